@@ -1,0 +1,110 @@
+"""What can go wrong, in the service's own words. No HTTP status lives here.
+
+ServiceError
+├── BadParameters           parameters are missing, unknown, out of range or contradictory
+├── Unauthorized            no bearer token, or one that is not ours, not valid, not an access token
+├── NotFound                no such resource
+├── MethodNotAllowed        the resource exists, the method does not
+├── TooLarge
+│   ├── TooManyBytes
+│   └── TooManyPixels
+├── UnsupportedFormat       the bytes are not an image of a known format
+├── Unprocessable           understood, but there is nothing to compute on
+│   ├── UnreadableImage     truncated or corrupt
+│   ├── NotEnoughContent    readable, but empty of what the operation looks for
+│   ├── ImagesDoNotMatch    two images of which nothing in common was found
+│   └── FetchFailed         a remote image could not, or may not, be had
+├── Busy                    all computing slots and all waiting places are taken
+└── Unavailable             something that the service stands on is missing or does not answer
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the parameter it concerns ("" for none) and why."""
+
+    parameter: str
+    message: str
+
+
+class ServiceError(Exception):
+    """Base of all; ``str(error)`` and ``error.problems`` are safe to show to the client."""
+
+    def __init__(self, message: str, *, parameter: str = "") -> None:
+        super().__init__(message)
+        self.problems: tuple[Problem, ...] = (Problem(parameter, message),)
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter that the (first) problem concerns, "" for none."""
+        return self.problems[0].parameter
+
+
+class BadParameters(ServiceError):
+    """Several parameters may be wrong at once; all are told."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+class Unauthorized(ServiceError):
+    """The request carries no token that opens this service."""
+
+
+class NotFound(ServiceError):
+    """There is nothing at this address."""
+
+
+class MethodNotAllowed(ServiceError):
+    """There is something at this address, but not for this method."""
+
+
+class TooLarge(ServiceError):
+    """More than the service accepts."""
+
+
+class TooManyBytes(TooLarge):
+    """A body or a file over the byte limit."""
+
+
+class TooManyPixels(TooLarge):
+    """An image over the pixel limit, told by its header."""
+
+
+class UnsupportedFormat(ServiceError):
+    """Not a JPEG, PNG or GIF image."""
+
+
+class Unprocessable(ServiceError):
+    """A correct request about something that cannot be computed."""
+
+
+class UnreadableImage(Unprocessable):
+    """A JPEG, PNG or GIF that is truncated or corrupt."""
+
+
+class NotEnoughContent(Unprocessable):
+    """An image that holds nothing for this operation."""
+
+
+class ImagesDoNotMatch(Unprocessable):
+    """Two images that could not be brought into alignment."""
+
+
+class FetchFailed(Unprocessable):
+    """A remote image that could not, or may not, be fetched."""
+
+
+class Busy(ServiceError):
+    """No place left to compute or to wait; try again after ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(ServiceError):
+    """The database or another part that this request needs does not answer."""

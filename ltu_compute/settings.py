@@ -1,0 +1,136 @@
+"""Settings of the service: one table, read from the environment, checked at start.
+
+The only module that reads the environment.
+"""
+
+import os
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "LTU_COMPUTE_"
+
+Network = IPv4Network | IPv6Network
+
+
+def _networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _issuer(value: str) -> str:
+    value = value.rstrip("/")
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must be an http(s) address such as https://vision.example.com")
+    return value
+
+
+class Settings(BaseSettings):
+    """Every setting: its name in the environment is ``LTU_COMPUTE_`` and the name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=False, frozen=True)
+
+    data_dir: Path = Field(
+        Path(".data"), description="Folder of the embedded database and the signing keys."
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy address of the accounts' database, such as "
+        "postgresql+psycopg://user:password@host/name. Empty: SQLite in the data folder.",
+    )
+    bootstrap_username: str = Field(
+        "", description="Account that `serve` creates when the store has none. Empty: none."
+    )
+    bootstrap_password: SecretStr = Field(
+        SecretStr(""), description="Password of the account that `serve` creates."
+    )
+    signing_keys: Path | None = Field(
+        None,
+        description="Folder of the RSA keys (PEM) that sign tokens; give replicas the same one. "
+        "Unset: `keys` in the data folder, made on first start.",
+    )
+    issuer: Annotated[str, AfterValidator(_issuer)] = Field(
+        "",
+        description="Address that clients reach the service by, such as "
+        "https://vision.example.com; tokens are issued under it. "
+        "Empty: scheme and host of the request.",
+    )
+    token_lifetime: int = Field(600, ge=1, description="Life of an access token, in seconds.")
+    refresh_lifetime: int = Field(
+        1800, ge=1, description="Life of a refresh token, in seconds; each refresh renews it."
+    )
+    session_lifetime: int = Field(
+        36000, ge=1, description="Seconds after which one must log in again, refreshed or not."
+    )
+    max_upload_bytes: int = Field(
+        50 << 20, ge=1, description="Largest image file, and largest remote image, in bytes."
+    )
+    max_pixels: int = Field(
+        50_000_000, ge=1, description="Largest image, in pixels, told by its header."
+    )
+    fetch_allowed_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = (
+        Field(
+            (),
+            description="Comma-separated networks (CIDR) that image URLs may reach although they "
+            "are not public, on any port. Empty: none.",
+        )
+    )
+    fetch_timeout: float = Field(
+        5.0,
+        gt=0,
+        description="Seconds in which a remote image must have arrived, redirects and all.",
+    )
+    host: str = Field("127.0.0.1", description="Address that `serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `serve` listens on.")
+    workers: int = Field(
+        default_factory=_cores, ge=1, description="Worker processes. Default: one a processor."
+    )
+    queue_places: int = Field(
+        default_factory=lambda: 4 * _cores(),
+        ge=0,
+        description="Requests that may wait for a computing slot in a worker; one more is "
+        "answered 503. Default: four a processor.",
+    )
+    proxy_hops: int = Field(
+        0,
+        ge=0,
+        description="Reverse proxies in front whose X-Forwarded-For, -Proto and -Host headers "
+        "are believed.",
+    )
+
+    @property
+    def database(self) -> str:
+        """Address of the database, SQLite in the data folder unless set."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ltu-compute.sqlite3'}"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Folder of the signing keys."""
+        return self.signing_keys or self.data_dir / "keys"
+
+
+def table() -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and meaning of every setting, for the README and `settings`."""
+    for name, field in Settings.model_fields.items():
+        if field.default_factory is not None or field.default is None:
+            default = ""
+        elif isinstance(field.default, SecretStr):
+            default = field.default.get_secret_value()
+        else:
+            default = "" if field.default in ("", ()) else str(field.default)
+        yield PREFIX + name.upper(), default, field.description or ""
+
+
+def unknown_names() -> list[str]:
+    """Return the variables that carry our prefix and name no setting: most likely misspelt."""
+    known = {name for name, _, _ in table()}
+    return sorted(n for n in os.environ if n.upper().startswith(PREFIX) and n.upper() not in known)

@@ -1,0 +1,1 @@
+"""The HTTP edge, written once for all dialects."""
