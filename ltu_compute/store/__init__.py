@@ -1,0 +1,426 @@
+"""Accounts and their sessions, in SQLite or PostgreSQL.
+
+``Store`` is the whole interface. What it returns are plain frozen dataclasses; a password goes in
+and never comes out. A database that does not answer is `errors.Unavailable`.
+"""
+
+import logging
+import os
+import time
+import unicodedata
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakSet
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from ltu_compute.errors import BadParameters, NotFound, Problem, Unavailable
+from ltu_compute.settings import Settings
+from ltu_compute.store import passwords
+from ltu_compute.store.database import WRITES, address, engine_for
+from ltu_compute.store.models import accounts, sessions
+
+__all__ = ["Account", "AccountExists", "Session", "Store"]
+
+NAME_LENGTH = 255
+PASSWORD_LENGTH = 1024
+# Rows that a login clears away at most, so that none pays for a long absence.
+PURGE_ROWS = 1000
+# Any number, as long as all versions of the service take the same.
+MIGRATION_LOCK = 0x6C74755F636F6D70
+
+_log = logging.getLogger(__name__)
+
+
+class AccountExists(BadParameters):
+    """The user name is taken, whatever its letters' case."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who may log in.
+
+    ``id`` is a UUID that never changes, ``created_at`` is in seconds since 1970 (UTC).
+    """
+
+    id: str
+    username: str
+    enabled: bool
+    email: str
+    first_name: str
+    last_name: str
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """A login and its refreshes. Times are in seconds since 1970 (UTC).
+
+    It is over at ``expires_at``, which each refresh moves on.
+    """
+
+    id: str
+    account_id: str
+    started_at: int
+    expires_at: int
+
+
+class Store:
+    """The accounts' database. Threads may share it; a forked process opens its own connections.
+
+    Parameters
+    ----------
+    database
+        The settings, or the address itself: ``sqlite:///FILE`` or ``postgresql://…``.
+
+    Raises
+    ------
+    ValueError
+        When the address is neither.
+
+    Notes
+    -----
+    Nothing is opened before first use. Every method may raise `Unavailable`.
+    """
+
+    def __init__(self, database: Settings | str) -> None:
+        self._url = address(database if isinstance(database, str) else database.database)
+        self._engine = engine_for(self._url)
+        _stores.add(self)
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        self._engine.dispose()
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Processes that do so at once wait for each other."""
+        with self._transaction(writes=True) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            config = alembic.config.Config()
+            # The parser of the options takes % for the start of a reference.
+            folder = str(Path(__file__).with_name("migrations")).replace("%", "%%")
+            config.set_main_option("script_location", folder)
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, "head")
+
+    def ping(self) -> None:
+        """Return when the database answers.
+
+        Raises
+        ------
+        Unavailable
+            When it does not.
+        """
+        with self._transaction() as connection:
+            connection.execute(sa.select(1))
+
+    # Accounts
+
+    def add_account(
+        self,
+        username: str,
+        password: str,
+        *,
+        email: str = "",
+        first_name: str = "",
+        last_name: str = "",
+    ) -> Account:
+        """Add an account and return it, enabled.
+
+        Raises
+        ------
+        AccountExists
+            When the name is taken; upper and lower case are the same.
+        BadParameters
+            When a name is empty, over 255 characters or holds control characters, or the password
+            is empty or over 1024 characters.
+        """
+        _check_username(username)
+        _check_password(password)
+        for parameter, value in (
+            ("email", email),
+            ("first_name", first_name),
+            ("last_name", last_name),
+        ):
+            _check_text(parameter, value)
+        account = Account(
+            id=str(uuid.uuid4()),
+            username=username,
+            enabled=True,
+            email=email,
+            first_name=first_name,
+            last_name=last_name,
+            created_at=int(time.time()),
+        )
+        password_hash = passwords.hashed(password)
+        try:
+            with self._transaction(writes=True) as connection:
+                connection.execute(
+                    sa.insert(accounts).values(
+                        **vars(account), username_key=_key(username), password_hash=password_hash
+                    )
+                )
+        except exc.IntegrityError:
+            raise AccountExists(
+                Problem("username", f"There is an account {username!r} already.")
+            ) from None
+        return account
+
+    def accounts(self) -> list[Account]:
+        """Return all accounts, by name."""
+        with self._transaction() as connection:
+            rows = connection.execute(_ACCOUNT.order_by(accounts.c.username_key)).all()
+        return [Account(*row) for row in rows]
+
+    def account(self, account_id: str) -> Account | None:
+        """Return the account with this id, None when there is none."""
+        with self._transaction() as connection:
+            row = connection.execute(_ACCOUNT.where(accounts.c.id == account_id)).first()
+        return Account(*row) if row else None
+
+    def account_by_name(self, username: str) -> Account | None:
+        """Return the account of this name in whatever case, None when there is none."""
+        found = self._account_and_hash(username)
+        return found[0] if found else None
+
+    def set_password(self, account_id: str, password: str) -> None:
+        """Change a password and end the account's sessions, so that refresh tokens die with it.
+
+        Raises
+        ------
+        BadParameters
+            When the password is empty or over 1024 characters.
+        NotFound
+            When there is no such account.
+        """
+        _check_password(password)
+        password_hash = passwords.hashed(password)
+        with self._transaction(writes=True) as connection:
+            changed = connection.execute(
+                sa.update(accounts)
+                .where(accounts.c.id == account_id)
+                .values(password_hash=password_hash)
+            )
+            _one(changed)
+            connection.execute(sa.delete(sessions).where(sessions.c.account_id == account_id))
+
+    def set_enabled(self, account_id: str, enabled: bool) -> None:
+        """Let an account in, or keep it out from now on.
+
+        Raises
+        ------
+        NotFound
+            When there is no such account.
+        """
+        with self._transaction(writes=True) as connection:
+            _one(
+                connection.execute(
+                    sa.update(accounts).where(accounts.c.id == account_id).values(enabled=enabled)
+                )
+            )
+
+    def remove_account(self, account_id: str) -> None:
+        """Remove an account and its sessions.
+
+        Raises
+        ------
+        NotFound
+            When there is no such account.
+        """
+        with self._transaction(writes=True) as connection:
+            _one(connection.execute(sa.delete(accounts).where(accounts.c.id == account_id)))
+
+    def check_password(self, username: str, password: str) -> Account | None:
+        """Return the account that name and password belong to, None when they do not.
+
+        The account may be disabled. A name that nobody has takes as long as a wrong password.
+
+        Raises
+        ------
+        Busy
+            When more passwords are being checked than the machine should bear.
+        """
+        found = self._account_and_hash(username)
+        if not _is_password(password):
+            found, password = None, ""
+        account, password_hash = found or (None, passwords.NOBODY)
+        if not passwords.matches(password, password_hash) or account is None:
+            return None
+        if passwords.outdated(password_hash):
+            renewed = passwords.hashed(password)
+            with self._transaction(writes=True) as connection:
+                connection.execute(
+                    sa.update(accounts)
+                    # Not over a password that was changed meanwhile.
+                    .where(accounts.c.id == account.id, accounts.c.password_hash == password_hash)
+                    .values(password_hash=renewed)
+                )
+        return account
+
+    # Sessions
+
+    def create_session(self, account_id: str, now: float, lifetime: int) -> Session:
+        """Start a session of `lifetime` seconds, and clear away some that are over.
+
+        Raises
+        ------
+        NotFound
+            When there is no such account (any more).
+        """
+        session = Session(str(uuid.uuid4()), account_id, int(now), int(now) + lifetime)
+        try:
+            with self._transaction(writes=True) as connection:
+                connection.execute(sa.insert(sessions).values(**vars(session)))
+        except exc.IntegrityError:
+            raise NotFound("There is no such account.") from None
+        self.purge_sessions(now)
+        return session
+
+    def session(self, session_id: str, now: float) -> Session | None:
+        """Return the session with this id, None when there is none or it is over."""
+        query = sa.select(sessions).where(
+            sessions.c.id == session_id, sessions.c.expires_at > int(now)
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        return Session(*row) if row else None
+
+    def extend_session(self, session_id: str, now: float, expires_at: int) -> bool:
+        """Let a session last until `expires_at` at least; False when it is over or ended."""
+        later = sa.case(
+            (sessions.c.expires_at < expires_at, expires_at), else_=sessions.c.expires_at
+        )
+        with self._transaction(writes=True) as connection:
+            changed = connection.execute(
+                sa.update(sessions)
+                .where(sessions.c.id == session_id, sessions.c.expires_at > int(now))
+                .values(expires_at=later)
+            )
+        return changed.rowcount == 1
+
+    def end_session(self, session_id: str) -> None:
+        """End a session; its refresh tokens are worth nothing from now on."""
+        with self._transaction(writes=True) as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.id == session_id))
+
+    def purge_sessions(self, now: float) -> None:
+        """Clear away sessions that are over, a thousand at most."""
+        over = (
+            sa.select(sessions.c.id)
+            .where(sessions.c.expires_at <= int(now))
+            .limit(PURGE_ROWS)
+            # Two that clear at once would wait for each other's rows (PostgreSQL).
+            .with_for_update(skip_locked=True)
+        )
+        with self._transaction(writes=True) as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.id.in_(over)))
+
+    # Below the surface
+
+    def _account_and_hash(self, username: str) -> tuple[Account, str] | None:
+        if _name_problem(username):
+            return None
+        query = _ACCOUNT.add_columns(accounts.c.password_hash)
+        with self._transaction() as connection:
+            row = connection.execute(query.where(accounts.c.username_key == _key(username))).first()
+        return (Account(*row[:-1]), row[-1]) if row else None
+
+    @contextmanager
+    def _transaction(self, *, writes: bool = False) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(**{WRITES: writes})
+                with connection.begin():
+                    yield connection
+        except (exc.IntegrityError, exc.DataError, exc.ProgrammingError):
+            raise  # the database answers; what it says is for the caller, or a mistake of ours
+        except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
+            reason = error.orig if isinstance(error, exc.DBAPIError) else error
+            _log.error("The database does not answer: %s", reason)
+            raise Unavailable("The accounts' database does not answer.") from error
+
+
+# A connection that two processes use is garbage to both. An idle one is therefore closed before a
+# process forks, and the child begins with an empty pool.
+_stores: WeakSet[Store] = WeakSet()
+
+
+def _before_fork() -> None:
+    for store in tuple(_stores):
+        store.close()
+
+
+def _after_fork() -> None:
+    for store in tuple(_stores):
+        store._engine.dispose(close=False)  # noqa: SLF001
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
+_ACCOUNT = sa.select(
+    accounts.c.id,
+    accounts.c.username,
+    accounts.c.enabled,
+    accounts.c.email,
+    accounts.c.first_name,
+    accounts.c.last_name,
+    accounts.c.created_at,
+)
+
+
+def _one(result: sa.CursorResult[tuple[()]]) -> None:
+    if result.rowcount != 1:
+        raise NotFound("There is no such account.")
+
+
+def _key(username: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+
+
+def _has_controls(text: str) -> bool:
+    # Cc control, Cf invisible formatting, Cs half a surrogate pair (not text at all).
+    return any(unicodedata.category(letter) in {"Cc", "Cf", "Cs"} for letter in text)
+
+
+def _name_problem(username: str) -> str:
+    if not 1 <= len(username) <= NAME_LENGTH or len(_key(username)) > NAME_LENGTH:
+        return f"A user name has 1 to {NAME_LENGTH} characters."
+    if _has_controls(username) or username != username.strip():
+        return "A user name has no control characters, and no blanks around it."
+    return ""
+
+
+def _check_username(username: str) -> None:
+    if problem := _name_problem(username):
+        raise BadParameters(Problem("username", problem))
+
+
+def _check_text(parameter: str, value: str) -> None:
+    if len(value) > NAME_LENGTH or _has_controls(value):
+        raise BadParameters(
+            Problem(
+                parameter,
+                f"{parameter} has at most {NAME_LENGTH} characters, none of them control.",
+            )
+        )
+
+
+def _is_password(password: str) -> bool:
+    return 1 <= len(password) <= PASSWORD_LENGTH and not any(
+        unicodedata.category(letter) == "Cs" for letter in password
+    )
+
+
+def _check_password(password: str) -> None:
+    if not _is_password(password):
+        raise BadParameters(
+            Problem("password", f"A password has 1 to {PASSWORD_LENGTH} characters.")
+        )

@@ -1,0 +1,94 @@
+"""Engines for the two databases, alike in what they promise."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+BUSY_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 5
+
+# Execution option of a transaction that will write.
+WRITES = "ltu_compute_writes"
+
+
+def address(url: str) -> URL:
+    """Return the parsed address of a SQLite file or a PostgreSQL database.
+
+    Raises
+    ------
+    ValueError
+        When it is neither; the message does not repeat the address, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("The database address is not of the form scheme://host/name.") from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if parsed.database in {None, "", ":memory:"}:
+            raise ValueError("The SQLite database must be a file.")
+        return parsed.set(drivername="sqlite")
+    raise ValueError(f"The database must be SQLite or PostgreSQL, not {backend}.")
+
+
+def engine_for(url: URL) -> Engine:
+    """Return an engine; nothing is opened yet, and no value is ever part of a logged statement."""
+    if url.drivername == "sqlite":
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "do_connect", _make_private_file)
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT_S}
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_timeout=BUSY_TIMEOUT_S,
+        connect_args=timeout,
+    )
+
+
+def _make_private_file(_dialect: Any, _record: Any, arguments: list[str], _options: Any) -> None:
+    # SQLite gives its journal files the mode of the database file.
+    path = Path(arguments[0])
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # The driver begins transactions late and never around DDL: we begin them, see `_begin_sqlite`.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    _write_ahead(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")  # durable enough, and consistent, with WAL
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # Lets readers and a writer work at once. The file keeps the mode, so this does something only
+    # the first time; then SQLite does not wait for the lock it needs, although told to.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that turns writer fails at once when another wrote meanwhile; a writer that says so
+    # from the start waits its turn.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

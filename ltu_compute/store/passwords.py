@@ -1,0 +1,76 @@
+"""Password hashes: argon2id at the cost that the OWASP cheat sheet recommends."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+
+from ltu_compute.errors import Busy
+
+# OWASP Password Storage Cheat Sheet, argon2id: m = 19 MiB, t = 2, p = 1.
+MEMORY_KIB = 19 * 1024
+PASSES = 2
+LANES = 1
+# Each hash takes MEMORY_KIB and a processor; a flood of logins must not take all of either.
+CONCURRENT = 2
+PATIENCE_S = 10.0
+
+_hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
+_slots = threading.BoundedSemaphore(CONCURRENT)
+
+
+def _unpadded(octets: bytes) -> str:
+    return base64.b64encode(octets).decode().rstrip("=")
+
+
+# Checked for names that nobody has, so that they take as long as a wrong password. A digest of
+# 256 zero bits: whatever matched it would still open nothing.
+NOBODY = (
+    f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}"
+    f"${_unpadded(bytes(_hasher.salt_len))}${_unpadded(bytes(_hasher.hash_len))}"
+)
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
+    if not _slots.acquire(timeout=PATIENCE_S):
+        raise Busy("Too many logins at once.", retry_after=int(PATIENCE_S))
+    try:
+        yield
+    finally:
+        _slots.release()
+
+
+def hashed(password: str) -> str:
+    """Return the salted argon2id hash of `password`, parameters included.
+
+    Raises
+    ------
+    Busy
+        When no slot came free in time.
+    """
+    with _slot():
+        return _hasher.hash(password)
+
+
+def matches(password: str, password_hash: str) -> bool:
+    """Tell whether `password` is the one that was hashed.
+
+    Raises
+    ------
+    Busy
+        When no slot came free in time.
+    """
+    try:
+        with _slot():
+            return _hasher.verify(password_hash, password)
+    except VerifyMismatchError:
+        return False
+
+
+def outdated(password_hash: str) -> bool:
+    """Tell whether `password_hash` was made at another cost than today's."""
+    return _hasher.check_needs_rehash(password_hash)

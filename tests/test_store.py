@@ -1,0 +1,423 @@
+"""The store on SQLite and on a real PostgreSQL: the same promises on both."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import argon2
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from ltu_compute.errors import BadParameters, Busy, NotFound, Unavailable
+from ltu_compute.settings import Settings
+from ltu_compute.store import Account, AccountExists, Store, models, passwords
+from ltu_compute.store.database import address
+from tests import postgres
+
+NOW = 1_800_000_000
+SOME_ID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[postgres.Server]:
+    with postgres.server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state/store.sqlite3"
+    server: postgres.Server = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    store = Store(url)
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def alice(store: Store) -> Account:
+    return store.add_account("alice", "wonderland", email="alice@example.com")
+
+
+# Schema
+
+
+def test_migrating_again_changes_nothing_and_keeps_the_accounts(
+    store: Store, alice: Account, url: str
+) -> None:
+    store.migrate()
+    later = Store(url)
+    later.migrate()
+    assert later.accounts() == [alice]
+    later.close()
+
+
+def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> None:
+    with store._engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, models.metadata) == []
+
+
+def test_processes_that_migrate_at_once_all_succeed(url: str) -> None:
+    program = (
+        "import sys; from ltu_compute.store import Store; store = Store(sys.argv[1]);"
+        "print('ready', flush=True); sys.stdin.read(); store.migrate(); store.ping()"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:  # and off they go
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    reports = [(process.communicate(timeout=30)[1], process.returncode) for process in processes]
+    assert reports == [("", 0)] * 2
+
+
+def test_a_forked_worker_uses_connections_of_its_own(url: str) -> None:
+    program = """if True:
+        import os, sys
+        from ltu_compute.store import Store
+        store = Store(sys.argv[1])
+        store.migrate()
+        account = store.add_account("alice", "wonderland")
+        children = []
+        for _ in range(2):
+            child = os.fork()
+            if child == 0:
+                for _ in range(10):
+                    session = store.create_session(account.id, 0, 100)
+                    assert store.session(session.id, 50) == session
+                sys.exit()
+            children.append(child)
+            assert store.account(account.id) == account
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+        assert store.account(account.id) == account
+        """
+    subprocess.run([sys.executable, "-c", program, url], check=True, timeout=30)
+
+
+def test_the_sqlite_file_and_its_folder_are_for_the_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    store = Store(Settings(data_dir=folder))
+    assert not folder.exists(), "nothing happens before first use"
+    store.migrate()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    assert modes.pop("new") == 0o700
+    assert "ltu-compute.sqlite3-wal" in modes
+    assert set(modes.values()) == {0o600}
+    store.close()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg"),
+        ("postgresql://u:p@h/d", "postgresql+psycopg"),
+        ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg"),
+        ("sqlite:////tmp/store.sqlite3", "sqlite"),
+    ],
+)
+def test_addresses_understood(url: str, driver: str) -> None:
+    assert address(url).drivername == driver
+
+
+@pytest.mark.parametrize(
+    "url", ["", "no-address:secret", "mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:"]
+)
+def test_addresses_refused_without_repeating_them(url: str) -> None:
+    with pytest.raises(ValueError, match="database") as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://somebody:secret@127.0.0.1:9/none?connect_timeout=1",
+        "sqlite:////proc/none/store.sqlite3",
+    ],
+)
+def test_a_database_that_does_not_answer(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store(url)
+    with pytest.raises(Unavailable) as caught:
+        store.ping()
+    assert str(caught.value) == "The accounts' database does not answer."
+    assert "does not answer" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_server_that_cuts_its_connections_is_reached_again(postgresql: postgres.Server) -> None:
+    store = Store(postgresql.new_database())
+    store.ping()
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
+        assert connection.execute(cut, [store._url.database]).fetchall() == [(True,)]
+    store.ping()
+    store.close()
+
+
+# Accounts
+
+
+def test_an_account_comes_back_as_it_was_made(store: Store) -> None:
+    made = store.add_account("Ünï çødé", "pw", email="u@example.com", first_name="Ü", last_name="Ç")
+    assert made == store.account(made.id) == store.account_by_name("ünï ÇØDÉ")
+    assert (made.username, made.email, made.first_name, made.last_name, made.enabled) == (
+        "Ünï çødé",
+        "u@example.com",
+        "Ü",
+        "Ç",
+        True,
+    )
+    assert store.account(SOME_ID) is None
+    assert store.account_by_name("nobody") is None
+
+
+def test_accounts_are_listed_by_name(store: Store) -> None:
+    for name in ("bob", "Carol", "alice"):
+        store.add_account(name, "pw")
+    assert [account.username for account in store.accounts()] == ["alice", "bob", "Carol"]
+
+
+def test_a_name_is_given_once(store: Store, alice: Account) -> None:
+    for name in ("alice", "ALICE", "\uff41lice"):  # the last begins with a full-width a
+        with pytest.raises(AccountExists) as caught:
+            store.add_account(name, "other")
+        assert caught.value.parameter == "username"
+    assert store.accounts() == [alice]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "fields"),
+    [
+        ("username", {"username": ""}),
+        ("username", {"username": "a" * 256}),
+        ("username", {"username": "\ufdfa" * 15}),  # 18 characters each when normalised
+        ("username", {"username": "a\x00b"}),
+        ("username", {"username": "a\nb"}),
+        ("username", {"username": "a\u200bb"}),
+        ("username", {"username": "a\ud800"}),
+        ("username", {"username": " a"}),
+        ("password", {"password": ""}),
+        ("password", {"password": "p" * 1025}),
+        ("password", {"password": "\udcff"}),
+        ("email", {"email": "e" * 256}),
+        ("first_name", {"first_name": "\x07"}),
+        ("last_name", {"last_name": "\x00"}),
+    ],
+)
+def test_unfit_fields(tmp_path: Path, parameter: str, fields: dict[str, str]) -> None:
+    store = Store(f"sqlite:///{tmp_path}/never-made")
+    with pytest.raises(BadParameters) as caught:
+        store.add_account(**({"username": "bob", "password": "pw"} | fields))
+    assert caught.value.parameter == parameter
+    assert not list(tmp_path.iterdir()), "refused before the database is asked"
+
+
+def test_the_longest_name_and_password(store: Store) -> None:
+    name, password = "\U0001f600" * 255, "\U0001f600" * 1024
+    made = store.add_account(name, password)
+    assert store.check_password(name, password) == made
+    assert store.check_password(name, password[:-1]) is None
+
+
+def test_changes_to_an_account_that_is_not_there(store: Store) -> None:
+    for change in (
+        lambda: store.set_password(SOME_ID, "pw"),
+        lambda: store.set_enabled(SOME_ID, False),
+        lambda: store.remove_account(SOME_ID),
+        lambda: store.create_session(SOME_ID, NOW, 10),
+    ):
+        with pytest.raises(NotFound):
+            change()
+
+
+# Passwords
+
+
+def test_the_right_password_only(store: Store, alice: Account) -> None:
+    assert store.check_password("Alice", "wonderland") == alice
+    for name, password in (
+        ("alice", "Wonderland"),
+        ("alice", ""),
+        ("alice", "w" * 1025),
+        ("alice", "\ud800"),
+        ("bob", "wonderland"),
+        ("", "wonderland"),
+        ("alice\x00", "wonderland"),
+        ("\ud800", "wonderland"),
+    ):
+        assert store.check_password(name, password) is None
+
+
+def test_a_disabled_account_is_returned_as_such(store: Store, alice: Account) -> None:
+    store.set_enabled(alice.id, False)
+    found = store.check_password("alice", "wonderland")
+    assert found is not None
+    assert not found.enabled
+    store.set_enabled(alice.id, True)
+    assert store.check_password("alice", "wonderland") == alice
+
+
+def test_a_changed_password(store: Store, alice: Account) -> None:
+    store.set_password(alice.id, "looking-glass")
+    assert store.check_password("alice", "wonderland") is None
+    assert store.check_password("alice", "looking-glass") == alice
+
+
+def test_hashes_are_argon2id_at_the_cost_recommended_by_owasp() -> None:
+    parameters = argon2.extract_parameters(passwords.hashed("pw"))
+    assert parameters.type is argon2.Type.ID
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)
+    assert passwords.hashed("pw") != passwords.hashed("pw"), "salted"
+
+
+def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
+    store: Store, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[str] = []
+    verify = passwords.matches
+
+    def spy(password: str, password_hash: str) -> bool:
+        verified.append(password_hash)
+        return verify(password, password_hash)
+
+    monkeypatch.setattr(passwords, "matches", spy)
+    for name, password in (("alice", "no"), ("bob", "no"), ("a\x00", "no"), ("alice", "")):
+        store.check_password(name, password)
+    costs = {str(argon2.extract_parameters(password_hash)) for password_hash in verified}
+    assert len(verified) == 4
+    assert len(costs) == 1
+
+
+def test_a_hash_of_another_cost_is_renewed_at_login(store: Store, alice: Account) -> None:
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("wonderland")
+    column = models.accounts.c.password_hash
+    with store._transaction(writes=True) as connection:
+        connection.execute(sa.update(models.accounts).values(password_hash=cheap))
+    assert store.check_password("alice", "wonderland") == alice
+    with store._transaction() as connection:
+        renewed = connection.execute(sa.select(column)).scalar_one()
+    assert not passwords.outdated(renewed)
+    assert store.check_password("alice", "wonderland") == alice
+
+
+def test_renewing_a_hash_does_not_undo_a_change_of_password(
+    store: Store, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change_meanwhile(password_hash: str) -> bool:
+        store.set_password(alice.id, "looking-glass")
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(passwords, "outdated", change_meanwhile)
+        assert store.check_password("alice", "wonderland") == alice
+    assert store.check_password("alice", "wonderland") is None
+    assert store.check_password("alice", "looking-glass") == alice
+
+
+def test_too_many_logins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "PATIENCE_S", 0.01)
+    for _ in range(passwords.CONCURRENT):
+        passwords._slots.acquire()
+    try:
+        with pytest.raises(Busy):
+            passwords.matches("pw", passwords.NOBODY)
+    finally:
+        passwords._slots.release(passwords.CONCURRENT)
+    assert not passwords.matches("pw", passwords.NOBODY)
+
+
+# Sessions
+
+
+def test_a_session_lasts_as_long_as_it_should(store: Store, alice: Account) -> None:
+    session = store.create_session(alice.id, NOW + 0.9, 10)
+    assert (session.account_id, session.started_at, session.expires_at) == (
+        alice.id,
+        NOW,
+        NOW + 10,
+    )
+    assert store.session(session.id, NOW + 9.9) == session
+    assert store.session(session.id, NOW + 10) is None
+    assert store.session(SOME_ID, NOW) is None
+
+
+def test_extending_a_session_never_shortens_or_revives_it(store: Store, alice: Account) -> None:
+    session = store.create_session(alice.id, NOW, 10)
+    assert store.extend_session(session.id, NOW + 5, NOW + 15)
+    assert store.extend_session(session.id, NOW + 4, NOW + 14)
+    assert store.session(session.id, NOW + 14.5) is not None
+    assert not store.extend_session(session.id, NOW + 15, NOW + 25)
+    assert store.session(session.id, NOW + 15) is None
+
+
+def test_an_ended_session_stays_ended(store: Store, alice: Account) -> None:
+    session, other = (store.create_session(alice.id, NOW, 10) for _ in range(2))
+    store.end_session(session.id)
+    store.end_session(session.id)
+    assert store.session(session.id, NOW) is None
+    assert not store.extend_session(session.id, NOW, NOW + 20)
+    assert store.session(other.id, NOW) == other
+
+
+def test_what_ends_the_sessions_of_an_account(store: Store, alice: Account) -> None:
+    bob = store.add_account("bob", "pw")
+    bobs = store.create_session(bob.id, NOW, 10)
+    session = store.create_session(alice.id, NOW, 10)
+    store.set_enabled(alice.id, False)
+    assert store.session(session.id, NOW) == session
+    store.set_password(alice.id, "looking-glass")
+    assert store.session(session.id, NOW) is None
+    session = store.create_session(alice.id, NOW, 10)
+    store.remove_account(alice.id)
+    assert store.session(session.id, NOW) is None
+    assert store.account(alice.id) is None
+    assert store.session(bobs.id, NOW) == bobs
+
+
+def test_sessions_that_are_over_are_cleared_away(store: Store, alice: Account) -> None:
+    for start in (0, 5, 9, 10):
+        store.create_session(alice.id, NOW + start, 5)
+    with store._transaction() as connection:
+        left = connection.execute(sa.select(models.sessions.c.started_at)).scalars().all()
+    assert sorted(left) == [NOW + 9, NOW + 10]
+
+
+def test_two_that_clear_away_do_not_wait_for_each_other(postgresql: postgres.Server) -> None:
+    url = postgresql.new_database()
+    store = Store(f"{url}&options=-c%20lock_timeout%3D1s")
+    store.migrate()
+    alice = store.add_account("alice", "wonderland")
+    sessions = [store.create_session(alice.id, NOW, 10) for _ in range(2)]
+    with psycopg.connect(url) as other:
+        other.execute("SELECT id FROM sessions WHERE id = %s FOR UPDATE", [sessions[0].id])
+        store.purge_sessions(NOW + 10)
+    with store._transaction() as connection:
+        left = connection.execute(sa.select(models.sessions.c.id)).scalars().all()
+    assert left == [sessions[0].id]
+    store.close()
