@@ -1,0 +1,272 @@
+"""Tokens as Keycloak makes them: RS256 access and ID tokens, HS256 refresh tokens.
+
+Knows keys, claims and time; knows neither Flask nor the database.
+"""
+
+import base64
+import hashlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from ltu_compute.errors import Unauthorized
+from ltu_compute.settings import Settings
+from ltu_compute.store import Account, Session
+from ltu_compute.web.keys import KeyRing
+
+REALM = "Production"
+CLIENT_ID = "ltu-api"
+AUDIENCE = "account"
+SCOPE = "openid email profile"
+# Ours have about 1500 characters; whatever is longer is not ours and not worth a signature check.
+MAX_TOKEN_LENGTH = 16384
+
+Clock = Callable[[], float]
+Claims = dict[str, Any]
+
+
+class MissingToken(Unauthorized):
+    """The request carries no bearer token at all."""
+
+
+class InvalidToken(Unauthorized):
+    """The request carries a token that opens nothing here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Issues and verifies the tokens of the realm.
+
+    Parameters
+    ----------
+    key_ring
+        Keys that sign and verify.
+    settings
+        Lifetimes of tokens and sessions.
+    clock
+        Returns the time in seconds since 1970.
+    """
+
+    key_ring: KeyRing
+    settings: Settings
+    clock: Clock = time.time
+
+    def refresh_expiry(self, session_started_at: float, now: float) -> int:
+        """Return until when a refresh token issued now is good, in seconds since 1970.
+
+        Each refresh renews it, up to the end of the session.
+        """
+        return min(
+            int(now) + self.settings.refresh_lifetime,
+            int(session_started_at) + self.settings.session_lifetime,
+        )
+
+    def issue(self, account: Account, session: Session, issuer: str, now: float) -> dict[str, Any]:
+        """Return the body of a token reply: all three tokens, in Keycloak's order of keys.
+
+        Parameters
+        ----------
+        account, session
+            Whom the tokens stand for, and the session whose end is theirs too.
+        issuer
+            Address of the realm, as clients reach it.
+        now
+            Time of issue, in seconds since 1970.
+        """
+        issued_at = int(now)
+        refresh_expiry = self.refresh_expiry(session.started_at, now)
+        expiry = min(
+            issued_at + self.settings.token_lifetime,
+            session.started_at + self.settings.session_lifetime,
+        )
+        key = self.key_ring.active
+
+        def claims(expiry: int, audience: str, kind: str) -> Claims:
+            return {
+                "exp": expiry,
+                "iat": issued_at,
+                "jti": str(uuid.uuid4()),
+                "iss": issuer,
+                "aud": audience,
+                "sub": account.id,
+                "typ": kind,
+                "azp": CLIENT_ID,
+                "session_state": session.id,
+            }
+
+        access_token = _signed(
+            claims(expiry, AUDIENCE, "Bearer")
+            | {
+                "acr": "1",
+                "realm_access": {"roles": ["default-roles-production"]},
+                "resource_access": {AUDIENCE: {"roles": ["view-profile"]}},
+                "scope": SCOPE,
+                "sid": session.id,
+            }
+            | profile(account),
+            "RS256",
+            key.private_key,
+            key.kid,
+        )
+        id_token = _signed(
+            claims(expiry, CLIENT_ID, "ID")
+            | {"at_hash": _half_hash(access_token), "acr": "1", "sid": session.id}
+            | profile(account),
+            "RS256",
+            key.private_key,
+            key.kid,
+        )
+        refresh_token = _signed(
+            claims(refresh_expiry, issuer, "Refresh") | {"scope": SCOPE, "sid": session.id},
+            "HS256",
+            key.refresh_secret,
+            key.refresh_kid,
+        )
+        return {
+            "access_token": access_token,
+            "expires_in": expiry - issued_at,
+            "refresh_expires_in": refresh_expiry - issued_at,
+            "refresh_token": refresh_token,
+            "token_type": "bearer",
+            "id_token": id_token,
+            "not-before-policy": 0,
+            "session_state": session.id,
+            "scope": SCOPE,
+        }
+
+    def verify_access(self, token: str, issuer: str) -> Claims:
+        """Return the claims of an access token that is good now.
+
+        Raises
+        ------
+        InvalidToken
+            When it is not one: malformed, signed by another, expired, issued elsewhere, or a
+            refresh or ID token.
+        """
+        header = _header(token)
+        if header.get("alg") == "HS256":
+            # Ours or not, it could not be told without trying; the advice is the same.
+            raise InvalidToken("The token is not an access token; a refresh token is none.")
+        key = self.key_ring.by_kid(_kid(header))
+        if key is None:
+            raise InvalidToken("The token was signed by another service, or with a retired key.")
+        claims = _verified(token, key.private_key.public_key(), "RS256")
+        if claims["typ"] != "Bearer":
+            raise InvalidToken(f"The token is not an access token but of type {claims['typ']}.")
+        if claims["iss"] != issuer:
+            raise InvalidToken("The token was issued under another address than this one.")
+        if AUDIENCE not in _strings(claims["aud"]) or claims["azp"] != CLIENT_ID:
+            raise InvalidToken("The token was issued for another client or audience.")
+        self._check_time(claims, "The token has expired.", "The token is not valid yet.")
+        return claims
+
+    def verify_refresh(self, token: str, issuer: str, *, expired: bool = False) -> Claims:
+        """Return the claims of a refresh token that is good now, or was once with `expired`.
+
+        Raises
+        ------
+        InvalidToken
+            When it is not one, with Keycloak's words as message.
+        """
+        invalid = "Invalid refresh token"
+        try:
+            claims = self._refresh_claims(token)
+        except InvalidToken as error:
+            raise InvalidToken(invalid) from error
+        if claims["typ"] != "Refresh" or claims["iss"] != issuer or claims["aud"] != issuer:
+            raise InvalidToken(invalid)
+        if claims["azp"] != CLIENT_ID:
+            raise InvalidToken(f"{invalid}. Token client and authorized client don't match")
+        if not expired:
+            self._check_time(claims, "Token is not active", "Token is not active")
+        return claims
+
+    def _refresh_claims(self, token: str) -> Claims:
+        key = self.key_ring.by_refresh_kid(_kid(_header(token)))
+        if key is None:
+            raise InvalidToken("The token was signed by another service, or with a retired key.")
+        return _verified(token, key.refresh_secret, "HS256")
+
+    def _check_time(self, claims: Claims, over: str, early: str) -> None:
+        # Not PyJWT's own check: it cannot be told the time. RFC 7519 4.1.4: on or after is over.
+        now = self.clock()
+        if now >= claims["exp"]:
+            raise InvalidToken(over)
+        if now < claims.get("nbf", 0):
+            raise InvalidToken(early)
+
+
+def profile(account: Account) -> Claims:
+    """Return the claims that tell who an account is; what is not known is left out."""
+    known = {
+        "name": f"{account.first_name} {account.last_name}".strip(),
+        "preferred_username": account.username,
+        "given_name": account.first_name,
+        "family_name": account.last_name,
+        "email": account.email,
+    }
+    return {"email_verified": False} | {name: value for name, value in known.items() if value}
+
+
+def _signed(claims: Claims, algorithm: str, key: Any, kid: str) -> str:
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": kid})
+
+
+def _half_hash(token: str) -> str:
+    # OpenID Connect Core 3.1.3.6.
+    half = hashlib.sha256(token.encode()).digest()[:16]
+    return base64.urlsafe_b64encode(half).decode().rstrip("=")
+
+
+def _header(token: str) -> dict[str, Any]:
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise InvalidToken("The token is too long to be one of this service.")
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.InvalidTokenError, RecursionError, UnicodeError) as error:
+        raise InvalidToken("The token is malformed.") from error
+    if header.get("typ") != "JWT":
+        raise InvalidToken("The token is malformed.")
+    return header
+
+
+def _kid(header: dict[str, Any]) -> str:
+    kid = header.get("kid")
+    return kid if isinstance(kid, str) else ""
+
+
+def _verified(token: str, key: Any, algorithm: str) -> Claims:
+    try:
+        claims: Claims = jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            options={
+                "require": ["exp", "iat", "jti", "iss", "aud", "sub", "typ", "azp", "sid"],
+                # By the caller, who knows the time, the address and the kind of token.
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+                "verify_aud": False,
+                "verify_iss": False,
+            },
+        )
+    except jwt.InvalidSignatureError as error:
+        raise InvalidToken("The signature of the token does not fit.") from error
+    except jwt.MissingRequiredClaimError as error:
+        raise InvalidToken(f"The token lacks the claim {error.claim}.") from error
+    except jwt.InvalidTokenError as error:
+        raise InvalidToken("The token is malformed.") from error
+    times = (claims["exp"], claims["iat"], claims.get("nbf", 0))
+    # Whole seconds, as ours are: NaN, which JSON in Python knows, would never be over.
+    if not all(type(moment) is int for moment in times):
+        raise InvalidToken("The token is malformed.")
+    return claims
+
+
+def _strings(audience: Any) -> list[Any]:
+    return audience if isinstance(audience, list) else [audience]
