@@ -713,8 +713,9 @@ def png(image: NDArray[np.uint8]) -> bytes:
         The file that OpenCV writes at its default settings: the fastest, and byte for byte what
         clients know from the vendor's own examples.
     """
-    _, content = cv2.imencode(".png", image)
-    return content.tobytes()
+    _, encoded = cv2.imencode(".png", image)
+    content: bytes = encoded.tobytes()
+    return content
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -1,0 +1,324 @@
+"""The object of a picture, told from its background in three ways.
+
+In all of them the background is what makes up most of the picture's border, the mask holds whole
+objects without holes, and what covers less than a ten-thousandth of the picture is dirt or noise.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.color_palette import Quantization, color_bins, quantization
+from ltu_compute.kernels.contours import enclosed_pixels
+from ltu_compute.kernels.types import Bgr, Gray, Mask
+
+COLOR_CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "RGB": ("R", "G", "B"),
+        "GRAY": ("GRAY",),
+        "HSV": ("H", "S", "V"),
+        "XYZ": ("X", "Y", "Z"),
+        "YCrCb": ("Y", "Cr", "Cb"),
+        "LAB": ("L", "A", "B"),
+        "LUV": ("L", "U", "V"),
+        "YUV": ("Y", "U", "V"),
+        "HLS": ("H", "L", "S"),
+    }
+)
+"""The channels of each colour space that `color_channel` knows."""
+
+_CONVERSIONS = {
+    "HSV": cv2.COLOR_BGR2HSV,
+    "XYZ": cv2.COLOR_BGR2XYZ,
+    "YCrCb": cv2.COLOR_BGR2YCrCb,
+    "LAB": cv2.COLOR_BGR2Lab,
+    "LUV": cv2.COLOR_BGR2Luv,
+    "YUV": cv2.COLOR_BGR2YUV,
+    "HLS": cv2.COLOR_BGR2HLS,
+}
+
+_SMALLEST_SHARE = 1e-4
+"""What covers a smaller share of the picture is no object."""
+
+_LEAST_CONTRAST = 4
+"""Grey levels by which an object differs at least from its background."""
+
+_NOISE_FACTOR = 1.5
+"""By how many times the mean noise amplitude it differs at least. Pure Gaussian noise that has
+been through the median filter and is cut in two reaches 0.6."""
+
+_NOISE_GRADIENT = 75
+"""Times the mean noise amplitude, over the width of the median filter in px: what the gradient of
+an edge exceeds at least. Pure Gaussian noise stays below that but for a few pixels."""
+
+_COLORS = 8
+"""Number of colours left by quantisation."""
+
+_QUANTIZATION_PX = 256
+"""Longest side of the reduced picture in which these are found."""
+
+_SHADE = 12.0
+"""Colours nearer than this, in the space of `Quantization.centers`, may be shades of one; nearer
+than half of it they are."""
+
+_BACKGROUND_SHARE = 2 / 3
+"""Share of the border that the background's colours make up at least."""
+
+
+def color_channel(image: Bgr, color_space: str, channel: str) -> Gray:
+    """Take one channel of a picture in some colour space.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture.
+    color_space : str
+        A key of `COLOR_CHANNELS`.
+    channel : str
+        One of its channels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        The channel as OpenCV scales it for 8 bits: hue in half degrees (0 to 179), signed
+        components around 128, everything else 0 to 255.
+
+    Raises
+    ------
+    ValueError
+        If there is no such colour space, or it has no such channel.
+    """
+    if color_space not in COLOR_CHANNELS:
+        raise ValueError(f"colour space must be one of {', '.join(COLOR_CHANNELS)}")
+    channels = COLOR_CHANNELS[color_space]
+    if channel not in channels:
+        raise ValueError(f"{color_space} has the channels {', '.join(channels)}, not {channel!r}")
+    image = np.ascontiguousarray(image)
+    index = channels.index(channel)
+    if color_space == "RGB":
+        component = cv2.extractChannel(image, 2 - index)
+    elif (color_space, channel) == ("HSV", "V"):
+        # By definition the largest of the three; a conversion would compute the hue as well.
+        blue, green, red = cv2.split(image)
+        component = cv2.max(cv2.max(blue, green), red)
+    elif color_space == "GRAY":
+        component = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    else:
+        component = cv2.extractChannel(cv2.cvtColor(image, _CONVERSIONS[color_space]), index)
+    return np.asarray(component, np.uint8)
+
+
+def otsu_object_mask(
+    channel: Gray, *, only_biggest: bool = True, period: int | None = None
+) -> Mask | None:
+    """Separate object and background by the threshold that separates two classes best.
+
+    The background is the class that holds most of the border; of two that hold equally much, the
+    larger one; of two equally large ones, the brighter one. A median filter takes sensor noise
+    away beforehand, and nothing is found where the classes do not differ by more than that noise.
+
+    Parameters
+    ----------
+    channel : ndarray of uint8, shape (H, W)
+        One channel of a picture.
+    only_biggest : bool, default True
+        Keep only the largest object.
+    period : int, optional
+        For a channel whose values lie on a circle, such as hue (180): the value at which it
+        starts again. What is classified is then the distance on the circle from the value that
+        prevails along the border, because a threshold on the values themselves would cut the
+        circle at 0, through the reds.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W), or None
+        255 on objects with their holes filled, 0 elsewhere; None if nothing stands out.
+
+    References
+    ----------
+    N. Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE SMC 9(1), 1979.
+    """
+    channel = np.ascontiguousarray(channel)
+    if period is not None:
+        channel = _circular_distance(channel, period)
+    smooth = _denoised(channel)
+    noise = _noise_amplitude(channel, smooth)
+    _, bright = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    bright_pixels = cv2.countNonZero(bright)
+    if not 0 < bright_pixels < bright.size:
+        return None
+    dark = cv2.bitwise_not(bright)
+    contrast = cv2.mean(smooth, bright)[0] - cv2.mean(smooth, dark)[0]
+    if contrast < max(_LEAST_CONTRAST, _NOISE_FACTOR * noise):
+        return None
+    border = _border(bright)
+    bright_border = 2 * cv2.countNonZero(border) - border.size
+    bright_surplus = 2 * bright_pixels - bright.size
+    is_bright_background = (bright_border or bright_surplus or 1) > 0
+    found = dark if is_bright_background else bright
+    return _objects(np.asarray(found, np.uint8), only_biggest=only_biggest)
+
+
+def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
+    """Fill what the edges of a picture enclose.
+
+    Edges are the crests of Sobel's gradient above Otsu's threshold, followed down to half of it.
+    Small gaps are closed. The areas that the edges leave between them are background if they hold
+    most of the border, or at least a third of it (the object may cut it in two); all others are
+    objects. So an object that the border of the picture cuts is filled too.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+        The picture.
+    only_biggest : bool, default True
+        Keep only the largest object.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W), or None
+        255 on objects with their holes filled, 0 elsewhere; None if nothing stands out.
+    """
+    height, width = gray.shape
+    gap_px = max(3, round(0.01 * min(height, width)) | 1)
+    gray = np.ascontiguousarray(gray)
+    smooth = _denoised(gray)
+    noise = _noise_amplitude(gray, smooth) / _window_px(gray)
+    # Beyond the border edges go on straight, so that none ends before it reaches the border.
+    smooth = np.pad(smooth, gap_px, mode="edge")
+    horizontal = cv2.Sobel(smooth, cv2.CV_16S, 1, 0)
+    vertical = cv2.Sobel(smooth, cv2.CV_16S, 0, 1)
+    threshold = _gradient_threshold(horizontal, vertical, noise)
+    edges = cv2.Canny(horizontal, vertical, threshold / 2, threshold)
+    edges = cv2.morphologyEx(edges, cv2.MORPH_CLOSE, np.ones((gap_px, gap_px), np.uint8))
+    _, areas = cv2.connectedComponents(cv2.bitwise_not(edges), connectivity=4)
+    areas = areas[gap_px:-gap_px, gap_px:-gap_px]
+    border_pixels = np.bincount(_border(areas), minlength=areas.max() + 1)
+    border_pixels[0] = 0  # the edges themselves
+    if not border_pixels.any():
+        return None
+    needed = min(border_pixels.max(), border_pixels.sum() / 3)
+    is_object = np.where(border_pixels >= needed, 0, 255).astype(np.uint8)
+    found = is_object[areas]
+    # Edges that enclose nothing are lines and do not survive this. A step's gradient is as steep on
+    # both of its sides and the crest is put on the left or upper one: areas have grown there.
+    found = cv2.erode(found, np.ones((3, 3), np.uint8))
+    found = cv2.dilate(found, np.ones((2, 2), np.uint8), anchor=(1, 1))
+    return _objects(np.asarray(found, np.uint8), only_biggest=only_biggest)
+
+
+def quantized_object_mask(image: Bgr, *, only_biggest: bool = True) -> Mask | None:
+    """Reduce the colours of a picture and take away those of its border.
+
+    Colours that resemble each other are shades of one, if they are very near, or if both are not
+    much rarer along the border than in the whole picture. The background is the shades that make
+    up most of the border, and if that is less than two thirds of it, also the next common ones.
+    The rest is object, even where it touches the border.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture.
+    only_biggest : bool, default True
+        Keep only the largest object.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W), or None
+        255 on objects with their holes filled, 0 elsewhere; None if nothing stands out.
+    """
+    height, width = image.shape[:2]
+    scale = _QUANTIZATION_PX / max(height, width)
+    image = np.ascontiguousarray(image)
+    reduced = smooth = _denoised(image)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        reduced = np.asarray(cv2.resize(smooth, size, interpolation=cv2.INTER_AREA), np.uint8)
+    palette = quantization(reduced, count=_COLORS)
+    labels = palette.label_of_bin[color_bins(smooth)]
+    is_background = _background_colors(palette, labels)
+    is_object = np.where(is_background, 0, 255).astype(np.uint8)
+    return _objects(_denoised(is_object[labels]), only_biggest=only_biggest)
+
+
+def _gradient_threshold(horizontal: NDArray[Any], vertical: NDArray[Any], noise: float) -> float:
+    """Find the gradient (sum of absolute components) above which there is an edge for sure."""
+    gradient = np.abs(horizontal) + np.abs(vertical)
+    unit = max(float(gradient.max()), 1.0) / 255
+    scaled = cv2.convertScaleAbs(gradient, alpha=1 / unit)
+    otsu, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    # Sobel's operator answers a step of one grey level with 4.
+    return max(float(otsu) * unit, _NOISE_GRADIENT * noise, 4.0 * _LEAST_CONTRAST)
+
+
+def _background_colors(palette: Quantization, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which colours make up the background."""
+    count = len(palette.colors)
+    border = _border(labels)
+    on_border = np.bincount(border, minlength=count) / border.size
+    # Blends of object and background lead from one to the other, but there are few of them.
+    common = palette.shares >= 0.005
+    not_rare = on_border >= palette.shares / 2
+    distances = np.linalg.norm(palette.centers[:, None] - palette.centers, axis=2)
+    resembling = (distances < _SHADE) & not_rare & not_rare[:, None]
+    family = (resembling | (distances < _SHADE / 2)) & common & common[:, None]
+    np.fill_diagonal(family, val=True)
+    for _ in range(3):  # shades of shades: chains of up to 2 ** 3 links, as many as colours
+        family = family @ family
+    family_on_border = family @ on_border
+    is_background = np.zeros(count, np.bool_)
+    while on_border[is_background].sum() < _BACKGROUND_SHARE:
+        is_background |= family[np.where(is_background, 0, family_on_border).argmax()]
+    return is_background
+
+
+def _circular_distance(channel: Gray, period: int) -> Gray:
+    """Measure how far each value is, around the circle, from that which prevails at the border."""
+    values = np.bincount(_border(channel) % period, minlength=period)
+    # The window makes up for noise, which spreads one value over its neighbours.
+    window = np.convolve(np.concatenate([values[-4:], values, values[:4]]), np.ones(9), "valid")
+    offset = (np.arange(256) - int(window.argmax())) % period
+    distance = np.minimum(offset, period - offset).astype(np.uint8)
+    return np.asarray(cv2.LUT(channel, distance), np.uint8)
+
+
+def _denoised(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Take noise away; edges stay where they are."""
+    return np.asarray(cv2.medianBlur(channel, _window_px(channel)), np.uint8)
+
+
+def _window_px(channel: NDArray[np.uint8]) -> int:
+    """Choose the width of the median filter, so that it spares the shapes of small pictures."""
+    return 5 if min(channel.shape[:2]) >= 256 else 3
+
+
+def _noise_amplitude(channel: NDArray[np.uint8], smooth: NDArray[np.uint8]) -> float:
+    """Measure what denoising has taken away, in grey levels on average."""
+    return float(cv2.norm(channel, smooth, cv2.NORM_L1)) / channel.size
+
+
+def _border(values: NDArray[Any]) -> NDArray[Any]:
+    """Gather the outermost pixels of a picture, each once."""
+    inner_rows = values[1:-1]
+    sides = [values[0], *([values[-1]] if len(values) > 1 else []), inner_rows[:, 0]]
+    if values.shape[1] > 1:
+        sides.append(inner_rows[:, -1])
+    return np.concatenate(sides)
+
+
+def _objects(found: Mask, *, only_biggest: bool) -> Mask | None:
+    """Fill the holes of what was found and leave out what is too small."""
+    outlines, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    sizes = enclosed_pixels([np.asarray(outline, np.int32).reshape(-1, 2) for outline in outlines])
+    kept = np.flatnonzero(sizes >= _SMALLEST_SHARE * found.size)
+    if not kept.size:
+        return None
+    if only_biggest:
+        kept = kept[[sizes[kept].argmax()]]
+    mask = np.zeros_like(found)
+    cv2.drawContours(mask, [outlines[index] for index in kept.tolist()], -1, 255, cv2.FILLED)
+    return mask

@@ -1,0 +1,100 @@
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.kernels.contours import enclosed_pixels, outer_contours
+from ltu_compute.kernels.types import Box
+
+
+def mask_of(*rectangles, shape=(100, 140)):
+    """A mask of filled rectangles x, y, width, height."""
+    mask = np.zeros(shape, np.uint8)
+    for x, y, width, height in rectangles:
+        mask[y : y + height, x : x + width] = 255
+    return mask
+
+
+def test_a_rectangle_is_its_four_corners():
+    (region,) = outer_contours(mask_of((20, 10, 30, 40)))
+    assert region.box == Box(20, 10, 30, 40)
+    assert region.vertices.dtype == np.int32
+    assert sorted(region.vertices.tolist()) == [[0, 0], [0, 39], [29, 0], [29, 39]]
+
+
+def test_the_largest_comes_first_and_equal_ones_in_reading_order():
+    rectangles = [
+        (100, 60, 10, 10),
+        (5, 60, 10, 10),
+        (50, 5, 10, 10),
+        (60, 40, 30, 5),
+        (5, 5, 8, 8),
+    ]
+    found = outer_contours(mask_of(*rectangles))
+    assert [tuple(region.box) for region in found] == [
+        (60, 40, 30, 5),
+        (50, 5, 10, 10),
+        (5, 60, 10, 10),
+        (100, 60, 10, 10),
+        (5, 5, 8, 8),
+    ]
+
+
+def test_only_the_biggest():
+    found = outer_contours(mask_of((5, 5, 10, 10), (40, 40, 20, 20)), only_biggest=True)
+    assert [tuple(region.box) for region in found] == [(40, 40, 20, 20)]
+
+
+def test_holes_and_what_lies_in_them_have_no_outline():
+    mask = mask_of((10, 10, 60, 60))
+    mask[20:60, 20:60] = 0
+    mask[30:40, 30:40] = 255
+    (region,) = outer_contours(mask)
+    assert region.box == Box(10, 10, 60, 60)
+
+
+def test_nothing_in_an_empty_mask():
+    assert outer_contours(np.zeros((5, 7), np.uint8)) == []
+    assert outer_contours(np.zeros((5, 7), np.uint8), only_biggest=True) == []
+
+
+def test_outlines_redraw_what_they_were_traced_from():
+    """Blobs without holes: filled outlines are the mask, boxes are those of the areas."""
+    noise = np.random.default_rng(7).normal(size=(120, 160)).astype(np.float32)
+    blobs = (cv2.GaussianBlur(noise, (0, 0), 5) > 0.05).astype(np.uint8) * 255
+    outlines, _ = cv2.findContours(blobs, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(blobs, outlines, -1, 255, cv2.FILLED)
+    found = outer_contours(blobs)
+    assert len(found) > 5
+    drawn = np.zeros_like(blobs)
+    pixels = []
+    for region in found:
+        vertices = region.vertices + np.array(region.box[:2], np.int32)
+        assert Box(*cv2.boundingRect(vertices)) == region.box
+        alone = cv2.fillPoly(np.zeros_like(blobs), [vertices], 255)
+        pixels.append(np.count_nonzero(alone))
+        drawn |= alone
+    np.testing.assert_array_equal(drawn, blobs)
+    assert pixels == sorted(pixels, reverse=True)
+    vertices = [region.vertices for region in found]
+    assert enclosed_pixels(vertices).tolist() == pixels
+
+
+@pytest.mark.parametrize(
+    ("rows", "pixels"),
+    [
+        (["#"], 1),
+        (["####"], 4),
+        (["#..", ".#.", "..#"], 3),
+        (["##..", "##..", "..##", "..##"], 8),  # touches itself
+        (["#####", "#...#", "#...#", "#####"], 20),  # holes count
+        (["..#..", ".###.", "#####", "..#.."], 10),
+    ],
+)
+def test_enclosed_pixels(rows, pixels):
+    mask = np.array([[255 * (cell == "#") for cell in row] for row in rows], np.uint8)
+    (region,) = outer_contours(mask)
+    assert enclosed_pixels([region.vertices]).tolist() == [pixels]
+
+
+def test_no_outlines_enclose_no_pixels():
+    assert enclosed_pixels([]).tolist() == []
