@@ -14,6 +14,7 @@ ServiceError
 │   ├── NotEnoughContent    readable, but empty of what the operation looks for
 │   ├── ImagesDoNotMatch    two images of which nothing in common was found
 │   └── FetchFailed         a remote image could not, or may not, be had
+├── WrongSetting            the service cannot run as it is set up
 ├── Busy                    all computing slots and all waiting places are taken
 └── Unavailable             something that the service stands on is missing or does not answer
 """
@@ -96,6 +97,10 @@ class ImagesDoNotMatch(Unprocessable):
 
 class FetchFailed(Unprocessable):
     """A remote image that could not, or may not, be fetched."""
+
+
+class WrongSetting(ServiceError):
+    """A setting whose value is not one; told where the service starts, never to a client."""
 
 
 class Busy(ServiceError):

@@ -9,8 +9,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ltu_compute.errors import WrongSetting
 
 PREFIX = "LTU_COMPUTE_"
 
@@ -42,8 +44,8 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path(".data"), description="Folder of the embedded database and the signing keys."
     )
-    database_url: str = Field(
-        "",
+    database_url: SecretStr = Field(
+        SecretStr(""),
         description="SQLAlchemy address of the accounts' database, such as "
         "postgresql+psycopg://user:password@host/name. Empty: SQLite in the data folder.",
     )
@@ -108,14 +110,39 @@ class Settings(BaseSettings):
     )
 
     @property
+    def slots_per_worker(self) -> int:
+        """Computations at once in a worker, so that all together are as many as processors."""
+        return max(1, _cores() // self.workers)
+
+    @property
     def database(self) -> str:
         """Address of the database, SQLite in the data folder unless set."""
-        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ltu-compute.sqlite3'}"
+        given = self.database_url.get_secret_value()
+        return given or f"sqlite:///{self.data_dir.absolute() / 'ltu-compute.sqlite3'}"
 
     @property
     def keys_dir(self) -> Path:
         """Folder of the signing keys."""
         return self.signing_keys or self.data_dir / "keys"
+
+
+def load(**given: Any) -> Settings:
+    """Return the settings of the environment, some of them given.
+
+    Raises
+    ------
+    WrongSetting
+        Naming the variable, its value and what is allowed.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{'_'.join(map(str, wrong['loc'][:1])).upper()}: "
+            f"received {wrong['input']!r}; {wrong['msg']}"
+            for wrong in error.errors()
+        ]
+        raise WrongSetting("; ".join(lines)) from None
 
 
 def table() -> Iterator[tuple[str, str, str]]:

@@ -1,0 +1,495 @@
+"""Chapter "Compare images": distance, differences, alignmentMatrix."""
+
+import ast
+import dataclasses
+from typing import Annotated, Any, Literal, NotRequired
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypedDict
+
+from ltu_compute.codec import Image, fitted
+from ltu_compute.dialects.ltu.interface import (
+    DIFFERENCES,
+    DISTANCE,
+    STANDARD,
+    BoundingBox,
+    Info,
+    LtuParams,
+    Picture,
+    Vertex,
+    bounding_box,
+    dialect,
+    mask_picture,
+    picture,
+    single,
+    singles,
+    vertices,
+)
+from ltu_compute.errors import ImagesDoNotMatch, NotEnoughContent
+from ltu_compute.kernels import alignment
+from ltu_compute.kernels import differences as kernel
+from ltu_compute.kernels.distance import image_distance
+from ltu_compute.kernels.homography import inverse
+from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.types import Box, Matrix
+from ltu_compute.web.endpoint import BadValue, Flag, ImageField, Reply
+
+# ---------------------------------------------------------------------------- distance
+
+MATCH = 1.0  # below: the vendor's "match"
+SIMILAR = 1.8  # up to: its "similarity"; it leaves 1.8 to 2 open, we call that no match
+
+
+class Scores(TypedDict):
+    """What the distance of matching pictures is made of."""
+
+    boxCoveredSurface: float
+    boxPointsRatio: float
+    boxPointsRatioHomography: float
+    matchStrength: float
+    matchStrengthWithoutWeighting: float
+
+
+class MatchedImage(TypedDict):
+    """One of the two pictures, and the part of it that the other shows."""
+
+    area: Annotated[float, Field(description="Share of the picture that the box covers.")]
+    resizedDimensions: Annotated[list[int], Field(description="Width and height compared, px.")]
+    originalDimensions: Annotated[list[int], Field(description="Width and height sent, px.")]
+    matchingBox: Annotated[
+        list[list[float]],
+        Field(description="Corners from the top left, clockwise, in shares of width and height."),
+    ]
+
+
+class DistanceResult(TypedDict):
+    """See `distance`."""
+
+    distance: float
+    scores: Scores
+    query: MatchedImage
+    reference: MatchedImage
+
+
+class DistanceInfo(Info):
+    """See `distance`."""
+
+    distance: float
+    decision: Literal["Match", "Similar", "No match"]
+
+
+@dialect.endpoint(
+    "distance",
+    layout=DISTANCE,
+    images=(
+        ImageField("refImage", "The reference.", also=("image", 0)),
+        ImageField("queryImage", "The image compared with it.", also=("image", 1)),
+    ),
+)
+def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceInfo]:
+    """Tell how far two images are from each other.
+
+    0: the same; below 1: a match, one shows what the other shows; 1 to 1.8: similar in colours
+    and shapes; above: nothing in common. Two parts named `image` are understood as well.
+    """
+    found = image_distance(reference.fit(WORKING_SIZE), query.fit(WORKING_SIZE))
+    value = single(found.distance)
+    decision: Literal["Match", "Similar", "No match"] = (
+        "Match" if value < MATCH else "Similar" if value <= single(SIMILAR) else "No match"
+    )
+    result: DistanceResult = {
+        "distance": value,
+        "scores": {
+            "boxCoveredSurface": single(found.box_covered_surface),
+            "boxPointsRatio": single(found.box_points_ratio),
+            "boxPointsRatioHomography": single(found.box_points_ratio_homography),
+            "matchStrength": single(found.match_strength),
+            "matchStrengthWithoutWeighting": single(found.match_strength_without_weighting),
+        },
+        "query": _matched(query, found.box2),
+        "reference": _matched(reference, found.box1),
+    }
+    return Reply(
+        result,
+        {"distance": value, "decision": decision},
+        message=f"Decision from distance calculation: {decision}",
+    )
+
+
+def _matched(image: Image, box: Box) -> MatchedImage:
+    compared = fitted(image.size, WORKING_SIZE)
+    left, top = box.x, box.y
+    right, bottom = box.x + box.width, box.y + box.height
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return {
+        "area": box.width * box.height / (compared.width * compared.height),
+        "resizedDimensions": list(compared),
+        "originalDimensions": list(image.size),
+        "matchingBox": [singles((x / compared.width, y / compared.height)) for x, y in corners],
+    }
+
+
+# ------------------------------------------------------------------------- differences
+
+PAIR = (
+    ImageField("image1", "The reference."),
+    ImageField("image2", "The shot that is compared with it."),
+)
+
+
+class FicSettings(BaseModel):
+    """Settings of the comparison; those that are given override the preset's."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    threshold: float = Field(
+        0.6, ge=0, le=100, description="Strength from which a difference counts; higher: fewer."
+    )
+    smooth: float = Field(
+        0.2, ge=0, le=100, description="Smoothing; the higher, the more small ones are erased."
+    )
+    margin: int = Field(0, ge=0, description="Border of image 1 that is not compared, in its px.")
+    resolution: int = Field(
+        400, ge=32, le=900, description="Longest side at which images are compared, in px."
+    )
+    behaviors: str = Field("RGB", description="HSV: compare in HSV. Any other value: as without.")
+    weight: float = Field(
+        1, ge=0, description="Factor on the strength of differences, and so on the score."
+    )
+
+
+def _settings_object(value: Any) -> Any:
+    """Return the settings that a text holds: JSON, or the same in single quotes."""
+    given = _parsed(value) if isinstance(value, str) else value
+    for name, item in given.items() if isinstance(given, dict) else ():
+        if isinstance(item, bool):  # which would pass for 0 or 1
+            raise BadValue(f"fic_settings.{name}", item, "allowed is no truth value")
+    return given
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        reason = str(error)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        raise ValueError(f"which is not a JSON object ({reason})") from None
+
+
+BYTE = r"\s*(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\s*"
+OPAQUE = 255
+
+NUMBERS = {"threshold", "smooth", "margin", "resolution", "weight"}  # named alike in the kernel
+PRESETS = {
+    1: "fine, detailed differences",
+    2: "less noise on borders",
+    3: "less noise on borders, differences smoothed",
+    4: "less noise on borders, differences smoothed, small differences masked",
+    5: "less noise on borders, differences smoothed less than by 4, small differences masked",
+}
+
+MaskType = Literal["binary", "contours", "none"]
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+class DifferencesParams(LtuParams):
+    """See `differences`."""
+
+    preset: int = Field(
+        1,
+        ge=1,
+        le=5,
+        description=". ".join(f"{number}: {meaning}" for number, meaning in PRESETS.items()) + ".",
+    )
+    fic_settings: Annotated[FicSettings, BeforeValidator(_settings_object)] = Field(
+        default_factory=FicSettings,
+        description="Settings, as a JSON object, that override those of the preset: threshold, "
+        "smooth, margin, resolution, behaviors, weight.",
+    )
+    transform: Flag = Field(False, description="Return the matrices that align the images.")
+    mask_type: Annotated[MaskType, BeforeValidator(_lower)] = Field(
+        "none", description="Picture of each difference: its area, its outline or none."
+    )
+    mask_thickness: int = Field(2, ge=1, le=100, description="Width of outlines, in px.")
+    mask_color: str = Field(
+        "0,0,255,255",
+        pattern=f"^({BYTE}(,{BYTE}){{2,3}})?$",
+        description="Colour of outlines: blue,green,red or blue,green,red,opacity, each 0 to 255.",
+        json_schema_extra={"x-allowed": "blue,green,red or blue,green,red,opacity, each 0 to 255"},
+    )
+    vertices: Flag = Field(True, description="Return the outlines' vertices.")
+    output_format: Literal["json"] = Field("json", description="Form of the reply.")
+
+    @property
+    def color_bgra(self) -> tuple[int, int, int, int]:
+        """The colour of outlines: blue, green, red, opacity."""
+        blue, green, red, opacity = (*map(int, self.mask_color.split(",")), OPAQUE)[:4]
+        return blue, green, red, opacity
+
+    @property
+    def unknown_names(self) -> list[str]:
+        """Names within ``fic_settings`` that mean nothing."""
+        return [f"fic_settings.{name}" for name in self.fic_settings.model_extra or ()]
+
+    def settings(self) -> kernel.ComparisonSettings:
+        """Return the preset, changed by what ``fic_settings`` says."""
+        given = self.fic_settings
+        changed = {name: getattr(given, name) for name in given.model_fields_set & NUMBERS}
+        if "behaviors" in given.model_fields_set:
+            changed["use_hsv"] = given.behaviors.strip().upper() == "HSV"
+        return dataclasses.replace(kernel.PRESETS[self.preset], **changed)
+
+
+class Center(TypedDict):
+    """A point, in px."""
+
+    x: float
+    y: float
+
+
+class EnclosingCircle(TypedDict):
+    """The smallest circle around a difference, in px of the original image."""
+
+    radius: float
+    center: Center
+
+
+class Difference(TypedDict):
+    """One difference, on one of the images; entry n of either list is the same one."""
+
+    boundingBox: BoundingBox
+    enclosingCircle: EnclosingCircle
+    relativeVertices: NotRequired[list[Vertex]]
+    mask: NotRequired[Picture]
+    area_percent: Annotated[float, Field(description="Its share of what was compared.")]
+    strength: Annotated[float, Field(description="How strongly it differs.")]
+
+
+Flat = Annotated[
+    list[float],
+    Field(min_length=9, max_length=9, description="3 x 3, row after row, in original px."),
+]
+
+
+class DifferencesResult(TypedDict):
+    """See `differences`."""
+
+    diffOnImage1: list[Difference]
+    diffOnImage2: list[Difference]
+    matOn1: NotRequired[Flat]
+    matOn2: NotRequired[Flat]
+
+
+class AlignmentInfo(TypedDict):
+    """How the images were brought into alignment."""
+
+    method: str
+    inliers: Annotated[int, Field(description="Keypoints that agree with the matrix.")]
+    residual_px: Annotated[float, Field(description="Their mean distance from it, in px.")]
+
+
+class DifferencesInfo(Info):
+    """See `differences`."""
+
+    count: int
+    compared: Annotated[float, Field(description="Share of image 1 that was compared, 0 to 1.")]
+    alignment: AlignmentInfo
+
+
+@dialect.endpoint(
+    "differences",
+    layout=DIFFERENCES,
+    aliases=("imagesDifferences",),
+    images=(
+        *PAIR,
+        ImageField(
+            "image1_roi", "Mask of image 1: where it is 0, nothing is compared.", required=False
+        ),
+    ),
+)
+def differences(
+    image1: Image, image2: Image, image1_roi: Image | None, params: DifferencesParams
+) -> Reply[DifferencesResult, DifferencesInfo]:
+    """Find the differences between two images.
+
+    The images may differ in size, framing, rotation, perspective and light: they are aligned
+    first, and only what both show is compared. Boxes, circles and vertices are in pixels of each
+    original image. `GET differences/presets` lists the numbers of the presets.
+    """
+    settings = params.settings()
+    working = max(WORKING_SIZE, settings.resolution)
+    comparison = kernel.compare(
+        image1.fit(working),
+        image2.fit(working),
+        settings,
+        size1=image1.size,
+        size2=image2.size,
+        roi1=None if image1_roi is None else image1_roi.mask(),
+    )
+    if comparison is None:
+        raise ImagesDoNotMatch(
+            "image1 and image2 show nothing in common that could be aligned, and they differ in "
+            "aspect so that they cannot be compared as they lie",
+            parameter="image2",
+        )
+    if comparison.compared_percent == 0:
+        raise NotEnoughContent(
+            "nothing is left to compare: image1_roi, margin or the common part exclude everything",
+            parameter="image1_roi" if image1_roi else "image1",
+        )
+    result: DifferencesResult = {
+        "diffOnImage1": [_difference(d.on1, d, params) for d in comparison.differences],
+        "diffOnImage2": [_difference(d.on2, d, params) for d in comparison.differences],
+    }
+    if params.transform:
+        result["matOn1"], result["matOn2"] = _flat_pair(comparison.matrix1to2)
+    found = comparison.alignment
+    info: DifferencesInfo = {
+        "count": len(comparison.differences),
+        "compared": comparison.compared_percent / 100,
+        "alignment": {
+            "method": found.method if found else "none",
+            "inliers": found.inliers if found else 0,
+            "residual_px": found.residual_px if found else 0.0,
+        },
+    }
+    as_they_lie = "The images could not be aligned and were compared as they lie."
+    return Reply(
+        result,
+        info,
+        message="" if comparison.aligned else as_they_lie,
+        score=single(comparison.score),
+    )
+
+
+def _difference(
+    spot: kernel.Spot, found: kernel.Difference, params: DifferencesParams
+) -> Difference:
+    (x, y), radius = spot.circle_center, spot.circle_radius
+    entry: dict[str, Any] = {
+        "boundingBox": bounding_box(spot),
+        "enclosingCircle": {"radius": single(radius), "center": {"x": single(x), "y": single(y)}},
+    }
+    if params.vertices:
+        entry["relativeVertices"] = vertices(spot)
+    if params.mask_type == "binary":
+        entry["mask"] = mask_picture(kernel.region_mask(spot))
+    elif params.mask_type == "contours":
+        outline = kernel.outline_picture(spot, params.color_bgra, params.mask_thickness)
+        entry["mask"] = picture(outline)
+    entry |= {"area_percent": found.area_percent, "strength": found.strength}
+    return entry  # type: ignore[return-value]
+
+
+class Preset(TypedDict):
+    """A preset and its numbers."""
+
+    preset: int
+    description: str
+    settings: dict[str, Any]
+
+
+class PresetsResult(TypedDict):
+    """See `presets`."""
+
+    presets: list[Preset]
+
+
+@dialect.endpoint(
+    "differences/presets",
+    label="presets",
+    layout=STANDARD,
+    images=(),
+    methods=("GET",),
+    public=True,
+)
+def presets() -> Reply[PresetsResult, Info]:
+    """List the presets of `differences` and their numbers."""
+    return Reply(
+        {
+            "presets": [
+                {
+                    "preset": number,
+                    "description": PRESETS[number],
+                    "settings": _wire_settings(settings),
+                }
+                for number, settings in kernel.PRESETS.items()
+            ]
+        },
+        {},
+    )
+
+
+def _wire_settings(settings: kernel.ComparisonSettings) -> dict[str, Any]:
+    """Return settings under the names that ``fic_settings`` has for them."""
+    named = dataclasses.asdict(settings)
+    return named | {"behaviors": "HSV" if named.pop("use_hsv") else "RGB"}
+
+
+# --------------------------------------------------------------------- alignmentMatrix
+
+
+class AlignmentMatrixParams(LtuParams):
+    """See `alignment_matrix`."""
+
+    resolution: int = Field(
+        512, ge=64, le=2048, description="Longest side at which keypoints are found, in px."
+    )
+    return_image: Flag = Field(False, description="Return image 1 warped onto image 2.")
+
+
+class AlignmentMatrixResult(TypedDict):
+    """See `alignment_matrix`."""
+
+    matrix1: Annotated[Flat, Field(description="Maps image 1 to image 2; its last number is 1.")]
+    matrix2: Annotated[Flat, Field(description="Maps image 2 to image 1: the inverse of matrix1.")]
+    image: NotRequired[Picture]
+
+
+class AlignmentMatrixInfo(Info):
+    """See `alignment_matrix`."""
+
+    method: str
+    inliers: int
+    residual_px: float
+
+
+@dialect.endpoint("alignmentMatrix", layout=STANDARD, aliases=("aligmentMatrix",), images=PAIR)
+def alignment_matrix(
+    image1: Image, image2: Image, params: AlignmentMatrixParams
+) -> Reply[AlignmentMatrixResult, AlignmentMatrixInfo]:
+    """Compute the matrices that align two images.
+
+    Homographies between pixels of the original images; the centre of the first pixel is (0, 0).
+    Images that do not match are an error.
+    """
+    found = alignment.align(image1.fit_gray(params.resolution), image2.fit_gray(params.resolution))
+    if found is None:
+        raise ImagesDoNotMatch(
+            "image1 and image2 do not match: no trustworthy alignment was found",
+            parameter="image2",
+        )
+    reduced = fitted(image1.size, params.resolution), fitted(image2.size, params.resolution)
+    original = image1.size, image2.size
+    matrix = alignment.rescale_homography(found.matrix, from_sizes=reduced, to_sizes=original)
+    matrix = alignment.refine(matrix, image1.gray(), image2.gray())
+    matrix1, matrix2 = _flat_pair(matrix)
+    result: AlignmentMatrixResult = {"matrix1": matrix1, "matrix2": matrix2}
+    if params.return_image:
+        result["image"] = picture(alignment.warp_onto(image1.full(), matrix, image2.size))
+    return Reply(
+        result,
+        {"method": found.method, "inliers": found.inliers, "residual_px": found.residual_px},
+        message="Alignment Matrices properly calculated",
+    )
+
+
+def _flat_pair(matrix: Matrix) -> tuple[list[float], list[float]]:
+    """Return a matrix and its inverse, row after row."""
+    return matrix.ravel().tolist(), inverse(matrix).ravel().tolist()

@@ -1,0 +1,289 @@
+"""Chapter "Get image infos": heatMap, colorPalette, objectMaskDetection, contours, edges."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+from typing_extensions import TypedDict
+
+from ltu_compute.codec import Image
+from ltu_compute.dialects.ltu.interface import (
+    HEAT_MAP,
+    STANDARD,
+    Contour,
+    Info,
+    LtuParams,
+    Picture,
+    contour,
+    dialect,
+    mask_picture,
+    picture,
+)
+from ltu_compute.errors import NotEnoughContent
+from ltu_compute.kernels import contours as contour_kernel
+from ltu_compute.kernels import object_mask
+from ltu_compute.kernels.color_palette import dominant_colors
+from ltu_compute.kernels.edges import canny_edges
+from ltu_compute.kernels.heat_map import keypoint_heat_map
+from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.types import Mask
+from ltu_compute.web.endpoint import BadValue, Flag, Reply
+
+SIGNATURE = 72004000  # the vendor's constant, see fixtures/vendor/replies.json
+HUES = 180  # of OpenCV's 8-bit HSV and HLS
+PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels.color_palette)
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+Upper = BeforeValidator(_upper)
+
+
+class HeatMapResult(TypedDict):
+    """See `heat_map`."""
+
+    heatmap: Picture
+
+
+class HeatMapInfo(Info):
+    """See `heat_map`."""
+
+    signature: int
+
+
+@dialect.endpoint("heatMap", label="heatmap", layout=HEAT_MAP)
+def heat_map(image: Image) -> Reply[HeatMapResult, HeatMapInfo]:
+    """Show where the points are that matching would use.
+
+    The density of the keypoints as a colour picture, from blue (none) to red (most), at the size
+    that `distance` works at: at most 512 px on the longest side.
+    """
+    density = keypoint_heat_map(image.fit_gray(WORKING_SIZE))
+    return Reply({"heatmap": picture(density)}, {"signature": SIGNATURE})
+
+
+class ColorPaletteParams(LtuParams):
+    """See `color_palette`."""
+
+    count: int = Field(8, ge=1, le=32, description="How many colours, at the most.")
+
+
+class ColorPaletteResult(TypedDict):
+    """See `color_palette`."""
+
+    colors: Annotated[
+        list[Annotated[list[int], Field(min_length=4, max_length=4)]],
+        Field(description="Red, green, blue (0 to 255) and share in percent; largest first."),
+    ]
+
+
+class ColorPaletteInfo(Info):
+    """See `color_palette`."""
+
+    count: int
+    format: str
+
+
+@dialect.endpoint("colorPalette", layout=STANDARD)
+def color_palette(
+    image: Image, params: ColorPaletteParams
+) -> Reply[ColorPaletteResult, ColorPaletteInfo]:
+    """Find the most prevalent colours and their shares.
+
+    Shares are whole percentages that sum to 100; colours that look alike are merged.
+    """
+    palette = dominant_colors(image.fit(PALETTE_SIZE), count=params.count)
+    colors = [[c.red, c.green, c.blue, c.percent] for c in palette]
+    return Reply(
+        {"colors": colors},
+        {"count": len(colors), "format": "RGB%"},
+        message=f"Found {len(colors)} colors",
+    )
+
+
+Algorithm = Literal["SOBEL", "BINNING", "OTSU_BIN_THRESHOLD"]
+ColorSpace = Literal["RGB", "G", "HSV", "XYZ", "YRB", "LAB", "LUV", "YUV", "HLS"]
+
+# The wire's names of spaces and channels, by those of the kernel.
+_SPACES = {"G": "GRAY", "YRB": "YCrCb"}
+_CHANNELS = {"GRAY": "G", "Cr": "R", "Cb": "B"}
+_BRIGHTNESS = {"RGB": "G", "HSV": "V", "LAB": "L", "LUV": "L", "HLS": "L"}  # elsewhere Y or G
+
+
+def _wire_channels(space: str) -> dict[str, str]:
+    """Return the channels of a colour space: the wire's letters, and the kernel's names."""
+    names = object_mask.COLOR_CHANNELS[_SPACES.get(space, space)]
+    return {_CHANNELS.get(name, name): name for name in names}
+
+
+class ObjectMaskDetectionParams(LtuParams):
+    """See `object_mask_detection`."""
+
+    algorithm: Annotated[Algorithm, Upper] = Field(
+        "OTSU_BIN_THRESHOLD",
+        description="SOBEL: closed borders of the grey picture. BINNING: what differs from the "
+        "flat colours at the picture's border. OTSU_BIN_THRESHOLD: one channel, split in two.",
+    )
+    color_space: Annotated[ColorSpace, Upper] = Field(
+        "HSV",
+        description="Colour space of OTSU_BIN_THRESHOLD; G is grey, YRB is YCrCb.",
+    )
+    channel: Annotated[str | None, Upper] = Field(
+        None,
+        max_length=1,
+        description="Channel of the colour space for OTSU_BIN_THRESHOLD, a letter of its name; "
+        "unset: the one of brightness (V for HSV). Cr and Cb of YRB are R and B.",
+        json_schema_extra={"x-allowed": "a letter of the colour space"},
+    )
+    only_biggest: Flag = Field(
+        True, description="Keep the biggest object only; False: all of them."
+    )
+
+    @model_validator(mode="after")
+    def _channel_is_of_the_space(self) -> Self:
+        channels = _wire_channels(self.color_space)
+        if self.channel is not None and self.channel not in channels:
+            allowed = f"allowed for {self.color_space}: {', '.join(channels)}"
+            raise BadValue("channel", self.channel, allowed)
+        return self
+
+    @property
+    def used_channel(self) -> str:
+        """The channel that will be looked at: the one given, or that of brightness."""
+        space = self.color_space
+        return self.channel or _BRIGHTNESS.get(space, "Y" if "Y" in space else "G")
+
+
+ObjectMaskDetectionResult = TypedDict("ObjectMaskDetectionResult", {"binary mask": Picture})
+
+
+class ObjectMaskDetectionInfo(Info):
+    """See `object_mask_detection`."""
+
+    channel: str
+    algorithm: str
+
+
+@dialect.endpoint("objectMaskDetection", layout=STANDARD)
+def object_mask_detection(
+    image: Image, params: ObjectMaskDetectionParams
+) -> Reply[ObjectMaskDetectionResult, ObjectMaskDetectionInfo]:
+    """Separate the object from the background.
+
+    The mask has the size of the image: 255 is object, 0 background. The object is a filled
+    region, brighter or darker than what surrounds it. A picture without one is an error, because
+    an empty mask would exclude everything from a comparison.
+    """
+    mask, channel = _object_mask(image, params)
+    if mask is None:
+        raise NotEnoughContent(
+            f"{image.name}: no object stands out from the background ({params.algorithm})",
+            parameter=image.name,
+        )
+    return Reply(
+        {"binary mask": mask_picture(mask)},
+        {"channel": channel, "algorithm": params.algorithm},
+        message=f"Succeded to detect object using channel {channel}",
+    )
+
+
+def _object_mask(image: Image, params: ObjectMaskDetectionParams) -> tuple[Mask | None, str]:
+    """Return the mask and the letters of the channels it was found in."""
+    biggest = params.only_biggest
+    match params.algorithm:
+        case "SOBEL":
+            return object_mask.sobel_object_mask(image.gray(), only_biggest=biggest), "G"
+        case "BINNING":
+            return object_mask.quantized_object_mask(image.full(), only_biggest=biggest), "RGB"
+    letter = params.used_channel
+    space = _SPACES.get(params.color_space, params.color_space)
+    name = _wire_channels(params.color_space)[letter]
+    channel = (
+        image.gray() if space == "GRAY" else object_mask.color_channel(image.full(), space, name)
+    )
+    period = _period(params.color_space, letter)
+    return object_mask.otsu_object_mask(channel, only_biggest=biggest, period=period), letter
+
+
+def _period(space: str, letter: str) -> int | None:
+    """Return the number of grey levels after which a channel starts anew: hue is a circle."""
+    return HUES if letter == "H" and space in ("HSV", "HLS") else None
+
+
+class ContoursParams(LtuParams):
+    """See `contours`."""
+
+    channel: Annotated[Literal["V", "S", "H"], Upper] = Field(
+        "V", description="Channel of HSV in which objects are told from the background."
+    )
+    only_biggest: Flag = Field(False, description="Give the biggest contour only.")
+
+
+class ContoursResult(TypedDict):
+    """See `contours`."""
+
+    contours: Annotated[list[Contour], Field(description="Largest first.")]
+
+
+class ContoursInfo(Info):
+    """See `contours`."""
+
+    nbContours: int
+
+
+@dialect.endpoint("contours", layout=STANDARD)
+def contours(image: Image, params: ContoursParams) -> Reply[ContoursResult, ContoursInfo]:
+    """Trace the outlines of the objects.
+
+    Boxes are in pixels of the original image, vertices relative to their box.
+    """
+    channel = object_mask.color_channel(image.full(), "HSV", params.channel)
+    mask = object_mask.otsu_object_mask(
+        channel, only_biggest=params.only_biggest, period=_period("HSV", params.channel)
+    )
+    regions = [] if mask is None else contour_kernel.outer_contours(mask)
+    return Reply(
+        {"contours": [contour(region) for region in regions]},
+        {"nbContours": len(regions)},
+        message=f"Got {len(regions)} contours",
+    )
+
+
+class EdgesParams(LtuParams):
+    """See `edges`."""
+
+    threshold_min: float = Field(
+        50, ge=0, le=500, description="Gradient from which a pixel continues a sure edge."
+    )
+    threshold_max: float = Field(
+        100, ge=0, le=500, description="Gradient from which a pixel is a sure edge."
+    )
+    edge_thickness: int = Field(
+        1,
+        ge=1,
+        le=100,
+        validation_alias=AliasChoices("edge_thickness", "edge_thicknesse"),
+        description="Width of the edges drawn, in px. Also understood: edge_thicknesse.",
+    )
+
+
+class EdgesResult(TypedDict):
+    """See `edges`."""
+
+    edges: Picture
+
+
+@dialect.endpoint("edges", layout=STANDARD)
+def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
+    """Draw the edges of the image (Canny).
+
+    Thresholds given in reverse are swapped. The picture has the size of the image: 255 is edge.
+    """
+    mask = canny_edges(
+        image.gray(),
+        low_threshold=params.threshold_min,
+        high_threshold=params.threshold_max,
+        thickness=params.edge_thickness,
+    )
+    return Reply({"edges": mask_picture(mask)}, {}, message="Edges found.")

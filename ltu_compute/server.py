@@ -1,0 +1,200 @@
+"""The service as processes: preparation of what it stands on, and gunicorn."""
+
+import logging
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from ltu_compute.app import create_app
+from ltu_compute.errors import WrongSetting
+from ltu_compute.openapi import TOKEN_PATH
+from ltu_compute.settings import PREFIX, Settings, unknown_names
+from ltu_compute.store import AccountExists, Store
+from ltu_compute.web.keys import KeyRing
+from ltu_compute.web.tokens import CLIENT_ID
+
+log = logging.getLogger("ltu_compute")
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (how this machine reaches it)
+FIRST_ACCOUNT = "first-account"
+FIRST_USERNAME = "operator"
+STOPPING_S = 15  # in which requests in work are answered when the service stops
+SPARE_THREADS = 8  # a worker's, for health checks and bodies that arrive slowly
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An account's name and password."""
+
+    username: str
+    password: str
+
+
+def prepare(settings: Settings) -> Store:
+    """Make what the service stands on: folders, schema, signing keys, first account.
+
+    It is safe to run at every start, and in several processes at once.
+    """
+    for name in unknown_names():
+        log.warning("%s is no setting of this service; `ltu-compute settings` lists them", name)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        store = Store(settings.database)
+    except ValueError as error:
+        raise WrongSetting(f"{PREFIX}DATABASE_URL: {error}") from None
+    store.migrate()
+    KeyRing(settings.keys_dir).ensure()
+    if settings.bootstrap_username and not store.accounts():
+        password = settings.bootstrap_password.get_secret_value()
+        with suppress(AccountExists):  # another replica was faster
+            store.add_account(settings.bootstrap_username, password)
+            log.info("account %s made", settings.bootstrap_username)
+    return store
+
+
+def first_account(store: Store, settings: Settings) -> Credentials | None:
+    """Return the first account, made with a generated password when there is none.
+
+    Its name and password are kept in a file of the data folder that only its owner can read.
+    ``None`` if there are accounts but the file does not, or no longer, open one of them.
+    """
+    path = settings.data_dir / FIRST_ACCOUNT
+    kept = _read(path) or _given(settings)
+    if not store.accounts():
+        made = kept or Credentials(FIRST_USERNAME, secrets.token_urlsafe(15))
+        _write(path, made)  # first: a password that nobody knows would lock everybody out
+        store.add_account(made.username, made.password)
+        return made
+    account = store.check_password(kept.username, kept.password) if kept else None
+    return kept if account and account.enabled else None
+
+
+def _given(settings: Settings) -> Credentials | None:
+    password = settings.bootstrap_password.get_secret_value()
+    name = settings.bootstrap_username
+    return Credentials(name, password) if name and password else None
+
+
+def _read(path: Path) -> Credentials | None:
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    named = dict(line.partition("=")[::2] for line in lines)
+    if not named.get("USERNAME") or not named.get("PASSWORD"):
+        return None
+    return Credentials(*(shlex.split(named[name])[0] for name in ("USERNAME", "PASSWORD")))
+
+
+def _write(path: Path, made: Credentials) -> None:
+    text = f"USERNAME={shlex.quote(made.username)}\nPASSWORD={shlex.quote(made.password)}\n"
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def try_it(address: str, account: Credentials, images: Path = Path("fixtures/images")) -> str:
+    """Return a shell line that logs in and compares two photographs."""
+    token = (
+        f"curl -sS -d grant_type=password -d client_id={CLIENT_ID}"
+        f" --data-urlencode {shlex.quote(f'username={account.username}')}"
+        f" --data-urlencode {shlex.quote(f'password={account.password}')} {address}{TOKEN_PATH}"
+        r""" | sed 's/.*"access_token":"\([^"]*\).*/\1/'"""
+    )
+    return (
+        f'curl -sS -H "Authorization: Bearer $({token})"'
+        f" -F image1=@{images / 'part-reference.jpg'} -F image2=@{images / 'part-shot.jpg'}"
+        f" -F preset=4 -F mask_type=contours {address}/v2/services/image/differences"
+    )
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, set up for computing: a process a processor, threads for the waiting."""
+
+    def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._ready = ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's own settings."""
+        settings = self._settings
+        threads = settings.slots_per_worker + settings.queue_places + SPARE_THREADS
+        chosen = {
+            "bind": [_bind(settings.host, settings.port)],
+            "workers": settings.workers,
+            "worker_class": "gthread",
+            "threads": threads,
+            "preload_app": True,  # imports happen once, and their memory is shared
+            "timeout": 120,
+            "graceful_timeout": STOPPING_S,
+            "keepalive": 15,
+            "limit_request_line": 8190,
+            "control_socket_disable": True,
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108
+            "loglevel": "warning",
+            "proc_name": "ltu-compute",
+            "when_ready": self._when_ready,
+        }
+        for name, value in chosen.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Return the application that the workers share."""
+        return create_app(self._settings)
+
+    def _when_ready(self, arbiter: Any) -> None:
+        host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
+        host = EVERYWHERE.get(host, host)
+        self._ready(f"http://{_bind(host, port)}")
+
+
+def _bind(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def serve(settings: Settings, *, quickstart: bool = False) -> None:
+    """Run the service until it is told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where to listen, and everything else.
+    quickstart : bool
+        Make a first account when there is none, and print what to try.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    store = prepare(settings)
+    account = first_account(store, settings) if quickstart else None
+    store.close()
+
+    def ready(address: str) -> None:
+        sys.stdout.write(_welcome(address, account, settings) if quickstart else "")
+        sys.stdout.write(f"Listening on {address}\n")
+        sys.stdout.flush()
+
+    Server(settings, ready).run()
+
+
+def _welcome(address: str, account: Credentials | None, settings: Settings) -> str:
+    kept = settings.data_dir / FIRST_ACCOUNT
+    if account is None:
+        return (
+            f"\nltu-compute   {address}   (Swagger: {address}/docs)\n"
+            f"Account       none that {kept} still opens; `ltu-compute user list` lists them\n\n"
+        )
+    return (
+        f"\nltu-compute   {address}   (Swagger: {address}/docs)\n"
+        f"Account       {account.username}   password {account.password}   (kept in {kept})\n"
+        f"Try it, from this folder in another terminal:\n\n{try_it(address, account)}\n\n"
+    )

@@ -1,0 +1,91 @@
+"""Endpoints as Flask views, and errors as the dialect's own replies."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from flask import Blueprint, Request, Response, g, request
+
+from ltu_compute.errors import Problem
+from ltu_compute.fetch import Fetcher
+from ltu_compute.settings import Settings
+from ltu_compute.store import Account, Store
+from ltu_compute.web import binding
+from ltu_compute.web.endpoint import Dialect, Endpoint
+from ltu_compute.web.keys import KeyRing
+from ltu_compute.web.limits import Slots
+
+JSON = "application/json"
+TEXT_ALLOWANCE = 64 << 10  # bytes of a body that are not images
+BASE64_GROWTH = 1.45  # of an image as percent-encoded base64: 4/3, and + and / take 3 bytes
+
+
+@dataclass(frozen=True)
+class Services:
+    """What requests are answered with; one of each a process."""
+
+    settings: Settings
+    store: Store
+    key_ring: KeyRing
+    fetcher: Fetcher
+    slots: Slots
+    authenticate: Callable[[Request], Account]
+
+    @property
+    def limits(self) -> binding.Limits:
+        """Largest image accepted."""
+        return binding.Limits(self.settings.max_upload_bytes, self.settings.max_pixels)
+
+
+def blueprint(dialect: Dialect, services: Services) -> Blueprint:
+    """Return a dialect's endpoints as routes, misspelt names included."""
+    routes = Blueprint(dialect.name, __name__)
+    for endpoint in dialect.endpoints:
+        view = _view(dialect, endpoint, services)
+        for name in (endpoint.name, *endpoint.aliases):
+            routes.add_url_rule(
+                f"{dialect.prefix}/{name}",
+                endpoint=name.replace("/", "_"),
+                view_func=view,
+                methods=endpoint.methods,
+                strict_slashes=False,
+            )
+    return routes
+
+
+def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[[], Response]:
+    def respond() -> Response:
+        if not endpoint.public:
+            account = services.authenticate(request)
+            g.account = account.username
+        services.slots.check()
+        request.max_content_length = body_limit(endpoint, services.settings)
+        request.max_form_memory_size = request.max_content_length
+        wire = binding.read(request)
+        bound = binding.bind(endpoint, wire, fetch=services.fetcher.fetch, limits=services.limits)
+        with services.slots.claim():
+            reply = endpoint.run(bound.images, bound.params)
+            body = dialect.envelope.success(endpoint, reply, bound.ignored)
+            return json_response(body)
+
+    return respond
+
+
+def body_limit(endpoint: Endpoint, settings: Settings) -> int:
+    """Return the largest request body: every image at its largest, as text."""
+    images = len(endpoint.images) * settings.max_upload_bytes * BASE64_GROWTH
+    return int(images) + TEXT_ALLOWANCE
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """Return a reply that holds JSON, keys in the order they were put."""
+    return Response(orjson.dumps(body), status=status, mimetype=JSON)
+
+
+def failure(
+    dialect: Dialect, path: str, status: int, message: str, problems: tuple[Problem, ...]
+) -> Response:
+    """Return an error as a dialect tells it."""
+    body: dict[str, Any] = dialect.envelope.failure(dialect.find(path), status, message, problems)
+    return json_response(body, status)

@@ -1,0 +1,120 @@
+"""The service as tests use it: an application, an account, a token, a live server."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.serving import make_server
+
+from ltu_compute.app import create_app
+from ltu_compute.server import prepare
+from ltu_compute.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+FIXTURES = ROOT / "fixtures"
+IMAGES = FIXTURES / "images"
+USERNAME, PASSWORD = "alice", "wonder land & more"
+TOKEN_PATH = "/realms/Production/protocol/openid-connect/token"
+OPERATIONS = "/v2/services/image"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="Rewrite what golden tests compare with."
+    )
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data_dir=tmp_path_factory.mktemp("data"), queue_places=64)
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> Iterator[Flask]:
+    store = prepare(settings)
+    store.add_account(USERNAME, PASSWORD, email="alice@example.com", first_name="Alice")
+    yield create_app(settings)
+    store.close()
+
+
+def token_of(client: FlaskClient, username: str = USERNAME, password: str = PASSWORD) -> str:
+    form = {
+        "username": username,
+        "password": password,
+        "client_id": "ltu-api",
+        "grant_type": "password",
+    }
+    answer = client.post(TOKEN_PATH, data=form)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json["access_token"])
+
+
+@pytest.fixture(scope="session")
+def token(app: Flask) -> str:
+    return token_of(app.test_client())
+
+
+class Caller:
+    """A client that is logged in; paths are relative to the operations."""
+
+    def __init__(self, client: FlaskClient, token: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def post(self, operation: str, **kwargs: Any) -> Any:
+        return self.open(operation, method="POST", **kwargs)
+
+    def get(self, operation: str, **kwargs: Any) -> Any:
+        return self.open(operation, method="GET", **kwargs)
+
+    def open(self, operation: str, **kwargs: Any) -> Any:
+        headers = {**self._headers, **kwargs.pop("headers", {})}
+        answer = self._client.open(f"{OPERATIONS}/{operation}", headers=headers, **kwargs)
+        answer.request.environ["wsgi.input"].close()  # the test client leaves a file open
+        return answer
+
+
+@pytest.fixture
+def call(app: Flask, token: str) -> Caller:
+    return Caller(app.test_client(), token)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A server on this machine."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Any]:
+    """Return a function that serves an application on a free port of this machine."""
+    running = []
+
+    def start(app: Flask) -> Live:
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return Live(f"http://127.0.0.1:{server.server_port}")
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def live(app: Flask, serve: Any) -> Live:
+    return serve(app)

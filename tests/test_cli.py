@@ -1,0 +1,168 @@
+"""The command: operations, accounts, keys, settings."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from click.testing import CliRunner, Result
+
+from ltu_compute.cli import main
+from ltu_compute.settings import table
+from tests.conftest import IMAGES, Caller
+from tests.test_golden import PART, SHOT, post
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path / "data"))
+
+    def invoke(*arguments: str | Path, stdin: str = "") -> Result:
+        return CliRunner().invoke(main, [str(a) for a in arguments], input=stdin)
+
+    return invoke
+
+
+@pytest.mark.parametrize(
+    ("operation", "names", "options", "params"),
+    [
+        ("heatMap", ["chelsea.jpg"], [], {}),
+        ("color-palette", ["coffee.jpg"], ["--count", "3"], {"count": "3"}),
+        ("objectMaskDetection", ["object-dark.png"], ["--channel", "S"], {"channel": "S"}),
+        ("edges", ["chelsea.jpg"], ["--threshold-min", "20"], {"threshold_min": "20"}),
+        ("edges", ["chelsea.jpg"], ["--threshold_min", "20"], {"threshold_min": "20"}),
+        ("contours", ["shapes.png"], ["--only-biggest", "True"], {"only_biggest": "True"}),
+        ("imagequality", ["rocket.jpg"], [], {}),
+        ("distance", ["coffee.jpg", "coffee-shot.jpg"], [], {}),
+        ("differences", [PART, SHOT], ["--preset", "4"], {"preset": "4"}),
+        ("alignment_matrix", [PART, SHOT], [], {}),
+    ],
+)
+def test_an_operation_prints_what_the_service_answers(
+    run: Any,
+    call: Caller,
+    operation: str,
+    names: list[str],
+    options: list[str],
+    params: dict[str, str],
+) -> None:
+    done = run(operation, *(IMAGES / name for name in names), *options)
+    assert done.exit_code == 0, done.output
+    wire = {"color-palette": "colorPalette", "imagequality": "imageQuality"}
+    wire["alignment_matrix"] = "alignmentMatrix"
+    answer = post(call, wire.get(operation, operation), *names, **params)
+    assert json.loads(done.stdout) == answer
+    assert list(json.loads(done.stdout)) == list(answer)
+
+
+def test_pictures_are_saved(run: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    done = run(
+        "differences", IMAGES / PART, IMAGES / SHOT, "--mask-type", "binary", "--save", folder
+    )
+    reply = json.loads(done.stdout)
+    count = reply["details"]["info"]["count"]
+    assert count > 0
+    names = {f"diffOnImage{i}-{n}-mask.png" for i in (1, 2) for n in range(count)}
+    assert {path.name for path in folder.iterdir()} == names
+    box = reply["result"]["diffOnImage1"][0]["boundingBox"]
+    mask = cv2.imread(str(folder / "diffOnImage1-0-mask.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (box["height"], box["width"])
+    run("objectMaskDetection", IMAGES / "object-dark.png", "--save", folder)
+    assert (folder / "binary-mask.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["edges", IMAGES / "chelsea.jpg", "--threshold-min", "x"], "threshold_min"),
+        (["edges", IMAGES / "shapes.json"], "JPEG, PNG or GIF"),
+        (["alignmentMatrix", IMAGES / "blank.png", IMAGES / "coffee.jpg"], "do not match"),
+    ],
+)
+def test_what_is_wrong_is_told(run: Any, arguments: list[Any], words: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert words in done.output
+
+
+def test_errors_are_a_line_and_a_status() -> None:
+    command = Path(sys.executable).parent / "ltu-compute"
+    done = subprocess.run(
+        [command, "edges", IMAGES / "shapes.json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: image: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_not_there(run: Any) -> None:
+    done = run("edges", "nowhere.jpg")
+    assert done.exit_code == 1
+    assert "nowhere.jpg" in done.output
+
+
+def test_accounts(run: Any) -> None:
+    assert run("user", "add", "ann", stdin="secret of ann\n").exit_code == 0
+    assert run("user", "add", "bob", stdin="secret of bob\n").exit_code == 0
+    listed = run("user", "list").output
+    assert "ann\tenabled" in listed
+    assert "bob\tenabled" in listed
+    assert "secret" not in listed
+    assert run("user", "disable", "bob").exit_code == 0
+    assert "bob\tdisabled" in run("user", "list").output
+    assert run("user", "enable", "bob").exit_code == 0
+    assert run("user", "password", "bob", stdin="another\n").exit_code == 0
+    assert run("user", "remove", "ann").exit_code == 0
+    assert "ann" not in run("user", "list").output
+    assert run("user", "remove", "ann").exit_code == 1
+    twice = run("user", "add", "bob", stdin="x\n")
+    assert twice.exit_code == 1
+    assert "bob" in twice.output
+
+
+def test_keys(run: Any) -> None:
+    first = run("keys", "list").output.split("\t")[0]
+    assert run("keys", "rotate").exit_code == 0
+    listed = run("keys", "list").output
+    assert f"{first}\tverifies only" in listed
+    assert listed.count("active") == 1
+    assert run("keys", "remove", first).exit_code == 0
+    assert first not in run("keys", "list").output
+
+
+def test_settings_hide_secrets(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTU_COMPUTE_DATABASE_URL", "postgresql://u:hunter2@db/ltu")
+    monkeypatch.setenv("LTU_COMPUTE_BOOTSTRAP_PASSWORD", "hunter2")
+    monkeypatch.setenv("LTU_COMPUTE_FETCH_ALLOWED_NETWORKS", "10.0.0.0/8, 192.168.1.0/24")
+    shown = run("settings").output
+    assert "hunter2" not in shown
+    assert "LTU_COMPUTE_FETCH_ALLOWED_NETWORKS=10.0.0.0/8,192.168.1.0/24" in shown
+    for name, _, meaning in table():
+        assert name in shown
+        assert meaning in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FETCH_ALLOWED_NETWORKS", "10.0.0.0/33"),
+        ("MAX_PIXELS", "many"),
+        ("ISSUER", "vision.example.com"),
+        ("PORT", "70000"),
+        ("WORKERS", "0"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    run: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"LTU_COMPUTE_{name}", value)
+    done = run("settings")
+    assert done.exit_code == 1
+    assert f"LTU_COMPUTE_{name}" in done.output
+    assert value in done.output
+    assert "Traceback" not in done.output

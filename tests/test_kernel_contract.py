@@ -1,0 +1,391 @@
+"""What every kernel promises, tried on every kernel that can be found.
+
+A kernel accepts read-only and non-contiguous images, leaves them unchanged, survives the smallest
+and the emptiest ones, and gives the same output for the same input.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import ltu_compute.kernels
+from ltu_compute.kernels.alignment import (
+    agreement_of,
+    align,
+    align_still,
+    refine,
+    refined,
+    warp_onto,
+)
+from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
+from ltu_compute.kernels.contours import outer_contours
+from ltu_compute.kernels.differences import ComparisonSettings, compare
+from ltu_compute.kernels.distance import image_distance
+from ltu_compute.kernels.edges import canny_edges
+from ltu_compute.kernels.heat_map import keypoint_heat_map
+from ltu_compute.kernels.image_quality import histogram_picture, image_quality
+from ltu_compute.kernels.keypoints import detect_keypoints
+from ltu_compute.kernels.object_mask import (
+    COLOR_CHANNELS,
+    color_channel,
+    otsu_object_mask,
+    quantized_object_mask,
+    sobel_object_mask,
+)
+from ltu_compute.kernels.types import Bgr, Size
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to call a kernel.
+
+    ``images`` are what it takes, "bgr", "gray" or "mask" each; ``call`` passes them on; ``check``
+    holds for the images and what came back, whatever the images are.
+    """
+
+    kernel: Callable[..., Any]
+    images: tuple[str, ...]
+    call: Callable[..., Any]
+    check: Callable[..., bool]
+
+
+def size_of(image: Pixels) -> Size:
+    return Size(image.shape[1], image.shape[0])
+
+
+def is_mask(mask: Any, image: Pixels) -> bool:
+    return (
+        mask.dtype == np.uint8
+        and mask.shape == image.shape[:2]
+        and set(np.unique(mask).tolist()) <= {0, 255}
+    )
+
+
+def is_mask_or_none(mask: Any, image: Pixels) -> bool:
+    return mask is None or (is_mask(mask, image) and mask.any())
+
+
+def is_picture(picture: Any, image: Pixels) -> bool:
+    return picture.dtype == np.uint8 and picture.shape == (*image.shape[:2], 3)
+
+
+def is_matrix(matrix: Any) -> bool:
+    return matrix.shape == (3, 3) and matrix.dtype == np.float64 and np.isfinite(matrix).all()
+
+
+SLIGHT_TURN = cv2.getRotationMatrix2D((30.0, 20.0), 2.0, 1.0)
+SLIGHT_TURN = np.vstack([SLIGHT_TURN, [0.0, 0.0, 1.0]])
+
+
+def refined_start(gray1: Pixels, gray2: Pixels) -> Any:
+    start = align(gray1, gray2)
+    return start and refined(start, gray1, gray2)
+
+
+CASES = [
+    Case(
+        canny_edges,
+        ("gray",),
+        lambda gray: [
+            canny_edges(gray, low_threshold=50, high_threshold=100, thickness=thickness)
+            for thickness in (1, 4, 99)
+        ],
+        lambda masks, gray: all(is_mask(mask, gray) for mask in masks),
+    ),
+    Case(
+        outer_contours,
+        ("mask",),
+        outer_contours,
+        lambda regions, mask: (
+            bool(regions) == bool(mask.any())
+            and all(
+                region.vertices.dtype == np.int32
+                and region.vertices.min() == 0
+                and region.vertices.max(axis=0).tolist() == [region.box[2] - 1, region.box[3] - 1]
+                for region in regions
+            )
+        ),
+    ),
+    Case(
+        dominant_colors,
+        ("bgr",),
+        dominant_colors,
+        lambda colors, _: 1 <= len(colors) <= 8 and sum(color.percent for color in colors) == 100,
+    ),
+    Case(
+        quantization,
+        ("bgr",),
+        lambda image: quantization(image, count=5),
+        lambda palette, _: (
+            1 <= len(palette.colors) <= 5 and palette.label_of_bin.max() < len(palette.colors)
+        ),
+    ),
+    Case(
+        color_bins,
+        ("bgr",),
+        color_bins,
+        lambda bins, image: bins.shape == image.shape[:2] and bins.dtype == np.uint16,
+    ),
+    Case(
+        color_channel,
+        ("bgr",),
+        lambda image: [
+            color_channel(image, space, channel)
+            for space, channels in COLOR_CHANNELS.items()
+            for channel in channels
+        ],
+        lambda found, image: all(
+            channel.shape == image.shape[:2] and channel.dtype == np.uint8 for channel in found
+        ),
+    ),
+    Case(
+        otsu_object_mask,
+        ("gray",),
+        lambda gray: [otsu_object_mask(gray), otsu_object_mask(gray, period=180)],
+        lambda masks, gray: all(is_mask_or_none(mask, gray) for mask in masks),
+    ),
+    Case(sobel_object_mask, ("gray",), sobel_object_mask, is_mask_or_none),
+    Case(quantized_object_mask, ("bgr",), quantized_object_mask, is_mask_or_none),
+    Case(keypoint_heat_map, ("gray",), keypoint_heat_map, is_picture),
+    Case(
+        image_quality,
+        ("gray",),
+        image_quality,
+        lambda quality, gray: (
+            is_mask(quality.under_mask, gray)
+            and is_mask(quality.over_mask, gray)
+            and quality.histogram.shape == (255,)
+            and quality.histogram.max() == 255
+            and all(
+                type(getattr(quality, field.name)) is float
+                for field in fields(quality)
+                if field.type is float
+            )
+        ),
+    ),
+    Case(
+        histogram_picture,
+        ("bgr",),
+        lambda image: histogram_picture(np.resize(image, 64)),
+        lambda picture, _: picture.shape == (256, 512, 3) and picture.dtype == np.uint8,
+    ),
+    Case(
+        detect_keypoints,
+        ("gray",),
+        detect_keypoints,
+        lambda found, _: (
+            found.points.shape == (len(found), 2)
+            and found.points.dtype == np.float32
+            and found.descriptors.shape == (len(found), 128)
+        ),
+    ),
+    Case(
+        align,
+        ("gray", "gray"),
+        align,
+        lambda found, *_: found is None or is_matrix(found.matrix),
+    ),
+    Case(
+        align_still,
+        ("gray", "gray"),
+        align_still,
+        lambda found, *_: found is None or is_matrix(found.matrix),
+    ),
+    Case(
+        refine,
+        ("gray", "gray"),
+        lambda gray1, gray2: refine(SLIGHT_TURN, gray1, gray2),
+        lambda matrix, *_: is_matrix(matrix),
+    ),
+    Case(
+        refined,
+        ("gray", "gray"),
+        refined_start,
+        lambda found, *_: found is None or is_matrix(found.matrix),
+    ),
+    Case(
+        agreement_of,
+        ("gray", "gray"),
+        lambda gray1, gray2: agreement_of(SLIGHT_TURN, gray1, gray2),
+        lambda agreement, *_: -1 <= agreement <= 1,
+    ),
+    Case(
+        warp_onto,
+        ("bgr",),
+        lambda image: warp_onto(image, SLIGHT_TURN, Size(50, 40)),
+        lambda warped, _: warped.shape == (40, 50, 3) and warped.dtype == np.uint8,
+    ),
+    Case(
+        image_distance,
+        ("bgr", "bgr"),
+        image_distance,
+        lambda found, *_: 0 <= found.distance <= 3,
+    ),
+    Case(
+        compare,
+        ("bgr", "bgr", "mask"),
+        lambda image1, image2, roi1: compare(
+            image1,
+            image2,
+            ComparisonSettings(),
+            size1=size_of(image1),
+            size2=size_of(image2),
+            roi1=roi1,
+        ),
+        lambda found, *_: found is None or is_matrix(found.matrix1to2),
+    ),
+]
+
+every_kernel = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kernel.__name__)
+
+
+def kernels() -> Iterator[Callable[..., Any]]:
+    """Find all public functions of all kernels."""
+    for module_info in pkgutil.iter_modules(ltu_compute.kernels.__path__):
+        module = importlib.import_module(f"{ltu_compute.kernels.__name__}.{module_info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_"):
+                yield function
+
+
+def takes_an_image(function: Callable[..., Any]) -> bool:
+    hints = get_type_hints(function)
+    hints.pop("return", None)
+    choices = [
+        choice
+        for hint in hints.values()
+        for choice in (get_args(hint) if get_origin(hint) is UnionType else (hint,))
+    ]
+    return Bgr in choices
+
+
+def test_no_kernel_is_left_out():
+    found = {function for function in kernels() if takes_an_image(function)}
+    assert found == {case.kernel for case in CASES}
+
+
+# ------------------------------------------------------------------------------------- images
+
+
+def bgr(height: int, width: int) -> Pixels:
+    """Noise of several scales with a bright disc: keypoints, edges, an object, many colours."""
+    rng = np.random.default_rng(height * 1000 + width)
+    coarse = rng.integers(30, 120, (max(1, height // 6), max(1, width // 6), 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    image += rng.integers(0, 20, image.shape, dtype=np.uint8)
+    cv2.circle(image, (width // 2, height // 2), min(height, width) // 4, (60, 200, 240), -1)
+    return image
+
+
+def as_kind(kind: str, image: Pixels) -> Pixels:
+    """Turn BGR into what a kernel takes."""
+    if kind == "bgr":
+        return image.copy()
+    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    return gray if kind == "gray" else np.where(gray > 127, 255, 0).astype(np.uint8)
+
+
+def images_for(case: Case, height: int = 96, width: int = 128) -> list[Pixels]:
+    """Draw a picture and, for comparisons, the same with a mark on it."""
+    image = bgr(height, width)
+    marked = image.copy()
+    marked[height // 8 : height // 4, width // 8 : width // 4] = (0, 0, 255)
+    drawn = [image, marked, image]
+    return [as_kind(kind, picture) for kind, picture in zip(case.images, drawn, strict=False)]
+
+
+def assert_same(first: Any, second: Any) -> None:
+    """Compare results of any kind exactly."""
+    assert type(first) is type(second)
+    if isinstance(first, np.ndarray):
+        assert first.dtype == second.dtype
+        np.testing.assert_array_equal(first, second)
+    elif is_dataclass(first):
+        for field in fields(first):
+            assert_same(getattr(first, field.name), getattr(second, field.name))
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        assert first == second or (first != first and second != second)  # noqa: PLR0124 (NaN)
+
+
+def spread(image: Pixels) -> Pixels:
+    """Return an equal view of every other row, counted from the right."""
+    height, width = image.shape[:2]
+    store = np.full((2 * height, width, *image.shape[2:]), 77, np.uint8)
+    view = store[::2, ::-1]
+    view[...] = image
+    return view
+
+
+def transposed(image: Pixels) -> Pixels:
+    """Return an equal view that is stored column by column."""
+    return np.ascontiguousarray(image.swapaxes(0, 1)).swapaxes(0, 1)
+
+
+def cropped(image: Pixels) -> Pixels:
+    """Return an equal view of the middle of a larger picture."""
+    borders = [(3, 5), (7, 2), *[(0, 0)] * (image.ndim - 2)]
+    return np.pad(image, borders)[3:-5, 7:-2]
+
+
+# ------------------------------------------------------------------------------------- promises
+
+
+@every_kernel
+def test_keeps_its_promise_on_a_picture(case):
+    images = images_for(case)
+    assert case.check(case.call(*images), *images)
+
+
+@every_kernel
+def test_read_only_images_and_the_same_again(case):
+    """Whoever writes to a read-only array is caught by NumPy; OpenCV may write all the same."""
+    images = images_for(case)
+    originals = [image.copy() for image in images]
+    for image in images:
+        image.setflags(write=False)
+    first = case.call(*images)
+    for image, original in zip(images, originals, strict=True):
+        np.testing.assert_array_equal(image, original)
+    assert_same(case.call(*images), first)
+
+
+@every_kernel
+@pytest.mark.parametrize("view", [spread, transposed, cropped])
+def test_views_count_as_their_copies(case, view):
+    images = images_for(case)
+    views = [view(image) for image in images]
+    assert not any(image.flags.c_contiguous for image in views)
+    found = case.call(*views)
+    for image, original in zip(views, images, strict=True):
+        np.testing.assert_array_equal(image, original)
+    assert_same(found, case.call(*images))
+
+
+@every_kernel
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 2), (1, 40), (40, 1), (3, 3), (17, 5)])
+def test_small_pictures_survive(case, shape):
+    images = images_for(case, *shape)
+    assert case.check(case.call(*images), *images)
+
+
+@every_kernel
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_constant_pictures_survive(case, level):
+    flat = np.full((48, 64, 3), level, np.uint8)
+    images = [as_kind(kind, flat) for kind in case.images]
+    assert case.check(case.call(*images), *images)

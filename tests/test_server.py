@@ -1,0 +1,149 @@
+"""The service as its user runs it: gunicorn, a first account, the curl line that it prints."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from ltu_compute.server import first_account, prepare
+from ltu_compute.settings import Settings
+from tests.conftest import OPERATIONS, ROOT, TOKEN_PATH
+
+COMMAND = Path(sys.executable).parent / "ltu-compute"
+
+
+@contextmanager
+def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
+    """Run the service on a free port and give what it prints until it listens."""
+    command = [COMMAND, "serve", "--port", "0", "--workers", "2", *options]
+    variables = {**os.environ, "LTU_COMPUTE_DATA_DIR": str(data), **environment}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("Listening on "):
+                break
+        yield printed
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def address_in(printed: str) -> str:
+    return re.findall(r"Listening on (\S+)", printed)[0]
+
+
+def curl_line(printed: str) -> str:
+    return next(line for line in printed.splitlines() if line.startswith("curl "))
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    data = tmp_path_factory.mktemp("quickstart") / "data"
+    with running(data, "--quickstart") as printed:
+        yield data, printed
+
+
+def test_the_printed_line_compares_two_photographs(quickstart: tuple[Path, str]) -> None:
+    line = curl_line(quickstart[1])
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, check=True)
+    reply = json.loads(done.stdout)
+    assert reply["details"]["info"]["count"] >= 2
+    for difference in reply["result"]["diffOnImage2"]:
+        assert {"boundingBox", "relativeVertices", "mask"} <= difference.keys()
+
+
+def test_the_first_account_is_kept_for_its_owner_only(quickstart: tuple[Path, str]) -> None:
+    data, printed = quickstart
+    kept = data / "first-account"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    for key in (data / "keys").iterdir():
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    password = re.findall(r"PASSWORD=(\S+)", kept.read_text())[0]
+    assert password in printed
+    assert len(password) >= 16
+
+
+def test_it_is_alive_and_ready(quickstart: tuple[Path, str]) -> None:
+    address = address_in(quickstart[1])
+    assert requests.get(f"{address}/healthz", timeout=10).json() == {"status": "ok"}
+    assert requests.get(f"{address}/readyz", timeout=10).status_code == 200
+    assert requests.get(f"{address}/docs", timeout=10).status_code == 200
+
+
+def test_many_at_once_are_all_answered(quickstart: tuple[Path, str]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    data, printed = quickstart
+    address = address_in(printed)
+    account = dict(line.split("=", 1) for line in (data / "first-account").read_text().splitlines())
+    form = {
+        "username": account["USERNAME"],
+        "password": account["PASSWORD"],
+        "client_id": "ltu-api",
+        "grant_type": "password",
+    }
+    token = requests.post(address + TOKEN_PATH, data=form, timeout=10).json()["access_token"]
+    image = (ROOT / "fixtures/images/chelsea.jpg").read_bytes()
+
+    def post(_: int) -> int:
+        return requests.post(
+            f"{address}{OPERATIONS}/edges",
+            headers={"Authorization": f"Bearer {token}"},
+            files={"image": image},
+            timeout=30,
+        ).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(post, range(24))) == [200] * 24
+
+
+def test_a_second_start_prints_the_same_account(tmp_path: Path) -> None:
+    lines = []
+    for _ in range(2):
+        with running(tmp_path, "--quickstart") as printed:
+            lines.append(re.findall(r"Account .*", printed))
+    assert lines[0] == lines[1] != []
+
+
+def test_bootstrap_makes_the_account_that_is_named(tmp_path: Path) -> None:
+    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": "p&w d"}
+    with running(tmp_path, **named) as printed:
+        form = {"username": "qa", "password": "p&w d", "client_id": "ltu-api"}
+        url = address_in(printed) + TOKEN_PATH
+        answer = requests.post(url, data=form | {"grant_type": "password"}, timeout=10)
+    assert answer.status_code == 200
+    assert not (tmp_path / "first-account").exists()
+    assert "p&w d" not in printed
+
+
+def test_the_first_account_after_its_password_was_changed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    store = prepare(settings)
+    made = first_account(store, settings)
+    assert made is not None
+    assert first_account(store, settings) == made
+    account = store.account_by_name(made.username)
+    assert account is not None
+    store.set_password(account.id, "another one")
+    assert first_account(store, settings) is None
+    store.remove_account(account.id)
+    again = first_account(store, settings)
+    assert again is not None
+    assert store.check_password(again.username, again.password)
+    store.close()
