@@ -1,0 +1,32 @@
+# The service as an image: docker build -t ltu-compute . && docker run -p 8000:8000 -v ltu:/data ltu-compute
+
+FROM python:3.13-slim-bookworm AS build
+WORKDIR /src
+RUN python -m venv /opt/ltu-compute
+ENV PATH="/opt/ltu-compute/bin:$PATH"
+COPY constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
+COPY ltu_compute ltu_compute
+RUN pip install --no-cache-dir -c constraints.txt .
+
+FROM python:3.13-slim-bookworm
+# Debian keeps only the newest build of a package: pinning one breaks the build with its next update.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends tesseract-ocr tesseract-ocr-fra tesseract-ocr-deu \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /data ltu \
+    && install -d -o ltu -g ltu -m 0700 /data
+COPY --from=build /opt/ltu-compute /opt/ltu-compute
+ENV PATH="/opt/ltu-compute/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
+    OMP_THREAD_LIMIT=1 \
+    MALLOC_ARENA_MAX=2 \
+    LTU_COMPUTE_DATA_DIR=/data \
+    LTU_COMPUTE_HOST=0.0.0.0
+USER 10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+CMD ["ltu-compute", "serve"]

@@ -1,0 +1,27 @@
+# `make run` sets up and runs the service, `make test` sets up and runs the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check openapi golden readme lock
+
+run: $(VENV)/.run
+	@exec $(BIN)/ltu-compute serve --quickstart
+
+test: check
+	$(BIN)/pytest
+
+check: $(VENV)/.test
+	@PATH="$(abspath $(BIN)):$$PATH" tools/check
+
+openapi: $(VENV)/.run
+	$(BIN)/ltu-compute openapi
+
+golden: $(VENV)/.test
+	$(BIN)/pytest -q tests/test_golden.py tests/test_readme.py --update-golden
+
+lock: $(VENV)/.test
+	tools/lock > constraints.txt
+
+$(VENV)/.run $(VENV)/.test: setup.cfg constraints.txt tools/setup
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" tools/setup $(patsubst .%,%,$(notdir $@))
