@@ -9,7 +9,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/ltu-compute serve --quickstart
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" tools/check

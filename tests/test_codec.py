@@ -681,7 +681,7 @@ def test_any_bytes_behind_a_signature(signature: bytes, rest: bytes) -> None:
     st.sampled_from([0, 2, 3, 4, 6]),
     st.lists(st.sampled_from([b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"acTL", b"fdAT"]), max_size=4),
 )
-def test_any_chunks_with_right_checksums(  # noqa: PLR0917
+def test_any_chunks_with_right_checksums(
     content: bytes, width: int, height: int, depth: int, colour_type: int, kinds: list[bytes]
 ) -> None:
     chunks = [images.chunk(kind, content) for kind in kinds]

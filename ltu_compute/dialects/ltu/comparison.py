@@ -211,6 +211,7 @@ class DifferencesParams(LtuParams):
         default_factory=FicSettings,
         description="Settings, as a JSON object, that override those of the preset: threshold, "
         "smooth, margin, resolution, behaviors, weight.",
+        json_schema_extra={"example": {}},  # a form that sent all defaults would undo the preset
     )
     transform: Flag = Field(False, description="Return the matrices that align the images.")
     mask_type: Annotated[MaskType, BeforeValidator(_lower)] = Field(

@@ -129,11 +129,11 @@ class ObjectMaskDetectionParams(LtuParams):
         "HSV",
         description="Colour space of OTSU_BIN_THRESHOLD; G is grey, YRB is YCrCb.",
     )
-    channel: Annotated[str | None, Upper] = Field(
-        None,
+    channel: Annotated[str, Upper] = Field(
+        "",
         max_length=1,
         description="Channel of the colour space for OTSU_BIN_THRESHOLD, a letter of its name; "
-        "unset: the one of brightness (V for HSV). Cr and Cb of YRB are R and B.",
+        "empty: the one of brightness (V for HSV). Cr and Cb of YRB are R and B.",
         json_schema_extra={"x-allowed": "a letter of the colour space"},
     )
     only_biggest: Flag = Field(
@@ -143,7 +143,7 @@ class ObjectMaskDetectionParams(LtuParams):
     @model_validator(mode="after")
     def _channel_is_of_the_space(self) -> Self:
         channels = _wire_channels(self.color_space)
-        if self.channel is not None and self.channel not in channels:
+        if self.channel and self.channel not in channels:
             allowed = f"allowed for {self.color_space}: {', '.join(channels)}"
             raise BadValue("channel", self.channel, allowed)
         return self

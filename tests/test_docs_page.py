@@ -1,0 +1,70 @@
+"""Swagger UI in a real browser: log in, upload, try every operation."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from ltu_compute.dialects.ltu import dialect
+from tests.conftest import IMAGES, PASSWORD, USERNAME, Live
+
+OPERATIONS = [endpoint for endpoint in dialect.endpoints if endpoint.images]
+FILES = ("part-reference.jpg", "part-shot.jpg")
+QUIET = (  # a browser that asks nobody but the server under test, and may run as root
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="module")
+def page(live: Live) -> Iterator[Page]:
+    """The documentation page, logged in; leaving the server or an error in the console fails."""
+    chromium = shutil.which("chromium")
+    assert chromium, "install the system package chromium"
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+        page = browser.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: complaints.append(r.url) if is_foreign(r.url, live) else None)
+        page.goto(f"{live.url}/docs")
+        page.click("button.authorize")
+        page.fill("#oauth_username", USERNAME)
+        page.fill("#oauth_password", PASSWORD)
+        page.click(".auth-container button.authorize")
+        page.get_by_text("Authorized", exact=True).wait_for()
+        page.click(".auth-container button.btn-done")
+        yield page
+        browser.close()
+    assert complaints == []
+
+
+def is_foreign(url: str, live: Live) -> bool:
+    return not url.startswith((live.url, "data:", "blob:"))
+
+
+@pytest.mark.parametrize("endpoint", OPERATIONS, ids=lambda endpoint: endpoint.name)
+def test_try_it_out_with_files(page: Page, endpoint: Any) -> None:
+    tag = dialect.title.replace(" ", "_")
+    block = page.locator(f"#operations-{tag}-post_{endpoint.handler.__name__}")
+    block.locator(".opblock-summary-control").click()
+    files = block.locator("input[type=file]")
+    files.first.wait_for()
+    assert files.count() == len(endpoint.images)
+    for index, name in enumerate(FILES[: files.count()]):
+        files.nth(index).set_input_files(IMAGES / name)
+    with page.expect_response(lambda response: response.url.endswith(endpoint.path)) as answered:
+        block.locator("button.execute").click()
+    answer = answered.value
+    assert answer.status == 200, answer.text()
+    assert answer.json()["details"]["name"] == endpoint.label
+    assert "ignored" not in answer.json()["details"]["info"]
+    block.locator(".opblock-summary-control").click()
