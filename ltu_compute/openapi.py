@@ -168,7 +168,7 @@ def _schema(declared: Any, schemas: Json) -> Json:
 
 
 def _query(endpoint: Endpoint, schemas: Json) -> Json:
-    form = _form(endpoint, schemas, _in_form)
+    form = _form(endpoint, schemas, _in_query)
     parameters = [_query_parameter(name, form) for name in form["properties"]]
     return {"parameters": parameters} if parameters else {}
 
@@ -241,12 +241,22 @@ def _is_object(schema: Json) -> bool:
     return "$ref" in schema
 
 
-def _in_form(schema: Json) -> Json:
+def _in_query(schema: Json) -> Json:
     """Return the schema of the texts that are understood as a parameter."""
     if schema.get("type") != "boolean":
         return schema
     texts = {"enum": ["True", "False", "true", "false", "1", "0"]}
     return schema | {"type": "string", "default": str(schema["default"])} | texts
+
+
+def _in_form(schema: Json) -> Json:
+    """Return the schema of what a form may hold for an optional parameter; "" is: not given."""
+    text = _in_query(schema)
+    if "enum" in text:
+        return text | {"enum": [*text["enum"], ""]}
+    if text.get("type") in ("integer", "number"):
+        return text | {"type": [text["type"], "string"]}
+    return text
 
 
 def _in_json(schema: Json) -> Json:
