@@ -98,6 +98,7 @@ def create_app(
     warm = health.Once(lambda: warm_up(dialects))
     app.register_blueprint(health.blueprint({"database": services.store.ping, "kernels": warm}))
     app.extensions["ltu_compute"] = services
+    app.extensions["ltu_compute_warm_up"] = warm
 
     app.before_request(_identify)
     app.after_request(_sign_off)

@@ -15,7 +15,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from ltu_compute.app import create_app
-from ltu_compute.errors import WrongSetting
+from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.openapi import TOKEN_PATH
 from ltu_compute.settings import PREFIX, Settings, unknown_names
 from ltu_compute.store import AccountExists, Store
@@ -150,8 +150,11 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """Return the application that the workers share."""
-        return create_app(self._settings)
+        """Return the application that the workers share, warmed up before they part."""
+        app = create_app(self._settings)
+        with suppress(Unavailable):  # it is logged, and /readyz goes on telling it
+            app.extensions["ltu_compute_warm_up"]()
+        return app
 
     def _when_ready(self, arbiter: Any) -> None:
         host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,10 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
+from flask import Flask, Response
 
+from ltu_compute.app import create_app
+from ltu_compute.settings import Settings
 from tests.conftest import IMAGES, Caller
 
 PNG = (IMAGES / "object-bright.png").read_bytes()
@@ -299,3 +303,54 @@ def test_unknown_settings_are_told(call: Caller) -> None:
     sent = {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"treshold": 1}'}
     info = call.post("differences", data=sent).json["details"]["info"]
     assert info["ignored"] == ["fic_settings.treshold"]
+
+
+@pytest.fixture(scope="module")
+def gallery(serve: Any) -> str:
+    """Serve pictures, and nothing else, on this machine."""
+    pictures = Flask("gallery")
+    pictures.add_url_rule("/p.png", "picture", lambda: Response(PNG, mimetype="text/plain"))
+    return f"{serve(pictures).url}/p.png"
+
+
+@pytest.fixture
+def call_beside_a_gallery(app: Flask, settings: Settings, token: str) -> Caller:
+    allowed = settings.model_copy(update={"fetch_allowed_networks": (ip_network("127.0.0.0/8"),)})
+    return Caller(create_app(allowed).test_client(), token)
+
+
+@pytest.mark.parametrize("place", ["data", "query_string", "json", "multipart"])
+def test_an_image_by_its_address(
+    call: Caller, call_beside_a_gallery: Caller, gallery: str, place: str
+) -> None:
+    sent: dict[str, Any] = {place: {"image": gallery}}
+    if place == "multipart":
+        sent = {"data": {"image": gallery}, "content_type": "multipart/form-data"}
+    answer = call_beside_a_gallery.post("colorPalette", **sent)
+    assert answer.status_code == 200, answer.text
+    assert answer.json == call.post("colorPalette", data={"image": part(PNG)}).json
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("{gallery}", "not public"),
+        ("http://169.254.169.254/latest/meta-data", "not public"),
+        ("http://user:secret@example.com/x.png", "name"),
+        ("http://nowhere.invalid/x.png", "nowhere.invalid"),
+    ],
+)
+def test_addresses_that_are_not_fetched(
+    call: Caller, gallery: str, address: str, words: str
+) -> None:
+    answer = call.post("edges", data={"image": address.format(gallery=gallery)})
+    assert answer.status_code == 422
+    assert [e["parameter"] for e in answer.json["errors"]] == ["image"]
+    assert words in answer.json["details"]["message"]
+    assert "secret" not in answer.text
+
+
+def test_an_address_that_answers_404(call_beside_a_gallery: Caller, gallery: str) -> None:
+    answer = call_beside_a_gallery.post("edges", data={"image": f"{gallery}.not"})
+    assert answer.status_code == 422
+    assert "404" in answer.json["details"]["message"]

@@ -85,9 +85,10 @@ def test_generated_parts_are_current(name: str, call: Caller, update_golden: boo
         README.write_text(pattern.sub(lambda _: part, README.read_text()))
     found = pattern.search(README.read_text())
     assert found is not None
-    assert [re.sub(r"\d+\.\d+", "#", found[0])] == [re.sub(r"\d+\.\d+", "#", part)], (
-        "run: make golden"
-    )
+    if name == "example":  # whose numbers differ a little between versions of OpenCV
+        assert re.sub(r"[\d.]+", "#", found[0]) == re.sub(r"[\d.]+", "#", part)
+    else:
+        assert found[0] == part, "run: make golden"
 
 
 def blocks() -> list[str]:

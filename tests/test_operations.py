@@ -1,0 +1,403 @@
+"""What each operation promises, over HTTP, on pictures whose answer is known."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.object_mask import COLOR_CHANNELS
+from tests.conftest import FIXTURES, IMAGES, Caller
+from tests.test_golden import PART, SHOT, decoded, photograph, post
+
+Array = NDArray[np.uint8]
+
+
+def png(image: Array) -> tuple[io.BytesIO, str]:
+    return io.BytesIO(cv2.imencode(".png", image)[1].tobytes()), "image.png"
+
+
+def send(call: Caller, operation: str, **parts: Any) -> Any:
+    data = {k: png(v) if isinstance(v, np.ndarray) else v for k, v in parts.items()}
+    return call.post(operation, data=data)
+
+
+def truth(name: str) -> Any:
+    return json.loads((IMAGES / name).read_text())
+
+
+# ------------------------------------------------------------------------------- infos
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("part-reference.jpg", (512, 384)), ("rocket.jpg", (512, 341)), ("chelsea.jpg", (451, 300))],
+)
+def test_heat_map_has_the_size_that_distance_works_at(
+    call: Caller, name: str, size: tuple[int, int]
+) -> None:
+    heat = decoded(post(call, "heatMap", name)["result"]["heatmap"])
+    assert heat.shape == (size[1], size[0], 3)
+    distance = post(call, "distance", name, name)["result"]
+    assert distance["query"]["resizedDimensions"] == list(size)
+
+
+def test_a_flag_gives_its_colours(call: Caller) -> None:
+    expected = sorted(truth("flag.json")["colors_rgb_percent"], key=lambda c: -c[3])
+    reply = post(call, "colorPalette", "flag.png")
+    assert reply["result"]["colors"] == expected
+    assert reply["details"]["message"] == "Found 4 colors"
+    assert reply["details"]["info"] == {"count": 4, "format": "RGB%"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 32])
+@pytest.mark.parametrize("name", ["coffee.jpg", "astronaut.jpg", "blank.png", "gradient.png"])
+def test_shares_sum_to_a_hundred(call: Caller, name: str, count: int) -> None:
+    colors = post(call, "colorPalette", name, count=str(count))["result"]["colors"]
+    shares = [share for *_, share in colors]
+    assert sum(shares) == 100
+    assert shares == sorted(shares, reverse=True)
+    assert 1 <= len(colors) <= count
+
+
+WIRE = {"GRAY": "G", "YCrCb": "YRB"}
+LETTERS = {"GRAY": "G", "Cr": "R", "Cb": "B"}
+CHANNELS = [
+    (WIRE.get(space, space), LETTERS.get(channel, channel))
+    for space, channels in COLOR_CHANNELS.items()
+    for channel in channels
+]
+
+
+@pytest.mark.parametrize(("space", "channel"), CHANNELS)
+def test_every_channel_of_every_space(call: Caller, space: str, channel: str) -> None:
+    answer = send(
+        call,
+        "objectMaskDetection",
+        image=photograph("shapes.png"),
+        color_space=space,
+        channel=channel,
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json["details"]["info"]["channel"] == channel
+    message = f"Succeded to detect object using channel {channel}"
+    assert answer.json["details"]["message"] == message
+    mask = decoded(answer.json["result"]["binary mask"])
+    assert mask.shape == (480, 640)
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_the_channels_are_those_of_the_document() -> None:
+    spaces = {space for space, _ in CHANNELS}
+    assert spaces == {"RGB", "G", "HSV", "XYZ", "YRB", "LAB", "LUV", "YUV", "HLS"}
+
+
+@pytest.mark.parametrize("algorithm", ["SOBEL", "BINNING", "OTSU_BIN_THRESHOLD"])
+@pytest.mark.parametrize("name", ["object-bright.png", "object-dark.png"])
+@pytest.mark.parametrize("only_biggest", ["True", "False"])
+def test_the_object_is_found_brighter_or_darker(
+    call: Caller, name: str, algorithm: str, only_biggest: str
+) -> None:
+    reply = post(call, "objectMaskDetection", name, algorithm=algorithm, only_biggest=only_biggest)
+    mask = decoded(reply["result"]["binary mask"]) > 0
+    expected = np.zeros(mask.shape, np.uint8)
+    known = truth("objects.json")
+    for size in ("large",) if only_biggest == "True" else ("large", "small"):
+        cv2.fillPoly(expected, [np.array(known[size], np.int32)], 1)
+    overlap = (mask & (expected > 0)).sum() / (mask | (expected > 0)).sum()
+    assert overlap > 0.95
+
+
+def test_a_picture_without_an_object_is_an_error(call: Caller) -> None:
+    for operation, status in (("objectMaskDetection", 422), ("contours", 200)):
+        answer = send(call, operation, image=photograph("blank.png"))
+        assert answer.status_code == status, answer.text
+    assert answer.json["result"] == {"contours": []}
+    assert answer.json["details"]["message"] == "Got 0 contours"
+
+
+def test_contours_trace_what_was_drawn(call: Caller) -> None:
+    shapes = sorted(truth("shapes.json")["shapes"], key=lambda s: -s["area_px"])
+    reply = post(call, "contours", "shapes.png", channel="S")
+    found = reply["result"]["contours"]
+    assert reply["details"]["info"]["nbContours"] == len(found) == len(shapes)
+    for contour in found:
+        box = contour["boundingBox"]
+        near = [
+            s for s in shapes if all(abs(s["bounding_box"][key] - box[key]) <= 2 for key in box)
+        ]
+        assert len(near) == 1
+        xs = [v["x"] for v in contour["relativeVertices"]]
+        assert min(xs) == 0
+        assert max(xs) == box["width"] - 1
+    one = post(call, "contours", "shapes.png", channel="S", only_biggest="True")
+    assert one["result"]["contours"] == found[:1]
+
+
+def test_edges_swap_reversed_thresholds(call: Caller) -> None:
+    proper = post(call, "edges", "chelsea.jpg", threshold_min="20", threshold_max="90")
+    swapped = post(call, "edges", "chelsea.jpg", threshold_min="90", threshold_max="20")
+    assert proper == swapped
+    edges = decoded(proper["result"]["edges"])
+    assert edges.shape == (300, 451)
+    assert set(np.unique(edges)) == {0, 255}
+
+
+@pytest.mark.parametrize(("bins", "tolerance"), [("255", "0.1"), ("16", "0.01"), ("256", "0.5")])
+def test_image_quality_measures_what_is_there(call: Caller, bins: str, tolerance: str) -> None:
+    reply = post(call, "imageQuality", "astronaut.jpg", bins=bins, tolerance=tolerance)
+    result = reply["result"]
+    gray = cv2.imread(str(IMAGES / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE).astype(float)
+    brightness, sharpness = result["brightness"], result["sharpness"]
+    under = gray < float(tolerance) * 255
+    assert brightness["under_per"] == pytest.approx(100 * under.mean(), abs=0.3)
+    assert ((decoded(brightness["under_mask"]) > 0) == under).mean() > 0.99
+    assert brightness["l_mean"] == pytest.approx(gray.mean(), abs=0.5)
+    assert brightness["l_std"] == pytest.approx(gray.std(), abs=0.5)
+    histogram = base64.b64decode(brightness["l_hist"])
+    assert len(histogram) == int(bins)
+    assert max(histogram) == 255
+    assert sharpness["val_norm"] == sharpness["val"] / 1000
+    assert sharpness["sml_norm"] == sharpness["sml"] / 150
+    assert result["encoding"] == "OK"
+    assert result["noise"] == ""
+    assert result["noise_sigma"] > 0
+
+
+# ------------------------------------------------------------------------------ distance
+
+
+def test_distance_of_an_image_to_itself(call: Caller) -> None:
+    for name in ("coffee.jpg", "blank.png"):
+        reply = post(call, "distance", name, name)
+        assert reply["result"]["distance"] == 0
+        assert reply["details"]["info"] == {"distance": 0, "decision": "Match"}
+
+
+def test_distance_tells_copies_from_others(call: Caller) -> None:
+    replies = [
+        post(call, "distance", "coffee.jpg", other) for other in ("coffee-shot.jpg", "rocket.jpg")
+    ]
+    decisions = [reply["details"]["info"]["decision"] for reply in replies]
+    assert decisions == ["Match", "No match"]
+    match, other = (reply["result"] for reply in replies)
+    strength = match["scores"]["matchStrength"]
+    assert match["distance"] == pytest.approx(1 - strength, abs=1e-6)
+    assert other["distance"] > 1.8
+    for result in (match, other):
+        for side in ("query", "reference"):
+            image = result[side]
+            (left, top), _, (right, bottom), _ = image["matchingBox"]
+            assert image["area"] == pytest.approx((right - left) * (bottom - top), abs=1e-6)
+
+
+def test_distance_takes_two_images_of_one_name(call: Caller) -> None:
+    contents = [(IMAGES / name).read_bytes() for name in ("coffee.jpg", "coffee-shot.jpg")]
+    twice = {"image": [(io.BytesIO(content), "x") for content in contents]}
+    expected = post(call, "distance", "coffee.jpg", "coffee-shot.jpg")
+    assert call.post("distance", data=twice).json == expected
+    texts = {"image": [base64.b64encode(content).decode() for content in contents]}
+    assert call.post("distance", data=texts).json == expected
+
+
+def test_numbers_are_single_precision_where_the_vendor_s_are(call: Caller) -> None:
+    result = post(call, "distance", "coffee.jpg", "coffee-shot.jpg")["result"]
+    corners = [x for side in ("query", "reference") for c in result[side]["matchingBox"] for x in c]
+    for number in (result["distance"], *result["scores"].values(), *corners):
+        assert number == float(np.float32(number))
+
+
+# --------------------------------------------------------------------------- differences
+
+
+def boxes(reply: Any, image: int) -> list[tuple[int, int, int, int]]:
+    found = reply["result"][f"diffOnImage{image}"]
+    return [tuple(f["boundingBox"][k] for k in ("x", "y", "width", "height")) for f in found]
+
+
+def test_the_defects_of_the_part_are_found_on_both_shots(call: Caller) -> None:
+    reply = post(call, "differences", PART, SHOT)
+    defects = truth("part-defects.json")["defects"]
+    for image, key in ((1, "polygon_on_reference"), (2, "polygon_on_shot")):
+        for defect in defects:
+            if defect["kind"] in ("scratch", "wrong character"):
+                continue  # a pixel wide, or at the limit, at the default resolution
+            x, y = np.mean(defect[key], axis=0)
+            assert any(
+                left <= x <= left + width and top <= y <= top + height
+                for left, top, width, height in boxes(reply, image)
+            ), defect["kind"]
+    assert reply["details"]["score"] > 0
+    assert reply["details"]["info"]["count"] <= len(defects) + 1
+
+
+def test_a_good_part_has_none(call: Caller) -> None:
+    reply = post(call, "differences", PART, "part-good.jpg", preset="4")
+    assert boxes(reply, 1) == boxes(reply, 2) == []
+    assert reply["details"]["score"] == 0
+    assert reply["code"] == 0
+    assert reply["errors"] == []
+
+
+def dotted(x: int, y: int, radius: int = 12) -> Array:
+    image = photograph("coffee.jpg").copy()
+    cv2.circle(image, (x, y), radius, (255, 0, 255), -1)
+    return image
+
+
+def test_masks_and_vertices(call: Caller) -> None:
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80)}
+    plain = send(call, "differences", **pair).json["result"]["diffOnImage2"]
+    assert [list(d) for d in plain] == [
+        [
+            "boundingBox",
+            "enclosingCircle",
+            "relativeVertices",
+            "area_percent",
+            "strength",
+        ]
+    ]
+    binary = send(call, "differences", **pair, mask_type="binary", vertices="False").json
+    found = binary["result"]["diffOnImage2"][0]
+    assert "relativeVertices" not in found
+    box = found["boundingBox"]
+    mask = decoded(found["mask"])
+    assert mask.shape == (box["height"], box["width"])
+    assert set(np.unique(mask)) == {0, 255}
+    outline = send(
+        call, "differences", **pair, mask_type="contours", mask_color="255,0,0,125"
+    ).json["result"]["diffOnImage2"][0]
+    drawn = decoded(outline["mask"])
+    assert drawn.shape == (box["height"], box["width"], 4)
+    marks = drawn[drawn[..., 3] > 0]
+    assert {tuple(int(v) for v in mark) for mark in marks} == {(255, 0, 0, 125)}
+
+
+def test_a_colour_mask_is_encoded_as_in_the_document() -> None:
+    from ltu_compute import codec
+
+    content = (FIXTURES / "vendor" / "difference-mask.png").read_bytes()
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert len(content) == 515
+    assert codec.png(pixels) == content
+
+
+def test_transform_returns_the_matrices(call: Caller) -> None:
+    result = post(call, "differences", PART, SHOT, transform="True")["result"]
+    forth, back = (np.reshape(result[key], (3, 3)) for key in ("matOn1", "matOn2"))
+    assert np.allclose(forth @ back, np.eye(3), atol=1e-9)
+    expected = np.array(truth("part-defects.json")["homography_reference_to_shot"])
+    corners = np.array([[[100.0, 100], [1500, 100], [1500, 1100], [100, 1100]]])
+    error = cv2.perspectiveTransform(corners, forth) - cv2.perspectiveTransform(corners, expected)
+    assert np.abs(error).max() < 3
+    assert "matOn1" not in post(call, "differences", PART, SHOT)["result"]
+
+
+def test_the_region_of_interest_excludes(call: Caller) -> None:
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80)}
+    left = np.zeros((40, 60), np.uint8)
+    left[:, :30] = 1
+    for roi, count in ((left, 0), (255 - 255 * left, 1)):
+        content = base64.b64encode(cv2.imencode(".png", roi)[1].tobytes()).decode()
+        for sent in (content, roi):
+            answer = send(call, "differences", **pair, image1_roi=sent)
+            assert answer.status_code == 200, answer.text
+            assert answer.json["details"]["info"]["count"] == count
+            assert answer.json["details"]["info"]["compared"] < 0.6
+    nothing = send(call, "differences", **pair, image1_roi=np.zeros((9, 9), np.uint8))
+    assert nothing.status_code == 422
+    assert nothing.json["errors"][0]["parameter"] == "image1_roi"
+
+
+def test_the_margin_excludes(call: Caller) -> None:
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(560, 40)}
+    for margin, count in ((0, 1), (80, 0)):
+        settings = json.dumps({"margin": margin})
+        answer = send(call, "differences", **pair, fic_settings=settings)
+        assert answer.json["details"]["info"]["count"] == count
+
+
+def test_threshold_weight_and_score(call: Caller) -> None:
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80)}
+
+    def details(**settings: float) -> Any:
+        answer = send(call, "differences", **pair, fic_settings=json.dumps(settings))
+        assert answer.status_code == 200, answer.text
+        return answer.json["details"]
+
+    scores = [details(threshold=t)["score"] for t in (0, 0.3, 0.6, 1.4, 3, 10)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[2] > 0
+    counts = [details(threshold=t)["info"]["count"] for t in (0.6, 1.4, 3, 10)]
+    assert counts == sorted(counts, reverse=True)
+    plain, heavy, none = details(), details(weight=3), details(weight=0)
+    assert heavy["score"] == pytest.approx(3 * plain["score"], rel=1e-6)
+    assert none["score"] == 0
+    assert plain["info"]["count"] == heavy["info"]["count"] == none["info"]["count"] == 1
+
+
+def test_small_differences_are_dropped_by_presets_4_and_5(call: Caller) -> None:
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80, radius=5)}
+    area = 600 * 400 * 0.0005
+    assert np.pi * 5**2 < area
+    counts = [
+        send(call, "differences", **pair, preset=str(p)).json["details"]["info"]["count"]
+        for p in (1, 4, 5)
+    ]
+    assert counts == [1, 0, 0]
+
+
+def test_images_that_cannot_be_aligned(call: Caller) -> None:
+    same = send(
+        call, "differences", image1=photograph("blank.png"), image2=photograph("blank.png") // 2
+    )
+    assert same.status_code == 200, same.text
+    one, other = photograph("rocket.jpg"), photograph("coffee.jpg")
+    as_they_lie = send(call, "differences", image1=one[:400, :600], image2=other)
+    assert as_they_lie.status_code == 200, as_they_lie.text
+    assert "as they lie" in as_they_lie.json["details"]["message"]
+    error = send(call, "differences", image1=one, image2=other[:, :200])
+    assert error.status_code == 422
+    assert "align" in error.json["details"]["message"]
+
+
+def test_presets_are_listed_without_a_token(app: Any) -> None:
+    answer = app.test_client().get("/v2/services/image/differences/presets")
+    listed = answer.json["result"]["presets"]
+    assert [p["preset"] for p in listed] == [1, 2, 3, 4, 5]
+    first = listed[0]["settings"]
+    assert (first["threshold"], first["smooth"], first["resolution"]) == (0.6, 0.2, 400)
+
+
+# ----------------------------------------------------------------------- alignmentMatrix
+
+
+def test_the_matrices_of_the_part(call: Caller) -> None:
+    result = post(call, "alignmentMatrix", PART, SHOT, return_image="1")["result"]
+    forth, back = (np.reshape(result[key], (3, 3)) for key in ("matrix1", "matrix2"))
+    assert forth[2, 2] == 1
+    assert np.array_equal(back, np.linalg.inv(forth))
+    expected = np.array(truth("part-defects.json")["homography_reference_to_shot"])
+    corners = np.array([[[0.0, 0], [1599, 0], [1599, 1199], [0, 1199]]])
+    error = cv2.perspectiveTransform(corners, forth) - cv2.perspectiveTransform(corners, expected)
+    assert np.abs(error).max() < 1
+    shot = photograph(SHOT)
+    warped = decoded(result["image"])
+    assert warped.shape == shot.shape
+    inner = (slice(200, 1000), slice(200, 1400))
+    assert (
+        cv2.absdiff(warped, shot)[inner].mean() < cv2.absdiff(photograph(PART), shot)[inner].mean()
+    )
+
+
+@pytest.mark.parametrize("other", ["blank.png", "checker.png", "rocket.jpg"])
+def test_images_that_do_not_match_are_refused(call: Caller, other: str) -> None:
+    answer = send(
+        call, "alignmentMatrix", image1=photograph("coffee.jpg"), image2=photograph(other)
+    )
+    assert answer.status_code == 422
+    assert "do not match" in answer.json["details"]["message"]
