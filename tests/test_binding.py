@@ -334,9 +334,10 @@ def test_an_image_by_its_address(
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("{gallery}", "not public"),
+        ("{gallery}", "ports 80 and 443"),
+        ("http://127.0.0.1/x.png", "not public"),
         ("http://169.254.169.254/latest/meta-data", "not public"),
-        ("http://user:secret@example.com/x.png", "name"),
+        ("http://user:secret@example.com/x.png", "credentials"),
         ("http://nowhere.invalid/x.png", "nowhere.invalid"),
     ],
 )
