@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -199,7 +199,10 @@ def _service_error(error: Exception) -> ServiceError:
     text = error.description or error.name
     known: dict[int | None, ServiceError] = {
         404: NotFound(f"nothing is served at {request.path}"),
-        413: TooManyBytes(f"the body is over the limit of {request.max_content_length} bytes"),
+        413: TooManyBytes(
+            f"the body is over the limit of {request.max_content_length} bytes; an image may have "
+            f"{current_app.extensions['ltu_compute'].settings.max_upload_bytes}"
+        ),
         415: UnsupportedFormat(text),
     }
     return known.get(error.code, BadParameters(Problem("", text)))
