@@ -1,0 +1,720 @@
+"""What differs between two shots of the same thing.
+
+The second image is aligned with the first, its light is fitted to the first's, and what is left is
+compared within the reach of what alignment, noise and clipping cannot tell, both ways: a pixel
+counts as different when it lies beyond the range of the other image's neighbourhood.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.alignment import (
+    Alignment,
+    align,
+    align_still,
+    map_points,
+    overlap_mask,
+    refined,
+    rescale_homography,
+)
+from ltu_compute.kernels.homography import inverse
+from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Size, Vertices
+
+Floats = NDArray[np.float32]
+
+MAX_RESOLUTION = 900
+"""Largest longest side, in px, at which images are compared."""
+
+ASPECT_TOLERANCE = 0.01
+"""By how much, relatively, the aspect ratios of images compared as they lie may differ."""
+
+_REFERENCE_SIZE = 400  # lengths below are in px of an image of this longest side
+_DELTA_E_PER_THRESHOLD = 8.0
+_SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range
+_SHARPNESS_AT_CLIPPING = 0.5
+_HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
+_MERGED_GAP = 12  # fragments no farther apart are one difference
+_SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
+_FOCUS_SIGMAS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0)
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What counts as a difference.
+
+    Attributes
+    ----------
+    threshold : float
+        Colour difference that counts, in units of 8 ΔE (CIE76, 100 between black and white); 0 or
+        more. The higher, the fewer differences. A difference also holds its surroundings of more
+        than half of that.
+    smooth : float
+        Smoothing of the difference map, 0 or more: a Gaussian of sigma ``smooth`` · 1/160 of the
+        compared image's longest side. The higher, the more small differences are erased.
+    margin : int
+        Border that is not compared, in px of the original image 1.
+    resolution : int
+        Longest side, in px, at which the images are compared, 16 to 900. Smaller images are not
+        enlarged.
+    use_hsv : bool
+        Compare hue, saturation and value instead of CIE Lab.
+    weight : float
+        Factor of all strengths and so of the score; 0 or more.
+    min_area_percent : float
+        Differences of a smaller share of image 1 are dropped, in percent.
+    edge_tolerance : float
+        Displacement that is no difference, in px at 400 px longest side; 0 or more. It is widened
+        where the alignment's residual says that the surface is not flat.
+    """
+
+    threshold: float = 0.6
+    smooth: float = 0.2
+    margin: int = 0
+    resolution: int = 400
+    use_hsv: bool = False
+    weight: float = 1.0
+    min_area_percent: float = 0.0
+    edge_tolerance: float = 1.0
+
+    def __post_init__(self) -> None:
+        numbers = (
+            self.threshold,
+            self.smooth,
+            self.margin,
+            self.weight,
+            self.min_area_percent,
+            self.edge_tolerance,
+        )
+        if not all(np.isfinite(number) and number >= 0 for number in numbers):
+            raise ValueError("settings must be finite and not negative")
+        if not 16 <= self.resolution <= MAX_RESOLUTION:
+            raise ValueError(f"resolution must be from 16 to {MAX_RESOLUTION}")
+
+
+_BORDERS = ComparisonSettings(margin=10, edge_tolerance=2.0)
+
+PRESETS: Mapping[int, ComparisonSettings] = MappingProxyType(
+    {
+        1: ComparisonSettings(),
+        2: _BORDERS,
+        3: replace(_BORDERS, smooth=0.8),
+        4: replace(_BORDERS, smooth=0.8, min_area_percent=0.05),
+        5: replace(_BORDERS, smooth=0.4, min_area_percent=0.05),
+    }
+)
+"""Settings by number: 1 fine differences, 2 less noise on borders, 3 and smoothed, 4 and without
+small differences, 5 as 4 but smoothed less."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """Where a difference lies on one of the images, in px of the original.
+
+    Attributes
+    ----------
+    box : Box
+        Smallest upright rectangle that holds it.
+    circle_center : tuple of float
+        x, y of the centre of the smallest circle around its outline.
+    circle_radius : float
+        Radius of that circle.
+    vertices : ndarray of int32, shape (N, 2)
+        Its outline, relative to the corner of the box; the last connects with the first.
+    """
+
+    box: Box
+    circle_center: tuple[float, float]
+    circle_radius: float
+    vertices: Vertices
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """One thing that differs.
+
+    Attributes
+    ----------
+    on1, on2 : Spot
+        Where it lies on image 1 and image 2.
+    area_percent : float
+        Its share of image 1, in percent.
+    strength : float
+        Mean difference over its area: 100 is that between black and white (CIE76 ΔE), times the
+        weight.
+    """
+
+    on1: Spot
+    on2: Spot
+    area_percent: float
+    strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What differs between two images, and what was compared.
+
+    Attributes
+    ----------
+    aligned : bool
+        Whether the images were aligned; otherwise they were compared as they lie.
+    alignment : Alignment or None
+        How they were aligned, in px of the reduced images given.
+    matrix1to2 : ndarray of float64, shape (3, 3)
+        Maps px of the original image 1 to px of the original image 2.
+    differences : tuple of Difference
+        Largest first.
+    score : float
+        Sum over all differences of ``area_percent`` · ``strength``; 0 when nothing differs.
+    compared_percent : float
+        Share of image 1 that was compared, in percent: what image 2 shows too, without margin and
+        what the region of interest excludes. 0 when nothing was left to compare.
+    reference : ndarray of uint8, shape (H, W, 3)
+        Image 1 as it was compared.
+    aligned_image : ndarray of uint8, shape (H, W, 3)
+        Image 2 as image 1 sees it; black outside.
+    corrected_image : ndarray of uint8, shape (H, W, 3)
+        The same in the light of image 1.
+    difference_map : ndarray of float32, shape (H, W)
+        Difference of each pixel beyond what misregistration and noise explain, ΔE; 0 where nothing
+        was compared.
+    """
+
+    aligned: bool
+    alignment: Alignment | None
+    matrix1to2: Matrix
+    differences: tuple[Difference, ...]
+    score: float
+    compared_percent: float
+    reference: Bgr = field(repr=False)
+    aligned_image: Bgr = field(repr=False)
+    corrected_image: Bgr = field(repr=False)
+    difference_map: Floats = field(repr=False)
+
+
+def compare(
+    image1: Bgr,
+    image2: Bgr,
+    settings: ComparisonSettings,
+    *,
+    size1: Size,
+    size2: Size,
+    roi1: Mask | None = None,
+) -> Comparison | None:
+    """Find what differs between two images.
+
+    Parameters
+    ----------
+    image1, image2 : ndarray of uint8, shapes (H, W, 3)
+        The images, reduced to a longest side of ``max(512, settings.resolution)`` where they are
+        larger.
+    settings : ComparisonSettings
+        What counts as a difference.
+    size1, size2 : Size
+        Sizes of the original images; results are in their px.
+    roi1 : ndarray of uint8, shape (H, W), optional
+        Region of interest on image 1, of any size: what is 0 is not compared.
+
+    Returns
+    -------
+    Comparison or None
+        None where the images could not be aligned and differ in aspect ratio.
+
+    Raises
+    ------
+    ValueError
+        If an image is not a colour image of 8 bits or is empty.
+    """
+    for image in (image1, image2):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+    reduced1, reduced2 = _size(image1), _size(image2)
+    alignment = _alignment(image1, image2)
+    if alignment is not None:
+        matrix = alignment.matrix
+    elif _same_aspect(size1, size2):
+        matrix = _scaling(reduced1, reduced2)
+    else:
+        return None
+    matrix1to2 = rescale_homography(
+        matrix, from_sizes=(reduced1, reduced2), to_sizes=(size1, size2)
+    )
+
+    reference = _fit(image1, settings.resolution)
+    frame = _size(reference)
+    to_image2 = rescale_homography(
+        matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
+    )
+    aligned_image = _seen_from(image2, to_image2, frame)
+    compared = _compared(to_image2, frame, reduced2, margin=settings.margin, size1=size1, roi1=roi1)
+    corrected = _in_light_of(reference, aligned_image, compared)
+    residual = 0.0 if alignment is None else alignment.residual_px / max(reduced2)
+    tolerant = replace(settings, edge_tolerance=settings.edge_tolerance + _play(residual))
+    difference_map = _difference_map(reference, aligned_image, corrected, compared, tolerant)
+    differences = _differences(difference_map, compared, settings, matrix1to2, (size1, size2))
+    return Comparison(
+        aligned=alignment is not None,
+        alignment=alignment,
+        matrix1to2=matrix1to2,
+        differences=differences,
+        score=float(sum(d.area_percent * d.strength for d in differences)),
+        compared_percent=100.0 * float(np.count_nonzero(compared)) / compared.size,
+        reference=reference,
+        aligned_image=aligned_image,
+        corrected_image=corrected,
+        difference_map=difference_map,
+    )
+
+
+def region_mask(spot: Spot) -> Mask:
+    """Return the area of a difference: 255 within its outline, of the size of its box."""
+    mask = np.zeros((spot.box.height, spot.box.width), np.uint8)
+    cv2.fillPoly(mask, [spot.vertices.reshape(-1, 1, 2)], 255)
+    return mask
+
+
+def outline_picture(
+    spot: Spot, color_bgra: tuple[int, int, int, int], thickness: int
+) -> NDArray[np.uint8]:
+    """Draw the closed outline of a difference.
+
+    Parameters
+    ----------
+    spot : Spot
+        The difference on one of the images.
+    color_bgra : tuple of int
+        Blue, green, red and opacity of the line, 0 to 255.
+    thickness : int
+        Width of the line, in px, 1 or more; what leaves the box is cut off.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 4)
+        BGRA picture of the size of the box, transparent black off the line.
+    """
+    picture = np.zeros((spot.box.height, spot.box.width, 4), np.uint8)
+    outline = [spot.vertices.reshape(-1, 1, 2)]
+    cv2.polylines(picture, outline, isClosed=True, color=color_bgra, thickness=thickness)
+    return picture
+
+
+# --- alignment ---------------------------------------------------------------------------------
+
+
+def _alignment(image1: Bgr, image2: Bgr) -> Alignment | None:
+    """Align the images, in px of the arrays given."""
+    gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
+    gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
+    size1, size2 = _size(image1), _size(image2)
+    if _same_aspect(size1, size2):
+        onto1 = gray2
+        if size1 != size2:
+            onto1 = np.asarray(cv2.resize(gray2, size1, interpolation=cv2.INTER_AREA), np.uint8)
+        still = align_still(gray1, onto1)
+        if still is not None:
+            scaling = _scaling(size1, size2)
+            points2 = map_points(still.inlier_points1, scaling).astype(np.float32)
+            return replace(still, matrix=scaling, inlier_points2=points2)
+    small1, small2 = _fit(gray1, WORKING_SIZE), _fit(gray2, WORKING_SIZE)
+    alignment = align(small1, small2)
+    if alignment is None:
+        return None
+    matrix = rescale_homography(
+        alignment.matrix, from_sizes=(_size(small1), _size(small2)), to_sizes=(size1, size2)
+    )
+    alignment = replace(alignment, matrix=matrix)
+    if _size(small1) == size1 and _size(small2) == size2:
+        return alignment
+    return refined(alignment, gray1, gray2)
+
+
+def _same_aspect(size1: Size, size2: Size) -> bool:
+    ratio = (size1.width * size2.height) / (size1.height * size2.width)
+    return bool(abs(np.log(ratio)) <= ASPECT_TOLERANCE)
+
+
+def _scaling(size1: Size, size2: Size) -> Matrix:
+    """Matrix between two images that lie on each other edge to edge."""
+    return rescale_homography(np.eye(3), from_sizes=(size1, size1), to_sizes=(size1, size2))
+
+
+def _size(image: NDArray[np.uint8]) -> Size:
+    return Size(image.shape[1], image.shape[0])
+
+
+def _fit(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _seen_from(image2: Bgr, to_image2: Matrix, frame: Size) -> Bgr:
+    """Show image 2 as the compared image 1 sees it."""
+    if np.allclose(to_image2, _scaling(frame, _size(image2))):
+        flags = cv2.INTER_AREA if frame.width <= image2.shape[1] else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(image2, frame, interpolation=flags), np.uint8)
+    centre = np.array([(frame.width - 1) / 2, (frame.height - 1) / 2, 1.0])
+    depth = float(to_image2[2] @ centre)
+    scale = float(np.sqrt(abs(np.linalg.det(to_image2) / depth**3)))
+    source = image2
+    if scale > 1.02:
+        sigma = 0.5 * np.sqrt(scale**2 - 1)
+        source = np.asarray(cv2.GaussianBlur(image2, (0, 0), sigma), np.uint8)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpPerspective(
+        source, to_image2, frame, flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(seen, np.uint8)
+
+
+def _compared(
+    to_image2: Matrix,
+    frame: Size,
+    reduced2: Size,
+    *,
+    margin: int,
+    size1: Size,
+    roi1: Mask | None,
+) -> NDArray[np.bool_]:
+    """Where the two images are compared, in the frame of the compared image 1."""
+    inside = overlap_mask(inverse(to_image2), reduced2, frame) > 0
+    x = margin * frame.width / size1.width
+    y = margin * frame.height / size1.height
+    columns = np.arange(frame.width)
+    rows = np.arange(frame.height)
+    inside &= ((columns + 0.5 > x) & (columns + 0.5 < frame.width - x))[None, :]
+    inside &= ((rows + 0.5 > y) & (rows + 0.5 < frame.height - y))[:, None]
+    if roi1 is not None:
+        included = np.where(roi1 > 0, np.uint8(255), np.uint8(0))
+        inside &= cv2.resize(included, frame, interpolation=cv2.INTER_AREA) > 127
+    return np.asarray(inside, np.bool_)
+
+
+# --- light -------------------------------------------------------------------------------------
+
+
+def _in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
+    """Fit the light of one image to that of another, robustly against what differs.
+
+    Each channel is fitted as a power of the other (gain and gamma) times a quadratic field over
+    the image (a lamp moved), by iteratively reweighted least squares with Tukey's biweight in the
+    logarithm; what remains is corrected by the median over large windows.
+    """
+    if np.array_equal(reference, other):
+        return other
+    height, width = compared.shape
+    step = max(1, max(height, width) // 100)
+    soft1 = _blurred(reference, 1.5)
+    soft2 = _blurred(other, 1.5)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    field_terms = [np.ones_like(x), x, y, x * x, x * y, y * y]
+    sampled = compared[::step, ::step]
+    corrected = np.empty_like(soft2)
+    for channel in range(3):
+        source = soft2[..., channel]
+        target = soft1[..., channel]
+        basis = np.stack([np.log(source + 2), *field_terms], axis=-1)
+        usable = sampled & _unclipped(source[::step, ::step]) & _unclipped(target[::step, ::step])
+        wanted = np.log(target[::step, ::step][usable] + 2)
+        coefficients = _robust_fit(basis[::step, ::step][usable], wanted)
+        sharp = np.log(other[..., channel].astype(np.float32) + 2)
+        basis[..., 0] = sharp
+        corrected[..., channel] = np.exp(np.clip(basis @ coefficients, -5, 6)) - 2
+    known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
+    corrected += _local_offset(soft1 - _blurred(corrected, 1.5), known)
+    return np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
+
+
+def _unclipped(values: Floats) -> NDArray[np.bool_]:
+    return (values > 6) & (values < 249)
+
+
+def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
+    """Coefficients of `basis`, shape (N, 7), for `wanted`; drawn to "no change" by a weak prior."""
+    prior = np.zeros(basis.shape[1])
+    prior[0] = 1.0
+    if len(wanted) < 50:
+        return prior.astype(np.float32)
+    rows = basis.astype(np.float64)
+    aim = wanted.astype(np.float64) - rows @ prior
+    stiffness = np.diag([0.002, 1e-4, 0.005, 0.005, 0.01, 0.01, 0.01]) * len(aim)
+    solution = np.zeros(len(prior))
+    solution[1] = np.median(aim)
+    for _ in range(10):
+        residual = aim - rows @ solution
+        scale = max(1.4826 * float(np.median(np.abs(residual))), 0.01)
+        weights = np.square(np.clip(1 - np.square(residual / (4.685 * scale)), 0, None))
+        weights *= np.exp(np.clip(wanted, 2.5, 5))  # a level of grey weighs less in the dark
+        weights /= weights.mean() + 1e-12
+        weighted = rows * weights[:, None]
+        solution = np.linalg.solve(weighted.T @ rows + stiffness, weighted.T @ aim)
+    return (prior + solution).astype(np.float32)
+
+
+def _local_offset(residual: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Median of the residual in windows of a third of the image, at most 10 levels."""
+    height, width = residual.shape[:2]
+    longest = max(height, width)
+    if min(height, width) < 48:
+        return np.zeros_like(residual)
+    size = (max(1, round(48 * width / longest)), max(1, round(48 * height / longest)))
+    share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    bounded = np.clip(residual, -40, 40) * known
+    coarse = cv2.resize(bounded, size, interpolation=cv2.INTER_AREA) / np.maximum(share, 0.2)
+    levels = np.clip(np.rint(coarse * 3 + 128), 0, 255).astype(np.uint8)
+    median = (cv2.medianBlur(levels, 15).astype(np.float32) - 128) / 3
+    smooth = _blurred(np.clip(median, -10, 10), 3)
+    offset = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(offset, np.float32)
+
+
+def _equally_sharp(
+    first: Floats, second: Floats, compared: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Blur the sharper of two images until their fine detail is alike.
+
+    Another focus, another lens, another size: none is a difference. The blur is the one under
+    which the images differ least where either has detail, without the tenth of the pixels that
+    differ most, so that a defect has no say.
+    """
+    luma1, luma2 = first[..., 0], second[..., 0]
+    detail = np.maximum(np.abs(_detail(luma1)), np.abs(_detail(luma2)))
+    if not compared.any():
+        return first, second
+    busy = compared & (detail >= np.percentile(detail[compared], 80)) & (detail > 1)
+    if busy.sum() < 100:
+        return first, second
+    target1, target2 = luma1[busy], luma2[busy]
+    best = _trimmed(target1 - target2)
+    choice = (0.0, 0.0)
+    for sigma in _FOCUS_SIGMAS:
+        gaps = (
+            (_trimmed(_blurred(luma1, sigma)[busy] - target2), (sigma, 0.0)),
+            (_trimmed(target1 - _blurred(luma2, sigma)[busy]), (0.0, sigma)),
+        )
+        gap, sigmas = min(gaps)
+        if gap >= best:
+            break
+        best, choice = gap, sigmas
+    if choice[0]:
+        first = _blurred(first, choice[0])
+    if choice[1]:
+        second = _blurred(second, choice[1])
+    return first, second
+
+
+def _blurred(values: Floats | Bgr, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(values.astype(np.float32), (0, 0), sigma), np.float32)
+
+
+def _detail(values: Floats) -> Floats:
+    return values - _blurred(values, 1.0)
+
+
+def _trimmed(residual: Floats) -> float:
+    """Mean magnitude of the residual without its largest tenth."""
+    magnitude = np.abs(residual)
+    return float(magnitude[magnitude <= np.percentile(magnitude, 90)].mean())
+
+
+# --- differences -------------------------------------------------------------------------------
+
+
+def _difference_map(
+    reference: Bgr,
+    aligned_image: Bgr,
+    corrected: Bgr,
+    compared: NDArray[np.bool_],
+    settings: ComparisonSettings,
+) -> Floats:
+    """Difference of each pixel beyond misregistration and noise, in ΔE."""
+    scale = max(compared.shape) / _REFERENCE_SIZE
+    level = _with_doubt(reference, aligned_image, corrected)
+    # What is not compared must not leak into what is.
+    level = np.where(compared[..., None], level, reference.astype(np.float32))
+    first, second = _coordinates(reference, settings), _coordinates(level, settings)
+    first, second = _equally_sharp(first, second, compared)
+    brightest = np.maximum(reference, aligned_image).max(axis=2)
+    at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8))[..., None] >= 250
+    softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
+    radius = settings.edge_tolerance * max(1.0, scale)
+    difference_map = np.zeros(compared.shape, np.float32)
+    for sigma in _SCALES:
+        blurred1 = _blurred(first, sigma * scale)
+        blurred2 = _blurred(second, sigma * scale)
+        allowance = 2.5 * _noise(blurred1 - blurred2, compared)
+        for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
+            beyond = _beyond_range(one, other, radius, allowance, softness)
+            difference_map = np.maximum(difference_map, beyond)
+    # Resampling reaches over the rim of what both show.
+    rim = cv2.erode(
+        compared.astype(np.uint8),
+        np.ones((5, 5), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=1,
+    )
+    difference_map *= rim
+    sigma = settings.smooth * max(compared.shape) / 160
+    if sigma > 0.05:
+        difference_map = _blurred(difference_map, sigma) * rim
+    # Blurring leaves halos: what fades beside something much stronger is not part of it.
+    reach = 2 * max(1, round(6 * scale)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    difference_map[difference_map < _HALO * cv2.dilate(difference_map, kernel)] = 0
+    return difference_map
+
+
+def _play(residual: float) -> float:
+    """Return by how much a surface that is not flat may be displaced beyond its matrix.
+
+    Some times the median residual, given as a share of the longest side, less what is usual on
+    flat surfaces; in px at 400 px longest side.
+    """
+    return max(0.0, 2.5 * residual * _REFERENCE_SIZE - 0.5) if np.isfinite(residual) else 0.0
+
+
+def _with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
+    """Give image 2 the benefit of the doubt where either image is clipped.
+
+    A pixel that is blown out only says "at least as bright", a black one "at most". A pixel that
+    was reduced from partly clipped ones, or that noise was cut off from, says so in part: doubt
+    grows from a level of 225 to 250, and from 12 to 4.
+    """
+    gap = reference.astype(np.float32) - corrected
+    bright1, bright2 = (np.clip((v - 225.0) / 25, 0, 1) for v in (reference, aligned_image))
+    dark1, dark2 = (np.clip((12.0 - v) / 8, 0, 1) for v in (reference, aligned_image))
+    doubt = np.where(gap > 0, np.maximum(bright2, dark1), np.maximum(bright1, dark2))
+    level: Floats = (corrected + doubt * gap).astype(np.float32)
+    return level
+
+
+def _coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
+    """Colours as points of a space in which distance is difference; black to white is 100."""
+    unit = image.astype(np.float32) / 255
+    if not settings.use_hsv:
+        return np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2LAB), np.float32)
+    hsv = np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2HSV), np.float32)
+    # The HSV cone: hue runs in a circle and means nothing without saturation and value.
+    angle = np.deg2rad(hsv[..., 0])
+    chroma = hsv[..., 1] * hsv[..., 2]
+    cone = np.stack([hsv[..., 2], chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1)
+    return np.asarray(100 * cone, np.float32)
+
+
+def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
+    """Estimate the residual's standard deviation by channel, from the median deviation."""
+    step = max(1, max(compared.shape) // 200)  # a sample says as much as all pixels
+    values = residual[::step, ::step][compared[::step, ::step]]
+    if len(values) == 0:
+        return np.zeros(3, np.float32)
+    deviation = np.abs(values - np.median(values, axis=0))
+    return np.asarray(1.4826 * np.median(deviation, axis=0), np.float32)
+
+
+def _beyond_range(
+    values: Floats, other: Floats, radius: float, allowance: Floats, softness: Floats
+) -> Floats:
+    """Return how far values lie beyond the range of the other image's neighbourhood."""
+    low, high = _range(other, radius)
+    # Sharpness differs from shot to shot: an edge or a point may be that much higher.
+    allowed = allowance + softness * (high - low)
+    beyond = np.maximum(np.maximum(low - values, values - high) - allowed, 0)
+    return np.asarray(np.sqrt(np.square(beyond).sum(axis=2)), np.float32)
+
+
+def _range(values: Floats, radius: float) -> tuple[Floats, Floats]:
+    """Least and greatest value within `radius` px, which need not be whole."""
+    whole = int(radius)
+    part = radius - whole
+    low = high = values
+    if whole:
+        kernel = np.ones((2 * whole + 1, 2 * whole + 1), np.uint8)
+        low = np.asarray(cv2.erode(values, kernel), np.float32)
+        high = np.asarray(cv2.dilate(values, kernel), np.float32)
+    if part > 0.01:
+        kernel = np.ones((3, 3), np.uint8)
+        low = low + part * (np.asarray(cv2.erode(low, kernel), np.float32) - low)
+        high = high + part * (np.asarray(cv2.dilate(high, kernel), np.float32) - high)
+    return low, high
+
+
+def _differences(
+    difference_map: Floats,
+    compared: NDArray[np.bool_],
+    settings: ComparisonSettings,
+    matrix1to2: Matrix,
+    sizes: tuple[Size, Size],
+) -> tuple[Difference, ...]:
+    """Cut the difference map into differences, largest first."""
+    level = settings.threshold * _DELTA_E_PER_THRESHOLD
+    mask = _hysteresis(difference_map, 0.5 * level, level)
+    scale = max(compared.shape) / _REFERENCE_SIZE
+    reach = 2 * max(1, round(_MERGED_GAP / 2 * scale)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    closed = cv2.bitwise_or(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), mask)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    marked = np.where(mask > 0, difference_map, 0).ravel()
+    sums = np.bincount(labels.ravel(), weights=marked, minlength=count)
+    size1, size2 = sizes
+    to_original = _scaling(Size(compared.shape[1], compared.shape[0]), size1)
+    found = []
+    for label in range(1, count):
+        x, y, width, height, area = (int(v) for v in stats[label])
+        area_percent = 100.0 * area / compared.size
+        if area_percent < settings.min_area_percent:
+            continue
+        outline = _outline(labels[y : y + height, x : x + width] == label) + np.array([x, y])
+        outline1 = map_points(outline, to_original)
+        found.append(
+            Difference(
+                on1=_spot(outline1, size1),
+                on2=_spot(map_points(outline1, matrix1to2), size2),
+                area_percent=area_percent,
+                strength=settings.weight * float(sums[label] / area),
+            )
+        )
+    found.sort(key=lambda d: (-d.area_percent, d.on1.box))
+    return tuple(found)
+
+
+def _hysteresis(values: Floats, low: float, high: float) -> Mask:
+    """Areas above `low` that somewhere rise above `high` (Canny, PAMI 1986)."""
+    above = (values > low).astype(np.uint8)
+    count, labels = cv2.connectedComponents(above, connectivity=8)
+    peaks = np.zeros(count, bool)
+    peaks[np.unique(labels[values > high])] = True
+    peaks[0] = False
+    mask: Mask = np.where(peaks[labels], np.uint8(255), np.uint8(0))
+    return mask
+
+
+def _outline(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Outline of a connected region, around its pixels' areas rather than through their centres."""
+    factor = 4
+    fine = cv2.resize(
+        region.astype(np.uint8), None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST
+    )
+    contours, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contour = max(contours, key=cv2.contourArea)
+    contour = cv2.approxPolyDP(contour, 1.5, closed=True).reshape(-1, 2)
+    return np.asarray((contour + 0.5) / factor - 0.5, np.float64)
+
+
+def _spot(outline: NDArray[np.float64], size: Size) -> Spot:
+    """Describe an outline in px of an image, cut at the image's edges."""
+    limits = [size.width - 1, size.height - 1]
+    rounded = np.clip(np.rint(outline), 0, limits).astype(np.int32)
+    changed = np.any(rounded != np.roll(rounded, 1, axis=0), axis=1)
+    vertices = rounded[changed] if changed.any() else rounded[:1]
+    (x, y), radius = cv2.minEnclosingCircle(vertices.reshape(-1, 1, 2))
+    corner = vertices.min(axis=0)
+    extent = vertices.max(axis=0) - corner + 1
+    box = Box(int(corner[0]), int(corner[1]), int(extent[0]), int(extent[1]))
+    return Spot(box, (float(x), float(y)), float(radius), vertices - corner)

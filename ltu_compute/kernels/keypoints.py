@@ -1,0 +1,144 @@
+"""Keypoints of an image and which of them two images share: SIFT.
+
+SIFT (Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004) with the
+descriptor compared as RootSIFT (Arandjelović and Zisserman, "Three things everyone should know to
+improve object retrieval", CVPR 2012).
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.types import Gray
+
+WORKING_SIZE = 512
+"""Longest side, in px, of the images that matching works at."""
+
+_RATIO = 0.85
+_CONTRAST_THRESHOLDS = (0.02, 0.006)
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """Places of an image that can be found again in another shot of it, strongest first.
+
+    Attributes
+    ----------
+    points : ndarray of float32, shape (N, 2)
+        x, y in px; the centre of the first pixel is (0, 0).
+    sizes : ndarray of float32, shape (N,)
+        Diameter of the neighbourhood that the descriptor sees, in px.
+    angles : ndarray of float32, shape (N,)
+        Dominant direction of the gradient, in degrees, 0 to 360, clockwise.
+    descriptors : ndarray of float32, shape (N, 128)
+        RootSIFT: square roots of the L1-normalised histogram of gradients; Euclidean length 1.
+    """
+
+    points: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+    angles: NDArray[np.float32]
+    descriptors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def detect_keypoints(gray: Gray, *, limit: int = 1000) -> Keypoints:
+    """Find the keypoints of an image.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+        The image; at `WORKING_SIZE` px this takes some 50 ms.
+    limit : int
+        Number of keypoints to keep, those of the greatest contrast.
+
+    Returns
+    -------
+    Keypoints
+        At most `limit`; none where the image holds nothing but flat areas and straight edges.
+
+    Raises
+    ------
+    ValueError
+        If `gray` is not a grey image of 8 bits or `limit` is not positive.
+    """
+    if gray.ndim != 2 or gray.dtype != np.uint8:
+        raise ValueError("gray must be a uint8 array of shape (H, W)")
+    if limit < 1:
+        raise ValueError("limit must be positive")
+    contiguous = np.ascontiguousarray(gray)
+    for contrast_threshold in _CONTRAST_THRESHOLDS:
+        # The precise upscale avoids a bias of a quarter pixel in all coordinates.
+        sift = cv2.SIFT_create(
+            nfeatures=limit, contrastThreshold=contrast_threshold, enable_precise_upscale=True
+        )
+        found, descriptors = sift.detectAndCompute(contiguous, None)
+        # A faint image is worth a second look at its faint structures.
+        if 4 * len(found) >= limit:
+            break
+    if not found:
+        empty = np.zeros(0, np.float32)
+        return Keypoints(np.zeros((0, 2), np.float32), empty, empty, np.zeros((0, 128), np.float32))
+    points = cv2.KeyPoint_convert(found).reshape(-1, 2)
+    sizes = np.array([k.size for k in found], np.float32)
+    angles = np.array([k.angle for k in found], np.float32)
+    responses = np.array([k.response for k in found], np.float32)
+    # SIFT keeps all keypoints that tie for the last place; ties are broken by place.
+    order = np.lexsort((angles, sizes, points[:, 0], points[:, 1], -responses))[:limit]
+    descriptors = descriptors[order]
+    sums = descriptors.sum(axis=1, keepdims=True)
+    root = np.sqrt(descriptors / np.maximum(sums, np.float32(1e-6)))
+    return Keypoints(points[order], sizes[order], angles[order], root)
+
+
+def match_keypoints(
+    a: Keypoints,
+    b: Keypoints,
+    *,
+    ratio: float = _RATIO,
+    distances: NDArray[np.float32] | None = None,
+) -> NDArray[np.intp]:
+    """Pair the keypoints of two images that look alike.
+
+    A pair is kept when each is the other's nearest (two-way check) and the nearest is clearly
+    nearer than the second nearest on either side (Lowe's ratio test).
+
+    Parameters
+    ----------
+    a, b : Keypoints
+        Keypoints of the two images.
+    ratio : float
+        Distance to the nearest over distance to the second nearest that is still distinctive,
+        0 to 1; lower is stricter.
+    distances : ndarray of float32, shape (len(a), len(b)), optional
+        Their `descriptor_distances`, if known already.
+
+    Returns
+    -------
+    ndarray of intp, shape (M, 2)
+        Indices into `a` and `b`, by index in `a`.
+    """
+    if len(a) < 2 or len(b) < 2:
+        return np.zeros((0, 2), np.intp)
+    if distances is None:
+        distances = descriptor_distances(a, b)
+    forward = distances.argmin(axis=1)
+    backward = distances.argmin(axis=0)
+    rows = np.arange(len(a))
+    nearest = distances[rows, forward]
+    second_forward = np.partition(distances, 1, axis=1)[:, 1]
+    second_backward = np.partition(distances, 1, axis=0)[1][forward]
+    mutual = backward[forward] == rows
+    distinctive = nearest < ratio * np.minimum(second_forward, second_backward)
+    kept = np.flatnonzero(mutual & distinctive)
+    return np.stack([kept, forward[kept]], axis=1)
+
+
+def descriptor_distances(a: Keypoints, b: Keypoints) -> NDArray[np.float32]:
+    """Return the Euclidean distances between all descriptors, shape (len(a), len(b)), 0 to √2."""
+    # The descriptors have length 1, so |u - v|² = 2 - 2 u·v.
+    squares: NDArray[np.float32] = 2 - 2 * (a.descriptors @ b.descriptors.T)
+    return np.sqrt(np.maximum(squares, 0))

@@ -1,0 +1,302 @@
+"""Alignment: known homographies are found, everything else is refused."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from ltu_compute.kernels.alignment import (
+    Alignment,
+    align,
+    align_still,
+    is_plausible,
+    map_points,
+    refine,
+    rescale_homography,
+    warp_onto,
+)
+from ltu_compute.kernels.types import Gray, Matrix, Size
+
+SIZE = Size(512, 384)
+
+
+def photograph(name: str, size: Size = SIZE) -> Gray:
+    image = getattr(data, name)()
+    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(gray, size, interpolation=cv2.INTER_CUBIC)
+
+
+def camera(seed: int, *, size: Size = SIZE, turn_deg: float | None = None) -> Matrix:
+    """Draw a view: up to 30 degrees, 0.75 to 1.3 scale, 6 % perspective."""
+    rng = np.random.default_rng(seed)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size
+    angle = np.deg2rad(rng.uniform(-30, 30) if turn_deg is None else turn_deg)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array(size) / 2
+    seen = (corners - middle) @ turn.T * rng.uniform(0.75, 1.3) + middle
+    seen += rng.uniform(-0.06, 0.06, (4, 2)) * size
+    return cv2.getPerspectiveTransform(corners.astype(np.float32), seen.astype(np.float32))
+
+
+def shot(gray: Gray, matrix: Matrix, seed: int = 0, *, replaced: bool = False) -> Gray:
+    """Photograph a picture again: other place, other light, noise, a tenth of it replaced."""
+    rng = np.random.default_rng(seed)
+    height, width = gray.shape
+    scene = gray.copy()
+    if replaced:
+        y, x = int(height * rng.uniform(0, 0.65)), int(width * rng.uniform(0, 0.65))
+        patch = scene[y : y + height // 3, x : x + width // 3]
+        scene[y : y + height // 3, x : x + width // 3] = patch[::-1, ::-1]
+    seen = cv2.warpPerspective(scene, matrix, (width, height), borderValue=90).astype(np.float64)
+    lit = 255 * (seen / 255) ** rng.uniform(0.85, 1.2) * rng.uniform(0.8, 1.15)
+    return np.clip(lit + rng.normal(0, 2, lit.shape), 0, 255).astype(np.uint8)
+
+
+def error_px(matrix: Matrix, truth: Matrix, size: Size = SIZE) -> float:
+    """Mean distance over what both images show."""
+    x, y = np.meshgrid(np.arange(0, size.width, 16), np.arange(0, size.height, 16))
+    points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
+    seen = map_points(points, truth)
+    both = ((seen >= 0) & (seen < size)).all(axis=1)
+    return float(np.linalg.norm(map_points(points, matrix) - seen, axis=1)[both].mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("astronaut", 1),
+        ("coffee", 3),
+        ("page", 4),
+        ("rocket", 5),
+        ("brick", 6),
+        ("moon", 8),
+    ],
+)
+def test_known_homography(name: str, seed: int) -> None:
+    gray, truth = photograph(name), camera(seed)
+    found = align(gray, shot(gray, truth, seed, replaced=True))
+    assert found is not None
+    assert found.matrix[2, 2] == 1
+    assert error_px(found.matrix, truth) < 0.5
+    assert found.inliers <= found.matches
+    assert found.residual_px < 0.5
+    assert found.inlier_points1.shape == found.inlier_points2.shape == (found.inliers, 2)
+
+
+@pytest.mark.parametrize("turn_deg", [90, 180])
+def test_turned_images(turn_deg: float) -> None:
+    gray, truth = photograph("coffee"), camera(11, turn_deg=turn_deg)
+    found = align(gray, shot(gray, truth))
+    assert found is not None
+    assert error_px(found.matrix, truth) < 0.5
+
+
+def test_there_and_back_is_the_identity() -> None:
+    gray = photograph("astronaut")
+    other = shot(gray, camera(21))
+    there, back = align(gray, other), align(other, gray)
+    assert there is not None
+    assert back is not None
+    assert error_px(back.matrix @ there.matrix, np.eye(3)) < 0.5
+
+
+def test_refinement_reads_the_full_size() -> None:
+    full = Size(1200, 900)
+    gray, truth = photograph("coffee", full), camera(31, size=full)
+    other = shot(gray, truth)
+    small1 = cv2.resize(gray, SIZE, interpolation=cv2.INTER_AREA)
+    small2 = cv2.resize(other, SIZE, interpolation=cv2.INTER_AREA)
+    found = align(small1, small2)
+    assert found is not None
+    coarse = rescale_homography(found.matrix, from_sizes=(SIZE, SIZE), to_sizes=(full, full))
+    coarse[:2, 2] += 1.5
+    assert error_px(coarse, truth, full) > 1
+    assert error_px(refine(coarse, gray, other), truth, full) < 0.2
+
+
+def test_refinement_of_nothing_keeps_the_matrix() -> None:
+    blank = np.full((300, 400), 128, np.uint8)
+    matrix = np.array([[1.0, 0, 3], [0, 1, -2], [0, 0, 1]])
+    assert np.array_equal(refine(2 * matrix, blank, blank), matrix)
+
+
+def drawn_part(*, label: bool) -> Gray:
+    """A plate with four holes on white, flat colours, drawn finely and reduced."""
+    fine = np.full((1536, 2048), 250, np.uint8)
+    cv2.rectangle(fine, (400, 300), (1660, 1230), 120, -1)
+    cv2.rectangle(fine, (400, 300), (780, 560), 250, -1)
+    for centre in [(560, 1020), (1480, 1020), (1480, 500), (1020, 770)]:
+        cv2.circle(fine, centre, 80, 250, -1)
+    if label:
+        cv2.rectangle(fine, (900, 360), (1230, 510), 60, -1)
+    return cv2.resize(fine, SIZE, interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_plain_part(label: bool) -> None:
+    turn = cv2.getRotationMatrix2D((256, 192), 5, 1.03)
+    truth = np.vstack([turn, [0, 0, 1]])
+    other = cv2.warpAffine(drawn_part(label=label), turn, SIZE, borderValue=250)
+    found = align(drawn_part(label=True), other)
+    assert found is not None
+    assert error_px(found.matrix, truth) < 0.5
+
+
+def checkered(size: int = 32) -> Gray:
+    y, x = np.mgrid[: SIZE.height, : SIZE.width]
+    return ((x // size + y // size) % 2 * 200 + 30).astype(np.uint8)
+
+
+def board() -> Gray:
+    gray = np.full((SIZE.height, SIZE.width), 128, np.uint8)
+    gray[64:320, 96:416] = checkered()[64:320, 96:416]
+    return gray
+
+
+def dots() -> Gray:
+    gray = np.full((SIZE.height, SIZE.width), 220, np.uint8)
+    for x in range(24, SIZE.width, 40):
+        for y in range(24, SIZE.height, 40):
+            cv2.circle(gray, (x, y), 9, 40, -1, cv2.LINE_AA)
+    return gray
+
+
+def disc() -> Gray:
+    gray = np.full((SIZE.height, SIZE.width), 220, np.uint8)
+    cv2.circle(gray, (256, 192), 100, 60, -1, cv2.LINE_AA)
+    return gray
+
+
+SMALL_TURN = np.vstack([cv2.getRotationMatrix2D((256, 192), 2, 1.0), [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(*[np.full((384, 512), 128, np.uint8)] * 2, id="blank"),
+        pytest.param(checkered(), checkered(), id="checkered"),
+        pytest.param(checkered(), shot(checkered(), SMALL_TURN), id="checkered, turned"),
+        pytest.param(board(), shot(board(), SMALL_TURN), id="chessboard, turned"),
+        pytest.param(dots(), shot(dots(), SMALL_TURN), id="dots, turned"),
+        pytest.param(disc(), shot(disc(), SMALL_TURN), id="a disc that may have turned"),
+        pytest.param(
+            photograph("astronaut"), photograph("astronaut")[:, ::-1], id="mirrored, astronaut"
+        ),
+        pytest.param(photograph("page"), photograph("page")[::-1], id="mirrored, page"),
+        pytest.param(photograph("coffee"), photograph("astronaut"), id="unrelated"),
+        pytest.param(photograph("page"), photograph("text"), id="unrelated texts"),
+        pytest.param(np.zeros((1, 1), np.uint8), photograph("page"), id="one pixel"),
+        pytest.param(np.zeros((2, 500), np.uint8), np.zeros((500, 2), np.uint8), id="lines"),
+    ],
+)
+def test_refused(first: Gray, second: Gray) -> None:
+    assert align(first, second) is None
+
+
+def test_a_label_makes_a_grid_unique() -> None:
+    labelled = dots()
+    cv2.putText(labelled, "PART 7", (150, 220), cv2.FONT_HERSHEY_SIMPLEX, 2, 0, 5)
+    found = align(labelled, shot(labelled, SMALL_TURN))
+    assert found is not None
+    assert error_px(found.matrix, SMALL_TURN) < 0.5
+
+
+def test_still_camera() -> None:
+    gray = photograph("coffee")
+    still = align_still(gray, shot(gray, np.eye(3), replaced=True))
+    assert still is not None
+    assert still.method == "still"
+    assert np.array_equal(still.matrix, np.eye(3))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(shot(photograph("coffee"), SMALL_TURN), id="turned"),
+        pytest.param(photograph("astronaut"), id="unrelated"),
+        pytest.param(photograph("coffee", Size(500, 380)), id="other size"),
+        pytest.param(np.full((384, 512), 128, np.uint8), id="blank"),
+    ],
+)
+def test_not_still(other: Gray) -> None:
+    assert align_still(photograph("coffee"), other) is None
+
+
+def test_same_input_same_answer() -> None:
+    gray = photograph("rocket")
+    other = shot(gray, camera(41))
+
+    def answer() -> Alignment:
+        found = align(gray, other)
+        assert found is not None
+        return found
+
+    assert np.array_equal(answer().matrix, answer().matrix)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "point", "expected"),
+    [
+        # Halving: the first pixel's centre lies a quarter pixel into the new first pixel.
+        ((Size(50, 40), Size(50, 40)), (0, 0), (0, 0)),
+        ((Size(100, 80), Size(50, 40)), (0.5, 0.5), (0, 0)),
+        ((Size(50, 40), Size(200, 160)), (0, 0), (1.5, 1.5)),
+        ((Size(100, 80), Size(100, 80)), (99.5, 79.5), (99.5, 79.5)),
+    ],
+)
+def test_rescaled_identity(
+    sizes: tuple[Size, Size], point: tuple[float, float], expected: tuple[float, float]
+) -> None:
+    base = Size(100, 80)
+    matrix = rescale_homography(np.eye(3), from_sizes=(base, base), to_sizes=sizes)
+    assert np.allclose(map_points(np.array([point]), matrix)[0], expected, atol=1e-9)
+
+
+def test_rescaling_there_and_back() -> None:
+    truth = camera(51)
+    sizes, others = (SIZE, Size(300, 500)), (Size(1777, 901), Size(64, 65))
+    away = rescale_homography(truth, from_sizes=sizes, to_sizes=others)
+    back = rescale_homography(away, from_sizes=others, to_sizes=sizes)
+    assert np.allclose(back, truth / truth[2, 2], rtol=1e-9)
+    assert away[2, 2] == 1
+
+
+def test_rescaling_agrees_with_opencvs_resize() -> None:
+    # A soft blob, resized by OpenCV, lies where the matrix says.
+    y, x = np.mgrid[:90, :120]
+    blob = np.exp(-((x - 70.0) ** 2 + (y - 33.0) ** 2) / 200)
+    resized = cv2.resize(blob, (288, 270), interpolation=cv2.INTER_CUBIC)
+    matrix = rescale_homography(
+        np.eye(3),
+        from_sizes=(Size(120, 90), Size(120, 90)),
+        to_sizes=(Size(120, 90), Size(288, 270)),
+    )
+    moments = cv2.moments(resized)
+    centre = (moments["m10"] / moments["m00"], moments["m01"] / moments["m00"])
+    assert np.allclose(map_points(np.array([[70.0, 33.0]]), matrix)[0], centre, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "plausible"),
+    [
+        pytest.param(np.eye(3), True, id="identity"),
+        pytest.param(np.array([[-1.0, 0, 511], [0, 1, 0], [0, 0, 1]]), False, id="mirror"),
+        pytest.param(np.diag([20.0, 20, 1]), False, id="too large"),
+        pytest.param(np.diag([0.05, 0.05, 1]), False, id="too small"),
+        pytest.param(np.array([[1, 0, 0], [0, 1, 0], [-0.004, 0, 1.0]]), False, id="folded"),
+        pytest.param(np.array([[1, 0, 600], [0, 1, 0], [0, 0, 1.0]]), False, id="elsewhere"),
+        pytest.param(np.full((3, 3), np.nan), False, id="nan"),
+    ],
+)
+def test_plausibility(matrix: Matrix, plausible: bool) -> None:
+    assert is_plausible(matrix, SIZE, SIZE) is plausible
+
+
+def test_warped_image_is_white_outside() -> None:
+    image = np.zeros((30, 40, 3), np.uint8)
+    shift = np.array([[1.0, 0, 10], [0, 1, 5], [0, 0, 1]])
+    warped = warp_onto(image, shift, Size(60, 50))
+    assert warped.shape == (50, 60, 3)
+    assert (warped[5:35, 10:50] == 0).all()
+    assert (warped[:5] == 255).all()
+    assert (warped[:, 50:] == 255).all()
