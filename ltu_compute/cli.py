@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from functools import cache
@@ -60,6 +61,7 @@ def main() -> None:
 )
 def serve(host: str | None, port: int | None, workers: int | None, *, quickstart: bool) -> None:
     """Run the service."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers are what runs side by side
     from ltu_compute.server import serve as run
 
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers}

@@ -553,22 +553,34 @@ def _difference_map(
         for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
             beyond = _beyond_range(one, other, radius, allowance, softness)
             difference_map = np.maximum(difference_map, beyond)
-    # Resampling reaches over the rim of what both show.
-    rim = cv2.erode(
-        compared.astype(np.uint8),
-        np.ones((5, 5), np.uint8),
-        borderType=cv2.BORDER_CONSTANT,
-        borderValue=1,
+    return difference_map * _beyond_rim(compared)
+
+
+def _beyond_rim(compared: NDArray[np.bool_]) -> Mask:
+    """Where resampling does not reach over the rim of what both show: 1, elsewhere 0."""
+    return np.asarray(
+        cv2.erode(
+            compared.astype(np.uint8),
+            np.ones((5, 5), np.uint8),
+            borderType=cv2.BORDER_CONSTANT,
+            borderValue=1,
+        ),
+        np.uint8,
     )
-    difference_map *= rim
-    sigma = settings.smooth * max(compared.shape) / 160
+
+
+def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float) -> Floats:
+    """Erase what is small, and the halos that blurring leaves."""
+    longest = max(compared.shape)
+    smoothed = difference_map.copy()
+    sigma = smooth * longest / 160
     if sigma > 0.05:
-        difference_map = _blurred(difference_map, sigma) * rim
-    # Blurring leaves halos: what fades beside something much stronger is not part of it.
-    reach = 2 * max(1, round(6 * scale)) + 1
+        smoothed = _blurred(difference_map, sigma) * _beyond_rim(compared)
+    # What fades beside something much stronger is not part of it.
+    reach = 2 * max(1, round(6 * longest / _REFERENCE_SIZE)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    difference_map[difference_map < _HALO * cv2.dilate(difference_map, kernel)] = 0
-    return difference_map
+    smoothed[smoothed < _HALO * cv2.dilate(smoothed, kernel)] = 0
+    return smoothed
 
 
 def _play(residual: float) -> float:
@@ -652,21 +664,29 @@ def _differences(
     matrix1to2: Matrix,
     sizes: tuple[Size, Size],
 ) -> tuple[Difference, ...]:
-    """Cut the difference map into differences, largest first."""
+    """Cut the difference map into differences, largest first.
+
+    Smoothing decides what is a difference and where; its extent and strength are measured on the
+    map as it was before, because smoothing spreads what is small.
+    """
     level = settings.threshold * _DELTA_E_PER_THRESHOLD
-    mask = _hysteresis(difference_map, 0.5 * level, level)
+    smoothed = _smoothed(difference_map, compared, settings.smooth)
+    mask = _hysteresis(smoothed, 0.5 * level, level)
     scale = max(compared.shape) / _REFERENCE_SIZE
     reach = 2 * max(1, round(_MERGED_GAP / 2 * scale)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     closed = cv2.bitwise_or(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
-    marked = np.where(mask > 0, difference_map, 0).ravel()
-    sums = np.bincount(labels.ravel(), weights=marked, minlength=count)
+    sharp = _smoothed(difference_map, compared, 0)
+    differing = sharp > 0.5 * level
+    areas = np.bincount(labels[differing], minlength=count)
+    sums = np.bincount(labels[differing], weights=sharp[differing], minlength=count)
     size1, size2 = sizes
     to_original = _scaling(Size(compared.shape[1], compared.shape[0]), size1)
     found = []
     for label in range(1, count):
-        x, y, width, height, area = (int(v) for v in stats[label])
+        x, y, width, height, _ = (int(v) for v in stats[label])
+        area = max(1, int(areas[label]))
         area_percent = 100.0 * area / compared.size
         if area_percent < settings.min_area_percent:
             continue

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import math
 from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
@@ -287,12 +288,18 @@ class DifferencesResult(TypedDict):
     matOn2: NotRequired[Flat]
 
 
+Residual = Annotated[
+    float | None,
+    Field(description="Distance that remains between corners of both, in px compared; median."),
+]
+
+
 class AlignmentInfo(TypedDict):
     """How the images were brought into alignment."""
 
     method: str
     inliers: Annotated[int, Field(description="Keypoints that agree with the matrix.")]
-    residual_px: Annotated[float, Field(description="Their mean distance from it, in px.")]
+    residual_px: Residual
 
 
 class DifferencesInfo(Info):
@@ -357,7 +364,7 @@ def differences(
         "alignment": {
             "method": found.method if found else "none",
             "inliers": found.inliers if found else 0,
-            "residual_px": found.residual_px if found else 0.0,
+            "residual_px": _residual(found),
         },
     }
     as_they_lie = "The images could not be aligned and were compared as they lie."
@@ -458,7 +465,7 @@ class AlignmentMatrixInfo(Info):
 
     method: str
     inliers: int
-    residual_px: float
+    residual_px: Residual
 
 
 @dialect.endpoint("alignmentMatrix", layout=STANDARD, aliases=("aligmentMatrix",), images=PAIR)
@@ -486,9 +493,14 @@ def alignment_matrix(
         result["image"] = picture(alignment.warp_onto(image1.full(), matrix, image2.size))
     return Reply(
         result,
-        {"method": found.method, "inliers": found.inliers, "residual_px": found.residual_px},
+        {"method": found.method, "inliers": found.inliers, "residual_px": _residual(found)},
         message="Alignment Matrices properly calculated",
     )
+
+
+def _residual(found: alignment.Alignment | None) -> float | None:
+    """Return what remains between aligned images, if there was anything to measure it by."""
+    return found.residual_px if found and math.isfinite(found.residual_px) else None
 
 
 def _flat_pair(matrix: Matrix) -> tuple[list[float], list[float]]:
