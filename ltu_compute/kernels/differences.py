@@ -678,9 +678,10 @@ def _differences(
     closed = cv2.bitwise_or(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     sharp = _smoothed(difference_map, compared, 0)
-    differing = sharp > 0.5 * level
-    areas = np.bincount(labels[differing], minlength=count)
-    sums = np.bincount(labels[differing], weights=sharp[differing], minlength=count)
+    sharp[sharp <= 0.5 * level] = 0
+    extent = cv2.morphologyEx((sharp > 0).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    areas = np.bincount(labels[extent], minlength=count)
+    sums = np.bincount(labels.ravel(), weights=sharp.ravel(), minlength=count)
     size1, size2 = sizes
     to_original = _scaling(Size(compared.shape[1], compared.shape[0]), size1)
     found = []
