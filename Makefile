@@ -21,7 +21,7 @@ golden: $(VENV)/.test
 	$(BIN)/pytest -q tests/test_golden.py tests/test_readme.py --update-golden
 
 lock: $(VENV)/.test
-	tools/lock > constraints.txt
+	VENV="$(VENV)" tools/lock
 
 $(VENV)/.run $(VENV)/.test: setup.cfg constraints.txt tools/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" tools/setup $(patsubst .%,%,$(notdir $@))

@@ -155,7 +155,7 @@ def _sign_off(response: Response) -> Response:
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     log.info(
-        "request id=%s account=%s method=%s path=%s status=%d ms=%.1f",
+        "request id=%s account=%r method=%s path=%r status=%d ms=%.1f",
         g.request_id,
         g.get("account", "-"),
         request.method,
@@ -174,7 +174,7 @@ def _failure(dialects: tuple[Dialect, ...], raised: Exception) -> Response:
         status = dialects[0].status_of(error)
         response = views.json_response(keycloak.problem(status, str(error)), status)
     else:
-        dialect = next((d for d in dialects if request.path.startswith(d.prefix)), dialects[0])
+        dialect = next((d for d in dialects if d.serves(request.path)), dialects[0])
         status = dialect.status_of(error)
         response = views.failure(dialect, request.path, status, str(error), problems)
     if isinstance(error, Unauthorized):
@@ -190,7 +190,7 @@ def _service_error(error: Exception) -> ServiceError:
     """Return an error of Flask, or one that nobody expected, in the service's own words."""
     if isinstance(error, ServiceError):
         return error
-    if not isinstance(error, HTTPException):
+    if not isinstance(error, HTTPException) or (error.code or 500) >= 500:
         log.error("request id=%s failed", g.request_id, exc_info=error)
         return ServiceError(f"internal error; request id {g.request_id}")
     if isinstance(error, WrongMethod):
@@ -200,8 +200,9 @@ def _service_error(error: Exception) -> ServiceError:
     known: dict[int | None, ServiceError] = {
         404: NotFound(f"nothing is served at {request.path}"),
         413: TooManyBytes(
-            f"the body is over the limit of {request.max_content_length} bytes; an image may have "
-            f"{current_app.extensions['ltu_compute'].settings.max_upload_bytes}"
+            f"the body is over the limit of {request.max_content_length} bytes or of "
+            f"{request.max_form_parts} parts; an image may have "
+            f"{current_app.extensions['ltu_compute'].settings.max_upload_bytes} bytes"
         ),
         415: UnsupportedFormat(text),
     }

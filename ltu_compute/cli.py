@@ -28,6 +28,8 @@ class Group(click.Group):
             return super().invoke(ctx)
         except ServiceError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name, an operation by any spelling of it."""

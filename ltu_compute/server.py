@@ -55,6 +55,8 @@ def prepare(settings: Settings) -> Store:
     KeyRing(settings.keys_dir).ensure()
     if settings.bootstrap_username and not store.accounts():
         password = settings.bootstrap_password.get_secret_value()
+        if not password:
+            raise WrongSetting(f"{PREFIX}BOOTSTRAP_PASSWORD: the account to make needs one")
         with suppress(AccountExists):  # another replica was faster
             store.add_account(settings.bootstrap_username, password)
             log.info("account %s made", settings.bootstrap_username)
@@ -89,18 +91,21 @@ def _read(path: Path) -> Credentials | None:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         return None
-    named = dict(line.partition("=")[::2] for line in lines)
-    if not named.get("USERNAME") or not named.get("PASSWORD"):
-        return None
-    return Credentials(*(shlex.split(named[name])[0] for name in ("USERNAME", "PASSWORD")))
+    try:
+        named = dict(shlex.split(line)[0].split("=", 1) for line in lines if line.strip())
+        return Credentials(named["USERNAME"], named["PASSWORD"])
+    except (ValueError, IndexError, KeyError):
+        raise WrongSetting(f"{path} is damaged: it must hold USERNAME= and PASSWORD=") from None
 
 
 def _write(path: Path, made: Credentials) -> None:
     text = f"USERNAME={shlex.quote(made.username)}\nPASSWORD={shlex.quote(made.password)}\n"
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    aside = path.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+    aside.replace(path)
 
 
 def try_it(address: str, account: Credentials, images: Path = Path("fixtures/images")) -> str:
@@ -139,6 +144,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "timeout": 120,
             "graceful_timeout": STOPPING_S,
             "keepalive": 15,
+            "forwarded_allow_ips": "",  # which headers of proxies are believed says `proxy_hops`
             "limit_request_line": 8190,
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108

@@ -26,7 +26,13 @@ def _networks(value: Any) -> Any:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many processors this process may keep busy, a container's quota considered."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):  # no such container
+        return allowed or 1
+    return max(1, min(allowed or 1, int(quota) // int(period))) if quota != "max" else allowed or 1
 
 
 def _issuer(value: str) -> str:
@@ -39,7 +45,7 @@ def _issuer(value: str) -> str:
 class Settings(BaseSettings):
     """Every setting: its name in the environment is ``LTU_COMPUTE_`` and the name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=False, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     data_dir: Path = Field(
         Path(".data"), description="Folder of the embedded database and the signing keys."
@@ -89,6 +95,7 @@ class Settings(BaseSettings):
     fetch_timeout: float = Field(
         5.0,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds in which a remote image must have arrived, redirects and all.",
     )
     host: str = Field("127.0.0.1", description="Address that `serve` listens on.")
@@ -115,10 +122,10 @@ class Settings(BaseSettings):
         return max(1, _cores() // self.workers)
 
     @property
-    def database(self) -> str:
-        """Address of the database, SQLite in the data folder unless set."""
+    def database(self) -> str | Path:
+        """Address of the database, or the SQLite file in the data folder."""
         given = self.database_url.get_secret_value()
-        return given or f"sqlite:///{self.data_dir.absolute() / 'ltu-compute.sqlite3'}"
+        return given or self.data_dir.absolute() / "ltu-compute.sqlite3"
 
     @property
     def keys_dir(self) -> Path:

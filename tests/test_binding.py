@@ -257,8 +257,8 @@ def test_both_images_can_be_unreadable_but_parameters_come_first(call: Caller) -
     ("content", "status", "words"),
     [
         (b"BM" + bytes(60), 415, "JPEG, PNG or GIF"),
-        (JPEG[: len(JPEG) // 2], 422, "image"),
-        (PNG[:-20], 422, "image"),
+        (JPEG[: len(JPEG) // 2], 422, "not a readable JPEG"),
+        (PNG[:-20], 422, "not a readable PNG"),
     ],
     ids=["BMP", "half a JPEG", "a PNG without its end"],
 )
@@ -355,3 +355,24 @@ def test_an_address_that_answers_404(call_beside_a_gallery: Caller, gallery: str
     answer = call_beside_a_gallery.post("edges", data={"image": f"{gallery}.not"})
     assert answer.status_code == 422
     assert "404" in answer.json["details"]["message"]
+
+
+def test_an_optional_file_that_a_browser_left_out(call: Caller) -> None:
+    pair = {"image1": part(PNG), "image2": part(PNG)}
+    answer = call.post("differences", data={**pair, "image1_roi": (io.BytesIO(b""), "")})
+    assert answer.status_code == 200, answer.text
+    text_instead = {"image": [(io.BytesIO(b""), ""), text(PNG)]}
+    assert call.post("edges", data=text_instead).status_code == 200
+
+
+def test_more_files_than_are_looked_at(call: Caller) -> None:
+    answer = call.post("edges", data={"image": [part(PNG), part(JPEG)]})
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["message"] == "image: received 2 files, allowed: 1"
+
+
+def test_two_spellings_that_contradict(call: Caller) -> None:
+    sent = {"image": text(PNG), "edge_thickness": "1", "edge_thicknesse": "2"}
+    answer = call.post("edges", data=sent)
+    assert answer.status_code == 400
+    assert "'1' and '2'" in answer.json["errors"][0]["message"]

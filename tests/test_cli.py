@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
-from ltu_compute.settings import table
+from ltu_compute.settings import load, table
 from tests.conftest import IMAGES, Caller
 from tests.test_golden import PART, SHOT, post
 
@@ -155,6 +155,7 @@ def test_settings_hide_secrets(run: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         ("ISSUER", "vision.example.com"),
         ("PORT", "70000"),
         ("WORKERS", "0"),
+        ("FETCH_TIMEOUT", "inf"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -165,4 +166,20 @@ def test_a_wrong_setting_is_named(
     assert done.exit_code == 1
     assert f"LTU_COMPUTE_{name}" in done.output
     assert value in done.output
+    assert "Traceback" not in done.output
+
+
+def test_an_empty_setting_is_the_default(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, _, _ in table():
+        if name != "LTU_COMPUTE_DATA_DIR":
+            monkeypatch.setenv(name, "")
+    shown = run("settings").output
+    assert "LTU_COMPUTE_PORT=8000" in shown
+    assert load().keys_dir.name == "keys"
+
+
+def test_a_folder_that_cannot_be_made(run: Any) -> None:
+    done = run("edges", IMAGES / "chelsea.jpg", "--save", "/proc/nothing")
+    assert done.exit_code == 1
+    assert "/proc/nothing" in done.output
     assert "Traceback" not in done.output

@@ -1,7 +1,4 @@
-"""Generated requests: schemathesis tries every operation with valid and invalid parameters.
-
-Run alone, longer: ``pytest tests/test_generated.py --hypothesis-profile=long``
-"""
+"""Generated requests: schemathesis tries every operation with valid and invalid parameters."""
 
 import base64
 
@@ -16,8 +13,6 @@ from schemathesis.config import SchemathesisConfig
 
 from ltu_compute.openapi import document
 from tests.conftest import IMAGES, PASSWORD, ROOT, TOKEN_PATH, USERNAME, Live
-
-settings.register_profile("long", max_examples=500)
 
 
 def _files() -> list[bytes]:

@@ -97,7 +97,7 @@ def blocks() -> list[str]:
 
 def test_every_status_is_explained() -> None:
     assert set(dialect.statuses.values()) == set(MEANINGS)
-    assert issubclass(min(dialect.statuses, key=lambda kind: len(kind.__mro__)), ServiceError)
+    assert ServiceError in dialect.statuses  # so that none is without a status
 
 
 def test_the_shell_examples_run(app: Flask, live: Live, tmp_path: Path) -> None:

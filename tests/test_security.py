@@ -147,3 +147,26 @@ def test_nothing_sent_touches_a_disk(
     assert large.nbytes > 1_000_000
     answer = call.post("colorPalette", data={"image": (io.BytesIO(large.tobytes()), "x")})
     assert answer.status_code == 200
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        app.test_client().get("/x%0Aforged line%1B[2J")
+    lines = [record.getMessage() for record in caplog.records if "forged" in record.getMessage()]
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+    assert "\x1b" not in lines[0]
+
+
+@pytest.mark.parametrize("path", ["/contours", "/v2/services/imageX/contours"])
+def test_a_path_outside_is_no_operation(app: Flask, path: str) -> None:
+    answer = app.test_client().get(path)
+    assert answer.status_code == 404
+    assert answer.json["details"]["name"] == ""
+
+
+def test_a_host_that_is_none(app: Flask) -> None:
+    answer = app.test_client().get("/realms/Production", headers={"Host": 'a b"x'})
+    assert answer.status_code == 400

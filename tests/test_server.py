@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ltu_compute.errors import WrongSetting
 from ltu_compute.server import first_account, prepare
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, ROOT, TOKEN_PATH
@@ -26,9 +27,12 @@ def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
     """Run the service on a free port and give what it prints until it listens."""
     command = [COMMAND, "serve", "--port", "0", "--workers", "2", *options]
     variables = {**os.environ, "LTU_COMPUTE_DATA_DIR": str(data), **environment}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    data.parent.mkdir(parents=True, exist_ok=True)
+    log = data.with_name(f"{data.name}.log")
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
     try:
         assert process.stdout is not None
         printed = ""
@@ -36,6 +40,7 @@ def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
             printed += line
             if line.startswith("Listening on "):
                 break
+        assert "Listening on " in printed, log.read_text()
         yield printed
     finally:
         process.send_signal(signal.SIGTERM)
@@ -147,3 +152,25 @@ def test_the_first_account_after_its_password_was_changed(tmp_path: Path) -> Non
     assert again is not None
     assert store.check_password(again.username, again.password)
     store.close()
+
+
+def test_a_damaged_first_account_is_told(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    store = prepare(settings)
+    for text in ("USERNAME=a\nPASSWORD='abc\n", "USERNAME=a\n", "PASSWORD\n"):
+        (tmp_path / "first-account").write_text(text)
+        with pytest.raises(WrongSetting, match="first-account is damaged"):
+            first_account(store, settings)
+    store.close()
+
+
+def test_an_account_to_make_needs_a_password(tmp_path: Path) -> None:
+    with pytest.raises(WrongSetting, match="LTU_COMPUTE_BOOTSTRAP_PASSWORD"):
+        prepare(Settings(data_dir=tmp_path, bootstrap_username="qa"))
+
+
+def test_a_data_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "what? a #folder"
+    prepare(Settings(data_dir=folder)).close()
+    assert (folder / "ltu-compute.sqlite3").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -687,7 +687,9 @@ def _differences(
     found = []
     for label in range(1, count):
         x, y, width, height, _ = (int(v) for v in stats[label])
-        area = max(1, int(areas[label]))
+        area = int(areas[label])
+        if area == 0:  # smoothing alone has put something here
+            continue
         area_percent = 100.0 * area / compared.size
         if area_percent < settings.min_area_percent:
             continue

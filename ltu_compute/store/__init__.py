@@ -77,7 +77,8 @@ class Store:
     Parameters
     ----------
     database
-        The settings, or the address itself: ``sqlite:///FILE`` or ``postgresql://…``.
+        The settings, the path of a SQLite file, or an address: ``sqlite:///FILE``,
+        ``postgresql://…``.
 
     Raises
     ------
@@ -89,8 +90,8 @@ class Store:
     Nothing is opened before first use. Every method may raise `Unavailable`.
     """
 
-    def __init__(self, database: Settings | str) -> None:
-        self._url = address(database if isinstance(database, str) else database.database)
+    def __init__(self, database: Settings | str | Path) -> None:
+        self._url = address(database.database if isinstance(database, Settings) else database)
         self._engine = engine_for(self._url)
         _stores.add(self)
 

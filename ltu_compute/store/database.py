@@ -16,14 +16,16 @@ CONNECT_TIMEOUT_S = 5
 WRITES = "ltu_compute_writes"
 
 
-def address(url: str) -> URL:
-    """Return the parsed address of a SQLite file or a PostgreSQL database.
+def address(url: str | Path) -> URL:
+    """Return the parsed address of a SQLite file, or its path, or a PostgreSQL database.
 
     Raises
     ------
     ValueError
         When it is neither; the message does not repeat the address, which may hold a password.
     """
+    if isinstance(url, Path):  # whose name may hold what has a meaning in an address
+        return URL.create("sqlite", database=str(url))
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):

@@ -11,6 +11,7 @@ import orjson
 from flask import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.datastructures import FileStorage
 
 from ltu_compute import codec
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
@@ -82,8 +83,14 @@ def read(request: Request) -> Wire:
         raise UnsupportedFormat(
             f"Content-Type: received {received!r}, allowed: {allowed}", parameter="Content-Type"
         )
-    files = {name: [part.read() for part in parts] for name, parts in request.files.lists()}
-    return Wire(values, files)
+    files = {name: _contents(parts) for name, parts in request.files.lists()}
+    return Wire(values, {name: contents for name, contents in files.items() if contents})
+
+
+def _contents(parts: list[FileStorage]) -> list[bytes]:
+    """Return the contents of file parts, but those of fields that a browser left empty."""
+    named = [(part.filename, part.read()) for part in parts]
+    return [content for name, content in named if name or content]
 
 
 def _json_object(request: Request) -> dict[str, Any]:
@@ -125,13 +132,8 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
     ServiceError
         If an image is too large, of another format, unreadable or cannot be fetched.
     """
-    problems: list[Problem] = []
-    single = {}
-    for name, given in wire.values.items():
-        if any(value != given[0] for value in given[1:]) and name in endpoint.params.wire_names():
-            shown = " and ".join(map(_shown, given[:3]))
-            problems.append(Problem(name, f"{name}: received {shown}, allowed is one value"))
-        single[name] = given[0]
+    problems = [*_contradictions(endpoint, wire), *_surplus_files(endpoint, wire)]
+    single = {name: given[0] for name, given in wire.values.items()}
 
     params: Params | None = None
     try:
@@ -148,9 +150,32 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
         known |= {image.name, *(image.also or ())[:1]}
     sent = dict.fromkeys([*wire.values, *wire.files])
     ignored = [name for name in sent if name not in known]
-    extras = getattr(params, "unknown_names", None)
     images = [_image(name, source, fetch, limits) for name, source in sources.items()]
-    return Bound(images, params, ignored + list(extras or ()))
+    return Bound(images, params, ignored + params.unknown_names)
+
+
+def _contradictions(endpoint: Endpoint, wire: Wire) -> list[Problem]:
+    """Return the parameters that were given several values, under whatever spellings."""
+    given: dict[str, list[Any]] = {}
+    for spelling, name in endpoint.params.wire_names().items():
+        given.setdefault(name, []).extend(wire.values.get(spelling, ()))
+    return [
+        Problem(name, f"{name}: received {' and '.join(map(_shown, v[:3]))}, allowed is one value")
+        for name, v in given.items()
+        if any(value != v[0] for value in v[1:])
+    ]
+
+
+def _surplus_files(endpoint: Endpoint, wire: Wire) -> list[Problem]:
+    """Return the images of which more files came than are looked at."""
+    places = {image.name: 1 for image in endpoint.images}
+    for name, index in (image.also for image in endpoint.images if image.also):
+        places[name] = max(places.get(name, 0), index + 1)
+    return [
+        Problem(name, f"{name}: received {len(parts)} files, allowed: {places[name]}")
+        for name, parts in wire.files.items()
+        if len(parts) > places.get(name, len(parts))
+    ]
 
 
 def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> bytes | str | None:

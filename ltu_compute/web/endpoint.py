@@ -80,6 +80,11 @@ class Params(BaseModel):
     tolerated: ClassVar[frozenset[str]] = frozenset()
     """Names that clients send, that mean nothing here and are not worth telling them."""
 
+    @property
+    def unknown_names(self) -> list[str]:
+        """Names within structured values that nobody knows."""
+        return []
+
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, given: Any) -> Any:
@@ -269,8 +274,14 @@ class Dialect:
 
         return register
 
+    def serves(self, path: str) -> bool:
+        """Tell whether a path is within this interface."""
+        return path.startswith(f"{self.prefix}/")
+
     def find(self, path: str) -> Endpoint | None:
         """Return the endpoint that is, or would be, served at a path."""
+        if not self.serves(path):
+            return None
         name = path.removeprefix(self.prefix).strip("/")
         return next((e for e in self.endpoints if name in (e.name, *e.aliases)), None)
 

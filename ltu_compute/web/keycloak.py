@@ -12,7 +12,7 @@ import orjson
 from flask import Blueprint, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from ltu_compute.errors import Busy, NotFound, Unauthorized, Unavailable
+from ltu_compute.errors import BadParameters, Busy, NotFound, Problem, Unauthorized, Unavailable
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Store
 from ltu_compute.web.keys import KeyRing
@@ -45,6 +45,8 @@ def problem(status: int, message: str) -> dict[str, str]:
 
 def issuer_of(request: Request, settings: Settings) -> str:
     """Return the address of the realm: under the setting, else under that of the request."""
+    if not settings.issuer and not request.host:
+        raise BadParameters(Problem("Host", "the Host header is missing or malformed"))
     base = settings.issuer or f"{request.scheme}://{request.host.lower()}"
     return base + PATH
 

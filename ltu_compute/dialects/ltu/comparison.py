@@ -156,7 +156,7 @@ class FicSettings(BaseModel):
     )
     behaviors: str = Field("RGB", description="HSV: compare in HSV. Any other value: as without.")
     weight: float = Field(
-        1, ge=0, description="Factor on the strength of differences, and so on the score."
+        1, ge=0, le=1000, description="Factor on the strength of differences, and so on the score."
     )
 
 
@@ -269,7 +269,7 @@ class Difference(TypedDict):
     enclosingCircle: EnclosingCircle
     relativeVertices: NotRequired[list[Vertex]]
     mask: NotRequired[Picture]
-    area_percent: Annotated[float, Field(description="Its share of what was compared.")]
+    area_percent: Annotated[float, Field(description="Its share of image 1, in percent.")]
     strength: Annotated[float, Field(description="How strongly it differs.")]
 
 
