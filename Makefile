@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test check openapi golden readme lock
 
 run: $(VENV)/.run
-	@exec $(BIN)/ltu-compute serve --quickstart
+	@MALLOC_ARENA_MAX=2 exec $(BIN)/ltu-compute serve --quickstart
 
 test: check
 	$(BIN)/pytest -n auto

@@ -173,6 +173,7 @@ def _failure(dialects: tuple[Dialect, ...], raised: Exception) -> Response:
     if request.path.startswith(keycloak.REALMS):
         status = dialects[0].status_of(error)
         response = views.json_response(keycloak.problem(status, str(error)), status)
+        response.headers["Pragma"] = "no-cache"
     else:
         dialect = next((d for d in dialects if d.serves(request.path)), dialects[0])
         status = dialect.status_of(error)

@@ -156,7 +156,11 @@ def user_list() -> None:
 @user.command("password")
 @click.argument("username")
 def user_password(username: str) -> None:
-    """Change an account's password and end its sessions."""
+    """Change an account's password and end its sessions.
+
+    An access token that was issued before lives on until it expires; to stop one, disable the
+    account.
+    """
     store = _store()
     store.set_password(_account(store, username).id, _password())
     click.echo(f"password of {username} changed")

@@ -185,6 +185,13 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     store = prepare(settings)
     account = first_account(store, settings) if quickstart else None
+    if not store.accounts():
+        log.warning(
+            "nobody can log in: there is no account; make one with `ltu-compute user add`, or set "
+            "%sBOOTSTRAP_USERNAME and %sBOOTSTRAP_PASSWORD",
+            PREFIX,
+            PREFIX,
+        )
     store.close()
 
     def ready(address: str) -> None:

@@ -146,7 +146,7 @@ def load(**given: Any) -> Settings:
     except ValidationError as error:
         lines = [
             f"{PREFIX}{'_'.join(map(str, wrong['loc'][:1])).upper()}: "
-            f"received {wrong['input']!r}; {wrong['msg']}"
+            f"received {wrong['input']!r}; {wrong['msg'].removeprefix('Value error, ')}"
             for wrong in error.errors()
         ]
         raise WrongSetting("; ".join(lines)) from None

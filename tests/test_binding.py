@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
     "neither URL nor base64": (
         "edges",
         {"image": "a photograph of my cat!"},
-        {"image": ("base64",)},
+        {"image": ("base64", "'a photograph of my cat!'")},
     ),
     "out of range": (
         "edges",
@@ -191,6 +191,28 @@ WRONG: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
         "objectMaskDetection",
         {"image": text(PNG), "color_space": "YRB", "channel": "V"},
         {"channel": ("'V'", "YRB", "Y, R, B")},
+    ),
+    "a misspelt name": (
+        "imageQuality",
+        {"image": text(PNG), "tolerence": "2"},
+        {"tolerence": ("'2'", "a number from 0 to 1")},
+    ),
+    "a channel beside something else": (
+        "objectMaskDetection",
+        {"image": text(PNG), "channel": "R", "only_biggest": "maybe"},
+        {"channel": ("'R'", "H, S, V"), "only_biggest": ("'maybe'", "True or False")},
+    ),
+    "several settings": (
+        "differences",
+        {
+            "image1": text(PNG),
+            "image2": text(PNG),
+            "fic_settings": '{"threshold": true, "smooth": -1, "unknown": true}',
+        },
+        {
+            "fic_settings.threshold": ("True", "a number"),
+            "fic_settings.smooth": ("-1", "a number from 0 to 100"),
+        },
     ),
     "not a boolean": (
         "contours",
@@ -300,7 +322,8 @@ def test_settings_in_the_quotes_of_the_document(call: Caller) -> None:
 
 
 def test_unknown_settings_are_told(call: Caller) -> None:
-    sent = {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"treshold": 1}'}
+    settings = '{"treshold": true, "threshold": null}'
+    sent = {"image1": text(PNG), "image2": text(PNG), "fic_settings": settings}
     info = call.post("differences", data=sent).json["details"]["info"]
     assert info["ignored"] == ["fic_settings.treshold"]
 

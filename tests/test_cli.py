@@ -80,7 +80,7 @@ def test_pictures_are_saved(run: Any, tmp_path: Path) -> None:
     [
         (["edges", IMAGES / "chelsea.jpg", "--threshold-min", "x"], "threshold_min"),
         (["edges", IMAGES / "shapes.json"], "JPEG, PNG or GIF"),
-        (["alignmentMatrix", IMAGES / "blank.png", IMAGES / "coffee.jpg"], "do not match"),
+        (["alignmentMatrix", IMAGES / "rocket.jpg", IMAGES / "coffee.jpg"], "do not match"),
     ],
 )
 def test_what_is_wrong_is_told(run: Any, arguments: list[Any], words: str) -> None:

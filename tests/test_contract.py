@@ -101,6 +101,12 @@ def test_unknown_paths(app: Any, path: str, status: int, where: str) -> None:
     assert where in answer.json
 
 
+def test_the_start_page_leads_to_the_documentation(app: Any) -> None:
+    answer = app.test_client().get("/")
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/docs"
+
+
 def test_health(app: Any) -> None:
     client = app.test_client()
     assert client.get("/healthz").json == {"status": "ok"}

@@ -340,6 +340,21 @@ def test_threshold_weight_and_score(call: Caller) -> None:
     assert plain["info"]["count"] == heavy["info"]["count"] == none["info"]["count"] == 1
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_score_grows_with_the_area_to_the_whole(call: Caller, swapped: bool) -> None:
+    plain = np.full((400, 600, 3), 128, np.uint8)
+    scores = []
+    for percent in (0, 10, 40, 50, 60, 80, 100):
+        other = plain.copy()
+        other[:, : 6 * percent] = photograph("coffee.jpg")[:, : 6 * percent]
+        pair = (other, plain) if swapped else (plain, other)
+        answer = send(call, "differences", image1=pair[0], image2=pair[1])
+        scores.append(answer.json["details"]["score"])
+    assert scores == sorted(scores)
+    assert scores[0] == 0
+    assert scores[-1] > 5 * scores[1]
+
+
 def test_small_differences_are_dropped_by_presets_4_and_5(call: Caller) -> None:
     pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80, radius=5)}
     area = 600 * 400 * 0.0005
@@ -394,10 +409,17 @@ def test_the_matrices_of_the_part(call: Caller) -> None:
     )
 
 
-@pytest.mark.parametrize("other", ["blank.png", "checker.png", "rocket.jpg"])
-def test_images_that_do_not_match_are_refused(call: Caller, other: str) -> None:
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("blank.png", "image2: too empty to be aligned"),
+        ("checker.png", "do not match"),
+        ("rocket.jpg", "do not match"),
+    ],
+)
+def test_images_that_do_not_match_are_refused(call: Caller, other: str, words: str) -> None:
     answer = send(
         call, "alignmentMatrix", image1=photograph("coffee.jpg"), image2=photograph(other)
     )
     assert answer.status_code == 422
-    assert "do not match" in answer.json["details"]["message"]
+    assert words in answer.json["details"]["message"]

@@ -39,6 +39,10 @@ _DELTA_E_PER_THRESHOLD = 8.0
 _SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range
 _SHARPNESS_AT_CLIPPING = 0.5
 _HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
+_LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
+_LIGHT_GAIN = 2.5  # by which it brightens or darkens, at the most
+_LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
+_NOISE_FLOOR = 1.0  # ΔE that any camera's noise may reach
 _MERGED_GAP = 12  # fragments no farther apart are one difference
 _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
 _FOCUS_SIGMAS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0)
@@ -405,7 +409,8 @@ def _in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr
 
     Each channel is fitted as a power of the other (gain and gamma) times a quadratic field over
     the image (a lamp moved), by iteratively reweighted least squares with Tukey's biweight in the
-    logarithm; what remains is corrected by the median over large windows.
+    logarithm; what remains is corrected by the median over large windows. Where the fit is not
+    what light does, because most of the image shows something else, nothing is corrected.
     """
     if np.array_equal(reference, other):
         return other
@@ -423,7 +428,10 @@ def _in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr
         basis = np.stack([np.log(source + 2), *field_terms], axis=-1)
         usable = sampled & _unclipped(source[::step, ::step]) & _unclipped(target[::step, ::step])
         wanted = np.log(target[::step, ::step][usable] + 2)
-        coefficients = _robust_fit(basis[::step, ::step][usable], wanted)
+        rows = basis[::step, ::step][usable]
+        coefficients = _robust_fit(rows, wanted)
+        if not _is_light(coefficients, rows, wanted):
+            return other
         sharp = np.log(other[..., channel].astype(np.float32) + 2)
         basis[..., 0] = sharp
         corrected[..., channel] = np.exp(np.clip(basis @ coefficients, -5, 6)) - 2
@@ -456,6 +464,21 @@ def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
         weighted = rows * weights[:, None]
         solution = np.linalg.solve(weighted.T @ rows + stiffness, weighted.T @ aim)
     return (prior + solution).astype(np.float32)
+
+
+def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
+    """Tell whether a fit is a change of light, and explains most of the image."""
+    if len(wanted) == 0:
+        return True
+    fitted = basis @ coefficients
+    gain = float(np.percentile(np.abs(fitted - basis[:, 0]), 98))
+    agreement = float(np.mean(np.abs(wanted - fitted) < 0.15))
+    low, high = _LIGHT_POWER
+    return bool(
+        low <= coefficients[0] <= high
+        and gain <= np.log(_LIGHT_GAIN)
+        and agreement >= _LIGHT_AGREEMENT
+    )
 
 
 def _local_offset(residual: Floats, known: NDArray[np.bool_]) -> Floats:
@@ -621,13 +644,22 @@ def _coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
 
 
 def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
-    """Estimate the residual's standard deviation by channel, from the median deviation."""
+    """Estimate the residual's standard deviation by channel, from the median deviation.
+
+    Where most of the image differs, that would be the difference itself: it is bounded by what the
+    quietest tenth of the image shows.
+    """
     step = max(1, max(compared.shape) // 200)  # a sample says as much as all pixels
-    values = residual[::step, ::step][compared[::step, ::step]]
+    sampled = compared[::step, ::step]
+    values = residual[::step, ::step][sampled]
     if len(values) == 0:
         return np.zeros(3, np.float32)
     deviation = np.abs(values - np.median(values, axis=0))
-    return np.asarray(1.4826 * np.median(deviation, axis=0), np.float32)
+    mean = cv2.blur(residual, (9, 9))
+    variance = np.maximum(cv2.blur(residual * residual, (9, 9)) - mean * mean, 0)
+    quiet = np.sqrt(np.percentile(variance[::step, ::step][sampled], 10, axis=0))
+    bound = np.maximum(_NOISE_FLOOR, 3 * quiet)
+    return np.asarray(np.minimum(1.4826 * np.median(deviation, axis=0), bound), np.float32)
 
 
 def _beyond_range(

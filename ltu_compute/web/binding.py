@@ -15,7 +15,7 @@ from werkzeug.datastructures import FileStorage
 
 from ltu_compute import codec
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
-from ltu_compute.web.endpoint import BadValue, Endpoint, ImageField, Params
+from ltu_compute.web.endpoint import Endpoint, ImageField, Params
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 JSON = "application/json"
@@ -208,7 +208,9 @@ def _from_text(name: str, text: Any, problems: list[Problem]) -> bytes | str | N
     try:
         content: bytes = codec.bytes_of_text(stripped, name)
     except BadParameters as error:
-        problems += error.problems
+        problems += [
+            Problem(p.parameter, f"{p.message}; received {_shown(text)}") for p in error.problems
+        ]
         return None
     return content
 
@@ -227,22 +229,22 @@ def _image(
 
 def _problems(model: type[Params], error: ValidationError) -> list[Problem]:
     schema = model.model_json_schema(by_alias=True)
-    return [_problem(schema, detail) for detail in error.errors(include_url=False)]
+    proper = model.wire_names()
+    return [_problem(schema, proper, detail) for detail in error.errors(include_url=False)]
 
 
-def _problem(schema: dict[str, Any], detail: ErrorDetails) -> Problem:
+def _problem(schema: dict[str, Any], proper: dict[str, str], detail: ErrorDetails) -> Problem:
+    """Return what is wrong with a value, under the name that it was sent by."""
     cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, BadValue):
-        received = _shown(cause.received)
-        return Problem(cause.parameter, f"{cause.parameter}: received {received}, {cause}")
     path = [str(part) for part in detail["loc"]]
     declared: dict[str, Any] = schema
     names = []
     for part in path:
         properties = _resolved(schema, declared).get("properties", {})
-        if part not in properties:
+        known = part if part in properties else proper.get(part, part)
+        if known not in properties:
             break  # the rest names branches of a union, not parameters
-        declared = properties[part]
+        declared = properties[known]
         names.append(part)
     name = ".".join(names) or ".".join(path)
     if detail["type"] == "missing":

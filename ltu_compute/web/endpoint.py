@@ -24,25 +24,6 @@ Info = TypeVar("Info")
 Handler = TypeVar("Handler", bound=Callable[..., "Reply[Any, Any]"])
 
 
-class BadValue(ValueError):
-    """A value that a model's own validator refuses, with the parameter it came from.
-
-    Parameters
-    ----------
-    parameter : str
-        Name on the wire.
-    received : object
-        What came.
-    allowed : str
-        What may come, in words.
-    """
-
-    def __init__(self, parameter: str, received: object, allowed: str) -> None:
-        super().__init__(allowed)
-        self.parameter = parameter
-        self.received = received
-
-
 def _bare(value: Any) -> Any:
     """Return a text value without surrounding blanks and one pair of stray quotes."""
     if not isinstance(value, str):

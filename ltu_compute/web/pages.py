@@ -6,7 +6,7 @@ from typing import Any
 
 import flask_swagger_ui
 import orjson
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, redirect, send_from_directory
 
 CONSOLE = Path(__file__).parent.parent / "console"
 SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -24,6 +24,10 @@ def blueprint(document: dict[str, Any], yaml_text: Callable[[dict[str, Any]], st
     routes = Blueprint("pages", __name__)
     as_json = orjson.dumps(document)
     as_yaml = yaml_text(document)
+
+    @routes.get("/")
+    def start() -> Response:
+        return redirect("/docs")  # type: ignore[return-value]
 
     @routes.get("/openapi.json")
     def openapi_json() -> Response:

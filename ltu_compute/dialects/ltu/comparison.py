@@ -32,9 +32,9 @@ from ltu_compute.kernels import alignment
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.homography import inverse
-from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.keypoints import WORKING_SIZE, detect_keypoints
 from ltu_compute.kernels.types import Box, Matrix
-from ltu_compute.web.endpoint import BadValue, Flag, ImageField, Reply
+from ltu_compute.web.endpoint import Flag, ImageField, Reply
 
 # ---------------------------------------------------------------------------- distance
 
@@ -139,23 +139,34 @@ PAIR = (
 )
 
 
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):  # which would pass for 0 or 1
+        raise ValueError("allowed is a number")  # noqa: TRY004  (what pydantic understands)
+    return value
+
+
+NotBool = BeforeValidator(_no_truth_value)
+
+
 class FicSettings(BaseModel):
     """Settings of the comparison; those that are given override the preset's."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    threshold: float = Field(
+    threshold: Annotated[float, NotBool] = Field(
         0.6, ge=0, le=100, description="Strength from which a difference counts; higher: fewer."
     )
-    smooth: float = Field(
+    smooth: Annotated[float, NotBool] = Field(
         0.2, ge=0, le=100, description="Smoothing; the higher, the more small ones are erased."
     )
-    margin: int = Field(0, ge=0, description="Border of image 1 that is not compared, in its px.")
-    resolution: int = Field(
+    margin: Annotated[int, NotBool] = Field(
+        0, ge=0, description="Border of image 1 that is not compared, in its px."
+    )
+    resolution: Annotated[int, NotBool] = Field(
         400, ge=32, le=900, description="Longest side at which images are compared, in px."
     )
     behaviors: str = Field("RGB", description="HSV: compare in HSV. Any other value: as without.")
-    weight: float = Field(
+    weight: Annotated[float, NotBool] = Field(
         1, ge=0, le=1000, description="Factor on the strength of differences, and so on the score."
     )
 
@@ -163,10 +174,9 @@ class FicSettings(BaseModel):
 def _settings_object(value: Any) -> Any:
     """Return the settings that a text holds: JSON, or the same in single quotes."""
     given = _parsed(value) if isinstance(value, str) else value
-    for name, item in given.items() if isinstance(given, dict) else ():
-        if isinstance(item, bool):  # which would pass for 0 or 1
-            raise BadValue(f"fic_settings.{name}", item, "allowed is no truth value")
-    return given
+    if not isinstance(given, dict):
+        return given
+    return {name: item for name, item in given.items() if item is not None}  # null: not given
 
 
 def _parsed(text: str) -> Any:
@@ -329,6 +339,11 @@ def differences(
     The images may differ in size, framing, rotation, perspective and light: they are aligned
     first, and only what both show is compared. Boxes, circles and vertices are in pixels of each
     original image. `GET differences/presets` lists the numbers of the presets.
+
+    `strength` is by how much a difference exceeds what misregistration and noise explain, the mean
+    over its area, in ΔE (100: black against white), times `weight`. `details.score` is the sum of
+    area_percent · strength over all differences: 0 when nothing differs. `threshold` counts in
+    units of 8 ΔE of the smoothed difference of a pixel.
     """
     settings = params.settings()
     working = max(WORKING_SIZE, settings.resolution)
@@ -443,6 +458,9 @@ def _wire_settings(settings: kernel.ComparisonSettings) -> dict[str, Any]:
 # --------------------------------------------------------------------- alignmentMatrix
 
 
+MIN_KEYPOINTS = 8  # twice what a homography is determined by
+
+
 class AlignmentMatrixParams(LtuParams):
     """See `alignment_matrix`."""
 
@@ -479,6 +497,8 @@ def alignment_matrix(
     """
     found = alignment.align(image1.fit_gray(params.resolution), image2.fit_gray(params.resolution))
     if found is None:
+        _check_content(image1, params.resolution)
+        _check_content(image2, params.resolution)
         raise ImagesDoNotMatch(
             "image1 and image2 do not match: no trustworthy alignment was found",
             parameter="image2",
@@ -496,6 +516,16 @@ def alignment_matrix(
         {"method": found.method, "inliers": found.inliers, "residual_px": _residual(found)},
         message="Alignment Matrices properly calculated",
     )
+
+
+def _check_content(image: Image, resolution: int) -> None:
+    """Refuse an image that is too empty to be aligned with any."""
+    found = len(detect_keypoints(image.fit_gray(resolution)).points)
+    if found < MIN_KEYPOINTS:
+        raise NotEnoughContent(
+            f"{image.name}: too empty to be aligned: {found} keypoints, {MIN_KEYPOINTS} are needed",
+            parameter=image.name,
+        )
 
 
 def _residual(found: alignment.Alignment | None) -> float | None:

@@ -1,8 +1,8 @@
 """Chapter "Get image infos": heatMap, colorPalette, objectMaskDetection, contours, edges."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from ltu_compute.codec import Image
@@ -26,8 +26,9 @@ from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Mask
-from ltu_compute.web.endpoint import BadValue, Flag, Reply
+from ltu_compute.web.endpoint import Flag, Reply
 
+MAX_THICKNESS = 65535  # px: the largest side that an image may have
 SIGNATURE = 72004000  # the vendor's constant, see fixtures/vendor/replies.json
 HUES = 180  # of OpenCV's 8-bit HSV and HLS
 PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels.color_palette)
@@ -140,13 +141,13 @@ class ObjectMaskDetectionParams(LtuParams):
         True, description="Keep the biggest object only; False: all of them."
     )
 
-    @model_validator(mode="after")
-    def _channel_is_of_the_space(self) -> Self:
-        channels = _wire_channels(self.color_space)
-        if self.channel and self.channel not in channels:
-            allowed = f"allowed for {self.color_space}: {', '.join(channels)}"
-            raise BadValue("channel", self.channel, allowed)
-        return self
+    @field_validator("channel")
+    @classmethod
+    def _is_of_the_space(cls, channel: str, info: ValidationInfo) -> str:
+        space = info.data.get("color_space")  # none where it is wrong itself
+        if channel and space and channel not in _wire_channels(space):
+            raise ValueError(f"allowed for {space}: {', '.join(_wire_channels(space))}")
+        return channel
 
     @property
     def used_channel(self) -> str:
@@ -262,7 +263,7 @@ class EdgesParams(LtuParams):
     edge_thickness: int = Field(
         1,
         ge=1,
-        le=100,
+        le=MAX_THICKNESS,
         validation_alias=AliasChoices("edge_thickness", "edge_thicknesse"),
         description="Width of the edges drawn, in px. Also understood: edge_thicknesse.",
     )
