@@ -272,7 +272,8 @@ def _allowed(schema: dict[str, Any], declared: dict[str, Any]) -> str:
         return "one of " + ", ".join(map(str, declared["enum"]))
     if "const" in declared:
         return str(declared["const"])
-    kind = KINDS.get(str(declared.get("type")), "another value")
+    types = declared.get("type")
+    kind = KINDS.get(types[0] if isinstance(types, list) else str(types), "another value")
     low, high = declared.get("minimum"), declared.get("maximum")
     if low is None:
         return kind

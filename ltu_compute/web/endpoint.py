@@ -28,12 +28,13 @@ def _bare(value: Any) -> Any:
     """Return a text value without surrounding blanks and one pair of stray quotes."""
     if not isinstance(value, str):
         return value
-    value = value.strip()
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-        value = value[1:-1].strip()
-    return value
+    bare = value.strip(BLANKS)
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        bare = bare[1:-1].strip(BLANKS)
+    return bare or value  # what holds nothing but blanks is not nothing
 
 
+BLANKS = " \t\r\n"
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 

@@ -145,13 +145,21 @@ def _no_truth_value(value: Any) -> Any:
     return value
 
 
+def _as_understood(schema: dict[str, Any]) -> None:
+    """Say in the schema that numbers may be texts, and that null means: not given."""
+    for declared in schema["properties"].values():
+        declared["type"] = list(dict.fromkeys([declared["type"], "string", "null"]))
+
+
 NotBool = BeforeValidator(_no_truth_value)
 
 
 class FicSettings(BaseModel):
     """Settings of the comparison; those that are given override the preset's."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="allow", allow_inf_nan=False, json_schema_extra=_as_understood
+    )
 
     threshold: Annotated[float, NotBool] = Field(
         0.6, ge=0, le=100, description="Strength from which a difference counts; higher: fewer."
