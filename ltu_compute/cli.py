@@ -115,8 +115,17 @@ def _store() -> Any:
     return prepare(load())
 
 
-def _password() -> str:
-    """Return a password: asked for twice on a terminal, else the first line of the input."""
+PASSWORD = click.option(
+    "--password",
+    help="The password; others can see it in the list of processes. Better leave it out: it is "
+    "asked for, or read from the input.",
+)
+
+
+def _password(given: str | None) -> str:
+    """Return a password: given, asked for twice on a terminal, or the first line of the input."""
+    if given is not None:
+        return given
     if sys.stdin.isatty():
         asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         return asked
@@ -135,11 +144,14 @@ def _account(store: Any, username: str) -> Any:
 @click.option("--email", default="")
 @click.option("--first-name", default="")
 @click.option("--last-name", default="")
-def user_add(username: str, email: str, first_name: str, last_name: str) -> None:
+@PASSWORD
+def user_add(
+    username: str, email: str, first_name: str, last_name: str, password: str | None
+) -> None:
     """Add an account; the password is asked for, or read from the input."""
     store = _store()
     store.add_account(
-        username, _password(), email=email, first_name=first_name, last_name=last_name
+        username, _password(password), email=email, first_name=first_name, last_name=last_name
     )
     click.echo(f"account {username} added")
 
@@ -155,14 +167,15 @@ def user_list() -> None:
 
 @user.command("password")
 @click.argument("username")
-def user_password(username: str) -> None:
+@PASSWORD
+def user_password(username: str, password: str | None) -> None:
     """Change an account's password and end its sessions.
 
     An access token that was issued before lives on until it expires; to stop one, disable the
     account.
     """
     store = _store()
-    store.set_password(_account(store, username).id, _password())
+    store.set_password(_account(store, username).id, _password(password))
     click.echo(f"password of {username} changed")
 
 

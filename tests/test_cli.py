@@ -109,7 +109,9 @@ def test_a_file_that_is_not_there(run: Any) -> None:
 def test_accounts(run: Any) -> None:
     assert run("user", "add", "ann", stdin="secret of ann\n").exit_code == 0
     assert run("user", "add", "bob", stdin="secret of bob\n").exit_code == 0
+    assert run("user", "add", "eve", "--password", "secret of eve").exit_code == 0
     listed = run("user", "list").output
+    assert "eve\tenabled" in listed
     assert "ann\tenabled" in listed
     assert "bob\tenabled" in listed
     assert "secret" not in listed
