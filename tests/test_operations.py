@@ -235,8 +235,9 @@ def test_the_defects_of_the_part_are_found_on_both_shots(call: Caller) -> None:
     assert reply["details"]["info"]["count"] <= len(defects) + 1
 
 
-def test_a_good_part_has_none(call: Caller) -> None:
-    reply = post(call, "differences", PART, "part-good.jpg", preset="4")
+@pytest.mark.parametrize("preset", ["1", "2", "3", "4", "5"])
+def test_a_good_part_has_none(call: Caller, preset: str) -> None:
+    reply = post(call, "differences", PART, "part-good.jpg", preset=preset)
     assert boxes(reply, 1) == boxes(reply, 2) == []
     assert reply["details"]["score"] == 0
     assert reply["code"] == 0

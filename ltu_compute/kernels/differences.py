@@ -215,8 +215,8 @@ def compare(
     Parameters
     ----------
     image1, image2 : ndarray of uint8, shapes (H, W, 3)
-        The images, reduced to a longest side of ``max(512, settings.resolution)`` where they are
-        larger.
+        The images, reduced to a longest side of ``max(512, 2 * settings.resolution)`` where they
+        are larger: fine patterns that were reduced twice would differ by their aliases.
     settings : ComparisonSettings
         What counts as a difference.
     size1, size2 : Size

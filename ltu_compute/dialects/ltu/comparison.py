@@ -354,7 +354,7 @@ def differences(
     units of 8 ΔE of the smoothed difference of a pixel.
     """
     settings = params.settings()
-    working = max(WORKING_SIZE, settings.resolution)
+    working = max(WORKING_SIZE, 2 * settings.resolution)
     comparison = kernel.compare(
         image1.fit(working),
         image2.fit(working),
