@@ -2,23 +2,42 @@
 
 Keypoints give a first matrix (MAGSAC++: Barath et al., CVPR 2020), tracked corners make it exact
 to a fraction of a pixel (pyramidal Lucas-Kanade: Bouguet, Intel 2000), and the pixels have the last
-word: a matrix under which the images do not look alike is not returned.
+word: a matrix under which the images do not look alike is not returned, nor one that they do not
+determine. What ORB does not find SIFT tries, and then fainter keypoints.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.homography import (
+    inverse,
+    is_plausible,
+    map_points,
+    overlap_mask,
+    rescale_homography,
+    resizing,
+    size_of,
+    warp_onto,
+)
 from ltu_compute.kernels.keypoints import (
     Keypoints,
     descriptor_distances,
     detect_keypoints,
+    detect_orb_keypoints,
     match_keypoints,
 )
-from ltu_compute.kernels.types import Bgr, Gray, Mask, Matrix, Points, Size
+from ltu_compute.kernels.tracking import (
+    corner_scale,
+    equalised,
+    interior_mask,
+    tracked_corners,
+    window_of,
+)
+from ltu_compute.kernels.types import Gray, Matrix, Size
 
 _Matches: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -33,12 +52,20 @@ class _Candidates(NamedTuple):
 
 
 _REFINEMENT_SIZE = 1600  # more pixels add time, not exactness
+_CLOSE_PX = 1.0  # tracking over less is exact at once
+_TRACKING_PX = 0.3  # a track is not trusted to be more exact
+_MIN_CORNER = 0.03  # ratio of eigenvalues: below, an edge
+_INDEPENDENT_POINTS = 60
+_MAX_EXPECTED_ERROR = 5 / 1600  # of the longest side
+
+_MIN_HINT = 6  # inliers that are worth a second look from where they say
 _MIN_INLIERS = 8
+_MANY_INLIERS = 20
 _MIN_WITNESSES = 5
-_MAX_SCALE = 10.0  # of lengths, anywhere in the image
+_MANY_KEYPOINTS = 2000
 _MIN_AGREEMENT = 0.6
 _MIN_AGREEMENT_FEW = 0.9
-_MIN_OVERLAP = 0.02  # of the smaller image
+_MIN_SHARE = 0.15  # of textured blocks that are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +84,12 @@ class Alignment:
         Median distance, in px of image 2, between where the matrix puts a corner of image 1 and
         where it is seen in image 2. Large on surfaces that are not flat.
     method : str
-        How it was found: ``"sift"``, or ``"still"`` where the images lie on each other as they are.
+        How it was found: by ``"orb"`` or ``"sift"`` keypoints, ``"still"`` where the images lie on
+        each other as they are, or ``"near"`` where all alignments near that were tried.
     agreement : float
         Median correlation of the textured blocks of the aligned images, -1 to 1.
+    expected_error_px : float
+        Standard error of the matrix in px of image 2, the mean over what both images show.
     inlier_points1, inlier_points2 : ndarray of float32, shape (N, 2)
         Where the matches that the matrix explains lie in either image, in px.
     """
@@ -70,6 +100,7 @@ class Alignment:
     residual_px: float
     method: str
     agreement: float
+    expected_error_px: float
     inlier_points1: NDArray[np.float32]
     inlier_points2: NDArray[np.float32]
 
@@ -88,7 +119,7 @@ def align(
     gray1, gray2 : ndarray of uint8, shapes (H, W)
         The images, at the size to search at; a longest side of 512 px is a good one.
     keypoints1, keypoints2 : Keypoints, optional
-        Their keypoints, if known already.
+        Their keypoints, if known already: no others are looked for then.
 
     Returns
     -------
@@ -97,37 +128,107 @@ def align(
         mirrored, and where there is not enough to tell or several answers would be as good: blank
         and repetitive images.
     """
-    keypoints1 = detect_keypoints(gray1) if keypoints1 is None else keypoints1
-    keypoints2 = detect_keypoints(gray2) if keypoints2 is None else keypoints2
+    given = keypoints1 is not None or keypoints2 is not None
+    attempt = None if given else _quick_attempt(gray1, gray2)
+    if attempt is None:
+        keypoints1 = detect_keypoints(gray1) if keypoints1 is None else keypoints1
+        keypoints2 = detect_keypoints(gray2) if keypoints2 is None else keypoints2
+        attempt = _attempt(gray1, gray2, keypoints1, keypoints2)
+    if attempt is None and not given:
+        attempt = _attempt(
+            gray1,
+            gray2,
+            detect_keypoints(gray1, limit=_MANY_KEYPOINTS, faint=True),
+            detect_keypoints(gray2, limit=_MANY_KEYPOINTS, faint=True),
+            distinctive_only=True,
+        )
+    if attempt is None:
+        return None
+    found, candidates = attempt
+    return None if _is_ambiguous(found, candidates, gray1, gray2) else found
+
+
+def _quick_attempt(gray1: Gray, gray2: Gray) -> tuple[Alignment, _Candidates] | None:
+    """Align by ORB, in a fraction of the time of SIFT, where that gives plenty of inliers."""
+    keypoints1, keypoints2 = detect_orb_keypoints(gray1), detect_orb_keypoints(gray2)
+    if min(len(keypoints1), len(keypoints2)) < _MANY_INLIERS:
+        return None
+    size1, size2 = size_of(gray1), size_of(gray2)
+    distances = descriptor_distances(keypoints1, keypoints2)
+    pairs = match_keypoints(keypoints1, keypoints2, distances=distances)
+    points1, points2 = _distinct(keypoints1.points[pairs[:, 0]], keypoints2.points[pairs[:, 1]])
+    fitted = _homography(points1, points2, threshold_px=3.0)
+    if fitted is None or fitted[1].sum() < max(_MANY_INLIERS, 0.5 * len(points1)):
+        return None
+    matrix, inliers = fitted
+    if not (
+        is_plausible(matrix, size1, size2) and _sufficient(matrix, inliers, points1, size1, size2)
+    ):
+        return None
+    agreeing = (points1[inliers], points2[inliers])
+    found = _verified(matrix, agreeing, gray1, gray2)
+    if found is None or not found.residual_px < 1:
+        return None
+    candidates = _candidates(keypoints1, keypoints2, distances)
+    return replace(found, matches=len(points1), method="orb"), candidates
+
+
+def _attempt(
+    gray1: Gray,
+    gray2: Gray,
+    keypoints1: Keypoints,
+    keypoints2: Keypoints,
+    *,
+    distinctive_only: bool = False,
+) -> tuple[Alignment, _Candidates] | None:
+    """Align by these keypoints; return all their possible matches too."""
     if min(len(keypoints1), len(keypoints2)) < _MIN_WITNESSES:
         return None
     distances = descriptor_distances(keypoints1, keypoints2)
-    candidates = _candidates(keypoints1, keypoints2, distances)
     pairs = match_keypoints(keypoints1, keypoints2, distances=distances)
     matches = _distinct(keypoints1.points[pairs[:, 0]], keypoints2.points[pairs[:, 1]])
-    found = _by_homography(matches, gray1, gray2)
+    found = _by_homography(matches, gray1, gray2, keypoints2)
+    if found is None and distinctive_only:
+        return None
+    candidates = _candidates(keypoints1, keypoints2, distances)
     if found is None:
         found = _by_similarity(candidates, gray1, gray2)
-    if found is None or _is_ambiguous(found, candidates, gray1, gray2):
-        return None
-    return found
+    return None if found is None else (found, candidates)
 
 
-def _by_homography(matches: _Matches, gray1: Gray, gray2: Gray) -> Alignment | None:
+def _by_homography(
+    matches: _Matches, gray1: Gray, gray2: Gray, keypoints2: Keypoints
+) -> Alignment | None:
     """Align by distinctive matches, where there are enough of them."""
-    points1, points2 = matches
-    found = _homography(points1, points2, threshold_px=3.0)
-    if found is None:
+    size1, size2 = size_of(gray1), size_of(gray2)
+    hint = _homography(*matches, threshold_px=3.0)
+    if hint is None or hint[1].sum() < _MIN_HINT or not is_plausible(hint[0], size1, size2):
         return None
-    matrix, inliers = found
-    size1, size2 = _size(gray1), _size(gray2)
-    if not is_plausible(matrix, size1, size2):
-        return None
-    if not _sufficient(matrix, inliers, points1, size1, size2):
-        return None
-    agreeing = (points1[inliers], points2[inliers])
-    verified = _verified(matrix, agreeing, gray1, gray2, _MIN_AGREEMENT)
-    return None if verified is None else replace(verified, matches=len(points1))
+    if not _sufficient(*hint, matches[0], size1, size2):
+        # Too few to be sure, perhaps for the viewpoint: from where they say, more must be seen.
+        matches = _matches_from(hint[0], gray1, size2, keypoints2)
+        hint = _homography(*matches, threshold_px=3.0)
+        if hint is None or not is_plausible(hint[0], size1, size2):
+            return None
+        if not _sufficient(*hint, matches[0], size1, size2):
+            return None
+    matrix, inliers = hint
+    agreeing = (matches[0][inliers], matches[1][inliers])
+    # With many, the larger part of the image may have changed.
+    min_share = _MIN_SHARE if len(agreeing[0]) >= _MANY_INLIERS else 0.5
+    verified = _verified(matrix, agreeing, gray1, gray2, min_share=min_share)
+    return None if verified is None else replace(verified, matches=len(matches[0]))
+
+
+def _matches_from(matrix: Matrix, gray1: Gray, size2: Size, keypoints2: Keypoints) -> _Matches:
+    """Match again, image 1 being seen from where `matrix` says that image 2 was taken."""
+    seen = detect_keypoints(warp_onto(gray1, matrix, size2), limit=max(1000, len(keypoints2)))
+    inside = interior_mask(matrix, size_of(gray1), size2, margin=4)
+    column, row = np.round(seen.points.T).astype(int)
+    seen = seen.only(inside[row.clip(0, size2.height - 1), column.clip(0, size2.width - 1)] > 0)
+    pairs = match_keypoints(seen, keypoints2)
+    points1 = map_points(seen.points[pairs[:, 0]], inverse(matrix)).astype(np.float32)
+    return _distinct(points1, keypoints2.points[pairs[:, 1]])
 
 
 def _by_similarity(candidates: _Candidates, gray1: Gray, gray2: Gray) -> Alignment | None:
@@ -140,10 +241,12 @@ def _by_similarity(candidates: _Candidates, gray1: Gray, gray2: Gray) -> Alignme
     if elected is None or elected[2] < _MIN_WITNESSES:
         return None
     matrix, inliers, _ = elected
-    if not is_plausible(matrix, _size(gray1), _size(gray2)):
+    if not is_plausible(matrix, size_of(gray1), size_of(gray2)):
         return None
     matches = _distinct(candidates.points1[inliers], candidates.points2[inliers])
-    verified = _verified(matrix, matches, gray1, gray2, _MIN_AGREEMENT_FEW)
+    verified = _verified(
+        matrix, matches, gray1, gray2, min_agreement=_MIN_AGREEMENT_FEW, min_share=1.0
+    )
     if verified is None:
         return None
     return replace(verified, matches=_places(candidates.points1))
@@ -155,15 +258,28 @@ def _places(points: NDArray[np.float32]) -> int:
 
 
 def _verified(
-    matrix: Matrix, inliers: _Matches, gray1: Gray, gray2: Gray, min_agreement: float
+    matrix: Matrix,
+    inliers: _Matches,
+    gray1: Gray,
+    gray2: Gray,
+    *,
+    min_agreement: float = _MIN_AGREEMENT,
+    min_share: float = 0.5,
 ) -> Alignment | None:
-    """Refine a matrix and return it if the pixels agree under it."""
-    size1, size2 = _size(gray1), _size(gray2)
-    refined, residual_px = _track(matrix, gray1, gray2)
-    if is_plausible(refined, size1, size2):
-        matrix = refined
-    agreement = agreement_of(matrix, gray1, gray2)
-    if agreement < min_agreement:
+    """Refine a matrix and return it if the pixels agree under it and determine it."""
+    size1, size2 = size_of(gray1), size_of(gray2)
+    tracked = _track(matrix, gray1, gray2)
+    if tracked is not None and is_plausible(tracked.matrix, size1, size2):
+        matrix, residual_px = tracked.matrix, tracked.residual_px
+        expected = _expected_error_px(tracked, gray2, size1)
+    else:  # nothing to track: the keypoints' word stands
+        residual_px = float("nan")
+        isotropic = np.broadcast_to(np.eye(2), (len(inliers[1]), 2, 2))
+        expected = expected_error_px(matrix, inliers[1], isotropic, 1.5, sizes=(size1, size2))
+    agreement = _agreement(matrix, gray1, gray2)
+    if agreement.median < min_agreement and agreement.share < min_share:
+        return None
+    if expected > _MAX_EXPECTED_ERROR * max(size2):
         return None
     return Alignment(
         matrix=matrix,
@@ -171,10 +287,104 @@ def _verified(
         matches=len(inliers[0]),
         residual_px=residual_px,
         method="sift",
-        agreement=agreement,
+        agreement=agreement.median,
+        expected_error_px=expected,
         inlier_points1=inliers[0],
         inlier_points2=inliers[1],
     )
+
+
+def _expected_error_px(tracked: "_Track", gray2: Gray, size1: Size) -> float:
+    return expected_error_px(
+        tracked.matrix,
+        tracked.points,
+        _information(gray2, tracked.points),
+        max(tracked.residual_px, _TRACKING_PX),
+        sizes=(size1, size_of(gray2)),
+    )
+
+
+def _information(gray: Gray, points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How well places can be told in either direction, shape (N, 2, 2): 1 across an edge, 0 along.
+
+    The structure tensor over its greater eigenvalue. A gently curved edge counts as straight: that
+    a point lies on it says nothing about where along it.
+    """
+    factor = corner_scale(size_of(gray))
+    if factor > 1:
+        size = (gray.shape[1] // factor, gray.shape[0] // factor)
+        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+    tensors = cv2.cornerEigenValsAndVecs(
+        cv2.GaussianBlur(gray, (0, 0), 1.0), window_of(size_of(gray)), 3
+    )
+    column, row = np.round(points.T / factor).astype(int)
+    at = tensors[row.clip(0, gray.shape[0] - 1), column.clip(0, gray.shape[1] - 1)]
+    values, vectors = at[:, :2].astype(np.float64), at[:, 2:].astype(np.float64).reshape(-1, 2, 2)
+    weights = values / np.maximum(values.max(axis=1, keepdims=True), 1e-12)
+    weights = np.where(weights < _MIN_CORNER, 0, weights)
+    information: NDArray[np.float64] = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
+    return information
+
+
+def expected_error_px(
+    matrix: Matrix,
+    points2: NDArray[np.float32],
+    information: NDArray[np.float64],
+    sigma_px: float,
+    *,
+    sizes: tuple[Size, Size],
+) -> float:
+    """Return the standard error of a fitted homography, the mean over what both images show.
+
+    The covariance of the fit, carried over to the places (Hartley and Zisserman, Multiple View
+    Geometry, 2nd ed., sections 5.1.3 and 5.2.3): large where the points crowd in a corner of what
+    is shared, or tell the place only across an edge.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (3, 3)
+        Maps px of image 1 to px of image 2.
+    points2 : ndarray of float32, shape (N, 2)
+        Points it was fitted to, in px of image 2.
+    information : ndarray of float64, shape (N, 2, 2)
+        Of each point, inverse covariance in units of ``sigma_px ** -2``.
+    sigma_px : float
+        Standard deviation of a point in its best direction, in px of image 2.
+    sizes : tuple of Size
+        Sizes of image 1 and image 2.
+
+    Returns
+    -------
+    float
+        In px of image 2; infinite where the points do not determine a homography.
+    """
+    size1, size2 = sizes
+    half = max(size2) / 2
+    middle = (np.array(size2) - 1) / 2
+    jacobians = _homography_jacobians((points2 - middle) / half)
+    fisher = np.einsum("nia,nij,njb->ab", jacobians, information, jacobians)
+    # Errors of neighbours are alike: many points are worth no more than some dozens.
+    fisher *= min(1.0, _INDEPENDENT_POINTS / max(1, len(points2)))
+    values, vectors = np.linalg.eigh(fisher)
+    if values[0] <= 1e-9 * max(values[-1], 1.0):
+        return float("inf")
+    x, y = np.meshgrid(np.linspace(0, size2.width - 1, 16), np.linspace(0, size2.height - 1, 16))
+    places = np.stack([x.ravel(), y.ravel()], axis=1)
+    origins = map_points(places, inverse(matrix))
+    shared = ((origins >= 0) & (origins <= np.array(size1) - 1)).all(axis=1)
+    if not shared.any():
+        return float("inf")
+    spread = _homography_jacobians((places[shared] - middle) / half) @ (vectors / np.sqrt(values))
+    return float(sigma_px * np.sqrt((spread**2).sum(axis=(1, 2))).mean())
+
+
+def _homography_jacobians(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the derivatives of x, y by a homography's entries at the identity, (N, 2, 8)."""
+    x, y = np.asarray(points, np.float64).T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    along_x = np.stack([x, y, one, zero, zero, zero, -x * x, -x * y], axis=1)
+    along_y = np.stack([zero, zero, zero, x, y, one, -x * y, -y * y], axis=1)
+    return np.stack([along_x, along_y], axis=1)
 
 
 def align_still(gray1: Gray, gray2: Gray) -> Alignment | None:
@@ -193,7 +403,7 @@ def align_still(gray1: Gray, gray2: Gray) -> Alignment | None:
     """
     if gray1.shape != gray2.shape:
         return None
-    start, end = _tracked_corners(np.eye(3), gray1, gray2)
+    start, end = tracked_corners(np.eye(3), gray1, gray2, equalised(gray2))
     if len(start) < _MIN_INLIERS * 2:
         return None
     shift = np.linalg.norm(end - start, axis=1)
@@ -203,7 +413,7 @@ def align_still(gray1: Gray, gray2: Gray) -> Alignment | None:
     if (
         residual_px > 0.2
         or np.percentile(shift, 75) > 0.5
-        or (spread < 0.3 * _size(gray1)[0]).any()
+        or (spread < 0.3 * size_of(gray1)[0]).any()
     ):
         return None
     agreement = agreement_of(np.eye(3), gray1, gray2)
@@ -217,143 +427,80 @@ def align_still(gray1: Gray, gray2: Gray) -> Alignment | None:
         residual_px=residual_px,
         method="still",
         agreement=agreement,
+        expected_error_px=residual_px,
         inlier_points1=start[stays],
         inlier_points2=start[stays],
     )
 
 
-def refine(matrix: Matrix, gray1: Gray, gray2: Gray) -> Matrix:
-    """Make a homography exact to a fraction of a pixel by tracking corners.
+def at_full_size(
+    alignment: Alignment, gray1: Gray, gray2: Gray, *, found_at: tuple[Size, Size]
+) -> Alignment | None:
+    """Carry an alignment found on reduced images over to the images themselves.
 
     Parameters
     ----------
-    matrix : ndarray of float64, shape (3, 3)
-        Maps px of `gray1` to px of `gray2`, within some ten pixels.
+    alignment : Alignment
+        In px of the reduced images.
     gray1, gray2 : ndarray of uint8, shapes (H, W)
-        The images, at full size; sides beyond 1600 px are reduced first.
+        The images, at full size; tracking reduces sides beyond 1600 px.
+    found_at : tuple of Size
+        Sizes of the reduced images.
 
     Returns
     -------
-    ndarray of float64, shape (3, 3)
-        The refined matrix, or `matrix` (normalised) where the pixels do not bear the
-        refinement out.
+    Alignment or None
+        In px of `gray1` and `gray2`, exact to a fraction of a pixel; None where the matrix does not
+        hold at this size.
     """
-    matrix = matrix / matrix[2, 2]
-    size1, size2 = _size(gray1), _size(gray2)
+    sizes = size_of(gray1), size_of(gray2)
+    into1 = resizing(found_at[0], sizes[0])
+    into2 = resizing(found_at[1], sizes[1])
+    carried = replace(
+        alignment,
+        matrix=rescale_homography(alignment.matrix, from_sizes=found_at, to_sizes=sizes),
+        residual_px=alignment.residual_px * max(sizes[1]) / max(found_at[1]),
+        expected_error_px=alignment.expected_error_px * max(sizes[1]) / max(found_at[1]),
+        inlier_points1=map_points(alignment.inlier_points1, into1).astype(np.float32),
+        inlier_points2=map_points(alignment.inlier_points2, into2).astype(np.float32),
+    )
+    return refined(carried, gray1, gray2)
+
+
+def refined(alignment: Alignment, gray1: Gray, gray2: Gray) -> Alignment | None:
+    """Make an alignment exact to a fraction of a pixel by tracking corners.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        In px of the arrays given, within some ten pixels.
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The images; sides beyond 1600 px are reduced for tracking.
+
+    Returns
+    -------
+    Alignment or None
+        With its matrix and residual measured on these pixels, or as it was where there is nothing
+        to track; None where the matrix does not hold.
+    """
+    sizes = size_of(gray1), size_of(gray2)
     small1, small2 = _reduced(gray1), _reduced(gray2)
-    start = rescale_homography(
-        matrix, from_sizes=(size1, size2), to_sizes=(_size(small1), _size(small2))
-    )
-    refined, _ = _track(start, small1, small2)
-    refined = rescale_homography(
-        refined, from_sizes=(_size(small1), _size(small2)), to_sizes=(size1, size2)
-    )
-    return refined if is_plausible(refined, size1, size2) else matrix
-
-
-def refined(alignment: Alignment, gray1: Gray, gray2: Gray) -> Alignment:
-    """Return `alignment`, which is in px of the arrays given, with its matrix refined on them."""
-    matrix, residual_px = _track(alignment.matrix, gray1, gray2)
-    if not is_plausible(matrix, _size(gray1), _size(gray2)):
+    smalls = size_of(small1), size_of(small2)
+    start = rescale_homography(alignment.matrix, from_sizes=sizes, to_sizes=smalls)
+    tracked = _track(start, small1, small2)
+    if tracked is None:
         return alignment
-    return replace(alignment, matrix=matrix, residual_px=residual_px)
-
-
-def rescale_homography(
-    matrix: Matrix, *, from_sizes: tuple[Size, Size], to_sizes: tuple[Size, Size]
-) -> Matrix:
-    """Carry a homography over to other sizes of the same two images.
-
-    The centre of the first pixel is (0, 0), as everywhere in OpenCV, so an image that is resized
-    by s maps x to (x + 0.5) s - 0.5.
-
-    Parameters
-    ----------
-    matrix : ndarray of float64, shape (3, 3)
-        Maps px of image 1 to px of image 2.
-    from_sizes, to_sizes : tuple of Size
-        Sizes of image 1 and image 2 that `matrix` speaks of, and those that the result shall
-        speak of.
-
-    Returns
-    -------
-    ndarray of float64, shape (3, 3)
-        The same mapping between the images at the other sizes; ``[2, 2] == 1``.
-    """
-    into1 = _resizing(to_sizes[0], from_sizes[0])
-    out2 = _resizing(from_sizes[1], to_sizes[1])
-    rescaled: Matrix = out2 @ matrix @ into1
-    rescaled /= rescaled[2, 2]
-    return rescaled
-
-
-def warp_onto(image1: Bgr, matrix: Matrix, size2: Size) -> Bgr:
-    """Show image 1 as image 2 sees it.
-
-    Parameters
-    ----------
-    image1 : ndarray of uint8, shape (H, W, 3) or (H, W)
-        The image to warp.
-    matrix : ndarray of float64, shape (3, 3)
-        Maps px of image 1 to px of image 2.
-    size2 : Size
-        Size of image 2.
-
-    Returns
-    -------
-    ndarray of uint8, of `size2`
-        Image 1 seen from image 2; white where image 1 shows nothing.
-    """
-    smoothed = _without_aliases(image1, matrix)
-    warped = cv2.warpPerspective(
-        smoothed,
-        matrix,
-        size2,
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(255, 255, 255),
+    matrix = rescale_homography(tracked.matrix, from_sizes=smalls, to_sizes=sizes)
+    expected = _expected_error_px(tracked, small2, smalls[0])
+    if not is_plausible(matrix, *sizes) or expected > _MAX_EXPECTED_ERROR * max(smalls[1]):
+        return None
+    scale = max(sizes[1]) / max(smalls[1])
+    return replace(
+        alignment,
+        matrix=matrix,
+        residual_px=scale * tracked.residual_px,
+        expected_error_px=scale * expected,
     )
-    return np.asarray(warped, np.uint8)
-
-
-def overlap_mask(matrix: Matrix, size1: Size, size2: Size) -> Mask:
-    """Return where image 2 shows what image 1 shows: 255 in px of image 2."""
-    inside = np.full((size1.height, size1.width), 255, np.uint8)
-    warped = cv2.warpPerspective(inside, matrix, size2, flags=cv2.INTER_LINEAR)
-    mask: Mask = np.where(warped == 255, np.uint8(255), np.uint8(0))
-    return mask
-
-
-def map_points(points: Points, matrix: Matrix) -> NDArray[np.float64]:
-    """Return `points`, shape (N, 2), as `matrix` maps them."""
-    if len(points) == 0:
-        return np.zeros((0, 2))
-    mapped = cv2.perspectiveTransform(np.asarray(points, np.float64)[None], matrix)
-    return np.asarray(mapped[0], np.float64)
-
-
-def is_plausible(matrix: Matrix, size1: Size, size2: Size) -> bool:
-    """Tell whether a matrix can be the view of one flat thing in two shots.
-
-    It must neither mirror nor fold image 1, keep its corners convex, scale it nowhere beyond
-    tenfold, and leave some of it in image 2.
-    """
-    if not np.isfinite(matrix).all() or abs(matrix[2, 2]) < 1e-12:
-        return False
-    corners = _corners(size1)
-    depth = corners @ matrix[2, :2] + matrix[2, 2]
-    # The line at infinity must not cross image 1; a corner ten times as far nearly folds it.
-    if (depth <= 0).any() or depth.max() > 10 * depth.min():
-        return False
-    areas = np.linalg.det(matrix) / depth**3  # the Jacobian's determinant at each corner
-    if (areas < _MAX_SCALE**-2).any() or (areas > _MAX_SCALE**2).any():
-        return False
-    mapped = map_points(corners, matrix).astype(np.float32)
-    if not cv2.isContourConvex(mapped):
-        return False
-    shared, _ = cv2.intersectConvexConvex(mapped, _corners(size2).astype(np.float32))
-    smaller = min(cv2.contourArea(mapped), float(size2.width * size2.height))
-    return bool(shared >= _MIN_OVERLAP * smaller)
 
 
 def agreement_of(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
@@ -367,25 +514,39 @@ def agreement_of(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
     float
         -1 to 1; 0 where neither image has texture.
     """
-    size2 = _size(gray2)
+    return _agreement(matrix, gray1, gray2).median
+
+
+class _Agreement(NamedTuple):
+    """How alike the textured blocks of aligned images are."""
+
+    median: float  # of their correlations
+    alike: int  # blocks
+    share: float  # of blocks that are alike
+
+
+def _agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> _Agreement:
+    size2 = size_of(gray2)
     warped = warp_onto(gray1, matrix, size2)
-    inside = overlap_mask(matrix, _size(gray1), size2)
+    inside = overlap_mask(matrix, size_of(gray1), size2)
     side = max(8, round(min(size2) / 16))
     # A slight blur forgives the last half pixel.
     first = cv2.GaussianBlur(warped, (0, 0), 1.0).astype(np.float32)
     second = cv2.GaussianBlur(gray2, (0, 0), 1.0).astype(np.float32)
-    correlation, deviation = _local_correlation(first, second, side)
+    correlation, deviation = local_correlation(first, second, side)
     share = cv2.blur(inside.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
     half = side // 2
     rows = slice(half, None, max(1, side // 2))
     whole = share[rows, rows] > 254
     textured = whole & (deviation[rows, rows] > 3)
     if textured.sum() < 4:
-        return 0.0
-    return float(np.median(correlation[rows, rows][textured]))
+        return _Agreement(0.0, 0, 0.0)
+    blocks = correlation[rows, rows][textured]
+    alike = blocks >= _MIN_AGREEMENT
+    return _Agreement(float(np.median(blocks)), int(alike.sum()), float(alike.mean()))
 
 
-def _local_correlation(
+def local_correlation(
     first: NDArray[np.float32], second: NDArray[np.float32], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Correlation of two images in windows of `side` px, and the greater standard deviation."""
@@ -398,21 +559,6 @@ def _local_correlation(
     return correlation, np.sqrt(np.maximum(variance1, variance2))
 
 
-def _size(gray: Gray) -> Size:
-    return Size(gray.shape[1], gray.shape[0])
-
-
-def _corners(size: Size) -> NDArray[np.float64]:
-    right, bottom = size.width - 0.5, size.height - 0.5
-    return np.array([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]])
-
-
-def _resizing(from_size: Size, to_size: Size) -> Matrix:
-    x = to_size.width / from_size.width
-    y = to_size.height / from_size.height
-    return np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1.0]])
-
-
 def _reduced(gray: Gray) -> Gray:
     longest = max(gray.shape)
     if longest <= _REFINEMENT_SIZE:
@@ -420,23 +566,6 @@ def _reduced(gray: Gray) -> Gray:
     scale = _REFINEMENT_SIZE / longest
     size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
     return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _scale_at_centre(matrix: Matrix, size: Size) -> float:
-    """By how much the matrix scales lengths in the middle of an image."""
-    centre = np.array([(size.width - 1) / 2, (size.height - 1) / 2, 1.0])
-    depth = float(matrix[2] @ centre)
-    area = abs(np.linalg.det(matrix) / depth**3) if depth else 0.0
-    return float(np.sqrt(area))
-
-
-def _without_aliases(image: Bgr, matrix: Matrix) -> Bgr:
-    """Blur an image that the matrix makes smaller, so that fine texture does not alias."""
-    scale = _scale_at_centre(matrix, Size(image.shape[1], image.shape[0]))
-    if not 0 < scale < 0.8:
-        return image
-    sigma = 0.5 * np.sqrt(scale**-2 - 1)
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
 
 
 def _distinct(
@@ -452,7 +581,7 @@ def _distinct(
 def _homography(
     points1: NDArray[np.float32], points2: NDArray[np.float32], *, threshold_px: float
 ) -> tuple[Matrix, NDArray[np.bool_]] | None:
-    if len(points1) < _MIN_INLIERS:
+    if len(points1) < _MIN_HINT:
         return None
     matrix, mask = cv2.findHomography(
         points1, points2, cv2.USAC_MAGSAC, threshold_px, maxIters=5000, confidence=0.9999
@@ -482,81 +611,37 @@ def _sufficient(
     return bool(across[0] > 0.02 * max(size1))
 
 
-def _equalised(gray: Gray) -> Gray:
-    """Level out the light: local mean to 128, local contrast to a common one."""
-    side = max(15, (max(gray.shape) // 24) | 1)
-    values = gray.astype(np.float32)
-    mean = cv2.blur(values, (side, side))
-    deviation = np.sqrt(np.maximum(cv2.blur(values * values, (side, side)) - mean * mean, 0))
-    level = 128 + 48 * (values - mean) / (deviation + 4)
-    return np.asarray(np.clip(level, 0, 255), np.uint8)
+class _Track(NamedTuple):
+    """A matrix that tracked corners bear out."""
+
+    matrix: Matrix
+    residual_px: float  # median, in px of image 2
+    points: NDArray[np.float32]  # that the matrix explains, in px of image 2
 
 
-def _tracked_corners(
-    matrix: Matrix, gray1: Gray, gray2: Gray
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Corners of image 1 as `matrix` puts them in image 2, and where they are seen there."""
-    size2 = _size(gray2)
-    empty = np.zeros((0, 2), np.float32)
-    side = max(size2)
-    window = 2 * int(np.clip(side / 100, 5, 10)) + 1
-    if min(size2) < 2 * window:
-        return empty, empty
-    warped = _equalised(warp_onto(gray1, matrix, size2))
-    target = _equalised(gray2)
-    inside = overlap_mask(matrix, _size(gray1), size2)
-    kernel = np.ones((window, window), np.uint8)
-    whole = cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    corners = cv2.goodFeaturesToTrack(warped, 800, 0.003, max(3.0, side / 80), mask=whole)
-    if corners is None:
-        return empty, empty
-    start = np.asarray(corners, np.float32).reshape(-1, 2)
-    end, kept = _followed(warped, target, start, window)
-    back, kept_back = _followed(target, warped, end, window)
-    kept &= kept_back & (np.linalg.norm(back - start, axis=1) < 0.3)
-    return start[kept], end[kept]
-
-
-def _followed(
-    first: Gray, second: Gray, points: NDArray[np.float32], window: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where points of one image are in another, and whether they were found there."""
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
-    seen, found, error = cv2.calcOpticalFlowPyrLK(
-        first,
-        second,
-        points.reshape(-1, 1, 2),
-        np.zeros((len(points), 1, 2), np.float32),
-        winSize=(window, window),
-        maxLevel=2,
-        criteria=criteria,
-    )
-    certain = (found.ravel() == 1) & (error.ravel() < 30)
-    return np.asarray(seen, np.float32).reshape(-1, 2), certain
-
-
-def _track(matrix: Matrix, gray1: Gray, gray2: Gray) -> tuple[Matrix, float]:
-    """Refine a matrix by tracked corners; return it with the median residual in px of image 2."""
-    best, best_residual = matrix, np.inf
-    current = matrix
+def _track(matrix: Matrix, gray1: Gray, gray2: Gray) -> _Track | None:
+    """Refine a matrix by tracked corners; None where there is nothing to track."""
+    target = equalised(gray2)
+    best: _Track | None = None
+    current, best_shift = matrix, np.inf
     for _ in range(3):
-        start, end = _tracked_corners(current, gray1, gray2)
+        start, end = tracked_corners(current, gray1, gray2, target)
         if len(start) < 2 * _MIN_INLIERS:
             break
-        shift = np.linalg.norm(end - start, axis=1)
-        residual = float(np.median(shift))
-        if residual >= best_residual - 0.005:
+        shift = float(np.median(np.linalg.norm(end - start, axis=1)))
+        if shift >= best_shift:  # the last correction made it worse
             break
-        best, best_residual = current, residual
+        best, best_shift = _Track(current, shift, end), shift
         correction = _homography(start, end, threshold_px=1.0)
         if correction is None or correction[1].sum() < 0.4 * len(start):
             break
+        gap = np.linalg.norm(map_points(start, correction[0]) - end, axis=1)
         current = correction[0] @ current
         current = current / current[2, 2]
-    if not np.isfinite(best_residual):
-        # Nothing to track: the keypoints' word stands.
-        return matrix, float("nan")
-    return best, best_residual
+        if shift < _CLOSE_PX:
+            # Tracking over less than a px is exact: another round would find the same.
+            return _Track(current, float(np.median(gap)), end[correction[1]])
+    return best
 
 
 def _candidates(
@@ -638,7 +723,8 @@ def _is_ambiguous(found: Alignment, candidates: _Candidates, gray1: Gray, gray2:
     """Tell whether another matrix explains the images about as well: repetitive patterns.
 
     What the matrix explains is taken away; what remains must not agree upon another one under
-    which the pixels agree too.
+    which the pixels agree too, with as few exceptions and over an area, or at a number of places,
+    that compares.
     """
     mapped = map_points(candidates.points1, found.matrix)
     gap = np.linalg.norm(mapped - candidates.points2, axis=1)
@@ -646,8 +732,13 @@ def _is_ambiguous(found: Alignment, candidates: _Candidates, gray1: Gray, gray2:
     explained = _places(candidates.points1[~elsewhere])
     rest = _Candidates(*(column[elsewhere] for column in candidates))
     rival = _elected(rest, 0.01 * max(gray2.shape))
-    if rival is None or rival[2] < 0.5 * explained:
+    if rival is None or rival[2] < 0.15 * explained:
         return False
-    if not is_plausible(rival[0], _size(gray1), _size(gray2)):
+    if not is_plausible(rival[0], size_of(gray1), size_of(gray2)):
         return False
-    return agreement_of(rival[0], gray1, gray2) > found.agreement - 0.1
+    ours, theirs = (_agreement(each, gray1, gray2) for each in (found.matrix, rival[0]))
+    return bool(
+        theirs.median >= max(_MIN_AGREEMENT, ours.median - 0.1)
+        and theirs.share >= ours.share - 0.05
+        and (theirs.alike >= 0.4 * ours.alike or rival[2] >= 0.5 * explained)
+    )

@@ -9,9 +9,12 @@ from ltu_compute.kernels.alignment import (
     Alignment,
     align,
     align_still,
+    at_full_size,
+    expected_error_px,
+)
+from ltu_compute.kernels.homography import (
     is_plausible,
     map_points,
-    refine,
     rescale_homography,
     warp_onto,
 )
@@ -83,6 +86,31 @@ def test_known_homography(name: str, seed: int) -> None:
     assert found.inlier_points1.shape == found.inlier_points2.shape == (found.inliers, 2)
 
 
+def test_half_of_the_scene_may_be_another() -> None:
+    gray, truth = photograph("coffee"), camera(3)
+    scene = gray.copy()
+    scene[:, : SIZE.width // 2] = photograph("astronaut")[:, : SIZE.width // 2]
+    found = align(gray, shot(scene, truth))
+    assert found is not None
+    assert found.agreement < 0.6
+    assert error_px(found.matrix, truth) < 1.5
+
+
+def test_steep_viewpoint() -> None:
+    # A camera 60 degrees off the normal of the picture.
+    width, height = SIZE
+    tilt = np.deg2rad(60)
+    focal = 1.3 * width
+    plane = np.array([[np.cos(tilt), 0, 0], [0, 1, 0], [-np.sin(tilt), 0, 1.15 * focal]])
+    centred = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1.0]])
+    camera_matrix = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
+    truth = camera_matrix @ plane @ centred
+    gray = photograph("coffee")
+    found = align(gray, shot(gray, truth))
+    assert found is not None
+    assert error_px(found.matrix, truth) < 1
+
+
 @pytest.mark.parametrize("turn_deg", [90, 180])
 def test_turned_images(turn_deg: float) -> None:
     gray, truth = photograph("coffee"), camera(11, turn_deg=turn_deg)
@@ -104,20 +132,19 @@ def test_refinement_reads_the_full_size() -> None:
     full = Size(1200, 900)
     gray, truth = photograph("coffee", full), camera(31, size=full)
     other = shot(gray, truth)
-    small1 = cv2.resize(gray, SIZE, interpolation=cv2.INTER_AREA)
-    small2 = cv2.resize(other, SIZE, interpolation=cv2.INTER_AREA)
-    found = align(small1, small2)
+    found = align(reduced(gray), reduced(other))
     assert found is not None
-    coarse = rescale_homography(found.matrix, from_sizes=(SIZE, SIZE), to_sizes=(full, full))
-    coarse[:2, 2] += 1.5
-    assert error_px(coarse, truth, full) > 1
-    assert error_px(refine(coarse, gray, other), truth, full) < 0.2
+    found.matrix[:2, 2] += 0.6  # of 512 px
+    exact = at_full_size(found, gray, other, found_at=(SIZE, SIZE))
+    assert exact is not None
+    assert error_px(exact.matrix, truth, full) < 0.2
+    assert exact.residual_px < 0.5
+    seen = map_points(exact.inlier_points1, truth)
+    assert np.median(np.linalg.norm(exact.inlier_points2 - seen, axis=1)) < 2
 
 
-def test_refinement_of_nothing_keeps_the_matrix() -> None:
-    blank = np.full((300, 400), 128, np.uint8)
-    matrix = np.array([[1.0, 0, 3], [0, 1, -2], [0, 0, 1]])
-    assert np.array_equal(refine(2 * matrix, blank, blank), matrix)
+def reduced(gray: Gray) -> Gray:
+    return cv2.resize(gray, SIZE, interpolation=cv2.INTER_AREA)
 
 
 def drawn_part(*, label: bool) -> Gray:
@@ -167,6 +194,12 @@ def disc() -> Gray:
     return gray
 
 
+def page_of_one_word() -> Gray:
+    tile = np.full((24, 64), 235, np.uint8)
+    cv2.putText(tile, "Serial", (4, 17), cv2.FONT_HERSHEY_DUPLEX, 0.6, 30)
+    return np.tile(tile, (16, 8))
+
+
 SMALL_TURN = np.vstack([cv2.getRotationMatrix2D((256, 192), 2, 1.0), [0, 0, 1]])
 
 
@@ -184,6 +217,8 @@ SMALL_TURN = np.vstack([cv2.getRotationMatrix2D((256, 192), 2, 1.0), [0, 0, 1]])
         ),
         pytest.param(photograph("page"), photograph("page")[::-1], id="mirrored, page"),
         pytest.param(photograph("coffee"), photograph("astronaut"), id="unrelated"),
+        pytest.param(dots(), np.roll(dots(), 40, axis=1), id="dots, one further"),
+        pytest.param(page_of_one_word(), np.roll(page_of_one_word(), 24, axis=0), id="a line on"),
         pytest.param(photograph("page"), photograph("text"), id="unrelated texts"),
         pytest.param(np.zeros((1, 1), np.uint8), photograph("page"), id="one pixel"),
         pytest.param(np.zeros((2, 500), np.uint8), np.zeros((500, 2), np.uint8), id="lines"),
@@ -199,6 +234,56 @@ def test_a_label_makes_a_grid_unique() -> None:
     found = align(labelled, shot(labelled, SMALL_TURN))
     assert found is not None
     assert error_px(found.matrix, SMALL_TURN) < 0.5
+
+
+def test_a_surface_that_is_not_flat_tells_by_its_residual() -> None:
+    """The more a cylinder bulges towards the camera, the larger what no homography explains."""
+    gray, truth = photograph("coffee"), camera(3)
+    x, y = np.meshgrid(np.arange(SIZE.width), np.arange(SIZE.height))
+    residuals = []
+    for bulge_px in (0, 2, 4, 8):
+        parallax = bulge_px * np.cos(np.pi * (x / SIZE.width - 0.5)) ** 2
+        bent = cv2.remap(
+            gray, (x + parallax).astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR
+        )
+        found = align(gray, shot(bent, truth))
+        assert found is not None
+        residuals.append(found.residual_px)
+    assert residuals == sorted(residuals)
+    assert residuals[0] < 0.3
+    assert residuals[-1] > 1
+
+
+ALL_OVER = np.array([(x, y) for x in range(20, 512, 60) for y in range(20, 384, 60)], np.float32)
+ANY_DIRECTION = np.eye(2)
+
+
+def expected(points: np.ndarray, information: np.ndarray, sigma_px: float = 0.3) -> float:
+    each = np.broadcast_to(information, (len(points), 2, 2))
+    return expected_error_px(np.eye(3), points, each, sigma_px, sizes=(SIZE, SIZE))
+
+
+def test_expected_error_is_what_a_simulation_finds() -> None:
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(200):
+        seen = ALL_OVER + rng.normal(0, 0.3, ALL_OVER.shape)
+        fitted, _ = cv2.findHomography(ALL_OVER, seen)
+        errors.append(error_px(fitted, np.eye(3)))
+    # The mean length of an error against its root mean square: Rayleigh, sqrt(pi) / 2.
+    assert np.mean(errors) == pytest.approx(
+        np.sqrt(np.pi) / 2 * expected(ALL_OVER, ANY_DIRECTION), rel=0.1
+    )
+
+
+def test_expected_error_grows() -> None:
+    corner = ALL_OVER / 5
+    assert expected(corner, ANY_DIRECTION) > 10 * expected(ALL_OVER, ANY_DIRECTION)
+    assert expected(ALL_OVER, ANY_DIRECTION, 0.6) == pytest.approx(
+        2 * expected(ALL_OVER, ANY_DIRECTION)
+    )
+    assert expected(ALL_OVER, np.diag([1.0, 0])) == np.inf  # nothing tells y
+    assert expected(ALL_OVER[:3], ANY_DIRECTION) == np.inf
 
 
 def test_still_camera() -> None:

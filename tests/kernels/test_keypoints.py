@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from skimage import data
 
-from ltu_compute.kernels.keypoints import Keypoints, detect_keypoints, match_keypoints
+from ltu_compute.kernels.keypoints import (
+    Keypoints,
+    descriptor_distances,
+    detect_keypoints,
+    detect_orb_keypoints,
+    match_keypoints,
+)
 
 ASTRONAUT = cv2.resize(
     cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY), (384, 384), interpolation=cv2.INTER_AREA
@@ -59,6 +65,39 @@ def test_matches_follow_a_known_turn(astronaut: Keypoints, angle: float, scale: 
     assert np.mean(error_px < 2) > 0.9
 
 
+def test_orb_distances_are_those_of_hamming() -> None:
+    keypoints = detect_orb_keypoints(ASTRONAUT, limit=60)
+    bits = keypoints.descriptors > 0
+    hamming = (bits[:, None] != bits[None]).sum(axis=2)
+    assert np.allclose(descriptor_distances(keypoints, keypoints) ** 2 * 64, hamming, atol=0.01)
+    assert np.allclose(np.linalg.norm(keypoints.descriptors, axis=1), 1)
+
+
+def test_orb_matches_follow_a_known_turn() -> None:
+    turn = cv2.getRotationMatrix2D((191.5, 191.5), 37, 0.9)
+    first = detect_orb_keypoints(ASTRONAUT)
+    second = detect_orb_keypoints(cv2.warpAffine(ASTRONAUT, turn, (384, 384)))
+    pairs = match_keypoints(first, second)
+    expected = first.points[pairs[:, 0]] @ turn[:, :2].T + turn[:, 2]
+    error_px = np.linalg.norm(expected - second.points[pairs[:, 1]], axis=1)
+    assert len(pairs) > 50
+    assert np.mean(error_px < 3) > 0.9
+
+
+def test_faint_keypoints_are_more() -> None:
+    assert len(detect_keypoints(ASTRONAUT, limit=5000, faint=True)) > len(
+        detect_keypoints(ASTRONAUT, limit=5000)
+    )
+
+
+def test_chosen_keypoints(astronaut: Keypoints) -> None:
+    upper = astronaut.points[:, 1] < 100
+    chosen = astronaut.only(upper)
+    assert len(chosen) == upper.sum()
+    assert (chosen.points[:, 1] < 100).all()
+    assert chosen.descriptors.shape == (len(chosen), 128)
+
+
 def test_stricter_ratio_keeps_a_subset(astronaut: Keypoints) -> None:
     other = detect_keypoints(cv2.GaussianBlur(ASTRONAUT, (0, 0), 1.5))
     strict = {tuple(p) for p in match_keypoints(astronaut, other, ratio=0.6)}
@@ -79,6 +118,9 @@ def test_nothing_to_find(gray: np.ndarray, astronaut: Keypoints) -> None:
     assert keypoints.points.shape == (0, 2)
     assert keypoints.descriptors.shape == (0, 128)
     assert match_keypoints(keypoints, astronaut).shape == (0, 2)
+    fast = detect_orb_keypoints(gray)
+    assert fast.points.shape == (0, 2)
+    assert fast.descriptors.shape == (0, 256)
 
 
 def test_faint_structure_is_found_too() -> None:
@@ -95,5 +137,6 @@ def test_faint_structure_is_found_too() -> None:
     ],
 )
 def test_misuse(gray: np.ndarray, limit: int) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        detect_keypoints(gray, limit=limit)
+    for detect in (detect_keypoints, detect_orb_keypoints):
+        with pytest.raises(ValueError, match="must be"):
+            detect(gray, limit=limit)
