@@ -1,18 +1,24 @@
 """How far two pictures are from each other: copies, likenesses, strangers.
 
-Pictures that show the same thing are told by geometry: keypoints that agree upon one homography.
-All others are told apart by colour and shape, as a person would at a glance.
+Pictures that show the same thing are told by geometry: keypoints that agree upon one homography,
+and pixels that agree under it. Pictures too poor in keypoints, blurred, tiny or blank, are compared
+as they lie. All others are told apart by colour, shape and texture, as a person would at a glance.
+
+Where one picture is compared with many, or many with each other, take each `Fingerprint` once.
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, align
+from ltu_compute.kernels.homography import overlap_mask, warp_onto
 from ltu_compute.kernels.keypoints import Keypoints, detect_keypoints, match_keypoints
-from ltu_compute.kernels.types import Bgr, Box, Gray
+from ltu_compute.kernels.types import Bgr, Box, Gray, Matrix, Size
 
 Floats = NDArray[np.float32]
 
@@ -20,7 +26,13 @@ FARTHEST = 3.0
 """Upper bound of the distance."""
 
 _ALIKE = 1.8
-_STRANGE = 0.42  # weighted difference of colour and shape at which likeness ends
+_STRANGE = 0.45  # weighted difference of colour and shape at which likeness ends
+
+_TEXTURE = 3.0  # standard deviation of grey values in a block below which it tells nothing
+_FAINT = 1.0  # standard deviation of the detail of a thumbnail below which it tells nothing
+_MIN_DETAIL_CORRELATION = 0.97
+_BLURS = (0.4, 0.8, 1.2, 1.6, 2.0)  # px of a thumbnail
+_POOR = 200  # keypoints; a picture that has more is told by them
 
 _NOWHERE = Box(0, 0, 0, 0)
 
@@ -61,6 +73,67 @@ class ImageDistance:
     box2: Box
 
 
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What of a picture its distance from others stands on: made once, compared often.
+
+    Attributes
+    ----------
+    size : Size
+        Of the picture, in px.
+    digest : bytes
+        Of its pixels: equal for equal pixels only.
+    gray : ndarray of uint8, shape (H, W)
+        The picture as keypoints were looked for in it; small ones enlarged.
+    keypoints : Keypoints
+        In px of `gray`.
+    thumbnail : ndarray of float32, shape (32, 32, 3)
+        The picture without regard to its proportions, 0 to 255.
+    color_histogram : ndarray of float32, shape (8, 12, 12)
+        Share of the pixels by L, a and b, smoothed.
+    gradient_histograms : ndarray of float32, shape (4, 4, 8)
+        Share of the gradient by place and direction.
+    band_energies : ndarray of float32, shape (5,)
+        Logarithm of the mean contrast in five octaves, the finest first.
+    """
+
+    size: Size
+    digest: bytes
+    gray: Gray
+    keypoints: Keypoints
+    thumbnail: Floats
+    color_histogram: Floats
+    gradient_histograms: Floats
+    band_energies: Floats
+
+    @classmethod
+    def of(cls, image: Bgr) -> Self:
+        """Take the fingerprint of a picture.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W, 3)
+            The picture, reduced to a longest side of 512 px where it is larger.
+
+        Raises
+        ------
+        ValueError
+            If the picture is not a colour image of 8 bits or is empty.
+        """
+        _check(image)
+        gray = _workable(image)
+        return cls(
+            size=Size(image.shape[1], image.shape[0]),
+            digest=blake2b(repr(image.shape).encode() + image.tobytes()).digest(),
+            gray=gray,
+            keypoints=detect_keypoints(gray),
+            thumbnail=cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32),
+            color_histogram=_color_histogram(image),
+            gradient_histograms=_gradient_histograms(image),
+            band_energies=_band_energies(image),
+        )
+
+
 def image_distance(reference: Bgr, query: Bgr) -> ImageDistance:
     """Measure how far two pictures are from each other.
 
@@ -79,26 +152,56 @@ def image_distance(reference: Bgr, query: Bgr) -> ImageDistance:
     ValueError
         If a picture is not a colour image of 8 bits or is empty.
     """
-    for image in (reference, query):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
-    if reference.shape == query.shape and np.array_equal(reference, query):
-        whole = Box(0, 0, reference.shape[1], reference.shape[0])
-        return ImageDistance(0.0, 1.0, 1.0, 1.0, 1.0, 1.0, whole, whole)
-    gray1, gray2 = _workable(reference), _workable(query)
-    keypoints1, keypoints2 = detect_keypoints(gray1), detect_keypoints(gray2)
-    alignment = align(gray1, gray2, keypoints1=keypoints1, keypoints2=keypoints2)
-    if alignment is not None:
-        scales = (reference.shape[1] / gray1.shape[1], query.shape[1] / gray2.shape[1])
-        return _matching(alignment, keypoints1, keypoints2, scales)
-    strength = _copy_strength(reference, query)
-    if strength > 0:
-        box1 = Box(0, 0, reference.shape[1], reference.shape[0])
-        box2 = Box(0, 0, query.shape[1], query.shape[0])
-        return ImageDistance(1 - strength, 0.0, 0.0, 0.0, strength, 0.0, box1, box2)
-    return ImageDistance(
-        _similarity_distance(reference, query), 0.0, 0.0, 0.0, 0.0, 0.0, _NOWHERE, _NOWHERE
+    _check(reference)
+    _check(query)
+    if np.array_equal(reference, query):
+        return _equal(Size(reference.shape[1], reference.shape[0]))
+    return distance_between(Fingerprint.of(reference), Fingerprint.of(query))
+
+
+def distance_between(reference: Fingerprint, query: Fingerprint) -> ImageDistance:
+    """Measure how far two pictures are from each other whose fingerprints are known.
+
+    Parameters
+    ----------
+    reference, query : Fingerprint
+        Of the pictures. The distance is the same whichever of the two is called the reference.
+
+    Returns
+    -------
+    ImageDistance
+        What `image_distance` returns for the pictures.
+    """
+    if reference.digest == query.digest:
+        return _equal(reference.size)
+    # Alignment is not quite the same both ways: always go from the larger one to the smaller one.
+    first, second = sorted((reference, query), key=lambda one: (-one.gray.size, one.digest))
+    alignment = align(
+        first.gray, second.gray, keypoints1=first.keypoints, keypoints2=second.keypoints
     )
+    if alignment is not None:
+        return _matching(alignment, first, second, swapped=first is query)
+    strength = _copy_strength(first, second)
+    if strength > 0:
+        return ImageDistance(
+            1 - strength, 0.0, 0.0, 0.0, strength, 0.0, _whole(reference.size), _whole(query.size)
+        )
+    return ImageDistance(
+        _similarity_distance(first, second), 0.0, 0.0, 0.0, 0.0, 0.0, _NOWHERE, _NOWHERE
+    )
+
+
+def _check(image: Bgr) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+
+
+def _equal(size: Size) -> ImageDistance:
+    return ImageDistance(0.0, 1.0, 1.0, 1.0, 1.0, 1.0, _whole(size), _whole(size))
+
+
+def _whole(size: Size) -> Box:
+    return Box(0, 0, size.width, size.height)
 
 
 # --- the same thing ----------------------------------------------------------------------------
@@ -115,33 +218,59 @@ def _workable(image: Bgr) -> Gray:
 
 
 def _matching(
-    alignment: Alignment,
-    keypoints1: Keypoints,
-    keypoints2: Keypoints,
-    scales: tuple[float, float],
+    alignment: Alignment, first: Fingerprint, second: Fingerprint, *, swapped: bool
 ) -> ImageDistance:
-    points1, points2 = alignment.inlier_points1, alignment.inlier_points2
-    low1, high1 = points1.min(axis=0), points1.max(axis=0)
-    low2, high2 = points2.min(axis=0), points2.max(axis=0)
-    in_box1 = int(((keypoints1.points >= low1) & (keypoints1.points <= high1)).all(axis=1).sum())
-    in_box2 = int(((keypoints2.points >= low2) & (keypoints2.points <= high2)).all(axis=1).sum())
-    matched = match_keypoints(keypoints1, keypoints2)
-    matched2 = keypoints2.points[matched[:, 1]]
-    matched_in_box = int(((matched2 >= low2) & (matched2 <= high2)).all(axis=1).sum())
-    share = min(1.0, alignment.inliers / max(1, min(in_box1, in_box2)))
-    agreement = float(np.clip(alignment.agreement, 0, 1))
+    """Weigh an alignment of the first picture with the second; swapped, that is the reference."""
+    agreement = _agreement(alignment.matrix, first.gray, second.gray)
+    inliers = (alignment.inlier_points1, alignment.inlier_points2)
+    matched = match_keypoints(first.keypoints, second.keypoints)
+    boxes, in_box, matched_in_box, covered = [], [], [], []
+    for one, points, indices in zip((first, second), inliers, matched.T, strict=True):
+        low, high = points.min(axis=0), points.max(axis=0)
+        inside = ((one.keypoints.points >= low) & (one.keypoints.points <= high)).all(axis=1)
+        boxes.append(_box(low, high, one.size.width / one.gray.shape[1]))
+        in_box.append(int(inside.sum()))
+        matched_in_box.append(int(inside[indices].sum()))
+        covered.append(_covered(points, low, high))
+    share = min(1.0, alignment.inliers / max(1, min(in_box)))
     # Equal pixels alone reach 1; geometry alone already is a match.
     strength = 0.05 + 0.94 * np.sqrt(share) * agreement
+    reference, query = (1, 0) if swapped else (0, 1)
     return ImageDistance(
         distance=float(1 - strength),
-        box_covered_surface=_covered(points2, low2, high2),
-        box_points_ratio=min(1.0, matched_in_box / max(1, in_box2)),
+        box_covered_surface=covered[query],
+        box_points_ratio=min(1.0, matched_in_box[query] / max(1, in_box[query])),
         box_points_ratio_homography=min(1.0, alignment.inliers / max(1, alignment.matches)),
         match_strength=float(strength),
         match_strength_without_weighting=float(share),
-        box1=_box(low1, high1, scales[0]),
-        box2=_box(low2, high2, scales[1]),
+        box1=boxes[reference],
+        box2=boxes[query],
     )
+
+
+def _agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
+    """How alike the aligned pictures are: the mean correlation of their textured blocks, 0 to 1.
+
+    The mean, not the median: whatever covers a part of one of them shall tell.
+    """
+    size2 = Size(gray2.shape[1], gray2.shape[0])
+    warped = warp_onto(gray1, matrix, size2)
+    inside = overlap_mask(matrix, Size(gray1.shape[1], gray1.shape[0]), size2)
+    side = max(8, round(min(size2) / 16))
+    window = (side, side)
+    # A slight blur forgives the last half pixel.
+    one = np.asarray(cv2.GaussianBlur(warped, (0, 0), 1.0), np.float32)
+    other = np.asarray(cv2.GaussianBlur(gray2, (0, 0), 1.0), np.float32)
+    mean1, mean2 = cv2.blur(one, window), cv2.blur(other, window)
+    variance1 = np.maximum(cv2.blur(one * one, window) - mean1 * mean1, 0)
+    variance2 = np.maximum(cv2.blur(other * other, window) - mean2 * mean2, 0)
+    covariance = cv2.blur(one * other, window) - mean1 * mean2
+    correlation = covariance / np.sqrt(np.maximum(variance1 * variance2, 1.0))
+    whole = cv2.erode(inside, np.ones(window, np.uint8), borderValue=0) > 0
+    textured = whole & (np.maximum(variance1, variance2) > _TEXTURE**2)
+    if not textured.any():
+        return 0.0
+    return float(np.clip(correlation[textured], 0, 1).mean())
 
 
 def _covered(points: Floats, low: Floats, high: Floats) -> float:
@@ -156,44 +285,67 @@ def _box(low: Floats, high: Floats, scale: float) -> Box:
     return Box(x, y, right - x + 1, bottom - y + 1)
 
 
-def _copy_strength(reference: Bgr, query: Bgr) -> float:
+def _copy_strength(first: Fingerprint, second: Fingerprint) -> float:
     """Strength of pictures too poor in keypoints that still are copies as they lie, else 0."""
-    ratio = reference.shape[1] * query.shape[0] / (reference.shape[0] * query.shape[1])
-    if abs(np.log(ratio)) > 0.03:
+    ratio = first.size.width * second.size.height / (first.size.height * second.size.width)
+    if abs(np.log(ratio)) > 0.05 or min(len(first.keypoints), len(second.keypoints)) > _POOR:
         return 0.0
-    small1 = cv2.resize(reference, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    small2 = cv2.resize(query, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    difference = float(np.abs(small1 - small2).mean())
-    gray1, gray2 = small1.mean(axis=2), small2.mean(axis=2)
-    deviation1, deviation2 = float(gray1.std()), float(gray2.std())
-    if max(deviation1, deviation2) < 2:
-        # Two blank pictures are copies if they have the same colour.
+    detail1, detail2 = _detail(first.thumbnail), _detail(second.thumbnail)
+    if max(detail1.std(), detail2.std()) < _FAINT:
+        # Blank pictures and gradients of light are copies only if they have the same colours.
+        difference = float(np.abs(first.thumbnail - second.thumbnail).mean())
         return 0.99 - 0.1 * difference if difference < 3 else 0.0
-    if min(deviation1, deviation2) < 1:
+    if min(detail1.std(), detail2.std()) < _FAINT:
         return 0.0
-    covariance = float(((gray1 - gray1.mean()) * (gray2 - gray2.mean())).mean())
-    correlation = covariance / (deviation1 * deviation2)
-    return 0.99 * (correlation - 0.985) / 0.015 if correlation > 0.985 else 0.0
+    # One may be sharper than the other, but must show what the other shows.
+    correlation = max(
+        _correlation(_detail(_blurred(sharper.thumbnail, sigma)), detail)
+        for sharper, detail in ((first, detail2), (second, detail1))
+        for sigma in _BLURS
+    )
+    low = _MIN_DETAIL_CORRELATION
+    return 0.05 + 0.94 * (correlation - low) / (1 - low) if correlation > low else 0.0
+
+
+def _blurred(thumbnail: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(thumbnail, (0, 0), sigma), np.float32)
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    """Correlation of arrays of mean 0, -1 to 1; 0 where one of them is constant."""
+    deviations = float(first.std() * second.std())
+    return float((first * second).mean()) / deviations if deviations > 1e-6 else 0.0
+
+
+def _detail(thumbnail: Floats) -> Floats:
+    """Grey values less the quadratic surface nearest to them.
+
+    Skies and lit walls of all the world share that surface: it tells nothing about a copy.
+    """
+    gray = thumbnail.mean(axis=2)
+    x, y = np.meshgrid(*(np.linspace(-1, 1, side) for side in gray.shape[::-1]))
+    surface = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    coefficients = np.linalg.lstsq(surface, gray.ravel(), rcond=None)[0]
+    return np.asarray(gray - (surface @ coefficients).reshape(gray.shape), np.float32)
 
 
 # --- likeness ----------------------------------------------------------------------------------
 
 
-def _similarity_distance(reference: Bgr, query: Bgr) -> float:
+def _similarity_distance(first: Fingerprint, second: Fingerprint) -> float:
     """Distance by colour and shape, 1 to `FARTHEST`; the weights are set by trial."""
     unlike = (
-        0.5 * _color_distance(reference, query)
-        + 0.3 * _shape_distance(reference, query)
-        + 0.3 * _texture_distance(reference, query)
+        0.8 * _hellinger(first.color_histogram, second.color_histogram)
+        + 0.1 * _hellinger(first.gradient_histograms, second.gradient_histograms)
+        + 0.1 * _band_distance(first.band_energies, second.band_energies)
     )
     if unlike <= _STRANGE:
         return 1.0 + (_ALIKE - 1.0) * unlike / _STRANGE
-    return _ALIKE + (FARTHEST - _ALIKE) * min(1.0, (unlike - _STRANGE) / (1.1 - _STRANGE))
+    return _ALIKE + (FARTHEST - _ALIKE) * min(1.0, (unlike - _STRANGE) / (1.0 - _STRANGE))
 
 
-def _color_distance(reference: Bgr, query: Bgr) -> float:
-    """Distance of the colours: Hellinger distance of smoothed histograms in Lab, 0 to 1."""
-    first, second = _color_histogram(reference), _color_histogram(query)
+def _hellinger(first: Floats, second: Floats) -> float:
+    """Hellinger distance of two distributions, 0 to 1."""
     return float(np.sqrt(max(0.0, 1 - float(np.sqrt(first * second).sum()))))
 
 
@@ -208,12 +360,6 @@ def _color_histogram(image: Bgr) -> Floats:
         take = [np.take(padded, range(k, k + bins[axis]), axis=axis) for k in range(3)]
         counts = (take[0] + 2 * take[1] + take[2]) / 4
     return np.asarray(counts / counts.sum(), np.float32)
-
-
-def _shape_distance(reference: Bgr, query: Bgr) -> float:
-    """Distance of the shapes: histograms of oriented gradients on 4 x 4 cells, 0 to 1."""
-    first, second = _gradient_histograms(reference), _gradient_histograms(query)
-    return float(np.sqrt(max(0.0, 1 - float(np.sqrt(first * second).sum()))))
 
 
 def _gradient_histograms(image: Bgr) -> Floats:
@@ -233,9 +379,9 @@ def _gradient_histograms(image: Bgr) -> Floats:
     return np.asarray(histogram / histogram.sum(), np.float32)
 
 
-def _texture_distance(reference: Bgr, query: Bgr) -> float:
+def _band_distance(first: Floats, second: Floats) -> float:
     """Distance of the amounts of fine to coarse structure, 0 to 1."""
-    return float(np.clip(np.abs(_band_energies(reference) - _band_energies(query)).mean(), 0, 1))
+    return float(np.clip(np.abs(first - second).mean(), 0, 1))
 
 
 def _band_energies(image: Bgr) -> Floats:
