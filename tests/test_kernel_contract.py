@@ -22,9 +22,8 @@ from ltu_compute.kernels.alignment import (
     agreement_of,
     align,
     align_still,
-    refine,
+    at_full_size,
     refined,
-    warp_onto,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.contours import outer_contours
@@ -32,8 +31,11 @@ from ltu_compute.kernels.differences import ComparisonSettings, compare
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
+from ltu_compute.kernels.highlights import highlight_mask
+from ltu_compute.kernels.homography import size_of, warp_onto
 from ltu_compute.kernels.image_quality import histogram_picture, image_quality
-from ltu_compute.kernels.keypoints import detect_keypoints
+from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints
+from ltu_compute.kernels.near_alignment import align_near
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
     color_channel,
@@ -41,6 +43,7 @@ from ltu_compute.kernels.object_mask import (
     quantized_object_mask,
     sobel_object_mask,
 )
+from ltu_compute.kernels.tracking import equalised, tracked_corners
 from ltu_compute.kernels.types import Bgr, Size
 
 Pixels = NDArray[np.uint8]
@@ -58,10 +61,6 @@ class Case:
     images: tuple[str, ...]
     call: Callable[..., Any]
     check: Callable[..., bool]
-
-
-def size_of(image: Pixels) -> Size:
-    return Size(image.shape[1], image.shape[0])
 
 
 def is_mask(mask: Any, image: Pixels) -> bool:
@@ -91,6 +90,17 @@ SLIGHT_TURN = np.vstack([SLIGHT_TURN, [0.0, 0.0, 1.0]])
 def refined_start(gray1: Pixels, gray2: Pixels) -> Any:
     start = align(gray1, gray2)
     return start and refined(start, gray1, gray2)
+
+
+def carried_to_full_size(gray1: Pixels, gray2: Pixels) -> Any:
+    """Find at half size, as far as there is one."""
+    smaller = [
+        cv2.resize(gray, None, fx=0.5, fy=0.5) if min(gray.shape) > 1 else gray
+        for gray in (gray1, gray2)
+    ]
+    found = align(*smaller)
+    sizes = size_of(smaller[0]), size_of(smaller[1])
+    return found and at_full_size(found, gray1, gray2, found_at=sizes)
 
 
 CASES = [
@@ -157,6 +167,35 @@ CASES = [
     ),
     Case(sobel_object_mask, ("gray",), sobel_object_mask, is_mask_or_none),
     Case(quantized_object_mask, ("bgr",), quantized_object_mask, is_mask_or_none),
+    Case(
+        size_of,
+        ("gray",),
+        size_of,
+        lambda size, gray: (size.height, size.width) == gray.shape,
+    ),
+    Case(highlight_mask, ("bgr",), highlight_mask, is_mask),
+    Case(
+        equalised,
+        ("gray",),
+        equalised,
+        lambda level, gray: level.dtype == np.uint8 and level.shape == gray.shape,
+    ),
+    Case(
+        tracked_corners,
+        ("gray", "gray"),
+        lambda gray1, gray2: tracked_corners(SLIGHT_TURN, gray1, gray2, equalised(gray2)),
+        lambda found, *_: (
+            found[0].shape == found[1].shape
+            and found[0].shape[1] == 2
+            and np.isfinite(found[1]).all()
+        ),
+    ),
+    Case(
+        align_near,
+        ("gray", "gray"),
+        align_near,
+        lambda found, *_: found is None or is_matrix(found.matrix),
+    ),
     Case(keypoint_heat_map, ("gray",), keypoint_heat_map, is_picture),
     Case(
         image_quality,
@@ -191,6 +230,16 @@ CASES = [
         ),
     ),
     Case(
+        detect_orb_keypoints,
+        ("gray",),
+        detect_orb_keypoints,
+        lambda found, _: (
+            found.points.shape == (len(found), 2)
+            and found.points.dtype == np.float32
+            and found.descriptors.shape == (len(found), 256)
+        ),
+    ),
+    Case(
         align,
         ("gray", "gray"),
         align,
@@ -203,10 +252,10 @@ CASES = [
         lambda found, *_: found is None or is_matrix(found.matrix),
     ),
     Case(
-        refine,
+        at_full_size,
         ("gray", "gray"),
-        lambda gray1, gray2: refine(SLIGHT_TURN, gray1, gray2),
-        lambda matrix, *_: is_matrix(matrix),
+        carried_to_full_size,
+        lambda found, *_: found is None or is_matrix(found.matrix),
     ),
     Case(
         refined,

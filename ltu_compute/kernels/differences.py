@@ -13,18 +13,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.alignment import (
-    Alignment,
-    align,
-    align_still,
+from ltu_compute.kernels.alignment import Alignment, align, align_still, refined
+from ltu_compute.kernels.highlights import highlight_mask
+from ltu_compute.kernels.homography import (
+    inverse,
     map_points,
     overlap_mask,
-    refined,
     rescale_homography,
+    scale_at_centre,
+    size_of,
 )
-from ltu_compute.kernels.homography import inverse
 from ltu_compute.kernels.keypoints import WORKING_SIZE
-from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Size, Vertices
+from ltu_compute.kernels.near_alignment import align_near
+from ltu_compute.kernels.surface import Bend, find_bend
+from ltu_compute.kernels.tracking import equalised, tracked_corners
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Points, Size, Vertices
 
 Floats = NDArray[np.float32]
 
@@ -42,9 +45,12 @@ _HALO = 0.35  # share of the strongest nearby below which a difference is the ot
 _LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
 _LIGHT_GAIN = 2.5  # by which it brightens or darkens, at the most
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
+_LOOSE_PX = 1.0  # residual at which another alignment is tried, and one at which none bends
+_FLAT_PX = 0.2
 _NOISE_FLOOR = 1.0  # ΔE that any camera's noise may reach
 _MERGED_GAP = 12  # fragments no farther apart are one difference
 _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
+_FINER = 1.5  # times the reference size, from where on the finest scale is that of the pixels
 _FOCUS_SIGMAS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0)
 
 
@@ -59,8 +65,8 @@ class ComparisonSettings:
         more. The higher, the fewer differences. A difference also holds its surroundings of more
         than half of that.
     smooth : float
-        Smoothing of the difference map, 0 or more: a Gaussian of sigma ``smooth`` · 1/160 of the
-        compared image's longest side. The higher, the more small differences are erased.
+        Smoothing of the difference map, 0 or more: a Gaussian of sigma 2.5 · ``smooth`` px of the
+        compared image. The higher, the more small differences are erased.
     margin : int
         Border that is not compared, in px of the original image 1.
     resolution : int
@@ -169,6 +175,9 @@ class Comparison:
         Whether the images were aligned; otherwise they were compared as they lie.
     alignment : Alignment or None
         How they were aligned, in px of the reduced images given.
+    bend_px : float
+        How far the surface bends from flat at the most, in px of the reduced image 2; 0 where no
+        bend was found. Differences lie where the bend has them, `matrix1to2` is the flat part.
     matrix1to2 : ndarray of float64, shape (3, 3)
         Maps px of the original image 1 to px of the original image 2.
     differences : tuple of Difference
@@ -191,6 +200,7 @@ class Comparison:
 
     aligned: bool
     alignment: Alignment | None
+    bend_px: float
     matrix1to2: Matrix
     differences: tuple[Difference, ...]
     score: float
@@ -237,8 +247,10 @@ def compare(
     for image in (image1, image2):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
-    reduced1, reduced2 = _size(image1), _size(image2)
-    alignment = _alignment(image1, image2)
+    reduced1, reduced2 = size_of(image1), size_of(image2)
+    gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
+    gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
+    alignment = _alignment(gray1, gray2)
     if alignment is not None:
         matrix = alignment.matrix
     elif _same_aspect(size1, size2):
@@ -250,20 +262,24 @@ def compare(
     )
 
     reference = _fit(image1, settings.resolution)
-    frame = _size(reference)
+    frame = size_of(reference)
     to_image2 = rescale_homography(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
     )
-    aligned_image = _seen_from(image2, to_image2, frame)
-    compared = _compared(to_image2, frame, reduced2, margin=settings.margin, size1=size1, roi1=roi1)
+    view = _View(to_image2, _bend(gray1, gray2, alignment), frame, reduced2)
+    aligned_image = view.of(image2)
+    compared = _compared(view, margin=settings.margin, size1=size1, roi1=roi1)
+    compared &= ~_highlit(image1, image2, view)
     corrected = _in_light_of(reference, aligned_image, compared)
-    residual = 0.0 if alignment is None else alignment.residual_px / max(reduced2)
+    remaining = view.bend or alignment
+    residual = 0.0 if remaining is None else remaining.residual_px / max(reduced2)
     tolerant = replace(settings, edge_tolerance=settings.edge_tolerance + _play(residual))
     difference_map = _difference_map(reference, aligned_image, corrected, compared, tolerant)
-    differences = _differences(difference_map, compared, settings, matrix1to2, (size1, size2))
+    differences = _differences(difference_map, compared, settings, view, (size1, size2))
     return Comparison(
         aligned=alignment is not None,
         alignment=alignment,
+        bend_px=0.0 if view.bend is None else view.bend.largest_px,
         matrix1to2=matrix1to2,
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
@@ -310,12 +326,11 @@ def outline_picture(
 # --- alignment ---------------------------------------------------------------------------------
 
 
-def _alignment(image1: Bgr, image2: Bgr) -> Alignment | None:
+def _alignment(gray1: Gray, gray2: Gray) -> Alignment | None:
     """Align the images, in px of the arrays given."""
-    gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
-    gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
-    size1, size2 = _size(image1), _size(image2)
-    if _same_aspect(size1, size2):
+    size1, size2 = size_of(gray1), size_of(gray2)
+    alike = _same_aspect(size1, size2)
+    if alike:
         onto1 = gray2
         if size1 != size2:
             onto1 = np.asarray(cv2.resize(gray2, size1, interpolation=cv2.INTER_AREA), np.uint8)
@@ -324,15 +339,25 @@ def _alignment(image1: Bgr, image2: Bgr) -> Alignment | None:
             scaling = _scaling(size1, size2)
             points2 = map_points(still.inlier_points1, scaling).astype(np.float32)
             return replace(still, matrix=scaling, inlier_points2=points2)
+    found = _by_keypoints(gray1, gray2)
+    if alike and (found is None or found.residual_px > _LOOSE_PX):
+        near = align_near(gray1, gray2)
+        if near is not None and (found is None or near.residual_px < 0.5 * found.residual_px):
+            return near
+    return found
+
+
+def _by_keypoints(gray1: Gray, gray2: Gray) -> Alignment | None:
+    size1, size2 = size_of(gray1), size_of(gray2)
     small1, small2 = _fit(gray1, WORKING_SIZE), _fit(gray2, WORKING_SIZE)
     alignment = align(small1, small2)
     if alignment is None:
         return None
     matrix = rescale_homography(
-        alignment.matrix, from_sizes=(_size(small1), _size(small2)), to_sizes=(size1, size2)
+        alignment.matrix, from_sizes=(size_of(small1), size_of(small2)), to_sizes=(size1, size2)
     )
     alignment = replace(alignment, matrix=matrix)
-    if _size(small1) == size1 and _size(small2) == size2:
+    if size_of(small1) == size1 and size_of(small2) == size2:
         return alignment
     return refined(alignment, gray1, gray2)
 
@@ -347,10 +372,6 @@ def _scaling(size1: Size, size2: Size) -> Matrix:
     return rescale_homography(np.eye(3), from_sizes=(size1, size1), to_sizes=(size1, size2))
 
 
-def _size(image: NDArray[np.uint8]) -> Size:
-    return Size(image.shape[1], image.shape[0])
-
-
 def _fit(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     scale = longest / max(image.shape[:2])
     if scale >= 1:
@@ -359,36 +380,77 @@ def _fit(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _seen_from(image2: Bgr, to_image2: Matrix, frame: Size) -> Bgr:
-    """Show image 2 as the compared image 1 sees it."""
-    if np.allclose(to_image2, _scaling(frame, _size(image2))):
-        flags = cv2.INTER_AREA if frame.width <= image2.shape[1] else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(image2, frame, interpolation=flags), np.uint8)
-    centre = np.array([(frame.width - 1) / 2, (frame.height - 1) / 2, 1.0])
-    depth = float(to_image2[2] @ centre)
-    scale = float(np.sqrt(abs(np.linalg.det(to_image2) / depth**3)))
-    source = image2
-    if scale > 1.02:
-        sigma = 0.5 * np.sqrt(scale**2 - 1)
-        source = np.asarray(cv2.GaussianBlur(image2, (0, 0), sigma), np.uint8)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpPerspective(
-        source, to_image2, frame, flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(seen, np.uint8)
+def _bend(gray1: Gray, gray2: Gray, alignment: Alignment | None) -> Bend | None:
+    """How the surface bends beyond its homography, in px of image 2."""
+    if alignment is None or not alignment.residual_px > _FLAT_PX:
+        return None
+    start, end = tracked_corners(alignment.matrix, gray1, gray2, equalised(gray2))
+    return find_bend(start, end, size_of(gray2))
 
 
-def _compared(
-    to_image2: Matrix,
-    frame: Size,
-    reduced2: Size,
-    *,
-    margin: int,
-    size1: Size,
-    roi1: Mask | None,
-) -> NDArray[np.bool_]:
+@dataclass(frozen=True)
+class _View:
+    """How image 2 lies under the compared image 1: a homography, and where that bends, a bend.
+
+    ``matrix`` maps px of the frame, the compared image 1, to px of image 2, which ``size2`` and
+    ``bend`` are in, too.
+    """
+
+    matrix: Matrix
+    bend: Bend | None
+    frame: Size
+    size2: Size
+
+    def onto2(self, points: Points) -> NDArray[np.float64]:
+        """Return where points of the frame lie on image 2."""
+        places = map_points(points, self.matrix)
+        return places if self.bend is None else places + self.bend.at(places)
+
+    def of(self, image2: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Show image 2, or a mask of it, as the compared image 1 sees it."""
+        if self.bend is None and np.allclose(self.matrix, _scaling(self.frame, self.size2)):
+            flags = cv2.INTER_AREA if self.frame.width <= self.size2.width else cv2.INTER_CUBIC
+            return np.asarray(cv2.resize(image2, self.frame, interpolation=flags), np.uint8)
+        scale = scale_at_centre(self.matrix, self.frame)
+        source = image2
+        if scale > 1.02:
+            sigma = 0.5 * np.sqrt(scale**2 - 1)
+            source = np.asarray(cv2.GaussianBlur(image2, (0, 0), sigma), np.uint8)
+        if self.bend is None:
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            seen = cv2.warpPerspective(
+                source, self.matrix, self.frame, flags=flags, borderMode=cv2.BORDER_REPLICATE
+            )
+        else:
+            places = self._places().astype(np.float32)
+            seen = cv2.remap(
+                source, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        return np.asarray(seen, np.uint8)
+
+    def shared(self) -> NDArray[np.bool_]:
+        """Where image 2 shows what the frame shows."""
+        if self.bend is None:
+            return overlap_mask(inverse(self.matrix), self.size2, self.frame) > 0
+        limits = [self.size2.width - 1, self.size2.height - 1]
+        places = self._places()
+        inside = ((places >= 0) & (places <= limits)).all(axis=2)
+        known = np.zeros((self.frame.height, self.frame.width), np.uint8)
+        outline = np.rint(map_points(self.bend.known, inverse(self.matrix))).astype(np.int32)
+        cv2.fillConvexPoly(known, outline.reshape(-1, 1, 2), 1)
+        return np.asarray(inside & (known > 0), np.bool_)
+
+    def _places(self) -> NDArray[np.float64]:
+        """Where each pixel of the frame lies on image 2, shape (H, W, 2)."""
+        columns, rows = np.meshgrid(np.arange(self.frame.width), np.arange(self.frame.height))
+        points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)
+        return self.onto2(points).reshape(self.frame.height, self.frame.width, 2)
+
+
+def _compared(view: _View, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:
     """Where the two images are compared, in the frame of the compared image 1."""
-    inside = overlap_mask(inverse(to_image2), reduced2, frame) > 0
+    frame = view.frame
+    inside = view.shared()
     x = margin * frame.width / size1.width
     y = margin * frame.height / size1.height
     columns = np.arange(frame.width)
@@ -399,6 +461,13 @@ def _compared(
         included = np.where(roi1 > 0, np.uint8(255), np.uint8(0))
         inside &= cv2.resize(included, frame, interpolation=cv2.INTER_AREA) > 127
     return np.asarray(inside, np.bool_)
+
+
+def _highlit(image1: Bgr, image2: Bgr, view: _View) -> NDArray[np.bool_]:
+    """Where a highlight hides what either image shows, in the frame."""
+    on1 = cv2.resize(highlight_mask(image1), view.frame, interpolation=cv2.INTER_AREA)
+    on2 = view.of(highlight_mask(image2))
+    return np.asarray((on1 > 0) | (on2 > 0), np.bool_)
 
 
 # --- light -------------------------------------------------------------------------------------
@@ -569,9 +638,12 @@ def _difference_map(
     softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
     radius = settings.edge_tolerance * max(1.0, scale)
     difference_map = np.zeros(compared.shape, np.float32)
-    for sigma in _SCALES:
-        blurred1 = _blurred(first, sigma * scale)
-        blurred2 = _blurred(second, sigma * scale)
+    sigmas = [sigma * scale for sigma in _SCALES]
+    if scale > _FINER:
+        sigmas.append(_SCALES[0])  # more pixels shall show smaller differences
+    for sigma in sigmas:
+        blurred1 = _blurred(first, sigma)
+        blurred2 = _blurred(second, sigma)
         allowance = 2.5 * _noise(blurred1 - blurred2, compared)
         for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
             beyond = _beyond_range(one, other, radius, allowance, softness)
@@ -596,7 +668,7 @@ def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float
     """Erase what is small, and the halos that blurring leaves."""
     longest = max(compared.shape)
     smoothed = difference_map.copy()
-    sigma = smooth * longest / 160
+    sigma = 2.5 * smooth
     if sigma > 0.05:
         smoothed = _blurred(difference_map, sigma) * _beyond_rim(compared)
     # What fades beside something much stronger is not part of it.
@@ -693,7 +765,7 @@ def _differences(
     difference_map: Floats,
     compared: NDArray[np.bool_],
     settings: ComparisonSettings,
-    matrix1to2: Matrix,
+    view: _View,
     sizes: tuple[Size, Size],
 ) -> tuple[Difference, ...]:
     """Cut the difference map into differences, largest first.
@@ -704,18 +776,19 @@ def _differences(
     level = settings.threshold * _DELTA_E_PER_THRESHOLD
     smoothed = _smoothed(difference_map, compared, settings.smooth)
     mask = _hysteresis(smoothed, 0.5 * level, level)
-    scale = max(compared.shape) / _REFERENCE_SIZE
-    reach = 2 * max(1, round(_MERGED_GAP / 2 * scale)) + 1
+    gap = _MERGED_GAP * max(compared.shape) / _REFERENCE_SIZE
+    reach = 2 * max(1, round(gap / 2)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     closed = cv2.bitwise_or(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), mask)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    joined = _bridged(np.asarray(closed, np.uint8), gap)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     sharp = _smoothed(difference_map, compared, 0)
     sharp[sharp <= 0.5 * level] = 0
     extent = cv2.morphologyEx((sharp > 0).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
     areas = np.bincount(labels[extent], minlength=count)
     sums = np.bincount(labels.ravel(), weights=sharp.ravel(), minlength=count)
     size1, size2 = sizes
-    to_original = _scaling(Size(compared.shape[1], compared.shape[0]), size1)
+    to_size1, to_size2 = _scaling(view.frame, size1), _scaling(view.size2, size2)
     found = []
     for label in range(1, count):
         x, y, width, height, _ = (int(v) for v in stats[label])
@@ -726,11 +799,10 @@ def _differences(
         if area_percent < settings.min_area_percent:
             continue
         outline = _outline(labels[y : y + height, x : x + width] == label) + np.array([x, y])
-        outline1 = map_points(outline, to_original)
         found.append(
             Difference(
-                on1=_spot(outline1, size1),
-                on2=_spot(map_points(outline1, matrix1to2), size2),
+                on1=_spot(map_points(outline, to_size1), size1),
+                on2=_spot(map_points(view.onto2(outline), to_size2), size2),
                 area_percent=area_percent,
                 strength=settings.weight * float(sums[label] / area),
             )
@@ -748,6 +820,43 @@ def _hysteresis(values: Floats, low: float, high: float) -> Mask:
     peaks[0] = False
     mask: Mask = np.where(peaks[labels], np.uint8(255), np.uint8(0))
     return mask
+
+
+def _bridged(mask: Mask, gap: float) -> Mask:
+    """Join fragments no farther than `gap` px apart by the shortest lines: a minimum spanning tree.
+
+    Closing alone joins what lies side by side, not the ends of a broken scratch.
+    """
+    count, fragments = cv2.connectedComponents(mask, connectivity=8)
+    if count <= 2:
+        return mask
+    distance, places = cv2.distanceTransformWithLabels(
+        255 - mask, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(mask)
+    at = np.zeros((int(places.max()) + 1, 2), np.int64)  # where the nearest pixel of the mask is
+    at[places[rows, columns]] = np.stack([columns, rows], axis=1)
+    nearest = at[places]
+    owner = fragments[nearest[..., 1], nearest[..., 0]]
+    edges = []
+    for one, other in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        meet = (owner[one] != owner[other]) & (distance[one] + distance[other] <= gap)
+        edges.append(np.hstack([nearest[one][meet], nearest[other][meet]]))
+    ends = np.concatenate(edges)
+    lengths = np.hypot(ends[:, 0] - ends[:, 2], ends[:, 1] - ends[:, 3])
+    bridged = mask.copy()
+    root = np.arange(count)
+    for index in np.lexsort((*ends.T, lengths)):
+        x1, y1, x2, y2 = (int(v) for v in ends[index])
+        first, second = root[fragments[y1, x1]], root[fragments[y2, x2]]
+        if lengths[index] > gap or first == second:
+            continue
+        root[root == second] = first
+        cv2.line(bridged, (x1, y1), (x2, y2), 255)
+    return bridged
 
 
 def _outline(region: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from skimage import data
 
-from ltu_compute.kernels.alignment import map_points
 from ltu_compute.kernels.differences import (
     PRESETS,
     Comparison,
@@ -17,6 +16,7 @@ from ltu_compute.kernels.differences import (
     outline_picture,
     region_mask,
 )
+from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Size, Vertices
 
 SIZE = Size(1000, 750)
@@ -404,3 +404,75 @@ def test_settings_out_of_range(values: dict[str, float]) -> None:
 def test_misuse(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
         compare(COFFEE, image, DEFAULTS, size1=SIZE, size2=SIZE)
+
+
+# --- what is no difference, and what still is one ------------------------------------------------
+
+
+def bent(image: Bgr, reach_px: float) -> Bgr:
+    """Show a picture on paper that bulges: half a wave across, `reach_px` at the most."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    shift = np.float32(reach_px) * np.sin(np.pi * x / image.shape[1], dtype=np.float32)
+    return cv2.remap(
+        image, x + shift, y + shift / 2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+
+
+@pytest.mark.parametrize("reach_px", [6.0, 10.0])
+def test_a_surface_that_bends_is_no_difference_and_a_dot_on_it_is_one(reach_px: float) -> None:
+    clean = compared(COFFEE, shot(bent(COFFEE, reach_px), turn(1)))
+    assert clean.differences == ()
+    assert clean.bend_px > 0.3
+    dotted = with_dot(COFFEE, 300, 200, 25, (20, 200, 20))
+    found = compared(COFFEE, shot(bent(dotted, reach_px), turn(1)))
+    assert [np.allclose(centre(d.on1.box), (300, 200), atol=10) for d in found.differences] == [
+        True
+    ]
+
+
+def test_a_part_that_moved_is_a_difference() -> None:
+    """A label of a fifth of the picture, moved by 1 %: no surface bends like that."""
+    moved = COFFEE.copy()
+    moved[300:450, 410:610] = COFFEE[300:450, 400:600]
+    found = compared(COFFEE, shot(moved, turn(1)))
+    assert found.bend_px == 0
+    assert found.differences
+
+
+def lit_by(image: Bgr, x: int, y: int) -> Bgr:
+    """Mirror a lamp at a place: blown out, fading out around."""
+    light = np.zeros(image.shape[:2], np.float32)
+    cv2.circle(light, (x, y), 14, 3.0, -1)
+    light = cv2.GaussianBlur(light, (0, 0), 7)
+    return np.clip(image + 255 * light[..., None], 0, 255).astype(np.uint8)
+
+
+def test_a_highlight_that_moved_is_no_difference_and_a_white_dot_is_one() -> None:
+    first, second = lit_by(COFFEE, 200, 180), lit_by(COFFEE, 230, 210)
+    assert compared(first, second).differences == ()
+    white = with_dot(COFFEE, 200, 180, 14, (255, 255, 255))
+    assert len(compared(COFFEE, white).differences) == 1
+
+
+def test_a_broken_scratch_is_one_difference() -> None:
+    """Three strokes end to end, gaps of 2 % of the picture between them; the fourth is far."""
+    scratched = COFFEE.copy()
+    for start in (200, 280, 360, 700):
+        cv2.line(scratched, (start, 620), (start + 60, 640), (250, 250, 250), 5, cv2.LINE_AA)
+    widths = sorted(d.on1.box.width for d in compared(COFFEE, scratched).differences)
+    assert len(widths) == 2
+    assert widths == pytest.approx([60, 220], abs=14)
+
+
+def test_more_pixels_show_smaller_differences() -> None:
+    """A dot of 0.3 % of the longest side, ΔE some 40."""
+    paper = cv2.GaussianBlur(photograph("page"), (0, 0), 1.0)
+    dotted = with_dot(paper, 505, 390, 1, (20, 20, 20))
+    settings = (ComparisonSettings(resolution=200), ComparisonSettings(resolution=900))
+
+    def count(setting: ComparisonSettings) -> int:
+        found = compare(paper, dotted, setting, size1=SIZE, size2=SIZE)
+        assert found is not None
+        return len(found.differences)
+
+    assert [count(setting) for setting in settings] == [0, 1]

@@ -31,7 +31,7 @@ from ltu_compute.errors import ImagesDoNotMatch, NotEnoughContent
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.distance import image_distance
-from ltu_compute.kernels.homography import inverse
+from ltu_compute.kernels.homography import inverse, warp_onto
 from ltu_compute.kernels.keypoints import WORKING_SIZE, detect_keypoints
 from ltu_compute.kernels.types import Box, Matrix
 from ltu_compute.web.endpoint import Flag, ImageField, Reply
@@ -315,9 +315,12 @@ Residual = Annotated[
 class AlignmentInfo(TypedDict):
     """How the images were brought into alignment."""
 
-    method: str
+    method: Annotated[str, Field(description="still, orb, sift, near or none.")]
     inliers: Annotated[int, Field(description="Keypoints that agree with the matrix.")]
     residual_px: Residual
+    bend_px: Annotated[
+        float, Field(description="How far the surface bends from flat, in px compared; 0: flat.")
+    ]
 
 
 class DifferencesInfo(Info):
@@ -387,7 +390,8 @@ def differences(
         "alignment": {
             "method": found.method if found else "none",
             "inliers": found.inliers if found else 0,
-            "residual_px": _residual(found),
+            "residual_px": _known(found.residual_px) if found else None,
+            "bend_px": comparison.bend_px,
         },
     }
     as_they_lie = "The images could not be aligned and were compared as they lie."
@@ -489,9 +493,16 @@ class AlignmentMatrixResult(TypedDict):
 class AlignmentMatrixInfo(Info):
     """See `alignment_matrix`."""
 
-    method: str
-    inliers: int
-    residual_px: Residual
+    method: Annotated[str, Field(description="By which keypoints: orb or sift.")]
+    inliers: Annotated[int, Field(description="Keypoints that agree with the matrix.")]
+    residual_px: Annotated[
+        float | None,
+        Field(description="Distance that remains between corners of both, px of image 2; median."),
+    ]
+    expected_error_px: Annotated[
+        float | None,
+        Field(description="Standard error of the matrix over what both show, px of image 2."),
+    ]
 
 
 @dialect.endpoint("alignmentMatrix", layout=STANDARD, aliases=("aligmentMatrix",), images=PAIR)
@@ -504,6 +515,9 @@ def alignment_matrix(
     Images that do not match are an error.
     """
     found = alignment.align(image1.fit_gray(params.resolution), image2.fit_gray(params.resolution))
+    if found is not None:  # only then are all pixels needed
+        reduced = fitted(image1.size, params.resolution), fitted(image2.size, params.resolution)
+        found = alignment.at_full_size(found, image1.gray(), image2.gray(), found_at=reduced)
     if found is None:
         _check_content(image1, params.resolution)
         _check_content(image2, params.resolution)
@@ -511,17 +525,18 @@ def alignment_matrix(
             "image1 and image2 do not match: no trustworthy alignment was found",
             parameter="image2",
         )
-    reduced = fitted(image1.size, params.resolution), fitted(image2.size, params.resolution)
-    original = image1.size, image2.size
-    matrix = alignment.rescale_homography(found.matrix, from_sizes=reduced, to_sizes=original)
-    matrix = alignment.refine(matrix, image1.gray(), image2.gray())
-    matrix1, matrix2 = _flat_pair(matrix)
+    matrix1, matrix2 = _flat_pair(found.matrix)
     result: AlignmentMatrixResult = {"matrix1": matrix1, "matrix2": matrix2}
     if params.return_image:
-        result["image"] = picture(alignment.warp_onto(image1.full(), matrix, image2.size))
+        result["image"] = picture(warp_onto(image1.full(), found.matrix, image2.size))
     return Reply(
         result,
-        {"method": found.method, "inliers": found.inliers, "residual_px": _residual(found)},
+        {
+            "method": found.method,
+            "inliers": found.inliers,
+            "residual_px": _known(found.residual_px),
+            "expected_error_px": _known(found.expected_error_px),
+        },
         message="Alignment Matrices properly calculated",
     )
 
@@ -536,9 +551,9 @@ def _check_content(image: Image, resolution: int) -> None:
         )
 
 
-def _residual(found: alignment.Alignment | None) -> float | None:
-    """Return what remains between aligned images, if there was anything to measure it by."""
-    return found.residual_px if found and math.isfinite(found.residual_px) else None
+def _known(measure: float) -> float | None:
+    """Return a measure of aligned images, if there was anything to measure it by."""
+    return measure if math.isfinite(measure) else None
 
 
 def _flat_pair(matrix: Matrix) -> tuple[list[float], list[float]]:

@@ -1,0 +1,83 @@
+"""Where a shiny surface mirrors the lamp: places at which a picture knows nothing of the surface.
+
+A highlight is blown out at its core and fades out around it, where a white mark ends at an edge.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.types import Bgr, Mask
+
+_CORE_LEVEL = 249
+_LARGEST = 0.005  # share of the picture; beyond, it is an overexposed surface, not a highlight
+_FADE = (1 / 270, 1 / 80)  # of the longest side: over less, it is an edge; over more, a surface
+_LEAST_FALL = 60  # levels from the core to what surrounds the highlight
+_REACH = 1 / 40  # of the longest side: how far a fade is followed
+
+
+def highlight_mask(image: Bgr) -> Mask:
+    """Find the highlights of a picture.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture; 512 to 1800 px are enough to tell a fade from an edge.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        255 on highlights, what fades around them included, else 0.
+    """
+    level = cv2.GaussianBlur(image.min(axis=2), (3, 3), 0)
+    core = (level >= _CORE_LEVEL).astype(np.uint8)
+    mask = np.zeros(core.shape, np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+    if count == 1:
+        return mask
+    longest = max(core.shape)
+    reach = max(3, round(_REACH * longest))
+    luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.float32)
+    slope = _slope(luma)
+    for label in range(1, count):
+        x, y, width, height, area = (int(v) for v in stats[label])
+        if not 4 <= area <= _LARGEST * core.size:
+            continue
+        window = (
+            slice(max(0, y - reach), y + height + reach),
+            slice(max(0, x - reach), x + width + reach),
+        )
+        own = labels[window] == label
+        fade = _fade(own, luma[window], slope[window], reach)
+        if _FADE[0] * longest <= fade <= _FADE[1] * longest:
+            margin = 2 * min(reach, round(1.5 * fade)) + 1
+            kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (margin, margin))
+            mask[window] |= 255 * cv2.dilate(own.astype(np.uint8), kernel)
+    return mask
+
+
+def _slope(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Steepness of the brightness, levels a px."""
+    x = cv2.Sobel(luma, cv2.CV_32F, 1, 0, scale=1 / 8)
+    y = cv2.Sobel(luma, cv2.CV_32F, 0, 1, scale=1 / 8)
+    return np.asarray(cv2.magnitude(x, y), np.float32)
+
+
+def _fade(
+    core: NDArray[np.bool_],
+    luma: NDArray[np.float32],
+    slope: NDArray[np.float32],
+    reach: int,
+) -> float:
+    """Over how many px the brightness falls off around a core: the fall over its steepness."""
+    away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 3)
+    around = (away > reach - 2) & (away <= reach)
+    if not around.any():
+        return 0.0
+    fall = 255 - float(np.median(luma[around]))
+    if fall < _LEAST_FALL:
+        return 0.0
+    # The steepest place on the way out, all around the core.
+    near = cv2.dilate(slope, np.ones((5, 5), np.uint8))
+    steepness = float(np.median(near[(away > 0.5) & (away <= 2.5)]))
+    return fall / max(steepness, 1.0)

@@ -1,0 +1,212 @@
+"""Bring two shots into alignment that lie nearly alike: for what `alignment` rightly refuses.
+
+Perforated plates and grids look the same when they are moved by a period, plain parts offer few
+points that could be told apart. But a second shot of them lies near the first: of all alignments
+near "as they lie", the one under which the pixels agree most is taken. A search by normalised
+cross-correlation over turns, scales and shifts proposes them (Lewis, "Fast Normalized
+Cross-Correlation", 1995); each climbs the enhanced correlation coefficient (Evangelidis and
+Psarakis, PAMI 2008) and is refined as any other alignment.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import product
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.alignment import Alignment, local_correlation, refined
+from ltu_compute.kernels.homography import (
+    is_plausible,
+    map_points,
+    overlap_mask,
+    rescale_homography,
+    size_of,
+    warp_onto,
+)
+from ltu_compute.kernels.tracking import equalised
+from ltu_compute.kernels.types import Gray, Matrix, Size
+
+_SEARCH_SIZE = 192
+_TURNS = np.arange(-12, 13, 3)  # degrees
+_SCALES = (0.92, 1.0, 1.08)
+_WORKING_SIZE = 384
+_ROUNDS = 4
+_TEMPLATE = 0.6  # share of width and height
+_PROPOSALS = 6
+_SMALLEST = 64  # px; less says too little
+_STEPS = 30
+_MIN_AGREEMENT = 0.7
+_FARTHEST = 0.3  # of the longest side: how far a corner may have moved
+
+
+def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
+    """Find the homography that maps image 1 onto image 2, both lying nearly alike.
+
+    Parameters
+    ----------
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The images, of about one aspect ratio; turned by up to some 15°, scaled by up to a tenth.
+
+    Returns
+    -------
+    Alignment or None
+        In px of the arrays given, with ``"near"`` as its method and no inliers. None where under
+        no alignment near "as they lie" the pixels agree.
+    """
+    sizes = size_of(gray1), size_of(gray2)
+    if min(*sizes[0], *sizes[1]) < _SMALLEST:
+        return None
+    small1, small2 = _reduced(gray1, _WORKING_SIZE), _reduced(gray2, _WORKING_SIZE)
+    reduced = size_of(small1), size_of(small2)
+    best = max(_scored(_posed(small1, small2), small1, small2), key=_score, default=None)
+    for _ in range(_ROUNDS):
+        if best is None:
+            return None
+        # A pattern may be off by whole periods still: a landmark that fits better tells.
+        better = max(
+            _scored(_shifted(best[1], small1, small2), small1, small2), key=_score, default=best
+        )
+        if better[0] <= best[0] + 0.001:
+            break
+        best = better
+    if best is None or best[0] < _MIN_AGREEMENT:
+        return None
+    return _accepted(rescale_homography(best[1], from_sizes=reduced, to_sizes=sizes), gray1, gray2)
+
+
+def _score(entry: tuple[float, Matrix]) -> float:
+    return entry[0]
+
+
+def _scored(
+    proposals: Iterable[Matrix], gray1: Gray, gray2: Gray
+) -> Iterator[tuple[float, Matrix]]:
+    """Climb from each proposal; tell how much the pixels agree at the top."""
+    for proposal in proposals:
+        matrix = _climbed(proposal, gray1, gray2, _WORKING_SIZE, cv2.MOTION_HOMOGRAPHY)
+        if matrix is not None and _is_near(matrix, gray1, gray2):
+            yield _mean_agreement(matrix, gray1, gray2), matrix
+
+
+def _shifted(matrix: Matrix, gray1: Gray, gray2: Gray) -> list[Matrix]:
+    """Propose shifts of an alignment, the best correlation first."""
+    seen = cv2.warpPerspective(gray1, matrix, size_of(gray2), borderMode=cv2.BORDER_REPLICATE)
+    shifts = _peaks(np.asarray(seen, np.uint8), gray2)[: _PROPOSALS + 1]
+    return [np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]]) @ matrix for _, x, y in shifts if x or y]
+
+
+def _peaks(first: Gray, second: Gray) -> list[tuple[float, int, int]]:
+    """Shifts at which the middle of one image correlates with another: score, x and y in px."""
+    height, width = first.shape
+    x, y = round(width * (1 - _TEMPLATE) / 2), round(height * (1 - _TEMPLATE) / 2)
+    scores = cv2.matchTemplate(second, first[y : height - y, x : width - x], cv2.TM_CCOEFF_NORMED)
+    high = (scores == cv2.dilate(scores, np.ones((3, 3), np.uint8))) & (scores > 0.3)
+    found = [(float(scores[v, u]), int(u) - x, int(v) - y) for v, u in np.argwhere(high)]
+    return sorted(found, key=lambda peak: -peak[0])
+
+
+def _posed(gray1: Gray, gray2: Gray) -> Iterator[Matrix]:
+    """Propose turns, scales and shifts, the best correlation first: no two nearly the same."""
+    sizes = size_of(gray1), size_of(gray2)
+    small1 = equalised(_reduced(gray1, _SEARCH_SIZE))
+    reduced = width, height = size_of(small1)
+    small2 = equalised(_reduced(gray2, _SEARCH_SIZE))
+    small2 = np.asarray(cv2.resize(small2, reduced, interpolation=cv2.INTER_AREA), np.uint8)
+    scored = []
+    for turn, scale in product(_TURNS, _SCALES):
+        turned = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(turn), scale)
+        posed = cv2.warpAffine(small1, turned, reduced, borderMode=cv2.BORDER_REPLICATE)
+        for score, x, y in _peaks(np.asarray(posed, np.uint8), small2)[:_PROPOSALS]:
+            matrix = np.vstack([turned, [0, 0, 1]])
+            matrix[:2, 2] += (x, y)
+            scored.append((score, matrix))
+    scored.sort(key=lambda entry: -entry[0])
+    chosen: list[Matrix] = []
+    for _, matrix in scored:
+        if len(chosen) == _PROPOSALS:
+            break
+        if all(_gap(matrix, other, reduced) > 3 for other in chosen):
+            chosen.append(matrix)
+    for start in chosen:
+        matrix = rescale_homography(start, from_sizes=(reduced, reduced), to_sizes=sizes)
+        climbed = _climbed(matrix, gray1, gray2, _SEARCH_SIZE, cv2.MOTION_AFFINE)
+        if climbed is not None:
+            yield climbed
+
+
+def _gap(one: Matrix, other: Matrix, size: Size) -> float:
+    """Largest distance, in px, between where two matrices put the quarter points of an image."""
+    points = np.array(list(product((0.25, 0.75), repeat=2))) * size
+    apart = map_points(points, one) - map_points(points, other)
+    return float(np.linalg.norm(apart, axis=1).max())
+
+
+def _climbed(matrix: Matrix, gray1: Gray, gray2: Gray, longest: int, motion: int) -> Matrix | None:
+    """Improve a matrix at a longest side of `longest` px; None where that does not converge."""
+    sizes = size_of(gray1), size_of(gray2)
+    small1 = equalised(_reduced(gray1, longest))
+    small2 = equalised(_reduced(gray2, longest))
+    reduced = size_of(small1), size_of(small2)
+    warp = rescale_homography(matrix, from_sizes=sizes, to_sizes=reduced).astype(np.float32)
+    if motion != cv2.MOTION_HOMOGRAPHY:
+        warp = warp[:2]
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-4)
+    try:
+        _, found = cv2.findTransformECC(small1, small2, warp, motion, criteria, None, 3)
+    except cv2.error:  # there is no other way to be told that it did not converge
+        return None
+    full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
+    return rescale_homography(full.astype(np.float64), from_sizes=reduced, to_sizes=sizes)
+
+
+def _accepted(matrix: Matrix, gray1: Gray, gray2: Gray) -> Alignment | None:
+    """Refine a matrix at the size given; None where the pixels do not agree under it."""
+    start = Alignment(
+        matrix=matrix,
+        inliers=0,
+        matches=0,
+        residual_px=float("nan"),
+        method="near",
+        agreement=0.0,
+        expected_error_px=float("nan"),
+        inlier_points1=np.zeros((0, 2), np.float32),
+        inlier_points2=np.zeros((0, 2), np.float32),
+    )
+    found = refined(start, gray1, gray2)
+    if found is None:
+        return None
+    agreement = _mean_agreement(found.matrix, gray1, gray2)
+    return replace(found, agreement=agreement) if agreement >= _MIN_AGREEMENT else None
+
+
+def _mean_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
+    """Mean correlation of the textured blocks: a landmark that does not fit must weigh."""
+    size2 = size_of(gray2)
+    side = max(8, round(min(size2) / 16))
+    first, second = (
+        cv2.GaussianBlur(gray, (0, 0), 1.0).astype(np.float32)
+        for gray in (warp_onto(gray1, matrix, size2), gray2)
+    )
+    correlation, deviation = local_correlation(first, second, side)
+    inside = overlap_mask(matrix, size_of(gray1), size2).astype(np.float32)
+    whole = cv2.blur(inside, (side, side), borderType=cv2.BORDER_CONSTANT) > 254
+    textured = whole & (deviation > 3)
+    return float(correlation[textured].mean()) if textured.any() else 0.0
+
+
+def _is_near(matrix: Matrix, gray1: Gray, gray2: Gray) -> bool:
+    size1, size2 = size_of(gray1), size_of(gray2)
+    if not is_plausible(matrix, size1, size2):
+        return False
+    corners = np.array([(0, 0), (size1.width, 0), (0, size1.height), size1], np.float64)
+    scaled = corners * [size2.width / size1.width, size2.height / size1.height]
+    moved = np.linalg.norm(map_points(corners, matrix) - scaled, axis=1)
+    return bool(moved.max() <= _FARTHEST * max(size2))
+
+
+def _reduced(gray: Gray, longest: int) -> NDArray[np.uint8]:
+    scale = min(1.0, longest / max(gray.shape))
+    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)

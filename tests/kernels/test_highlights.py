@@ -1,0 +1,45 @@
+"""Highlights: what fades out around a blown-out core is one, what ends at an edge is not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.kernels.highlights import highlight_mask
+from ltu_compute.kernels.types import Bgr
+
+
+def lamp(radius: int, blur: float, ground: int = 90) -> Bgr:
+    """A lamp mirrored in grey metal, three times as bright as the sensor can tell."""
+    light = np.zeros((600, 800), np.float32)
+    cv2.circle(light, (400, 300), radius, 3.0, -1)
+    if blur:
+        light = cv2.GaussianBlur(light, (0, 0), blur)
+    level = np.clip(ground + 255 * light, 0, 255).astype(np.uint8)
+    return np.dstack([level] * 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (lamp(12, 6), True),
+        (lamp(12, 6, ground=20), True),
+        (lamp(12, 0), False),  # a white dot: paint, a sticker
+        (lamp(12, 0.7), False),  # the same, a little out of focus
+        (lamp(12, 6, ground=220), False),  # white on nearly white
+        (lamp(120, 12), False),  # an overexposed surface
+        (np.full((600, 800, 3), 255, np.uint8), False),
+        (np.full((600, 800, 3), 90, np.uint8), False),
+    ],
+    ids=["lamp", "on black", "dot", "soft dot", "on white", "surface", "white", "grey"],
+)
+def test_what_a_highlight_is(image: Bgr, found: bool) -> None:
+    assert highlight_mask(image).any() == found
+
+
+def test_the_mask_holds_what_fades_and_little_more() -> None:
+    image = lamp(12, 6)
+    mask = highlight_mask(image)
+    brightened = image[..., 0] > 90 + 60
+    assert (mask[brightened] == 255).mean() > 0.95
+    assert (mask > 0).sum() < 6 * brightened.sum()
+    assert set(np.unique(mask)) == {0, 255}
