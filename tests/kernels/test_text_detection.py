@@ -1,0 +1,382 @@
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage
+from PIL import Image, ImageDraw, ImageFont
+
+from ltu_compute.kernels import text_detection
+from ltu_compute.kernels.text_detection import (
+    LanguageMissing,
+    TesseractFailed,
+    TesseractMissing,
+    detect_text,
+    installed_languages,
+)
+
+WANTED = {"en", "de", "fr"}
+
+FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"  # of fonts-dejavu-core
+
+needs_tesseract = pytest.mark.skipif(
+    shutil.which("tesseract") is None or not set(installed_languages()) >= WANTED,
+    reason="needs tesseract-ocr, tesseract-ocr-deu and tesseract-ocr-fra",
+)
+pytestmark = pytest.mark.skipif(not Path(FONT).exists(), reason="needs fonts-dejavu-core")
+needs_tesserocr = pytest.mark.skipif(
+    importlib.util.find_spec("tesserocr") is None, reason="needs the extra tesserocr"
+)
+
+LINES = ("Handle with care", "Store in a dry place", "Keep away from the cold")
+WORDS = " ".join(LINES).split()
+
+
+def page(lines=LINES, *, size=28, ink=0, paper=255, margin=40):
+    """Lines, and the box of each word: left, top, right, bottom."""
+    font = ImageFont.truetype(FONT, size)
+    width = round(max(font.getlength(line) for line in lines)) + 2 * margin
+    pitch = round(1.7 * size)
+    sheet = Image.new("L", (width, pitch * len(lines) + 2 * margin), paper)
+    pen = ImageDraw.Draw(sheet)
+    boxes = []
+    for number, line in enumerate(lines):
+        top = margin + number * pitch
+        pen.text((margin, top), line, fill=ink, font=font)
+        done = ""
+        for word in line.split():
+            x = margin + font.getlength(done)
+            boxes.append(pen.textbbox((x, top), word, font=font))
+            done += f"{word} "
+    return np.asarray(sheet, np.uint8), np.array(boxes, np.float64)
+
+
+def bgr(gray):
+    return cv2.cvtColor(np.ascontiguousarray(gray, np.uint8), cv2.COLOR_GRAY2BGR)
+
+
+def turned(gray, degrees, paper=255):
+    """The picture turned clockwise, shown whole, and the matrix that turned it."""
+    height, width = gray.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = round(width * cosine + height * sine), round(width * sine + height * cosine)
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return cv2.warpAffine(gray, matrix, size, flags=cv2.INTER_CUBIC, borderValue=paper), matrix
+
+
+def texts(found):
+    return [word.text for word in found.words]
+
+
+def corners_of(boxes):
+    """Of boxes, the corners of their outermost pixels, clockwise from the top left."""
+    left, top, right, bottom = boxes.T
+    right, bottom = right - 1, bottom - 1
+    return np.stack(
+        [
+            np.stack(pair, 1)
+            for pair in ((left, top), (right, top), (right, bottom), (left, bottom))
+        ],
+        axis=1,
+    )
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+@needs_tesseract
+def test_words_lines_and_corners():
+    sheet, boxes = page()
+    found = detect_text(bgr(sheet))
+    assert texts(found) == WORDS
+    assert found.text == "\n".join(LINES)
+    assert [word.line for word in found.words] == [0] * 3 + [1] * 5 + [2] * 5
+    assert found.language == "en"
+    assert {word.language for word in found.words} == {"en"}
+    assert found.rotation == 0
+    assert all(0.7 < word.confidence <= 1 for word in found.words)
+    corners = np.array([word.corners for word in found.words])
+    assert corners.dtype == np.float64
+    np.testing.assert_allclose(corners, corners_of(boxes), atol=4)
+
+
+@needs_tesseract
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90, 15, -15, 7.3, 40, 165, -100])
+def test_turned_text_is_read_and_located(degrees):
+    sheet, boxes = page()
+    picture, matrix = turned(sheet, degrees)
+    found = detect_text(bgr(picture))
+    assert texts(found) == WORDS
+    assert abs(found.rotation - degrees) < 0.4
+    expected = corners_of(boxes) @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose([word.corners for word in found.words], expected, atol=4)
+
+
+@needs_tesseract
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+def test_capitals_and_figures_do_not_tell_which_side_is_up(degrees):
+    """They have no ascenders or descenders: reading them has to decide."""
+    lines = ("FRAGILE GLASS", "HANDLE WITH CARE", "LOT 4711 EXP 12")
+    found = detect_text(bgr(turned(page(lines)[0], degrees)[0]))
+    assert found.text == "\n".join(lines)
+    assert abs(found.rotation - degrees) < 0.4
+
+
+def shaded(sheet):
+    light = np.linspace(0.35, 1, sheet.shape[1])
+    return sheet * light
+
+
+def noisy(sheet):
+    return (sheet + np.random.default_rng(3).normal(0, 45, sheet.shape)).clip(0, 255)
+
+
+def framed(sheet):
+    framed = sheet.copy()
+    cv2.rectangle(framed, (8, 8), (sheet.shape[1] - 9, sheet.shape[0] - 9), 0, 3)
+    return framed
+
+
+@needs_tesseract
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        pytest.param(lambda: page(ink=240, paper=20)[0], id="light on dark"),
+        pytest.param(lambda: page(ink=150, paper=166)[0], id="pale"),
+        pytest.param(lambda: page(size=11, margin=10)[0], id="small"),
+        pytest.param(lambda: page(size=90)[0], id="large"),
+        pytest.param(lambda: page(margin=2)[0], id="without margin"),
+        pytest.param(lambda: shaded(page()[0]), id="unevenly lit"),
+        pytest.param(lambda: noisy(page()[0]), id="noisy"),
+        pytest.param(lambda: framed(page()[0]), id="framed"),
+        pytest.param(lambda: cv2.GaussianBlur(page()[0], (0, 0), 2), id="blurred"),
+    ],
+)
+def test_text_that_is_hard_to_see(drawn):
+    assert detect_text(bgr(drawn())).text == "\n".join(LINES)
+
+
+@needs_tesseract
+def test_both_polarities_on_one_page():
+    head, _ = page(("Operating manual",), ink=255, paper=30)
+    body, _ = page()
+    sheet = np.full((len(head) + len(body), max(head.shape[1], body.shape[1])), 255, np.uint8)
+    sheet[: len(head)] = 30
+    sheet[: len(head), : head.shape[1]] = head
+    sheet[len(head) :, : body.shape[1]] = body
+    assert detect_text(bgr(sheet)).text.split() == ["Operating", "manual", *WORDS]
+
+
+@needs_tesseract
+def test_a_small_label_in_a_large_picture():
+    """Reduced for the analysis, it is read at its full size, where it is."""
+    sheet, boxes = page(size=18, margin=20)
+    picture = np.full((2200, 3000), 200, np.uint8)
+    picture[700 : 700 + sheet.shape[0], 1200 : 1200 + sheet.shape[1]] = sheet
+    found = detect_text(bgr(picture))
+    assert texts(found) == WORDS
+    expected = corners_of(boxes) + np.array((1200, 700))
+    np.testing.assert_allclose([word.corners for word in found.words], expected, atol=3)
+
+
+@needs_tesseract
+def test_a_label_in_a_photograph():
+    photograph = cv2.imread(str(Path(skimage.__file__).parent / "data" / "chelsea.png"))
+    photograph = cv2.resize(photograph, None, fx=2, fy=2)
+    assert detect_text(photograph).words == ()
+    sheet, _ = page(size=24)
+    photograph[300 : 300 + sheet.shape[0], 420 : 420 + sheet.shape[1]] = sheet[..., None]
+    assert set(WORDS) <= set(texts(detect_text(photograph)))
+
+
+@needs_tesseract
+@pytest.mark.parametrize("text", ["7", "A", "Paprika", "4012345 678901"])
+def test_a_single_word(text):
+    assert detect_text(bgr(page((text,), size=40)[0])).text == text
+
+
+@needs_tesseract
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((1, 1, 3), np.uint8),
+        np.full((3, 900, 3), 255, np.uint8),
+        np.zeros((40, 60, 3), np.uint8),
+        np.full((200, 300, 3), 255, np.uint8),
+        np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8),
+    ],
+    ids=lambda picture: f"{picture.shape}",
+)
+def test_no_text(picture):
+    found = detect_text(picture)
+    assert found.words == ()
+    assert (found.text, found.language, found.rotation) == ("", "", 0)
+
+
+@needs_tesseract
+def test_the_same_picture_gives_the_same_answer():
+    picture = bgr(turned(noisy(page()[0]), 12)[0])
+    first, second = detect_text(picture), detect_text(picture)
+    assert [(word.text, word.confidence, word.line) for word in first.words] == [
+        (word.text, word.confidence, word.line) for word in second.words
+    ]
+    for one, other in zip(first.words, second.words, strict=True):
+        np.testing.assert_array_equal(one.corners, other.corners)
+
+
+# ---------------------------------------------------------------------------------- languages
+
+GERMAN = ("Die Straße ist nicht", "für Fußgänger und Radler", "geöffnet")
+FRENCH = ("La crème à la vanille", "est à conserver au frais", "jusqu'à l'été")
+
+
+@needs_tesseract
+@pytest.mark.parametrize(("lines", "language"), [(LINES, "en"), (GERMAN, "de"), (FRENCH, "fr")])
+def test_the_language_is_found(lines, language):
+    found = detect_text(bgr(page(lines)[0]))
+    assert found.language == language
+    assert found.text == "\n".join(lines)
+
+
+@needs_tesseract
+@pytest.mark.parametrize("languages", [("de",), ("deu",), ("ger",), ("DE", "en"), ("fr", "deu")])
+def test_languages_may_be_named(languages):
+    assert detect_text(bgr(page(GERMAN)[0]), languages=languages).text == "\n".join(GERMAN)
+
+
+@needs_tesseract
+def test_a_language_that_is_not_installed():
+    with pytest.raises(LanguageMissing, match="tlh") as caught:
+        detect_text(bgr(page()[0]), languages=("de", "tlh"))
+    assert caught.value.language == "tlh"
+    assert set(caught.value.installed) == set(installed_languages()) >= WANTED
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "language"),
+    [
+        ("The end of the road", ("deu", "eng", "fra"), "eng"),
+        ("Die Strasse und der Wald", ("deu", "eng", "fra"), "deu"),
+        ("Le chat est sur la table", ("deu", "eng", "fra"), "fra"),
+        ("El gato y la mesa del señor", ("fra", "por", "spa"), "spa"),
+        ("Füllmenge 720 ml", ("deu", "eng", "fra"), "deu"),
+        ("I\N{RIGHT SINGLE QUOTATION MARK}m", ("deu", "eng"), None),
+        ("4711", ("deu", "eng"), None),
+        ("", ("deu", "eng"), None),
+        ("the end", (), None),
+    ],
+)
+def test_language_of_a_text(text, names, language):
+    assert text_detection._language_of(text, names) == language
+
+
+# ---------------------------------------------------------------------------------- Tesseract
+
+
+@pytest.fixture
+def tesseract(tmp_path, monkeypatch):
+    """Put a program of this name first; returns where its script is and what it wrote down."""
+    monkeypatch.setattr(text_detection, "_has_tesserocr", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    text_detection._listed.cache_clear()
+
+    def install(languages, reading):
+        program = tmp_path / "tesseract"
+        listed = "\\n".join(('List of languages in "/data/" (9):', *languages))
+        program.write_text(
+            "#!/bin/sh\n"
+            f"if [ \"$1\" = --list-langs ]; then printf '{listed}\\n'; exit; fi\n"
+            f'cat > /dev/null; echo "$OMP_THREAD_LIMIT $*" >> {tmp_path}/calls\n{reading}\n'
+        )
+        program.chmod(0o755)
+        return tmp_path / "calls"
+
+    yield install
+    text_detection._listed.cache_clear()
+
+
+TSV = "5\t1\t1\t1\t1\t{number}\t{left}\t30\t50\t20\t{confidence}\t{text}\n"
+READING = "".join(
+    TSV.format(number=number, left=60 * number, confidence=confidence, text=text)
+    for number, (text, confidence) in enumerate((("der", 91), ("Wald", 95)), 1)
+)
+
+
+def test_no_tesseract(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TesseractMissing, match="not installed"):
+        detect_text(bgr(page()[0]))
+    with pytest.raises(TesseractMissing, match="not installed"):
+        installed_languages()
+
+
+def test_no_language(tesseract):
+    tesseract(["osd"], "exit 1")
+    with pytest.raises(TesseractMissing, match="no language"):
+        installed_languages()
+
+
+def test_languages_are_named_by_iso_639_1(tesseract):
+    tesseract(["osd", "eng", "chi_sim", "chi_tra", "frk", "deu", "script/Latin"], "exit 1")
+    assert installed_languages() == ("de", "en", "frk", "zh")
+
+
+def test_tesseract_gets_one_thread_and_one_language(tesseract):
+    calls = tesseract(["deu", "eng", "osd"], f"printf '{READING}'")
+    limit = os.environ.get("OMP_THREAD_LIMIT")
+    found = detect_text(bgr(page()[0]))
+    assert found.text == "der Wald"
+    assert found.language == "de"
+    assert [word.confidence for word in found.words] == [0.91, 0.95]
+    first, *_ = calls.read_text().splitlines()
+    assert first.startswith("1 - - -l deu --psm 3")
+    assert os.environ.get("OMP_THREAD_LIMIT") == limit
+
+
+@pytest.mark.parametrize(
+    ("script", "chosen"), [("Cyrillic", "rus+ukr"), ("Latin", "deu"), ("Klingon", "deu")]
+)
+def test_the_script_decides_which_languages_are_tried(tesseract, script, chosen):
+    calls = tesseract(
+        ["deu", "osd", "rus", "ukr"],
+        f"case \"$*\" in *osd*) echo 'Script: {script}';; *) printf '{READING}';; esac",
+    )
+    detect_text(bgr(page()[0]))
+    osd, reading, *_ = calls.read_text().splitlines()
+    assert osd.startswith("1 - - -l osd --psm 0")
+    assert f" -l {chosen} " in reading
+
+
+def test_tesseract_fails(tesseract):
+    tesseract(["eng"], "echo 'Image too large' >&2; exit 1")
+    with pytest.raises(TesseractFailed, match="Image too large"):
+        detect_text(bgr(page()[0]))
+
+
+def test_tesseract_takes_too_long(tesseract, monkeypatch):
+    tesseract(["eng"], "exec sleep 30")
+    monkeypatch.setattr(text_detection, "TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(TesseractFailed, match=r"longer than 0\.2 s"):
+        detect_text(bgr(page()[0]))
+
+
+@needs_tesseract
+@needs_tesserocr
+@pytest.mark.parametrize("degrees", [0, 180, 11])
+@pytest.mark.parametrize("lines", [LINES, GERMAN, FRENCH])
+def test_program_and_library_read_the_same(monkeypatch, lines, degrees):
+    picture = bgr(turned(page(lines)[0], degrees)[0])
+    inside = detect_text(picture)
+    monkeypatch.setattr(text_detection, "_has_tesserocr", lambda: False)
+    outside = detect_text(picture)
+    assert inside.text == outside.text == "\n".join(lines)
+    assert inside.language == outside.language
+    assert inside.rotation == outside.rotation
+    np.testing.assert_allclose(
+        [word.corners for word in inside.words], [word.corners for word in outside.words], atol=3
+    )
