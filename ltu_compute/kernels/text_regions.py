@@ -1,0 +1,215 @@
+"""Where lines of text lie: glyph-like marks of one height and one stroke, side by side."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.types import Box, Gray
+
+FEATURES = (
+    "log_glyphs",
+    "height_spread",
+    "stroke_spread",
+    "mean_fill",
+    "fill_spread",
+    "baseline_error",
+    "mean_contrast",
+    "contrast_spread",
+    "gap_spread",
+    "mean_aspect",
+    "relative_stroke",
+)
+"""What a line is judged by, in this order; see `_line_features`."""
+
+_MIN_GLYPH_PX = 7
+_MAX_GLYPH_PX = 64
+_MIN_INK_CONTRAST = 12
+_MAX_MARKS = 1200
+"""Marks looked at per level and polarity, the tallest: pairs are compared, this bounds the time."""
+
+_LEVELS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class TextRegion:
+    """A line that looks like text.
+
+    Attributes
+    ----------
+    box : Box
+        Where it lies, in px.
+    features : ndarray of float64, shape (11,)
+        What it is judged by, as `FEATURES` names them.
+    """
+
+    box: Box
+    features: NDArray[np.float64]
+
+
+def text_regions(gray: Gray) -> tuple[TextRegion, ...]:
+    """Find lines of three and more marks that stand side by side like letters.
+
+    Marks are the connected components of what is darker, and of what is lighter, than its
+    surroundings. Two belong to one line when they overlap in height, are alike in height, stroke
+    width and contrast and no further apart than they are high. Letters of 7 to 256 px height are
+    looked for, in lines that are level to some 15 degrees; how much a line looks like text is for
+    the caller to judge by its features.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+        The picture.
+
+    Returns
+    -------
+    tuple of TextRegion
+        The lines, finest scale first; the same text may be found at two scales.
+
+    References
+    ----------
+    B. Epshtein, E. Ofek, Y. Wexler, "Detecting text in natural scenes with stroke width transform",
+    CVPR 2010 (letter candidates are chained by height, stroke and distance).
+    """
+    level = np.ascontiguousarray(gray)
+    regions: list[TextRegion] = []
+    scale = 1
+    for _ in range(_LEVELS):
+        if min(level.shape) < 2 * _MIN_GLYPH_PX:
+            break
+        for polarity in (level, 255 - level):
+            regions += _lines(polarity, scale, gray.shape[1], gray.shape[0])
+        scale *= 2
+        level = np.asarray(
+            cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    return tuple(regions)
+
+
+@dataclass(frozen=True, eq=False)
+class _Marks:
+    """Connected dark marks: boxes and, one value each, how they are drawn."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    width: NDArray[np.float64]
+    height: NDArray[np.float64]
+    fill: NDArray[np.float64]
+    stroke: NDArray[np.float64]
+    contrast: NDArray[np.float64]
+
+
+def _dark_marks(gray: Gray) -> _Marks:
+    surroundings = cv2.blur(gray, (41, 41), borderType=cv2.BORDER_REPLICATE)
+    darker = cv2.subtract(surroundings, gray)
+    ink = (darker > _MIN_INK_CONTRAST).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    inner = cv2.erode(ink, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    outline = np.bincount(labels[(ink > 0) & (inner == 0)], minlength=count)
+    depth = np.bincount(labels.ravel(), weights=darker.ravel(), minlength=count)
+    x, y, width, height, area = stats.T.astype(np.float64)
+    fill = area / (width * height)
+    plausible = (
+        (height >= _MIN_GLYPH_PX)
+        & (height <= _MAX_GLYPH_PX)
+        & (width <= 3 * height)
+        & (fill > 0.1)
+        & (area >= 10)
+    )
+    plausible[0] = False
+    chosen = np.flatnonzero(plausible)
+    chosen = chosen[np.argsort(-height[chosen], kind="stable")[:_MAX_MARKS]]
+    return _Marks(
+        x[chosen],
+        y[chosen],
+        width[chosen],
+        height[chosen],
+        fill[chosen],
+        2 * area[chosen] / np.maximum(outline[chosen], 1),
+        depth[chosen] / area[chosen],
+    )
+
+
+def _lines(gray: Gray, scale: int, full_width: int, full_height: int) -> list[TextRegion]:
+    marks = _dark_marks(gray)
+    lines: list[TextRegion] = []
+    for members in _chains(marks):
+        if members.size < 3:
+            continue
+        left, top = marks.x[members].min(), marks.y[members].min()
+        right = (marks.x + marks.width)[members].max()
+        bottom = (marks.y + marks.height)[members].max()
+        if right - left < bottom - top:
+            continue
+        x, y = int(left) * scale, int(top) * scale
+        box = Box(
+            x, y, min(int(right) * scale, full_width) - x, min(int(bottom) * scale, full_height) - y
+        )
+        lines.append(TextRegion(box, _line_features(marks, members)))
+    return lines
+
+
+def _chains(marks: _Marks) -> list[NDArray[np.intp]]:
+    """Gather marks that are neighbours of neighbours."""
+    count = marks.x.size
+    if count < 3:
+        return []
+    x, y, width, height = (
+        values.astype(np.float32) for values in (marks.x, marks.y, marks.width, marks.height)
+    )
+    higher = np.maximum(height[:, None], height)
+    lower = np.minimum(height[:, None], height)
+    overlap = np.minimum((y + height)[:, None], y + height) - np.maximum(y[:, None], y)
+    gap = np.maximum(x[:, None], x) - np.minimum((x + width)[:, None], x + width)
+    stroke, contrast = marks.stroke.astype(np.float32), marks.contrast.astype(np.float32)
+    alike = (
+        (overlap > 0.5 * lower)
+        & (gap < 0.9 * higher)
+        & (higher < 2.1 * lower)
+        & (np.maximum(stroke[:, None], stroke) < 2 * np.minimum(stroke[:, None], stroke))
+        & (np.maximum(contrast[:, None], contrast) < 2 * np.minimum(contrast[:, None], contrast))
+    )
+    # Labels spread from neighbour to neighbour until every chain has its lowest one.
+    label = np.arange(count)
+    first, second = np.nonzero(np.triu(alike, 1))
+    while True:
+        lowest = np.minimum(label[first], label[second])
+        spread = label.copy()
+        np.minimum.at(spread, first, lowest)
+        np.minimum.at(spread, second, lowest)
+        spread = spread[spread]
+        if (spread == label).all():
+            break
+        label = spread
+    order = np.argsort(label, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+
+
+def _line_features(marks: _Marks, members: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Tell how alike the marks of a line are, and what they are like."""
+    members = members[np.argsort(marks.x[members], kind="stable")]
+    height = marks.height[members]
+    typical = float(np.median(height))
+    middle = marks.x[members] + marks.width[members] / 2
+    bottoms = marks.y[members] + height
+    slope, intercept = np.polyfit(middle - middle.mean(), bottoms, 1)
+    residual = np.abs(bottoms - intercept - slope * (middle - middle.mean()))
+    gaps = np.diff(middle)
+    stroke, fill = marks.stroke[members], marks.fill[members]
+    contrast = marks.contrast[members]
+    return np.array(
+        [
+            np.log(members.size),
+            np.log(height).std(),
+            np.log(stroke).std(),
+            fill.mean(),
+            fill.std(),
+            np.median(residual) / typical,
+            contrast.mean() / 255,
+            contrast.std() / contrast.mean(),
+            gaps.std() / max(float(gaps.mean()), 1.0),
+            (marks.width[members] / height).mean(),
+            stroke.mean() / typical,
+        ]
+    )

@@ -1,0 +1,134 @@
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.drawn_codes import (
+    bars,
+    code_128,
+    code_128_modules,
+    ean_13,
+    ean_13_digits,
+    ean_13_modules,
+    worn,
+)
+from ltu_compute.kernels.barcodes import read_barcodes
+
+
+def texts(picture):
+    return [(code.symbology, code.text) for code in read_barcodes(picture) if code.text]
+
+
+def test_the_drawing_is_that_of_the_standard():
+    """The example of ISO/IEC 15420 and of GS1's General Specifications: 5901234123457."""
+    assert ean_13_digits("590123412345") == "5901234123457"
+    left = "0001011 0100111 0110011 0010011 0111101 0011101"
+    right = "1100110 1101100 1000010 1011100 1001110 1000100"
+    expected = f"101 {left} 01010 {right} 101".replace(" ", "")
+    assert ean_13_modules("5901234123457") == expected
+
+
+@pytest.mark.parametrize(
+    ("twelve", "said"),
+    [
+        ("590123412345", ("EAN-13", "5901234123457")),
+        ("400638133393", ("EAN-13", "4006381333931")),
+        ("978030640615", ("EAN-13", "9780306406157")),
+        # An EAN-13 that starts with 0 has the very bars of a UPC-A.
+        ("003600029145", ("UPC-A", "036000291452")),
+    ],
+)
+def test_ean_13(twelve, said):
+    assert texts(ean_13(twelve).picture) == [said]
+
+
+def test_ean_8():
+    """The modules of 9638-5074, written out from the standard's tables."""
+    left, right = "0001011 0101111 0111101 0110111", "1001110 1110010 1000100 1011100"
+    modules = f"101 {left} 01010 {right} 101".replace(" ", "")
+    assert texts(bars(modules, module_px=4).picture) == [("EAN-8", "96385074")]
+
+
+@pytest.mark.parametrize("text", ["PART-00417", "0123456789", "Wikipedia", "a~{}|B", "X12345"])
+def test_code_128(text):
+    assert texts(code_128(text).picture) == [("Code 128", text)]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        # Start A, "A", Shift, "a" (of set B), "B"
+        ([103, 33, 98, 65, 34], "AaB"),
+        # Start A: 64 is NUL, 73 is tab
+        ([103, 33, 73, 34], "A\tB"),
+        # Start C, FNC1 (GS1-128: left out at the front, a separator within), 12, FNC1, 34
+        ([105, 102, 12, 102, 34], "12\x1d34"),
+        # Start B, "a", to C, 12, to A, "B"
+        ([104, 65, 99, 12, 101, 34], "a12B"),
+        # FNC4 announces characters beyond ASCII: rather nothing than something wrong
+        ([104, 100, 65, 66], None),
+    ],
+)
+def test_code_sets(values, text):
+    check = (values[0] + sum(place * value for place, value in enumerate(values[1:], 1))) % 103
+    picture = bars(code_128_modules([*values, check])).picture
+    assert texts(picture) == ([] if text is None else [("Code 128", text)])
+
+
+def test_a_wrong_check_digit_is_not_read():
+    right = ean_13_modules("5901234123457")
+    wrong = ean_13_modules("5901234123458")
+    assert texts(bars(right).picture)
+    assert not texts(bars(wrong).picture)
+    assert not texts(bars(code_128_modules([104, 33, 34, 50])).picture)
+
+
+@pytest.mark.parametrize("draw", [lambda: ean_13("400638133393"), lambda: code_128("PART-00417")])
+@pytest.mark.parametrize(
+    "wear",
+    [
+        {"turned": 17},
+        {"turned": 90},
+        {"turned": 180},
+        {"turned": 225},
+        {"tilt": 0.4},
+        {"blur": 1.8},
+        {"noise": 40},
+        {"contrast": 0.3},
+        {"turned": -20, "tilt": 0.2, "blur": 1.5, "noise": 15},
+    ],
+    ids=str,
+)
+def test_worn_codes_are_read_where_they_are(draw, wear):
+    drawn = draw()
+    (_, said), *_ = texts(drawn.picture)
+    seen = worn(drawn, **wear)
+    (code,) = [code for code in read_barcodes(seen.picture) if code.text]
+    assert code.text == said
+    # The corners of the symbol as it is held upright; its height is known to some cells of 4 px.
+    assert np.abs(code.corners - seen.corners).max() < 20
+    across = code.corners[1] - code.corners[0]
+    assert across @ (seen.corners[1] - seen.corners[0]) > 0
+
+
+def test_ink_that_spreads_is_allowed_for():
+    picture = ean_13("400638133393", module_px=5).picture
+    spread = cv2.erode(picture, np.ones((1, 3), np.uint8))
+    assert texts(spread) == [("EAN-13", "4006381333931")]
+    picture = code_128("PART-00417", module_px=5).picture
+    assert texts(cv2.erode(picture, np.ones((1, 4), np.uint8))) == [("Code 128", "PART-00417")]
+
+
+def test_several_codes():
+    page = np.full((700, 900), 255, np.uint8)
+    for y, drawn in ((40, ean_13("590123412345")), (300, code_128("PART-00417"))):
+        height, width = drawn.picture.shape
+        page[y : y + height, 60 : 60 + width] = drawn.picture
+    assert set(texts(page)) == {("EAN-13", "5901234123457"), ("Code 128", "PART-00417")}
+
+
+def test_stripes_are_no_code():
+    """A grating has bars, but says nothing."""
+    grating = np.tile(np.repeat([0, 255], 4).astype(np.uint8), (200, 60))
+    assert not texts(grating)
+    noise = np.random.default_rng(3).integers(0, 256, (400, 600), dtype=np.uint8)
+    assert not texts(noise)
