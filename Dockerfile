@@ -6,7 +6,7 @@ RUN python -m venv /opt/ltu-compute
 ENV PATH="/opt/ltu-compute/bin:$PATH"
 COPY constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
 COPY ltu_compute ltu_compute
-RUN pip install --no-cache-dir -c constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt '.[onnx]'
 
 FROM python:3.13-slim-bookworm
 # Debian keeps only the newest build of a package: pinning one breaks the build with its next update.

@@ -17,12 +17,14 @@ from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ltu_compute import codec, openapi
+from ltu_compute.backends import Backends
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import (
     BadParameters,
     Busy,
     MethodNotAllowed,
     NotFound,
+    NotInstalled,
     Problem,
     ServiceError,
     TooManyBytes,
@@ -95,7 +97,7 @@ def create_app(
         keycloak.realm_blueprint(services.store, services.key_ring, settings, clock)
     )
     app.register_blueprint(pages.blueprint(openapi.document(dialects), openapi.yaml_text))
-    warm = health.Once(lambda: warm_up(dialects))
+    warm = health.Once(lambda: warm_up(dialects, services.backends))
     app.register_blueprint(health.blueprint({"database": services.store.ping, "kernels": warm}))
     app.extensions["ltu_compute"] = services
     app.extensions["ltu_compute_warm_up"] = warm
@@ -107,12 +109,15 @@ def create_app(
 
 
 def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) -> views.Services:
+    backends = Backends.of(settings)
+    backends.models.report()
     store, key_ring = Store(settings.database), KeyRing(settings.keys_dir)
     return views.Services(
         settings=settings,
         store=store,
         key_ring=key_ring,
         fetcher=fetcher,
+        backends=backends,
         slots=Slots(computing=settings.slots_per_worker, waiting=settings.queue_places),
         authenticate=lambda received: keycloak.authenticate(
             received, store, key_ring, settings, clock
@@ -120,8 +125,11 @@ def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) 
     )
 
 
-def warm_up(dialects: Iterable[Dialect] = DIALECTS) -> None:
+def warm_up(dialects: Iterable[Dialect], backends: Backends) -> None:
     """Run every operation once, so that no client waits for imports and first allocations.
+
+    Nothing is asked of providers elsewhere. An operation whose program is not installed is logged
+    and does not count: everything else goes on working without it.
 
     Raises
     ------
@@ -138,7 +146,9 @@ def warm_up(dialects: Iterable[Dialect] = DIALECTS) -> None:
             ]
             try:
                 with suppress(Unprocessable):
-                    endpoint.run(images, endpoint.params())
+                    endpoint.run(images, endpoint.params(), backends.local())
+            except NotInstalled as missing:
+                log.warning("%s is out of service: %s", endpoint.name, missing)
             except Exception as error:
                 log.exception("%s does not work", endpoint.name)
                 raise Unavailable(f"{endpoint.name} does not work; see the log") from error
@@ -181,7 +191,7 @@ def _failure(dialects: tuple[Dialect, ...], raised: Exception) -> Response:
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = keycloak.challenge(error)
     if isinstance(error, Busy | Unavailable):
-        response.headers["Retry-After"] = str(getattr(error, "retry_after", 1))
+        response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(raised, WrongMethod):
         response.allow.update(raised.valid_methods or ())
     return response

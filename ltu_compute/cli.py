@@ -101,6 +101,21 @@ def openapi(output: Path) -> None:
         output.write_text(text)
 
 
+@main.command()
+def models() -> None:
+    """Check the models of your own, and tell why one is not usable."""
+    from ltu_compute.models import Models, Rejected
+
+    found = Models.of(load()).all()
+    for model in found:
+        if isinstance(model, Rejected):
+            click.echo(f"{model.name}\tnot usable: {model.reason}")
+        else:
+            click.echo(f"{model.name}\t{model.manifest.task}")
+    if any(isinstance(model, Rejected) for model in found):
+        raise SystemExit(1)
+
+
 # ---------------------------------------------------------------------------- accounts
 
 
@@ -259,7 +274,7 @@ def _operation(dialect: Any, endpoint: Any) -> click.Command:
         body = _computed(dialect, endpoint, sources, values)
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         if save is not None:
-            _save(body["result"], save)
+            _save(body.get("result", {}), save)
 
     text = f"{endpoint.summary}\n\n{endpoint.description}"
     return click.Command(endpoint.name, params=_options(endpoint), callback=run, help=text)
@@ -286,6 +301,7 @@ def _computed(
     dialect: Any, endpoint: Any, sources: dict[str, str | None], values: dict[str, list[Any]]
 ) -> dict[str, Any]:
     """Return the reply of an operation, as the service would give it."""
+    from ltu_compute.backends import Backends
     from ltu_compute.fetch import Fetcher
     from ltu_compute.web import binding
 
@@ -301,7 +317,7 @@ def _computed(
     limits = binding.Limits(current.max_upload_bytes, current.max_pixels)
     wire = binding.Wire(values, files)
     bound = binding.bind(endpoint, wire, fetch=Fetcher(current).fetch, limits=limits)
-    reply = endpoint.run(bound.images, bound.params)
+    reply = endpoint.run(bound.images, bound.params, Backends.of(current))
     body: dict[str, Any] = dialect.envelope.success(endpoint, reply, bound.ignored)
     return body
 

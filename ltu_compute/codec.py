@@ -718,6 +718,21 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return content
 
 
+def jpeg(image: Bgr, *, quality: int) -> bytes:
+    """Encode a colour picture as JPEG.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        BGR.
+    quality : int
+        0 to 100.
+    """
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    content: bytes = encoded.tobytes()
+    return content
+
+
 def _chunk(kind: bytes, content: bytes) -> bytes:
     length, checksum = len(content), zlib.crc32(content, zlib.crc32(kind))
     return b"".join((struct.pack(">I", length), kind, content, struct.pack(">I", checksum)))

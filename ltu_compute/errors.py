@@ -16,7 +16,11 @@ ServiceError
 │   └── FetchFailed         a remote image could not, or may not, be had
 ├── WrongSetting            the service cannot run as it is set up
 ├── Busy                    all computing slots and all waiting places are taken
+├── NotEnabled              can be done, is switched off here; the message says how to switch it on
+├── ProviderFailed          a provider elsewhere that was asked refused, or gave no proper answer
 └── Unavailable             something that the service stands on is missing or does not answer
+    ├── NotInstalled        a program that this operation runs is not on this machine
+    └── ModelFailed         a model that the operator supplied does not load or does not compute
 """
 
 from dataclasses import dataclass
@@ -111,5 +115,34 @@ class Busy(ServiceError):
         self.retry_after = retry_after
 
 
+class NotEnabled(ServiceError):
+    """Something that this service can do once it is set up for it."""
+
+
+class ProviderFailed(ServiceError):
+    """A remote provider refused the request, or did not answer as it should."""
+
+
 class Unavailable(ServiceError):
-    """The database or another part that this request needs does not answer."""
+    """What this request needs does not answer; try again after ``retry_after`` seconds."""
+
+    retry_after: int = 1
+
+    def __init__(
+        self, message: str, *, parameter: str = "", retry_after: int | None = None
+    ) -> None:
+        super().__init__(message, parameter=parameter)
+        if retry_after is not None:
+            self.retry_after = retry_after
+
+
+class NotInstalled(Unavailable):
+    """A program is missing; the message names the package that has it."""
+
+    retry_after = 3600  # nobody installs one within a second
+
+
+class ModelFailed(Unavailable):
+    """A model of the operator's own that is broken, or went beyond its bounds."""
+
+    retry_after = 60

@@ -26,6 +26,8 @@ MEANINGS = {
     415: "Not a JPEG, PNG or GIF, or a body of another type.",
     422: "An image that cannot be read, fetched, or used for this operation.",
     500: "A fault of the service; the message has the request's id.",
+    501: "Google was asked for and is not enabled here; the message says how to enable it.",
+    502: "Google refused, or gave no proper answer in time.",
     503: "Busy, or a part of the service does not answer; try again after Retry-After seconds.",
 }
 IMAGE_FORMAT = "image"  # of texts that hold an image, and not only any string
@@ -129,6 +131,8 @@ def _responses(dialect: Dialect, endpoint: Endpoint, reply: str) -> Json:
     statuses = set(dialect.statuses.values())
     if endpoint.public:
         statuses -= {401}
+    if not endpoint.remote:
+        statuses -= {501, 502}
     if not endpoint.images:
         statuses -= {400, 413, 415, 422}
     responses: Json = {
@@ -253,7 +257,7 @@ def _in_form(schema: Json) -> Json:
     """Return the schema of what a form may hold for an optional parameter; "" is: not given."""
     text = _in_query(schema)
     if "enum" in text:
-        return text | {"enum": [*text["enum"], ""]}
+        return text | {"enum": list(dict.fromkeys([*text["enum"], ""]))}
     if text.get("type") in ("integer", "number"):
         return text | {"type": [text["type"], "string"]}
     return text
@@ -272,7 +276,7 @@ def _in_json(schema: Json) -> Json:
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])
         rest = {key: value for key, value in schema.items() if key not in ("const", "type")}
-        return rest | {"enum": [*values, "", None]}
+        return rest | {"enum": list(dict.fromkeys([*values, "", None]))}
     kind = schema.get("type")
     if kind in ("integer", "number"):
         return schema | {"type": [kind, "string", "null"]}

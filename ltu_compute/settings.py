@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ltu_compute.errors import WrongSetting
@@ -39,6 +41,26 @@ def _issuer(value: str) -> str:
     value = value.rstrip("/")
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("must be an http(s) address such as https://vision.example.com")
+    return value
+
+
+def _api_key(value: SecretStr) -> SecretStr:
+    key = value.get_secret_value().strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("a key has neither blanks nor other signs than ASCII")
+    return SecretStr(key)
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    local = parts.hostname in LOOPBACK
+    if not parts.hostname or parts.scheme not in (("https", "http") if local else ("https",)):
+        raise ValueError("must be an https address: a key goes with every request")
+    if parts.username or parts.query or parts.fragment or parts.port == 0:
+        raise ValueError("must be scheme, host and path only")
     return value
 
 
@@ -98,6 +120,38 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds in which a remote image must have arrived, redirects and all.",
     )
+    default_provider: Literal["Local", "Google"] = Field(
+        "Local",
+        description="What answers textDetection, classification and objectDetection where a "
+        "request names neither provider nor model. Local: this machine; Google: Google's Cloud "
+        "Vision, to which pictures are sent.",
+    )
+    models_dir: Path | None = Field(
+        None,
+        description="Folder of the operator's own models for classification and "
+        "objectDetection, a folder each with model.onnx and model.yaml. Unset: none.",
+    )
+    model_max_bytes: int = Field(512 << 20, ge=1, description="Largest model.onnx, in bytes.")
+    model_memory: int = Field(
+        2 << 30, ge=256 << 20, description="Memory that a model's process may have, in bytes."
+    )
+    model_timeout: float = Field(
+        10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds in which a model must load, and in which it must answer.",
+    )
+    google_api_key: Annotated[SecretStr, AfterValidator(_api_key)] = Field(
+        SecretStr(""),
+        description="Key of Google's Cloud Vision API; it enables provider=Google. Empty: "
+        "nothing is ever sent there.",
+    )
+    google_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "https://vision.googleapis.com", description="Address of the Cloud Vision API."
+    )
+    google_timeout: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="Seconds in which Google must have answered."
+    )
     host: str = Field("127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `serve` listens on.")
     workers: int = Field(
@@ -146,10 +200,16 @@ def load(**given: Any) -> Settings:
     except ValidationError as error:
         lines = [
             f"{PREFIX}{'_'.join(map(str, wrong['loc'][:1])).upper()}: "
-            f"received {wrong['input']!r}; {wrong['msg'].removeprefix('Value error, ')}"
+            f"received {_shown(wrong)}; {wrong['msg'].removeprefix('Value error, ')}"
             for wrong in error.errors()
         ]
         raise WrongSetting("; ".join(lines)) from None
+
+
+def _shown(wrong: ErrorDetails) -> str:
+    field = Settings.model_fields.get(str(wrong["loc"][0])) if wrong["loc"] else None
+    secret = field is not None and field.annotation is SecretStr
+    return "a secret" if secret else repr(wrong["input"])
 
 
 def table() -> Iterator[tuple[str, str, str]]:

@@ -39,6 +39,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("distance", ["coffee.jpg", "coffee-shot.jpg"], [], {}),
         ("differences", [PART, SHOT], ["--preset", "4"], {"preset": "4"}),
         ("alignment_matrix", [PART, SHOT], [], {}),
+        ("text-detection", ["label.png"], ["--language", "en"], {"language": "en"}),
+        ("classification", ["coffee.jpg"], ["--max-results", "2"], {"max_results": "2"}),
+        (
+            "objectDetection",
+            ["astronaut.jpg"],
+            ["--classes", "Human face"],
+            {"classes": "Human face"},
+        ),
     ],
 )
 def test_an_operation_prints_what_the_service_answers(
@@ -52,7 +60,7 @@ def test_an_operation_prints_what_the_service_answers(
     done = run(operation, *(IMAGES / name for name in names), *options)
     assert done.exit_code == 0, done.output
     wire = {"color-palette": "colorPalette", "imagequality": "imageQuality"}
-    wire["alignment_matrix"] = "alignmentMatrix"
+    wire |= {"alignment_matrix": "alignmentMatrix", "text-detection": "textDetection"}
     answer = post(call, wire.get(operation, operation), *names, **params)
     assert json.loads(done.stdout) == answer
     assert list(json.loads(done.stdout)) == list(answer)
@@ -140,6 +148,7 @@ def test_keys(run: Any) -> None:
 def test_settings_hide_secrets(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LTU_COMPUTE_DATABASE_URL", "postgresql://u:hunter2@db/ltu")
     monkeypatch.setenv("LTU_COMPUTE_BOOTSTRAP_PASSWORD", "hunter2")
+    monkeypatch.setenv("LTU_COMPUTE_GOOGLE_API_KEY", "hunter2")
     monkeypatch.setenv("LTU_COMPUTE_FETCH_ALLOWED_NETWORKS", "10.0.0.0/8, 192.168.1.0/24")
     shown = run("settings").output
     assert "hunter2" not in shown
@@ -158,6 +167,9 @@ def test_settings_hide_secrets(run: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         ("PORT", "70000"),
         ("WORKERS", "0"),
         ("FETCH_TIMEOUT", "inf"),
+        ("MODEL_TIMEOUT", "0"),
+        ("MODEL_MEMORY", "1000"),
+        ("DEFAULT_PROVIDER", "Azure"),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -25,6 +25,15 @@ from ltu_compute.kernels.alignment import (
     at_full_size,
     refined,
 )
+from ltu_compute.kernels.barcodes import read_barcodes
+from ltu_compute.kernels.classification import (
+    COLORS,
+    KINDS,
+    QUALITIES,
+    classify,
+    color_shares,
+    picture_features,
+)
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.contours import outer_contours
 from ltu_compute.kernels.differences import ComparisonSettings, compare
@@ -36,6 +45,7 @@ from ltu_compute.kernels.homography import size_of, warp_onto
 from ltu_compute.kernels.image_quality import histogram_picture, image_quality
 from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints
 from ltu_compute.kernels.near_alignment import align_near
+from ltu_compute.kernels.object_detection import CLASSES, candidates, detect_objects
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
     color_channel,
@@ -43,6 +53,8 @@ from ltu_compute.kernels.object_mask import (
     quantized_object_mask,
     sobel_object_mask,
 )
+from ltu_compute.kernels.text_detection import detect_text
+from ltu_compute.kernels.text_regions import text_regions
 from ltu_compute.kernels.tracking import equalised, tracked_corners
 from ltu_compute.kernels.types import Bgr, Size
 
@@ -82,6 +94,21 @@ def is_picture(picture: Any, image: Pixels) -> bool:
 def is_matrix(matrix: Any) -> bool:
     return matrix.shape == (3, 3) and matrix.dtype == np.float64 and np.isfinite(matrix).all()
 
+
+def are_corners(corners: Any, image: Pixels) -> bool:
+    """Tell whether four points are within an image, or a little beyond."""
+    beyond = 8 + max(image.shape[:2]) / 8
+    extent = np.array(image.shape[1::-1]) + beyond
+    return bool(
+        corners.shape == (4, 2) and (corners >= -beyond).all() and (corners <= extent).all()
+    )
+
+
+def are_scores(scores: list[float]) -> bool:
+    return scores == sorted(scores, reverse=True) and all(0 <= score <= 1 for score in scores)
+
+
+MIDS = {**KINDS, **QUALITIES, **COLORS, **CLASSES}
 
 SLIGHT_TURN = cv2.getRotationMatrix2D((30.0, 20.0), 2.0, 1.0)
 SLIGHT_TURN = np.vstack([SLIGHT_TURN, [0.0, 0.0, 1.0]])
@@ -293,6 +320,70 @@ CASES = [
             roi1=roi1,
         ),
         lambda found, *_: found is None or is_matrix(found.matrix1to2),
+    ),
+    Case(
+        detect_text,
+        ("bgr",),
+        detect_text,
+        lambda found, image: all(
+            word.text and are_corners(word.corners, image) and 0 <= word.confidence <= 1
+            for word in found.words
+        ),
+    ),
+    Case(
+        text_regions,
+        ("gray",),
+        text_regions,
+        lambda regions, gray: all(
+            0 <= r.box.x < r.box.x + r.box.width <= gray.shape[1]
+            and 0 <= r.box.y < r.box.y + r.box.height <= gray.shape[0]
+            for r in regions
+        ),
+    ),
+    Case(
+        read_barcodes,
+        ("gray",),
+        read_barcodes,
+        lambda found, gray: all(are_corners(code.corners, gray) for code in found),
+    ),
+    Case(
+        candidates,
+        ("bgr",),
+        candidates,
+        lambda found, image: all(
+            c.name in CLASSES and are_corners(c.corners, image) and np.isfinite(c.features).all()
+            for c in found
+        ),
+    ),
+    Case(
+        detect_objects,
+        ("bgr",),
+        detect_objects,
+        lambda found, image: (
+            all(are_corners(o.corners, image) and o.mid == CLASSES[o.name] for o in found)
+            and are_scores([o.score for o in found])
+        ),
+    ),
+    Case(
+        classify,
+        ("bgr",),
+        classify,
+        lambda labels, _: (
+            all(label.mid == MIDS[label.description] for label in labels)
+            and are_scores([label.score for label in labels])
+        ),
+    ),
+    Case(
+        color_shares,
+        ("bgr",),
+        color_shares,
+        lambda shares, _: set(shares) <= set(COLORS) and sum(shares.values()) <= 1 + 1e-9,
+    ),
+    Case(
+        picture_features,
+        ("bgr",),
+        picture_features,
+        lambda features, _: features.ndim == 1 and np.isfinite(features).all(),
     ),
 ]
 

@@ -17,6 +17,7 @@ from typing import (
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, model_validator
 
+from ltu_compute.backends import Backends
 from ltu_compute.errors import Problem, ServiceError
 
 Result = TypeVar("Result")
@@ -137,6 +138,8 @@ class Endpoint:
         The dialect's own note on how replies are laid out.
     public : bool
         Whether it answers without authentication.
+    remote : bool
+        Whether it may ask a provider elsewhere.
     """
 
     name: str
@@ -150,12 +153,15 @@ class Endpoint:
     info: Any
     layout: Any
     public: bool
+    remote: bool
     handler: Callable[..., Reply[Any, Any]]
 
-    def run(self, images: Sequence[object], params: Params) -> Reply[Any, Any]:
-        """Call the handler; one that declares no parameters gets none."""
-        declared = "params" in inspect.signature(self.handler).parameters
-        return self.handler(*images, *([params] if declared else []))
+    def run(self, images: Sequence[object], params: Params, backends: Backends) -> Reply[Any, Any]:
+        """Call the handler; one that declares no ``params`` or ``backends`` gets none."""
+        declared = inspect.signature(self.handler).parameters
+        named = {"params": params, "backends": backends}
+        wanted = {name: value for name, value in named.items() if name in declared}
+        return self.handler(*images, **wanted)
 
     @property
     def summary(self) -> str:
@@ -230,6 +236,7 @@ class Dialect:
         methods: tuple[Literal["GET", "POST"], ...] = ("GET", "POST"),
         layout: Any = None,
         public: bool = False,
+        remote: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Register a handler; its annotations and docstring are the declaration."""
 
@@ -249,6 +256,7 @@ class Dialect:
                     info=info,
                     layout=layout,
                     public=public,
+                    remote=remote,
                     handler=handler,
                 )
             )

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Request, Response, g, request
 
+from ltu_compute.backends import Backends
 from ltu_compute.errors import Problem
 from ltu_compute.fetch import Fetcher
 from ltu_compute.settings import Settings
@@ -30,6 +31,7 @@ class Services:
     key_ring: KeyRing
     fetcher: Fetcher
     slots: Slots
+    backends: Backends
     authenticate: Callable[[Request], Account]
 
     @property
@@ -65,7 +67,7 @@ def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[
         wire = binding.read(request)
         bound = binding.bind(endpoint, wire, fetch=services.fetcher.fetch, limits=services.limits)
         with services.slots.claim():
-            reply = endpoint.run(bound.images, bound.params)
+            reply = endpoint.run(bound.images, bound.params, services.backends)
             body = dialect.envelope.success(endpoint, reply, bound.ignored)
             return json_response(body)
 

@@ -6,7 +6,10 @@ from ltu_compute.dialects.ltu import infos
 from ltu_compute.dialects.ltu import analysis
 
 # isort: split
+from ltu_compute.dialects.ltu import recognition
+
+# isort: split
 from ltu_compute.dialects.ltu import comparison
 from ltu_compute.dialects.ltu.interface import dialect
 
-__all__ = ["analysis", "comparison", "dialect", "infos"]
+__all__ = ["analysis", "comparison", "dialect", "infos", "recognition"]

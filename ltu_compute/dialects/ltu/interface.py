@@ -13,8 +13,10 @@ from ltu_compute.errors import (
     BadParameters,
     Busy,
     MethodNotAllowed,
+    NotEnabled,
     NotFound,
     Problem,
+    ProviderFailed,
     ServiceError,
     TooLarge,
     Unauthorized,
@@ -28,16 +30,25 @@ from ltu_compute.web.endpoint import Dialect, Endpoint, Params, Reply
 
 @dataclass(frozen=True)
 class Layout:
-    """Order of the keys of a reply; the vendor's samples differ in it."""
+    """Order of the keys of a reply; the vendor's samples differ in it.
+
+    Recognition keeps the envelope of the vendor's first version, whose ``code`` is a text; what
+    goes with the result stands in ``info`` behind it.
+    """
 
     top: tuple[str, ...] = ("result", "details", "version")
     details: tuple[str, ...] = ("name", "score", "message", "info")
+    code: int | str = 0
 
 
 STANDARD = Layout()
 HEAT_MAP = Layout(details=("name", "info", "score", "message"))
 DISTANCE = Layout(top=("details", "code", "errors", "source", "version", "result"))
 DIFFERENCES = Layout(top=("result", "details", "version", "code", "errors"))
+TEXT_DETECTION = Layout(top=("message", "code", "content", "info"), code="0")
+LABELS = Layout(top=("content", "message", "code", "info"), code="0")
+
+OK = "ok"
 
 _PROBLEM = {
     "type": "object",
@@ -60,13 +71,13 @@ class LtuEnvelope:
             "message": reply.message,
             "info": info,
         }
-        return _laid_out(endpoint.layout, reply.result, details, 0, [])
+        return _laid_out(endpoint.layout, reply.result, details, endpoint.layout.code, [])
 
     def failure(
         self, endpoint: Endpoint | None, status: int, message: str, problems: tuple[Problem, ...]
     ) -> dict[str, Any]:
-        """Return the body of an error: the same envelope around nothing."""
-        layout = endpoint.layout if endpoint else STANDARD
+        """Return the body of an error: the same envelope around nothing, or the standard one."""
+        layout = endpoint.layout if endpoint and "result" in endpoint.layout.top else STANDARD
         name = endpoint.label if endpoint else ""
         details: dict[str, Any] = {"name": name, "score": 0, "message": message, "info": {}}
         errors = [{"parameter": p.parameter, "message": p.message} for p in problems]
@@ -87,7 +98,10 @@ class LtuEnvelope:
             "result": result,
             "details": _object({key: details[key] for key in endpoint.layout.details}),
             "version": {"type": "string", "description": "Version of this service."},
-            "code": {"const": 0},
+            "code": {"const": endpoint.layout.code},
+            "content": result,
+            "info": info,
+            "message": {"const": OK},
             "errors": {"type": "array", "maxItems": 0},
             "source": {"type": "object"},
         }
@@ -114,7 +128,7 @@ class LtuEnvelope:
 
 
 def _laid_out(
-    layout: Layout, result: Any, details: dict[str, Any], code: int, errors: list[Any]
+    layout: Layout, result: Any, details: dict[str, Any], code: int | str, errors: list[Any]
 ) -> dict[str, Any]:
     parts = {
         "result": result,
@@ -123,6 +137,9 @@ def _laid_out(
         "code": code,
         "errors": errors,
         "source": {},
+        "content": result,
+        "info": details["info"],
+        "message": OK,
     }
     return {key: parts[key] for key in layout.top}
 
@@ -156,6 +173,8 @@ dialect = Dialect(
         UnsupportedFormat: 415,
         Unprocessable: 422,
         Busy: 503,
+        NotEnabled: 501,
+        ProviderFailed: 502,
         Unavailable: 503,
         ServiceError: 500,
     },
