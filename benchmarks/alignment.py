@@ -351,7 +351,6 @@ def orb_ecc(gray1: Gray, gray2: Gray) -> Matrix | None:
     if matrix is None:
         return None
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
-    start = np.linalg.inv(matrix).astype(np.float32)
     try:
         _, start = cv2.findTransformECC(
             small1, small2, matrix.astype(np.float32), cv2.MOTION_HOMOGRAPHY, criteria

@@ -183,7 +183,7 @@ def photograph_pair(chosen: Set, level: str, index: int, seed: int) -> Pair:
 
 def composed_pair(chosen: Set, kind: str, level: str, index: int, seed: int) -> Pair:
     """Make a pair from a composed subject, one of `COMPOSED`; otherwise as `photograph_pair`."""
-    rng = _rng(seed, f"{kind} {level}", index)
+    rng = _rng(seed, f"{chosen} {kind} {level}", index)
     return _pair(
         f"{kind}-{level}-{index:03d}",
         chosen,

@@ -94,7 +94,9 @@ def test_pictures(step: str, update_golden: bool) -> None:
     golden = cv2.imread(str(path))
     assert golden is not None, "write it with: make golden"
     assert golden.shape == picture.shape
-    assert cv2.absdiff(golden, picture).mean() < 4
+    gap = cv2.absdiff(golden, picture)
+    assert gap.mean() < 4
+    assert np.percentile(gap, 99.5) < 60  # a box that is missing, or a difference, is few pixels
 
 
 VARIED: dict[str, tuple[float, ...]] = {

@@ -5,8 +5,10 @@ compared within the reach of what alignment, noise and clipping cannot tell, bot
 counts as different when it lies beyond the range of the other image's neighbourhood.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 import cv2
@@ -43,11 +45,12 @@ _SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the
 _SHARPNESS_AT_CLIPPING = 0.5
 _HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
 _LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
-_LIGHT_GAIN = 2.5  # by which it brightens or darkens, at the most
+_LIGHT_GAIN = 4.0  # by which it brightens or darkens, at the most
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 _LOOSE_PX = 1.0  # residual at which another alignment is tried, and one at which none bends
 _FLAT_PX = 0.2
 _NOISE_FLOOR = 1.0  # ΔE that any camera's noise may reach
+_HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
 _MERGED_GAP = 12  # fragments no farther apart are one difference
 _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
 _FINER = 1.5  # times the reference size, from where on the finest scale is that of the pixels
@@ -79,8 +82,8 @@ class ComparisonSettings:
     min_area_percent : float
         Differences of a smaller share of image 1 are dropped, in percent.
     edge_tolerance : float
-        Displacement that is no difference, in px at 400 px longest side; 0 or more. It is widened
-        where the alignment's residual says that the surface is not flat.
+        Displacement that is no difference, in px compared; 0 or more. It is widened where the
+        alignment's residual says that the surface is not flat.
     """
 
     threshold: float = 0.6
@@ -101,7 +104,7 @@ class ComparisonSettings:
             self.min_area_percent,
             self.edge_tolerance,
         )
-        if not all(np.isfinite(number) and number >= 0 for number in numbers):
+        if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("settings must be finite and not negative")
         if not 16 <= self.resolution <= MAX_RESOLUTION:
             raise ValueError(f"resolution must be from 16 to {MAX_RESOLUTION}")
@@ -175,9 +178,12 @@ class Comparison:
         Whether the images were aligned; otherwise they were compared as they lie.
     alignment : Alignment or None
         How they were aligned, in px of the reduced images given.
+    residual_px : float
+        Median distance that the homography leaves between tracked corners, in px compared; NaN
+        where nothing was tracked.
     bend_px : float
-        How far the surface bends from flat at the most, in px of the reduced image 2; 0 where no
-        bend was found. Differences lie where the bend has them, `matrix1to2` is the flat part.
+        How far the surface bends from flat at the most, in px compared; 0 where no bend was found.
+        Differences lie where the bend has them, `matrix1to2` is the flat part.
     matrix1to2 : ndarray of float64, shape (3, 3)
         Maps px of the original image 1 to px of the original image 2.
     differences : tuple of Difference
@@ -200,6 +206,7 @@ class Comparison:
 
     aligned: bool
     alignment: Alignment | None
+    residual_px: float
     bend_px: float
     matrix1to2: Matrix
     differences: tuple[Difference, ...]
@@ -261,25 +268,33 @@ def compare(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(size1, size2)
     )
 
-    reference = _fit(image1, settings.resolution)
+    # Image 2 may be the smaller one: nothing is compared that it does not show.
+    shown = scale_at_centre(matrix, reduced1) * max(reduced1)
+    reference = _fit(image1, round(np.clip(shown, 32, settings.resolution)))
     frame = size_of(reference)
     to_image2 = rescale_homography(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
     )
     view = _View(to_image2, _bend(gray1, gray2, alignment), frame, reduced2)
     aligned_image = view.of(image2)
-    compared = _compared(view, margin=settings.margin, size1=size1, roi1=roi1)
-    compared &= ~_highlit(image1, image2, view)
-    corrected = _in_light_of(reference, aligned_image, compared)
+    shared = view.shared() & ~_highlit(image1, image2, view)
+    # Light, focus and noise are told by all that both show; margin and region only exclude.
+    corrected = _in_light_of(reference, aligned_image, shared)
     remaining = view.bend or alignment
-    residual = 0.0 if remaining is None else remaining.residual_px / max(reduced2)
-    tolerant = replace(settings, edge_tolerance=settings.edge_tolerance + _play(residual))
-    difference_map = _difference_map(reference, aligned_image, corrected, compared, tolerant)
+    px2 = scale_at_centre(to_image2, frame)  # of image 2 to a px compared
+    residual = 0.0 if remaining is None else remaining.residual_px / px2
+    play = _play(residual / max(frame))
+    difference_map = _difference_map(
+        reference, aligned_image, corrected, shared, settings, play=play
+    )
+    compared = shared & _asked(frame, margin=settings.margin, size1=size1, roi1=roi1)
+    difference_map *= compared
     differences = _differences(difference_map, compared, settings, view, (size1, size2))
     return Comparison(
         aligned=alignment is not None,
         alignment=alignment,
-        bend_px=0.0 if view.bend is None else view.bend.largest_px,
+        residual_px=float("nan") if alignment is None else alignment.residual_px / px2,
+        bend_px=0.0 if view.bend is None else view.bend.largest_px / px2,
         matrix1to2=matrix1to2,
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
@@ -342,7 +357,9 @@ def _alignment(gray1: Gray, gray2: Gray) -> Alignment | None:
     found = _by_keypoints(gray1, gray2)
     if alike and (found is None or found.residual_px > _LOOSE_PX):
         near = align_near(gray1, gray2)
-        if near is not None and (found is None or near.residual_px < 0.5 * found.residual_px):
+        # Pixels alone could be made to agree with anything: what is tracked must lie flat, too.
+        flat = near is not None and not near.residual_px > _LOOSE_PX
+        if near and flat and (found is None or near.residual_px < 0.5 * found.residual_px):
             return near
     return found
 
@@ -373,22 +390,26 @@ def _scaling(size1: Size, size2: Size) -> Matrix:
 
 
 def _fit(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    scale = longest / max(image.shape[:2])
-    if scale >= 1:
+    if longest >= max(image.shape[:2]):
         return image
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    size = _fit_size(size_of(image), longest)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _fit_size(size: Size, longest: int) -> Size:
+    scale = longest / max(size)
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
 def _bend(gray1: Gray, gray2: Gray, alignment: Alignment | None) -> Bend | None:
     """How the surface bends beyond its homography, in px of image 2."""
-    if alignment is None or not alignment.residual_px > _FLAT_PX:
+    if alignment is None or alignment.method == "near" or not alignment.residual_px > _FLAT_PX:
         return None
     start, end = tracked_corners(alignment.matrix, gray1, gray2, equalised(gray2))
     return find_bend(start, end, size_of(gray2))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _View:
     """How image 2 lies under the compared image 1: a homography, and where that bends, a bend.
 
@@ -422,9 +443,8 @@ class _View:
                 source, self.matrix, self.frame, flags=flags, borderMode=cv2.BORDER_REPLICATE
             )
         else:
-            places = self._places().astype(np.float32)
             seen = cv2.remap(
-                source, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                source, self._places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         return np.asarray(seen, np.uint8)
 
@@ -433,41 +453,67 @@ class _View:
         if self.bend is None:
             return overlap_mask(inverse(self.matrix), self.size2, self.frame) > 0
         limits = [self.size2.width - 1, self.size2.height - 1]
-        places = self._places()
-        inside = ((places >= 0) & (places <= limits)).all(axis=2)
+        places = self._places
+        inside = np.all((places >= 0) & (places <= limits), axis=2)
         known = np.zeros((self.frame.height, self.frame.width), np.uint8)
         outline = np.rint(map_points(self.bend.known, inverse(self.matrix))).astype(np.int32)
         cv2.fillConvexPoly(known, outline.reshape(-1, 1, 2), 1)
         return np.asarray(inside & (known > 0), np.bool_)
 
-    def _places(self) -> NDArray[np.float64]:
+    @cached_property
+    def _places(self) -> Floats:
         """Where each pixel of the frame lies on image 2, shape (H, W, 2)."""
         columns, rows = np.meshgrid(np.arange(self.frame.width), np.arange(self.frame.height))
         points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)
-        return self.onto2(points).reshape(self.frame.height, self.frame.width, 2)
+        flat = map_points(points, self.matrix).reshape(self.frame.height, self.frame.width, 2)
+        if self.bend is None:
+            return flat.astype(np.float32)
+        # A bend varies slowly: told on a coarse grid, interpolated in between.
+        step = 8
+        coarse = _fit_size(self.frame, max(self.frame) // step)
+        centres = [
+            (np.arange(count) + 0.5) * full / count - 0.5
+            for count, full in zip(coarse, self.frame, strict=True)
+        ]
+        grid = np.stack(np.meshgrid(*centres), axis=-1).reshape(-1, 2)
+        bends = self.bend.at(map_points(grid, self.matrix)).reshape(coarse.height, coarse.width, 2)
+        fine = cv2.resize(bends.astype(np.float32), self.frame, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(flat + fine, np.float32)
 
 
-def _compared(view: _View, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:
-    """Where the two images are compared, in the frame of the compared image 1."""
-    frame = view.frame
-    inside = view.shared()
+def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:
+    """Where a comparison is asked for, in the frame of the compared image 1."""
     x = margin * frame.width / size1.width
     y = margin * frame.height / size1.height
-    columns = np.arange(frame.width)
-    rows = np.arange(frame.height)
-    inside &= ((columns + 0.5 > x) & (columns + 0.5 < frame.width - x))[None, :]
-    inside &= ((rows + 0.5 > y) & (rows + 0.5 < frame.height - y))[:, None]
+    columns = np.arange(frame.width) + 0.5
+    rows = np.arange(frame.height) + 0.5
+    asked = ((rows > y) & (rows < frame.height - y))[:, None] & (
+        (columns > x) & (columns < frame.width - x)
+    )
     if roi1 is not None:
         included = np.where(roi1 > 0, np.uint8(255), np.uint8(0))
-        inside &= cv2.resize(included, frame, interpolation=cv2.INTER_AREA) > 127
-    return np.asarray(inside, np.bool_)
+        asked &= cv2.resize(included, frame, interpolation=cv2.INTER_AREA) > 127
+    return np.asarray(asked, np.bool_)
 
 
 def _highlit(image1: Bgr, image2: Bgr, view: _View) -> NDArray[np.bool_]:
-    """Where a highlight hides what either image shows, in the frame."""
-    on1 = cv2.resize(highlight_mask(image1), view.frame, interpolation=cv2.INTER_AREA)
-    on2 = view.of(highlight_mask(image2))
-    return np.asarray((on1 > 0) | (on2 > 0), np.bool_)
+    """Where a highlight that moved hides what either image shows, in the frame.
+
+    A light that only one of them shows is a difference: a lamp that was lit, a white drop.
+    """
+    on1 = cv2.resize(highlight_mask(image1), view.frame, interpolation=cv2.INTER_AREA) > 0
+    on2 = view.of(highlight_mask(image2)) > 0
+    if not (on1.any() and on2.any()):
+        return np.zeros_like(on1)
+    reach = 2 * round(_HIGHLIGHT_STEP * max(view.frame)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    hidden = np.zeros_like(on1)
+    for one, other in ((on1, on2), (on2, on1)):
+        near = cv2.dilate(other.astype(np.uint8), kernel) > 0
+        _, labels = cv2.connectedComponents(one.astype(np.uint8))
+        moved = np.unique(labels[near & one])
+        hidden |= np.isin(labels, moved[moved > 0])
+    return np.asarray(hidden, np.bool_)
 
 
 # --- light -------------------------------------------------------------------------------------
@@ -625,8 +671,13 @@ def _difference_map(
     corrected: Bgr,
     compared: NDArray[np.bool_],
     settings: ComparisonSettings,
+    *,
+    play: float,
 ) -> Floats:
-    """Difference of each pixel beyond misregistration and noise, in ΔE."""
+    """Difference of each pixel beyond misregistration and noise, in ΔE.
+
+    `play` is what the surface may be displaced by beyond its matrix, in px at 400 px longest side.
+    """
     scale = max(compared.shape) / _REFERENCE_SIZE
     level = _with_doubt(reference, aligned_image, corrected)
     # What is not compared must not leak into what is.
@@ -636,7 +687,7 @@ def _difference_map(
     brightest = np.maximum(reference, aligned_image).max(axis=2)
     at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8))[..., None] >= 250
     softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
-    radius = settings.edge_tolerance * max(1.0, scale)
+    radius = settings.edge_tolerance + play * max(1.0, scale)
     difference_map = np.zeros(compared.shape, np.float32)
     sigmas = [sigma * scale for sigma in _SCALES]
     if scale > _FINER:

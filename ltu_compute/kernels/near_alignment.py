@@ -38,6 +38,7 @@ _PROPOSALS = 6
 _SMALLEST = 64  # px; less says too little
 _STEPS = 30
 _MIN_AGREEMENT = 0.7
+_HOPELESS = 0.4  # no shift would make up for it
 _FARTHEST = 0.3  # of the longest side: how far a corner may have moved
 
 
@@ -58,41 +59,38 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
     sizes = size_of(gray1), size_of(gray2)
     if min(*sizes[0], *sizes[1]) < _SMALLEST:
         return None
-    small1, small2 = _reduced(gray1, _WORKING_SIZE), _reduced(gray2, _WORKING_SIZE)
-    reduced = size_of(small1), size_of(small2)
-    best = max(_scored(_posed(small1, small2), small1, small2), key=_score, default=None)
+    pair = _Pair(_reduced(gray1, _WORKING_SIZE), _reduced(gray2, _WORKING_SIZE))
+    best = max(_scored(_posed(pair), pair), key=_score, default=None)
     for _ in range(_ROUNDS):
-        if best is None:
+        if best is None or best[0] < _HOPELESS:
             return None
         # A pattern may be off by whole periods still: a landmark that fits better tells.
-        better = max(
-            _scored(_shifted(best[1], small1, small2), small1, small2), key=_score, default=best
-        )
+        better = max(_scored(_shifted(best[1], pair), pair), key=_score, default=best)
         if better[0] <= best[0] + 0.001:
             break
         best = better
     if best is None or best[0] < _MIN_AGREEMENT:
         return None
-    return _accepted(rescale_homography(best[1], from_sizes=reduced, to_sizes=sizes), gray1, gray2)
+    matrix = rescale_homography(best[1], from_sizes=pair.sizes, to_sizes=sizes)
+    return _accepted(matrix, gray1, gray2)
 
 
 def _score(entry: tuple[float, Matrix]) -> float:
     return entry[0]
 
 
-def _scored(
-    proposals: Iterable[Matrix], gray1: Gray, gray2: Gray
-) -> Iterator[tuple[float, Matrix]]:
+def _scored(proposals: Iterable[Matrix], pair: "_Pair") -> Iterator[tuple[float, Matrix]]:
     """Climb from each proposal; tell how much the pixels agree at the top."""
     for proposal in proposals:
-        matrix = _climbed(proposal, gray1, gray2, _WORKING_SIZE, cv2.MOTION_HOMOGRAPHY)
-        if matrix is not None and _is_near(matrix, gray1, gray2):
-            yield _mean_agreement(matrix, gray1, gray2), matrix
+        matrix = pair.climbed(proposal, _WORKING_SIZE, cv2.MOTION_HOMOGRAPHY)
+        if matrix is not None and _is_near(matrix, *pair.grays):
+            yield _mean_agreement(matrix, *pair.grays), matrix
 
 
-def _shifted(matrix: Matrix, gray1: Gray, gray2: Gray) -> list[Matrix]:
+def _shifted(matrix: Matrix, pair: "_Pair") -> list[Matrix]:
     """Propose shifts of an alignment, the best correlation first."""
-    seen = cv2.warpPerspective(gray1, matrix, size_of(gray2), borderMode=cv2.BORDER_REPLICATE)
+    gray1, gray2 = pair.grays
+    seen = cv2.warpPerspective(gray1, matrix, pair.sizes[1], borderMode=cv2.BORDER_REPLICATE)
     shifts = _peaks(np.asarray(seen, np.uint8), gray2)[: _PROPOSALS + 1]
     return [np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]]) @ matrix for _, x, y in shifts if x or y]
 
@@ -107,12 +105,10 @@ def _peaks(first: Gray, second: Gray) -> list[tuple[float, int, int]]:
     return sorted(found, key=lambda peak: -peak[0])
 
 
-def _posed(gray1: Gray, gray2: Gray) -> Iterator[Matrix]:
+def _posed(pair: "_Pair") -> Iterator[Matrix]:
     """Propose turns, scales and shifts, the best correlation first: no two nearly the same."""
-    sizes = size_of(gray1), size_of(gray2)
-    small1 = equalised(_reduced(gray1, _SEARCH_SIZE))
+    small1, small2 = pair.levelled(_SEARCH_SIZE)
     reduced = width, height = size_of(small1)
-    small2 = equalised(_reduced(gray2, _SEARCH_SIZE))
     small2 = np.asarray(cv2.resize(small2, reduced, interpolation=cv2.INTER_AREA), np.uint8)
     scored = []
     for turn, scale in product(_TURNS, _SCALES):
@@ -130,8 +126,8 @@ def _posed(gray1: Gray, gray2: Gray) -> Iterator[Matrix]:
         if all(_gap(matrix, other, reduced) > 3 for other in chosen):
             chosen.append(matrix)
     for start in chosen:
-        matrix = rescale_homography(start, from_sizes=(reduced, reduced), to_sizes=sizes)
-        climbed = _climbed(matrix, gray1, gray2, _SEARCH_SIZE, cv2.MOTION_AFFINE)
+        matrix = rescale_homography(start, from_sizes=(reduced, reduced), to_sizes=pair.sizes)
+        climbed = pair.climbed(matrix, _SEARCH_SIZE, cv2.MOTION_AFFINE)
         if climbed is not None:
             yield climbed
 
@@ -143,22 +139,36 @@ def _gap(one: Matrix, other: Matrix, size: Size) -> float:
     return float(np.linalg.norm(apart, axis=1).max())
 
 
-def _climbed(matrix: Matrix, gray1: Gray, gray2: Gray, longest: int, motion: int) -> Matrix | None:
-    """Improve a matrix at a longest side of `longest` px; None where that does not converge."""
-    sizes = size_of(gray1), size_of(gray2)
-    small1 = equalised(_reduced(gray1, longest))
-    small2 = equalised(_reduced(gray2, longest))
-    reduced = size_of(small1), size_of(small2)
-    warp = rescale_homography(matrix, from_sizes=sizes, to_sizes=reduced).astype(np.float32)
-    if motion != cv2.MOTION_HOMOGRAPHY:
-        warp = warp[:2]
-    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-4)
-    try:
-        _, found = cv2.findTransformECC(small1, small2, warp, motion, criteria, None, 3)
-    except cv2.error:  # there is no other way to be told that it did not converge
-        return None
-    full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
-    return rescale_homography(full.astype(np.float64), from_sizes=reduced, to_sizes=sizes)
+class _Pair:
+    """Two images, reduced and levelled once a size."""
+
+    def __init__(self, gray1: Gray, gray2: Gray) -> None:
+        self.grays = gray1, gray2
+        self.sizes = size_of(gray1), size_of(gray2)
+        self._levelled: dict[int, tuple[Gray, Gray]] = {}
+
+    def levelled(self, longest: int) -> tuple[Gray, Gray]:
+        """Return both at a longest side of `longest` px, their light levelled out."""
+        if longest not in self._levelled:
+            first, second = (equalised(_reduced(gray, longest)) for gray in self.grays)
+            self._levelled[longest] = first, second
+        return self._levelled[longest]
+
+    def climbed(self, matrix: Matrix, longest: int, motion: int) -> Matrix | None:
+        """Improve a matrix at `longest` px; None where that does not converge."""
+        small1, small2 = self.levelled(longest)
+        reduced = size_of(small1), size_of(small2)
+        start = rescale_homography(matrix, from_sizes=self.sizes, to_sizes=reduced)
+        warp = start.astype(np.float32)
+        if motion != cv2.MOTION_HOMOGRAPHY:
+            warp = warp[:2]
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-4)
+        try:
+            _, found = cv2.findTransformECC(small1, small2, warp, motion, criteria, None, 3)
+        except cv2.error:  # there is no other way to be told that it did not converge
+            return None
+        full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
+        return rescale_homography(full.astype(np.float64), from_sizes=reduced, to_sizes=self.sizes)
 
 
 def _accepted(matrix: Matrix, gray1: Gray, gray2: Gray) -> Alignment | None:

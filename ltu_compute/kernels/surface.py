@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 
 _ORDER = 9  # half waves over the longest side and its surroundings, at the most
 _SURROUNDINGS = 0.15  # of the longest side: a cosine is level at its ends, a surface is not
-_MIN_POINTS = 60
+_MIN_POINTS = 120  # some two a coefficient
 _MIN_GAIN = 0.7  # share of the residual that may be left for the bend to be believed
 _NOISE_PX = 0.1  # of tracking
 
@@ -77,30 +77,45 @@ def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     flat_residual = float(np.median(np.linalg.norm(moved, axis=1)))
     if flat_residual < 2 * _NOISE_PX:
         return None
-    basis, waves = _basis(start.astype(np.float64), size)
-    stiffness = np.diag(1e-6 * len(start) * waves**4)
-    coefficients = np.zeros((basis.shape[1], 2))
-    distance = np.linalg.norm(moved, axis=1)
-    for _ in range(20):
-        scale = max(1.4826 * float(np.median(distance)), _NOISE_PX)
-        weights = np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
-        weighted = basis * weights[:, None]
-        coefficients = np.linalg.solve(weighted.T @ basis + stiffness, weighted.T @ moved)
-        distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
-    residual = float(np.median(distance))
-    if residual > _MIN_GAIN * flat_residual:
+    # What half of the points say must hold for the other half: noise can be fitted, not foretold.
+    half = np.arange(len(start)) % 2 == 0
+    foretold = moved[~half] - _basis(start[~half], size)[0] @ _fitted(
+        start[half], moved[half], size
+    )
+    if float(np.median(np.linalg.norm(foretold, axis=1))) > _MIN_GAIN * flat_residual:
         return None
+    coefficients = _fitted(start, moved, size)
+    basis, _ = _basis(start, size)
+    distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
+    residual = float(np.median(distance))
     agree = distance <= max(3 * residual, 3 * _NOISE_PX)
     largest = float(np.linalg.norm(basis[agree] @ coefficients, axis=1).max())
     known = np.asarray(cv2.convexHull(start[agree]), np.float32).reshape(-1, 2)
     return Bend(size, coefficients, residual, largest, known)
 
 
+def _fitted(start: Floats, moved: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+    """Coefficients, shape (T, 2), of what moved points by `moved`, shape (N, 2)."""
+    basis, waves = _basis(start, size)
+    stiffness = np.diag(1e-6 * len(start) * waves**4)
+    coefficients = np.zeros((basis.shape[1], 2))
+    for _ in range(20):
+        distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
+        scale = max(1.4826 * float(np.median(distance)), _NOISE_PX)
+        weights = np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
+        weighted = basis * weights[:, None]
+        coefficients = np.linalg.solve(weighted.T @ basis + stiffness, weighted.T @ moved)
+    return coefficients
+
+
 def _basis(
-    points: NDArray[np.float64], size: Size
+    points: NDArray[np.float64] | Floats, size: Size
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Products of cosines at the points, shape (N, T), and how many half waves each has."""
-    x, y = (((points + 0.5) / max(size) + _SURROUNDINGS) / (1 + 2 * _SURROUNDINGS)).T
+    x, y = (
+        ((np.asarray(points, np.float64) + 0.5) / max(size) + _SURROUNDINGS)
+        / (1 + 2 * _SURROUNDINGS)
+    ).T
     orders = [(i, j) for i in range(_ORDER + 1) for j in range(_ORDER + 1) if i + j <= _ORDER]
     columns = [np.cos(np.pi * i * x) * np.cos(np.pi * j * y) for i, j in orders]
     return np.stack(columns, axis=1), np.hypot(*np.array(orders, np.float64).T)

@@ -60,7 +60,7 @@ def compared(
     roi1: Mask | None = None,
 ) -> Comparison:
     def reduced(image: Bgr) -> Bgr:
-        scale = max(512, settings.resolution) / max(image.shape[:2])
+        scale = max(512, 2 * settings.resolution) / max(image.shape[:2])
         if scale >= 1:
             return image
         return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -476,3 +476,39 @@ def test_more_pixels_show_smaller_differences() -> None:
         return len(found.differences)
 
     assert [count(setting) for setting in settings] == [0, 1]
+
+
+def test_a_light_that_was_switched_on_is_a_difference() -> None:
+    """A highlight that only one of the shots shows has not moved."""
+    for first, second in ((COFFEE, lit_by(COFFEE, 300, 300)), (lit_by(COFFEE, 300, 300), COFFEE)):
+        found = compared(first, second).differences
+        assert [np.allclose(centre(d.on1.box), (300, 300), atol=12) for d in found] == [True]
+
+
+@pytest.mark.parametrize("name", ["coffee", "astronaut"])
+@pytest.mark.parametrize("longest", [320, 160])
+def test_a_smaller_copy_does_not_differ(name: str, longest: int) -> None:
+    image = photograph(name)
+    size = (longest, round(longest * SIZE.height / SIZE.width))
+    copy = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    for first, second in ((image, copy), (copy, image)):
+        assert compared(first, second).differences == ()
+
+
+def test_a_region_does_not_weaken_what_lies_in_it(pair: tuple[Bgr, Bgr]) -> None:
+    """Light and noise are told by all that both show, not by the region alone."""
+    whole = compared(*pair)
+    largest = whole.differences[0]
+    roi = np.zeros((SIZE.height, SIZE.width), np.uint8)
+    x, y, width, height = largest.on1.box
+    roi[max(0, y - 20) : y + height + 20, max(0, x - 20) : x + width + 20] = 255
+    alone = compared(*pair, roi1=roi).differences
+    assert len(alone) == 1
+    assert alone[0].strength == pytest.approx(largest.strength, rel=0.05)
+
+
+def test_a_mirrored_picture_is_not_made_to_fit() -> None:
+    brick = photograph("brick")
+    found = compared(brick, np.ascontiguousarray(brick[:, ::-1]))
+    assert not found.aligned
+    assert found.bend_px == 0

@@ -61,3 +61,12 @@ def test_what_is_no_bend(name: str) -> None:
     if name == "at random":
         end = start + np.random.default_rng(1).normal(0, 4, start.shape).astype(np.float32)
     assert find_bend(start, end, SIZE) is None
+
+
+@pytest.mark.parametrize("count", [120, 200, 400])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_noise_is_not_fitted(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    start = rng.uniform((10, 10), (790, 590), (count, 2)).astype(np.float32)
+    end = start + rng.normal(0, 0.6, start.shape).astype(np.float32)
+    assert find_bend(start, end, SIZE) is None

@@ -27,7 +27,7 @@ from ltu_compute.dialects.ltu.interface import (
     singles,
     vertices,
 )
-from ltu_compute.errors import ImagesDoNotMatch, NotEnoughContent
+from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.distance import image_distance
@@ -168,7 +168,7 @@ class FicSettings(BaseModel):
         0.2, ge=0, le=100, description="Smoothing; the higher, the more small ones are erased."
     )
     margin: Annotated[int, NotBool] = Field(
-        0, ge=0, description="Border of image 1 that is not compared, in its px."
+        0, ge=0, le=65535, description="Border of image 1 that is not compared, in its px."
     )
     resolution: Annotated[int, NotBool] = Field(
         400, ge=32, le=900, description="Longest side at which images are compared, in px."
@@ -209,6 +209,8 @@ PRESETS = {
     4: "less noise on borders, differences smoothed, small differences masked",
     5: "less noise on borders, differences smoothed less than by 4, small differences masked",
 }
+
+REGION_TOLERANCE = 0.03  # relative: a reduced mask is rounded to whole px
 
 MaskType = Literal["binary", "contours", "none"]
 
@@ -356,6 +358,7 @@ def differences(
     area_percent · strength over all differences: 0 when nothing differs. `threshold` counts in
     units of 8 ΔE of the smoothed difference of a pixel.
     """
+    _check_region(image1, image1_roi)
     settings = params.settings()
     working = max(WORKING_SIZE, 2 * settings.resolution)
     comparison = kernel.compare(
@@ -390,7 +393,7 @@ def differences(
         "alignment": {
             "method": found.method if found else "none",
             "inliers": found.inliers if found else 0,
-            "residual_px": _known(found.residual_px) if found else None,
+            "residual_px": _known(comparison.residual_px),
             "bend_px": comparison.bend_px,
         },
     }
@@ -401,6 +404,21 @@ def differences(
         message="" if comparison.aligned else as_they_lie,
         score=single(comparison.score),
     )
+
+
+def _check_region(image1: Image, region: Image | None) -> None:
+    """Refuse a region of another shape: stretched over image 1, it would exclude something else."""
+    if region is None:
+        return
+    ratio = region.width * image1.height / (region.height * image1.width)
+    if abs(math.log(ratio)) > REGION_TOLERANCE:
+        raise BadParameters(
+            Problem(
+                "image1_roi",
+                f"image1_roi: {region.width} x {region.height} px; its aspect ratio must be that "
+                f"of image1 ({image1.width} x {image1.height} px)",
+            )
+        )
 
 
 def _difference(
