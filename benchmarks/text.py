@@ -388,7 +388,7 @@ def plain_told(sample: Sample) -> str:
 
 def with_program(sample: Sample) -> str:
     """Read with the kernel, Tesseract run as a program."""
-    with mock.patch("ltu_compute.kernels.text_detection._has_tesserocr", return_value=False):
+    with mock.patch("ltu_compute.kernels.tesseract._has_tesserocr", return_value=False):
         return with_library(sample)
 
 

@@ -9,7 +9,9 @@ import pytest
 import skimage
 from PIL import Image, ImageDraw, ImageFont
 
-from ltu_compute.kernels import text_detection
+from ltu_compute.kernels import tesseract as engine
+from ltu_compute.kernels import text_detection, text_layout
+from ltu_compute.kernels.languages import language_of
 from ltu_compute.kernels.text_detection import (
     LanguageMissing,
     TesseractFailed,
@@ -193,6 +195,40 @@ def test_a_label_in_a_photograph():
     assert set(WORDS) <= set(texts(detect_text(photograph)))
 
 
+def bar_code(module=3, height=150):
+    """Bars as dense as a bar code's, 1 to 4 modules wide; the seed has no meaning."""
+    widths = np.random.default_rng(5).integers(1, 5, 59)
+    row = np.repeat(np.arange(59) % 2 * 255, widths * module).astype(np.uint8)
+    return np.tile(row, (height, 1))
+
+
+@needs_tesseract
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+@pytest.mark.parametrize("lying", [False, True])
+def test_a_bar_code_is_no_text(degrees, lying):
+    sheet, boxes = page(margin=60)
+    bars = bar_code().T if lying else bar_code()
+    wide = np.full((max(sheet.shape[0], len(bars) + 40), sheet.shape[1] + bars.shape[1] + 60), 255)
+    wide[: sheet.shape[0], : sheet.shape[1]] = sheet
+    wide[20 : 20 + len(bars), sheet.shape[1] : sheet.shape[1] + bars.shape[1]] = bars
+    picture, matrix = turned(wide.astype(np.uint8), degrees)
+    found = detect_text(bgr(picture))
+    assert found.text == "\n".join(LINES)
+    expected = corners_of(boxes) @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose([word.corners for word in found.words], expected, atol=4)
+
+
+@needs_tesseract
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+def test_a_type_plate_with_a_bar_code(degrees):
+    plate = cv2.imread(str(Path(__file__).parents[2] / "fixtures/images/label.png"))
+    found = detect_text(np.rot90(plate, -degrees // 90))
+    assert found.text == (
+        "NORTHFIELD PUMPS\nMODEL CX-450\nSERIAL 7304 1182\n230 V 50 HZ\nMADE 2021"
+    )
+    assert abs(found.rotation - degrees) < 0.4
+
+
 @needs_tesseract
 @pytest.mark.parametrize("text", ["7", "A", "Paprika", "4012345 678901"])
 def test_a_single_word(text):
@@ -272,7 +308,7 @@ def test_a_language_that_is_not_installed():
     ],
 )
 def test_language_of_a_text(text, names, language):
-    assert text_detection._language_of(text, names) == language
+    assert language_of(text, names) == language
 
 
 # ---------------------------------------------------------------------------------- Tesseract
@@ -281,9 +317,9 @@ def test_language_of_a_text(text, names, language):
 @pytest.fixture
 def tesseract(tmp_path, monkeypatch):
     """Put a program of this name first; returns where its script is and what it wrote down."""
-    monkeypatch.setattr(text_detection, "_has_tesserocr", lambda: False)
+    monkeypatch.setattr(engine, "_has_tesserocr", lambda: False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    text_detection._listed.cache_clear()
+    engine._listed.cache_clear()
 
     def install(languages, reading):
         program = tmp_path / "tesseract"
@@ -297,7 +333,7 @@ def tesseract(tmp_path, monkeypatch):
         return tmp_path / "calls"
 
     yield install
-    text_detection._listed.cache_clear()
+    engine._listed.cache_clear()
 
 
 TSV = "5\t1\t1\t1\t1\t{number}\t{left}\t30\t50\t20\t{confidence}\t{text}\n"
@@ -305,6 +341,87 @@ READING = "".join(
     TSV.format(number=number, left=60 * number, confidence=confidence, text=text)
     for number, (text, confidence) in enumerate((("der", 91), ("Wald", 95)), 1)
 )
+
+
+def word(text, confidence, line=1):
+    return engine.Token(text, 0, 0, 50, 20, confidence, (1, 1, line))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [
+        ([word("Exit", 0.85)], ["Exit"]),
+        ([word("Exit", 0.75)], []),
+        ([word("Station", 0.65)], ["Station"]),
+        ([word("Station", 0.55)], []),
+        ([word("14", 0.88)], []),
+        ([word("14", 0.95)], ["14"]),
+        ([word("in", 0.7), word("a", 0.85), word("harbour", 0.7)], ["in", "a", "harbour"]),
+        ([word("in", 0.7), word("a", 0.7), word("harbour", 0.7)], ["in", "harbour"]),
+        ([word("in", 0.7), word("harbour", 0.7, line=2)], ["harbour"]),
+        ([word("|", 0.99), word("harbour", 0.7)], ["harbour"]),
+    ],
+)
+def test_among_clutter_short_lines_must_be_surer(tokens, kept):
+    assert [token.text for token in text_detection._likely(tokens, cluttered=True)] == kept
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [
+        ([word("7", 0.65)], ["7"]),
+        ([word("L", 0.4), word("J", 0.7)], []),
+        ([word("L", 0.4), word("J", 0.7), word("harbour", 0.3)], ["L", "J", "harbour"]),
+        ([word("|", 0.4), word("harbour", 0.3)], ["harbour"]),
+    ],
+)
+def test_on_a_page_only_pieces_of_frames_are_left_out(tokens, kept):
+    assert [token.text for token in text_detection._likely(tokens, cluttered=False)] == kept
+
+
+def test_what_tesseract_guesses_is_no_text(tesseract):
+    tesseract(["eng"], f"printf '{READING.replace('91', '30').replace('95', '30')}'")
+    assert detect_text(bgr(page()[0])).words == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ({4: 9, 5: 9, 6: 9}, {5, 6}),
+        ({5: 90, 8: 40, 20: 5}, {8, 20}),  # 450 letters in rows of 5 are too many beside 420
+        ({5: 90, 8: 70, 20: 5}, {20}),
+        ({151: 1, 150: 1, 5: 1}, {5, 150}),
+        ({4: 3}, set()),
+    ],
+)
+def test_in_clutter_long_rows_go_first(rows, kept):
+    """Rows by length, and how many there are of each."""
+    lengths = np.repeat(list(rows), [length * count for length, count in rows.items()])
+    assert set(lengths[text_layout._in_rows(lengths)].tolist()) == kept
+
+
+def test_a_fine_texture_is_not_read(tesseract):
+    calls = tesseract(["eng"], "exit 1")
+    specks = np.full((1400, 1400), 255, np.uint8)
+    specks[::8] = specks[1::8] = specks[2::8] = specks[3::8] = specks[4::8] = 0
+    specks[:, ::8] = specks[:, 1::8] = specks[:, 2::8] = 255
+    assert detect_text(bgr(specks)).words == ()
+    assert not calls.exists()
+
+
+def test_tesseract_is_told_no_secrets(tesseract, monkeypatch, tmp_path):
+    monkeypatch.setenv("LTU_COMPUTE_SECRET", "hidden")
+    monkeypatch.setenv("TESSDATA_PREFIX", "/data")
+    tesseract(["eng"], f"env > {tmp_path}/environment; printf '{READING}'")
+    detect_text(bgr(page()[0]))
+    told = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
+    told = {name: told[name] for name in told.keys() - {"PWD", "OLDPWD", "SHLVL", "_"}}  # sh's own
+    assert told == {
+        "PATH": os.environ["PATH"],
+        "TESSDATA_PREFIX": "/data",
+        "LC_ALL": "C.UTF-8",
+        "OMP_THREAD_LIMIT": "1",
+    }
 
 
 def test_no_tesseract(monkeypatch, tmp_path):
@@ -360,7 +477,7 @@ def test_tesseract_fails(tesseract):
 
 def test_tesseract_takes_too_long(tesseract, monkeypatch):
     tesseract(["eng"], "exec sleep 30")
-    monkeypatch.setattr(text_detection, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(TesseractFailed, match=r"longer than 0\.2 s"):
         detect_text(bgr(page()[0]))
 
@@ -372,7 +489,7 @@ def test_tesseract_takes_too_long(tesseract, monkeypatch):
 def test_program_and_library_read_the_same(monkeypatch, lines, degrees):
     picture = bgr(turned(page(lines)[0], degrees)[0])
     inside = detect_text(picture)
-    monkeypatch.setattr(text_detection, "_has_tesserocr", lambda: False)
+    monkeypatch.setattr(engine, "_has_tesserocr", lambda: False)
     outside = detect_text(picture)
     assert inside.text == outside.text == "\n".join(lines)
     assert inside.language == outside.language

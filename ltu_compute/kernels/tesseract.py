@@ -1,0 +1,330 @@
+"""Tesseract, as a program or within the process: its languages, and the words it reads on a page.
+
+Within the process, by the package tesserocr, where that is installed: loaded languages stay loaded.
+"""
+
+import csv
+import functools
+import importlib.util
+import io
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ltu_compute.kernels.languages import BIBLIOGRAPHIC, iso_code
+from ltu_compute.kernels.types import Gray
+
+TIMEOUT_SECONDS = 20.0
+"""How long Tesseract may read one page."""
+
+AUTOMATIC, BLOCK, SPARSE = 3, 6, 11
+"""Page segmentation modes: columns and blocks of lines, a block of lines, words wherever."""
+
+_DPI = "300"
+"""Where letters are of the height they are brought to, as in a scanned document."""
+
+_SETTINGS = {"tessedit_do_invert": "0"}
+"""Pages are dark on white: a poor line need not be read once more as its negative."""
+
+_NO_LANGUAGES = {"osd", "equ", "snum"}
+"""Data that are no language: orientation and script, formulas, serial numbers."""
+
+
+class TesseractMissing(RuntimeError):
+    """The program `tesseract` is not installed, or has no language to read."""
+
+
+class TesseractFailed(RuntimeError):
+    """Tesseract took too long or gave up."""
+
+
+class LanguageMissing(ValueError):
+    """A language was asked for that Tesseract has no data of.
+
+    Attributes
+    ----------
+    language : str
+        What was asked for.
+    installed : tuple of str
+        The languages there are, as `installed_languages` names them.
+    """
+
+    def __init__(self, language: str, installed: tuple[str, ...]) -> None:
+        super().__init__(f"language {language!r} is not installed; there are {list(installed)}")
+        self.language = language
+        self.installed = installed
+
+
+# ---------------------------------------------------------------------------------- languages
+
+
+def installed_languages() -> tuple[str, ...]:
+    """Return the languages that can be read.
+
+    Returns
+    -------
+    tuple of str
+        ISO 639-1 where there is such a code, else Tesseract's name; sorted, each once.
+
+    Raises
+    ------
+    TesseractMissing
+        When Tesseract is not installed.
+    """
+    return tuple(sorted({iso_code(name) for name in _installation().names}))
+
+
+def names_of(languages: Sequence[str]) -> tuple[str, ...]:
+    """Return Tesseract's names of languages.
+
+    Parameters
+    ----------
+    languages : sequence of str
+        ISO 639-1, 639-2 or 639-3 codes, or Tesseract's names; none means all that are installed.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in the order given; "zh" stands for two.
+
+    Raises
+    ------
+    TesseractMissing
+        When Tesseract is not installed.
+    LanguageMissing
+        When one of the languages is not installed.
+    """
+    installed = _installation().names
+    if not languages:
+        return installed
+    chosen: dict[str, None] = {}
+    for language in languages:
+        asked = language.strip().lower()
+        asked = BIBLIOGRAPHIC.get(asked, asked)
+        names = [name for name in installed if asked in {name, iso_code(name)}]
+        if not names:
+            raise LanguageMissing(language, installed_languages())
+        chosen.update(dict.fromkeys(names))
+    return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class _Installation:
+    """The program, the folder of its data, and Tesseract's names of the data there.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of languages, sorted.
+    others : frozenset of str
+        Of what is no language: "osd" detects scripts.
+    """
+
+    program: str
+    folder: str
+    names: tuple[str, ...]
+    others: frozenset[str]
+
+
+def _installation() -> _Installation:
+    program = shutil.which("tesseract")
+    if program is None:
+        raise TesseractMissing("the program tesseract is not installed")
+    return _listed(program, tuple(_environment().items()))
+
+
+@functools.cache
+def _listed(program: str, environment: tuple[tuple[str, str], ...]) -> _Installation:
+    try:
+        done = subprocess.run(  # noqa: S603
+            (program, "--list-langs"),
+            capture_output=True,
+            env=dict(environment),
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TesseractFailed(f"Tesseract took longer than {TIMEOUT_SECONDS:g} s") from error
+    head, *names = done.stdout.decode(errors="replace").splitlines() or [""]
+    folder = re.search('"(.+)"', head)
+    others = frozenset(name for name in names if name in _NO_LANGUAGES or "/" in name)
+    known = tuple(sorted(set(names) - others))
+    if folder is None or not known:
+        raise TesseractMissing("tesseract has no language to read")
+    return _Installation(program, folder[1], known, others)
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word on a page.
+
+    Attributes
+    ----------
+    text : str
+        Without white space, never empty.
+    left, top, width, height : int
+        Its box, in px of the page.
+    confidence : float
+        0 to 1.
+    place : tuple of int
+        Numbers of the block, the paragraph and the line it stands in.
+    """
+
+    text: str
+    left: int
+    top: int
+    width: int
+    height: int
+    confidence: float
+    place: tuple[int, int, int]
+
+    @property
+    def letters(self) -> int:
+        """Number of its letters and digits."""
+        return sum(letter.isalnum() for letter in self.text)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A way to read pages.
+
+    Attributes
+    ----------
+    languages : str
+        Tesseract's names, joined with "+".
+    layout : int
+        One of `AUTOMATIC`, `BLOCK` and `SPARSE`.
+    """
+
+    languages: str
+    layout: int
+
+    def read(self, page: Gray) -> tuple[Token, ...]:
+        """Read a page.
+
+        Parameters
+        ----------
+        page : ndarray of uint8, shape (H, W)
+            Level dark lines on white.
+
+        Returns
+        -------
+        tuple of Token
+            In reading order.
+
+        Raises
+        ------
+        TesseractFailed
+            When Tesseract takes longer than `TIMEOUT_SECONDS` or gives up.
+        """
+        recognise = _recognise_inside if _has_tesserocr() else _recognise_outside
+        return _tokens(recognise(page, self.languages, self.layout))
+
+    @staticmethod
+    def script_of(page: Gray) -> str | None:
+        """Return the script that a page is written in; none where there are too few letters."""
+        if "osd" not in _installation().others:
+            return None
+        done = _run(page, "osd", 0)
+        found = re.search(rb"^Script: (\w+)", done.stdout, re.MULTILINE)
+        return found[1].decode() if found else None
+
+
+def _recognise_outside(page: Gray, name: str, layout: int) -> str:
+    """Read a page with the program; returns its TSV."""
+    settings = {"tessedit_create_tsv": "1"} | _SETTINGS
+    options = [word for pair in settings.items() for word in ("-c", "=".join(pair))]
+    done = _run(page, name, layout, *options)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise TesseractFailed(reason[-1] if reason else f"Tesseract ended with {done.returncode}")
+    return done.stdout.decode()
+
+
+def _run(page: Gray, name: str, layout: int, *options: str) -> subprocess.CompletedProcess[bytes]:
+    height, width = page.shape
+    command = (
+        _installation().program,
+        *("-", "-", "-l", name, "--psm", str(layout), "--dpi", _DPI, *options),
+    )
+    try:
+        return subprocess.run(  # noqa: S603
+            command,
+            input=b"P5 %d %d 255\n" % (width, height) + page.tobytes(),
+            capture_output=True,
+            env=_environment(),
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TesseractFailed(f"Tesseract took longer than {TIMEOUT_SECONDS:g} s") from error
+
+
+def _environment() -> dict[str, str]:
+    """Return all that Tesseract is told of the environment: where things are, and no secrets.
+
+    The one place where a kernel reads the environment. PATH and TESSDATA_PREFIX are not the
+    service's settings but Tesseract's own, by which the program finds its data as it does in a
+    shell, and the program is looked for where a shell would find it.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "TESSDATA_PREFIX") if name in os.environ}
+    # One thread: OpenMP's threads wait for each other longer than they work.
+    return kept | {"LC_ALL": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
+
+
+def _recognise_inside(page: Gray, name: str, layout: int) -> str:
+    """Read a page within the process; returns TSV without its head."""
+    height, width = page.shape
+    engine = _engine(name)
+    engine.SetPageSegMode(layout)
+    engine.SetImageBytes(page.tobytes(), width, height, 1, width)
+    engine.SetSourceResolution(int(_DPI))
+    try:
+        if not engine.Recognize(round(1000 * TIMEOUT_SECONDS)):
+            raise TesseractFailed(f"Tesseract took longer than {TIMEOUT_SECONDS:g} s or gave up")
+        return str(engine.GetTSVText(0))
+    finally:
+        engine.Clear()
+
+
+@functools.cache
+def _has_tesserocr() -> bool:
+    return importlib.util.find_spec("tesserocr") is not None
+
+
+_engines = threading.local()
+"""Engines of a thread that stay loaded, by language: an engine reads one page at a time."""
+
+
+def _engine(name: str) -> Any:
+    from tesserocr import PyTessBaseAPI  # noqa: PLC0415  (an extra)
+
+    loaded: dict[str, Any] = _engines.__dict__
+    if name not in loaded:
+        if len(loaded) >= 4:
+            loaded.pop(next(iter(loaded))).End()
+        loaded[name] = PyTessBaseAPI(path=_installation().folder, lang=name, variables=_SETTINGS)
+    return loaded[name]
+
+
+def _tokens(tsv: str) -> tuple[Token, ...]:
+    """Read words from TSV: level, page, block, paragraph, line, word, box, confidence, text."""
+    tokens = []
+    for row in csv.reader(io.StringIO(tsv), delimiter="\t", quoting=csv.QUOTE_NONE):
+        if len(row) != 12 or row[0] != "5":
+            continue
+        text = "".join(row[11].split())
+        if text:
+            block, paragraph, line, _, left, top, width, height = map(int, row[2:10])
+            confidence = min(1.0, max(0.0, float(row[10]) / 100))
+            place = (block, paragraph, line)
+            tokens.append(Token(text, left, top, width, height, confidence, place))
+    return tuple(tokens)
