@@ -309,9 +309,29 @@ def test_the_region_of_interest_excludes(call: Caller) -> None:
             assert answer.status_code == 200, answer.text
             assert answer.json["details"]["info"]["count"] == count
             assert answer.json["details"]["info"]["compared"] < 0.6
-    nothing = send(call, "differences", **pair, image1_roi=np.zeros((9, 9), np.uint8))
+    nothing = send(call, "differences", **pair, image1_roi=np.zeros((40, 60), np.uint8))
     assert nothing.status_code == 422
     assert nothing.json["errors"][0]["parameter"] == "image1_roi"
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 100)])
+def test_a_region_of_another_shape_is_refused(call: Caller, shape: tuple[int, int]) -> None:
+    """Stretched over the image it would exclude something else."""
+    region = np.full(shape, 255, np.uint8)
+    scene = photograph("coffee.jpg")
+    answer = send(call, "differences", image1=scene, image2=scene, image1_roi=region)
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["parameter"] == "image1_roi"
+    assert f"{shape[1]} x {shape[0]}" in answer.json["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("margin", ["1" + "0" * 30, '"1e30"', "65536"])
+def test_a_margin_beyond_any_image_is_refused(call: Caller, margin: str) -> None:
+    settings = {"fic_settings": "{'margin': " + margin + "}"}
+    scene = photograph("coffee.jpg")
+    answer = send(call, "differences", image1=scene, image2=scene, **settings)
+    assert answer.status_code == 400
+    assert "margin" in answer.text
 
 
 def test_the_margin_excludes(call: Caller) -> None:
