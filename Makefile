@@ -16,7 +16,7 @@ check: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" tools/check
 
 bench-accuracy: $(VENV)/.test
-	@set -e; for each in differences alignment distance; do \
+	@set -e; for each in differences alignment distance text recognition; do \
 	    $(BIN)/python -m benchmarks.$$each --write --save .data/benchmarks --jobs "$$(nproc)"; done
 
 openapi: $(VENV)/.run

@@ -5,8 +5,8 @@
 writes ``ltu_compute/kernels/parameters/classification.json``, the same on every run: mean and
 spread of the features; a multinomial logistic regression of the kinds; for each quality a binary
 one on the few features that say something about it. Maximum likelihood with a Gaussian prior on the
-weights (L-BFGS). Kinds weigh alike however many pictures there are of each, and so do found and
-drawn ones of a kind; a quality is as often there as not.
+weights (Newton's method). Kinds weigh alike however many pictures there are of each, and so do
+found and drawn ones of a kind; a quality is as often there as not.
 """
 
 import json
@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from benchmarks.labelled_kinds import of_kinds, of_qualities
 from ltu_compute.kernels import classification
@@ -47,24 +46,37 @@ def multinomial_regression(
     """Return weights (classes, features) and biases (classes,) of the likeliest model."""
     count = int(classes.max()) + 1
     wanted = np.eye(count)[classes]
-    share = weights / weights.sum()
-    size = count * standardized.shape[1]
+    share = (weights / weights.sum())[:, None]
+    design = np.column_stack([standardized, np.ones(len(standardized))])
+    # All biases together may be anything; next to nothing of a prior makes them add up to 0.
+    priors = np.full((count, design.shape[1]), prior)
+    priors[:, -1] = 1e-9
 
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        slopes, biases = flat[:size].reshape(count, -1), flat[size:]
-        logits = standardized @ slopes.T + biases
+    def chances_and_loss(model: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        logits = design @ model.T
         logits -= logits.max(axis=1, keepdims=True)
         logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        value = -float(share @ (wanted * logs).sum(axis=1)) + prior / 2 * float((slopes**2).sum())
-        gap = (np.exp(logs) - wanted) * share[:, None]
-        gradient = np.concatenate(
-            [(gap.T @ standardized + prior * slopes).ravel(), gap.sum(axis=0)]
-        )
-        return value, gradient
+        loss = float((priors * model**2).sum() / 2 - (share * wanted * logs).sum())
+        return np.exp(logs), loss
 
-    start = np.zeros(size + count)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 3000})
-    return found.x[:size].reshape(count, -1), found.x[size:]
+    model = np.zeros(priors.shape)
+    chances, loss = chances_and_loss(model)
+    for _ in range(100):
+        gradient = ((chances - wanted) * share).T @ design + priors * model
+        between = chances[:, :, None] * (np.eye(count) - chances[:, None, :]) * share[:, None]
+        curvature = np.einsum("nkl,ni,nj->kilj", between, design, design, optimize=True)
+        square = curvature.reshape(model.size, model.size) + np.diag(priors.ravel())
+        step = np.linalg.solve(square, gradient.ravel()).reshape(model.shape)
+        # Far from the minimum a whole step may lead uphill: it is halved until it does not.
+        for _ in range(30):
+            chances, stepped = chances_and_loss(model - step)
+            if stepped <= loss:
+                break
+            step /= 2
+        model, loss = model - step, stepped
+        if np.abs(step).max() < 1e-9:
+            break
+    return model[:, :-1], model[:, -1]
 
 
 def main() -> None:

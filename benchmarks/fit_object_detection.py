@@ -5,11 +5,14 @@
 writes ``ltu_compute/kernels/parameters/object_detection.json``, the same on every run. Per class, a
 logistic regression (maximum likelihood with a weak Gaussian prior on standardised weights, Newton's
 method) tells right from wrong finds; as Platt recommends, "right" is fitted as (n + 1) / (n + 2)
-and "wrong" as 1 / (n + 2), so that no score is 0 or 1 however few examples there are.
+and "wrong" as 1 / (n + 2), so that no score is 0 or 1 however few examples there are. Evidence that
+can only speak for a find (windows that agree, a classifier's margin) never gets a weight below 0:
+few examples that happen to say otherwise must not make a find likelier because less agrees on it.
 """
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -23,6 +26,14 @@ from ltu_compute.kernels.object_detection import CLASSES, candidates
 PARAMETERS = Path(object_detection.__file__).parent / "parameters" / "object_detection.json"
 
 _PRIOR = 0.02
+
+_SUPPORTING: dict[str, tuple[int, ...]] = {
+    "Person": (0,),
+    "Human face": (0, 1),
+    "Cat": (0,),
+    "Vehicle registration plate": (0, 1),
+}
+"""Features that can only speak for a find: the margin, and how many windows agree."""
 
 
 def logistic_regression(
@@ -51,6 +62,26 @@ def logistic_regression(
     return float(weights[0] - scaled @ middle), scaled
 
 
+def supported_regression(
+    features: NDArray[np.float64], right: NDArray[np.bool_], supporting: Collection[int]
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the bias and the weights, none of those of supporting features below 0."""
+    used = list(range(features.shape[1]))
+    while True:
+        bias, weights = logistic_regression(features[:, used], right)
+        against = [
+            (weight, column)
+            for weight, column in zip(weights.tolist(), used, strict=True)
+            if weight < 0 and column in supporting
+        ]
+        if not against:
+            break
+        used.remove(min(against)[1])
+    every = np.zeros(features.shape[1])
+    every[used] = weights
+    return bias, every
+
+
 def main() -> None:
     """Fit all classes and write the parameters."""
     cv2.setNumThreads(1)
@@ -58,15 +89,15 @@ def main() -> None:
     evidence: dict[str, list[tuple[tuple[float, ...], bool]]] = defaultdict(list)
     for each in labelled("tuning"):
         for found in candidates(each.picture, classes=each.classes):
-            right = any(
+            answer = any(
                 is_right(truth, found.name, found.corners, found.text) for truth in each.truths
             )
-            evidence[found.name].append((found.features, right))
+            evidence[found.name].append((found.features, answer))
     models = {}
     for name in CLASSES:
         features = np.array([values for values, _ in evidence[name]], np.float64)
         right = np.array([answer for _, answer in evidence[name]], bool)
-        bias, weights = logistic_regression(features, right)
+        bias, weights = supported_regression(features, right, _SUPPORTING.get(name, ()))
         models[name] = {
             "bias": round(bias, 4),
             "weights": [round(float(weight), 4) for weight in weights],

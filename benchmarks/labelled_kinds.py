@@ -35,8 +35,10 @@ _PLASMA = "usr/share/wallpapers"
 
 _NOT_PHOTOGRAPHS = {"page": "Document", "Autumn": "Illustration"}
 
-_MATE_DRAWN = ("abstract/Elephants.jpg", "desktop/Float-into-MATE.png")
-_MATE_DRAWN += ("desktop/GreenTraditional.jpg", "abstract/Flow.png")
+_MATE_DRAWN = (
+    *("abstract/Elephants.jpg", "desktop/Float-into-MATE.png"),
+    *("desktop/GreenTraditional.jpg", "abstract/Flow.png"),
+)
 _PLASMA_DRAWN = (
     *("Altai 5120x2880.png", "Canopee 3840x2160.png", "Cascade 3840x2160.png"),
     *("Cluster 3840x2160.png", "Flow 5120x2880.jpg", "FlyingKonqui 1600x1200.png"),

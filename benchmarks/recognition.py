@@ -9,6 +9,7 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -53,6 +54,9 @@ _WEAR: dict[str, dict[str, float]] = {
         "noise": 15,
     },
 }
+
+_PLAIN = "photographs, 1024 px"
+"""The group of pictures that false boxes per megapixel are counted on."""
 
 _INTRODUCTION = (
     "Scores and labels were fitted on the set `tuning` (`benchmarks.fit_object_detection`,"
@@ -135,8 +139,8 @@ def _objects(chosen: Set) -> str:
             )
         for one, answer in zip(seen, answers, strict=True):
             wrong[one.name] += not answer
-            false_boxes[one.name] += each.group == "photographs"
-        if each.group == "photographs":
+            false_boxes[one.name] += not answer and each.group == _PLAIN
+        if each.group == _PLAIN:
             for name in each.classes:
                 megapixels[name] += each.picture.shape[0] * each.picture.shape[1] / 1e6
     rows = [
@@ -304,7 +308,7 @@ def _speed(chosen: Set) -> str:
 
     rows = [("everything", f"{milliseconds(detect_objects):.0f}")]
     for name in CLASSES:
-        taken = milliseconds(lambda picture, name=name: detect_objects(picture, classes=(name,)))
+        taken = milliseconds(partial(detect_objects, classes=(name,)))
         rows.append((name, f"{taken:.0f}"))
     rows.append(("classify", f"{milliseconds(classify):.0f}"))
     return "### Speed\n\nPhotographs of 1024 px, one thread, median.\n\n" + report.table(

@@ -5,6 +5,7 @@ import skimage.data
 
 from benchmarks.drawn_codes import code_128, colored
 from benchmarks.drawn_pictures import draw, pattern
+from benchmarks.fit_classification import multinomial_regression
 from ltu_compute.kernels.classification import (
     COLORS,
     FEATURES,
@@ -142,3 +143,19 @@ def test_features_of_the_smallest_pictures_are_numbers(shape):
         assert features.shape == (len(FEATURES),)
         assert np.isfinite(features).all()
         assert set(qualities(picture)) == set(QUALITIES)
+
+
+def test_the_fit_is_the_likeliest_model():
+    """At the maximum, chances add up to what there is of each class, and so do their features,
+    but for the prior's pull: the score equations of the multinomial logistic model."""
+    rng = np.random.default_rng(3)
+    classes = rng.integers(0, 3, 300)
+    features = rng.normal(0, 1, (300, 4)) + np.eye(3, 4)[classes]
+    weights = rng.uniform(0.5, 2, 300)
+    slopes, biases = multinomial_regression(features, classes, weights, 0.01)
+    chances = np.exp(features @ slopes.T + biases)
+    chances /= chances.sum(axis=1, keepdims=True)
+    gap = (chances - np.eye(3)[classes]) * (weights / weights.sum())[:, None]
+    assert gap.sum(axis=0) == pytest.approx(0, abs=1e-8)
+    assert gap.T @ features == pytest.approx(-0.01 * slopes, abs=1e-8)
+    assert biases.sum() == pytest.approx(0, abs=1e-6)

@@ -4,6 +4,7 @@ import pytest
 import skimage.data
 
 from benchmarks.drawn_codes import code_128, colored, ean_13, qr_code, worn
+from benchmarks.fit_object_detection import logistic_regression, supported_regression
 from ltu_compute.kernels import object_detection as module
 from ltu_compute.kernels.object_detection import (
     CLASSES,
@@ -56,6 +57,35 @@ def test_a_face_and_its_eyes(astronaut):
         middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
         apart = min(np.hypot(*(middle - at)) for at in ((207, 108), (246, 108)))
         assert apart < 15
+
+
+@pytest.mark.parametrize("longest", [256, 448, 512, 700])
+def test_one_face_whatever_the_size(astronaut, longest):
+    """The patch on the suit, which few windows take for a face, is none."""
+    picture = cv2.resize(astronaut, (longest, longest), interpolation=cv2.INTER_AREA)
+    assert len(detect_objects(picture, classes=("Human face",))) == 1
+
+
+@pytest.mark.parametrize("name", ["Person", "Human face", "Cat"])
+def test_agreement_speaks_for_a_find(name):
+    """The score of these rests on a margin or on how many windows agree, and on nothing else."""
+    _, weights = module._logistic()[name]
+    assert (weights >= 0).all()
+    assert weights.max() > 0
+
+
+def test_evidence_that_speaks_against_what_it_supports_is_left_out():
+    """The second feature says the opposite of the first; fitted alone, the first keeps its say."""
+    rng = np.random.default_rng(5)
+    right = rng.random(400) < 0.5
+    first = right + rng.normal(0, 1, 400)
+    features = np.stack([first, rng.normal(0, 1, 400) - right], axis=1)
+    assert logistic_regression(features, right)[1][1] < -0.5
+    bias, weights = supported_regression(features, right, supporting=(0, 1))
+    alone, (weight,) = logistic_regression(features[:, :1], right)
+    assert (bias, *weights) == pytest.approx((alone, weight, 0))
+    free = supported_regression(features, right, supporting=(0,))
+    assert free[1] == pytest.approx(logistic_regression(features, right)[1])
 
 
 def test_corners_are_clockwise_from_the_top_left(astronaut):
