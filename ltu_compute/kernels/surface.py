@@ -19,6 +19,7 @@ _SURROUNDINGS = 0.15  # of the longest side: a cosine is level at its ends, a su
 _MIN_POINTS = 120  # some two a coefficient
 _MIN_GAIN = 0.7  # share of the residual that may be left for the bend to be believed
 _NOISE_PX = 0.1  # of tracking
+_MIN_KNOWN = 0.4  # share of the image that the points must surround
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,8 @@ def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     agree = distance <= max(3 * residual, 3 * _NOISE_PX)
     largest = float(np.linalg.norm(basis[agree] @ coefficients, axis=1).max())
     known = np.asarray(cv2.convexHull(start[agree]), np.float32).reshape(-1, 2)
+    if cv2.contourArea(known) < _MIN_KNOWN * size.width * size.height:
+        return None
     return Bend(size, coefficients, residual, largest, known)
 
 
