@@ -91,6 +91,22 @@ _MIN_GRADIENT = 10.0
 _MAX_CANDIDATES = 6
 """Areas looked at per level of the pyramid, largest first: bounds the time."""
 
+_MIN_EDGES = 16
+_MIN_EDGES_UNREAD = 24
+"""Least number of edges across an area that is read at all, and of one that may be a code though
+nobody can read it. The shortest Code 128 (start, one character, check value, stop) has 26, EAN-8 44
+and EAN-13 60; blur may swallow a few, and rows of bricks, slats and pins have fewer."""
+
+_MIN_VARIETY = 0.35
+"""Least standard deviation of the logarithms of an unread one's widths. Bars and spaces of one to
+four modules have 0.5 and those that are narrow or wide 0.45, a grating has next to none."""
+
+_MIN_HEIGHT = 0.1
+"""Least height of an unread one, in widths: the standards ask for 0.15, a slant view takes some."""
+
+_LOG_WIDEST = 1.9
+"""Natural logarithm of the widest shape that the standards allow: width over height, 1 / 0.15."""
+
 _LINES = 15
 _STEPS_PER_PX = 2.0
 _MAX_STEPS = 4096
@@ -113,15 +129,14 @@ class Barcode:
         x, y in px: its start at the top, its end at the top, at the bottom, its start at the
         bottom, as one sees it who holds it upright; when unread, which end is which is unknown.
     features : tuple of float
-        What an unread one is judged by: coherence of the gradient (0 to 1), natural logarithms of
-        the number of edges along its middle and of its width over its height, regularity of the
-        edge count across its height (0 to 1).
+        What an unread one is judged by: natural logarithm of its width over its height (at most
+        1.9), correlation of neighbouring scan lines (Fisher's z of it).
     """
 
     text: str
     symbology: str
     corners: NDArray[np.float64]
-    features: tuple[float, float, float, float]
+    features: tuple[float, float]
 
 
 def read_barcodes(gray: Gray) -> tuple[Barcode, ...]:
@@ -180,7 +195,6 @@ class _Area:
     across: NDArray[np.float64]
     width: float
     height: float
-    coherence: float
 
 
 def _striped_areas(gray: Gray) -> Iterator[_Area]:
@@ -234,7 +248,6 @@ def _striped_areas_at(gray: Gray, scale: float) -> Iterator[_Area]:
             area.across,
             area.width * scale,
             area.height * scale,
-            area.coherence,
         )
 
 
@@ -260,7 +273,7 @@ def _area_of(
         return None
     middle = np.array([(low_u + high_u) / 2, (low_v + high_v) / 2])
     center = middle[0] * across + middle[1] * np.array([-across[1], across[0]])
-    return _Area(center, across, width, height, coherence)
+    return _Area(center, across, width, height)
 
 
 def _covers(corners: NDArray[np.float64], point: NDArray[np.float64]) -> bool:
@@ -294,17 +307,23 @@ def _scan(gray: Gray, area: _Area) -> Barcode | None:
     )
     profiles = sampled.reshape(_LINES, band.size, steps).mean(axis=1, dtype=np.float64)
     runs = [_runs(profile) for profile in profiles]
-    inside = [_edges_inside(found, steps * margin / length, steps) for found in runs]
+    beside = steps * margin / length
+    inside = [int(_inside(found, beside, steps).sum()) for found in runs]
     middle = float(np.median(inside))
-    if middle < 16:
+    if middle < _MIN_EDGES:
         return None
-    spread = float(np.median(np.abs(np.array(inside) - middle))) / middle
     ends = _read_lines(runs)
     for sigma, amount in _SHARPENINGS:
         if ends is None:
             sharp = [_runs(_sharpened(profile, sigma, amount)) for profile in profiles]
             ends = _read_lines(sharp)
     to_px = length / (steps - 1)
+    if ends is None and not (
+        middle >= _MIN_EDGES_UNREAD
+        and area.height >= _MIN_HEIGHT * area.width
+        and np.median([_variety(found, beside, steps) for found in runs]) >= _MIN_VARIETY
+    ):
+        return None
     if ends is None:
         half = area.width / 2
         lines = np.array([[-half, half]] * 2)
@@ -328,13 +347,25 @@ def _scan(gray: Gray, area: _Area) -> Barcode | None:
     )
     if lines[0, 0] > lines[0, 1]:  # read from its end to its start: it lies upside down
         corners = corners[[3, 2, 1, 0]]
+    correlation = _correlation(profiles[:, round(beside) : steps - round(beside)])
     features = (
-        area.coherence,
-        float(np.log(middle)),
-        float(np.log(area.width / area.height)),
-        max(0.0, 1.0 - spread),
+        # Beyond the standards' least height, a longer area is no likelier to be a code.
+        min(float(np.log(area.width / area.height)), _LOG_WIDEST),
+        float(np.arctanh(correlation)),
     )
     return Barcode(text, symbology, corners, features)
+
+
+def _correlation(profiles: NDArray[np.float64]) -> float:
+    """Return the median correlation of neighbouring scan lines, 0 to 0.999.
+
+    A code is the same all along its bars; what merely has stripes, such as leaves, cloth, bricks or
+    print, changes from line to line.
+    """
+    apart = profiles - profiles.mean(axis=1, keepdims=True)
+    norms = np.maximum(np.sqrt((apart**2).sum(axis=1)), 1e-9)
+    alike = (apart[1:] * apart[:-1]).sum(axis=1) / (norms[1:] * norms[:-1])
+    return float(np.clip(np.median(alike), 0.0, 0.999))
 
 
 def _spans_at(
@@ -387,8 +418,15 @@ def _runs(profile: NDArray[np.float64]) -> _Runs:
     return _Runs(bounds[:-1], np.diff(bounds))
 
 
-def _edges_inside(runs: _Runs, margin: float, steps: int) -> int:
-    return int(((runs.starts > margin) & (runs.starts < steps - margin)).sum())
+def _inside(runs: _Runs, margin: float, steps: int) -> NDArray[np.bool_]:
+    """Tell which runs begin on the area itself, not on the margin beside it."""
+    return np.asarray((runs.starts > margin) & (runs.starts < steps - margin), bool)
+
+
+def _variety(runs: _Runs, margin: float, steps: int) -> float:
+    """Return the standard deviation of the widths' natural logarithms."""
+    widths = runs.widths[_inside(runs, margin, steps)][:-1]
+    return float(np.log(np.maximum(widths, 1.0)).std()) if widths.size else 0.0
 
 
 _Line = tuple[int, float, float]

@@ -100,8 +100,20 @@ FEATURES = (
 
 _LONGEST_PX = 512
 _DETECTOR_PX = 640
-_MIN_QUALITY = 0.5
+_MIN_CHANCE = 0.5
 _MIN_COLOR_SHARE = 0.2
+
+_EVEN_PX = 32
+_MOST_UNEVEN = 16
+"""A blank picture, reduced to so many px, differs by no more than so many levels per channel: its
+noise averages out, and what the darkest photographs still show does not."""
+
+_BLOWN_OUT = 250
+_SHADE = 16
+_MIN_SHADED = 0.4
+"""Least share of neighbours outside of what is blown out that differ, but by less than 16 levels.
+Of overexposed photographs nearly all have 0.4 to 0.8; flat colours, sharp edges and the clean paper
+of drawings and pages have less than 0.4, but for those with a camera's noise."""
 
 _OBJECT_CLASSES = ("Person", "Human face", "Cat")
 _FINE_CLASSES = ("Vehicle registration plate", "QR code", "Barcode", "Text")
@@ -136,8 +148,9 @@ def classify(image: Bgr, *, max_results: int = 10, min_score: float = 0.0) -> tu
     max_results : int, default 10
         The best so many labels, 1 or more.
     min_score : float, default 0
-        Least score, 0 to 1. Kinds are given from 0.2 on, qualities from 0.5, colours from a fifth
-        of the picture, objects as `detect_objects` gives them.
+        Least score, 0 to 1. Kinds and qualities are given from 0.5 on, colours from a fifth of the
+        picture, objects as `detect_objects` gives them. A blank picture is of no kind and has no
+        other quality.
 
     Returns
     -------
@@ -155,16 +168,20 @@ def classify(image: Bgr, *, max_results: int = 10, min_score: float = 0.0) -> tu
         raise ValueError(f"min_score must be 0 to 1, not {min_score}")
     image = np.ascontiguousarray(image)
     features = picture_features(image)
-    labels = [
-        Label(KINDS[kind], kind, chance)
-        for kind, chance in kind_chances(features).items()
-        if chance >= 1 / len(KINDS)
-    ]
-    labels += [
-        Label(QUALITIES[quality], quality, chance)
-        for quality, chance in quality_chances(features).items()
-        if chance >= _MIN_QUALITY
-    ]
+    chances = quality_chances(features)
+    # What a model of few figures says of these two is checked on the picture itself.
+    if chances["Blank"] >= _MIN_CHANCE and _is_even(image):
+        labels = [Label(QUALITIES["Blank"], "Blank", chances["Blank"])]
+    else:
+        del chances["Blank"]
+        if not _is_shaded(image):
+            del chances["Overexposed"]
+        mids = {**KINDS, **QUALITIES}
+        labels = [
+            Label(mids[name], name, chance)
+            for name, chance in (kind_chances(features) | chances).items()
+            if chance >= _MIN_CHANCE
+        ]
     labels += [
         Label(COLORS[color], color, share)
         for color, share in color_shares(image).items()
@@ -175,15 +192,25 @@ def classify(image: Bgr, *, max_results: int = 10, min_score: float = 0.0) -> tu
     return tuple(label for label in labels if label.score >= min_score)[:max_results]
 
 
+def _is_even(image: Bgr) -> bool:
+    """Tell whether a picture shows nothing but one colour, in slightly uneven light."""
+    small = _reduced(image, _EVEN_PX).reshape(-1, 3)
+    return bool(np.ptp(small, axis=0).max() <= _MOST_UNEVEN)
+
+
+def _is_shaded(image: Bgr) -> bool:
+    """Tell whether a picture has shades where it is not blown out, as photographs have."""
+    gray = cv2.cvtColor(_reduced(image, _LONGEST_PX), cv2.COLOR_BGR2GRAY)
+    visible = gray < _BLOWN_OUT
+    levels = gray.astype(np.int16)
+    step = np.abs(np.diff(levels, axis=1))[visible[:, 1:] & visible[:, :-1]]
+    return bool(step.size and ((step > 0) & (step < _SHADE)).mean() >= _MIN_SHADED)
+
+
 def _object_labels(image: Bgr) -> list[Label]:
     """Return the classes of the objects in a picture, each with its best score."""
-    scale = _DETECTOR_PX / max(image.shape[:2])
-    reduced = image
-    if scale < 1:
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        reduced = np.asarray(small, np.uint8)
     found: list[DetectedObject] = [
-        *detect_objects(reduced, classes=_OBJECT_CLASSES),
+        *detect_objects(_reduced(image, _DETECTOR_PX), classes=_OBJECT_CLASSES),
         *detect_objects(image, classes=_FINE_CLASSES),
     ]
     best: dict[str, DetectedObject] = {}

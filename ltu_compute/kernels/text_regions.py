@@ -193,8 +193,11 @@ def _line_features(marks: _Marks, members: NDArray[np.intp]) -> NDArray[np.float
     typical = float(np.median(height))
     middle = marks.x[members] + marks.width[members] / 2
     bottoms = marks.y[members] + height
-    slope, intercept = np.polyfit(middle - middle.mean(), bottoms, 1)
-    residual = np.abs(bottoms - intercept - slope * (middle - middle.mean()))
+    beside = middle - middle.mean()
+    variance = float(beside @ beside)
+    # Marks one within another, all in the same place, have no direction: their line is level.
+    slope = float(beside @ bottoms) / variance if variance > 0 else 0.0
+    residual = np.abs(bottoms - bottoms.mean() - slope * beside)
     gaps = np.diff(middle)
     stroke, fill = marks.stroke[members], marks.fill[members]
     contrast = marks.contrast[members]

@@ -132,3 +132,23 @@ def test_stripes_are_no_code():
     assert not texts(grating)
     noise = np.random.default_rng(3).integers(0, 256, (400, 600), dtype=np.uint8)
     assert not texts(noise)
+
+
+def test_what_nobody_can_read_must_look_like_a_code():
+    """Bars that say nothing are found; a grating, few bars, and bars that differ are not."""
+    said_nothing = ean_13_modules("5901234123458")  # wrong check digit
+    (code,) = read_barcodes(bars(said_nothing).picture)[:1]
+    assert (code.text, code.symbology) == ("", "")
+    shape, correlation = code.features
+    assert 0 < shape <= 1.9
+    assert correlation > np.arctanh(0.99)
+
+    grating = np.tile(np.repeat([0, 255], 4).astype(np.uint8), (200, 60))
+    assert read_barcodes(grating) == ()
+    assert read_barcodes(bars("1011001000110101110010011").picture) == ()  # 16 edges
+    assert read_barcodes(bars(said_nothing * 2, height=30).picture) == ()  # flatter than a tenth
+
+    rng = np.random.default_rng(8)
+    rows = rng.integers(0, 2, (15, 80)).astype(np.uint8) * 255
+    changing = cv2.resize(np.repeat(rows, 8, axis=0), None, fx=5, fy=1.5)
+    assert all(found.features[1] < np.arctanh(0.9) for found in read_barcodes(changing))

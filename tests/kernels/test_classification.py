@@ -159,3 +159,47 @@ def test_the_fit_is_the_likeliest_model():
     assert gap.sum(axis=0) == pytest.approx(0, abs=1e-8)
     assert gap.T @ features == pytest.approx(-0.01 * slopes, abs=1e-8)
     assert biases.sum() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3000), (3000, 1), (2, 3000), (3000, 3), (1700, 1), (2000, 1), (5, 20000)]
+)
+def test_narrow_pictures_have_labels(shape):
+    """None of their sides is rounded away when they are reduced."""
+    (label,) = classify(np.full((*shape, 3), (0, 0, 255), np.uint8), max_results=1)
+    assert label.score > 0.5
+
+
+def test_each_picture_is_of_one_kind(coffee):
+    for picture in (coffee, draw("Diagram", np.random.default_rng(4), "tuning")):
+        given = [label for label in classify(picture, max_results=20) if label.description in KINDS]
+        assert len(given) <= 1
+        assert all(label.score >= 0.5 for label in given)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "color"), [((255, 255, 255), "White"), ((0, 0, 0), "Black"), ((0, 90, 200), "Blue")]
+)
+@pytest.mark.parametrize("noise", [0, 3])
+def test_a_blank_picture_is_blank_and_of_its_color(rgb, color, noise):
+    rng = np.random.default_rng(6)
+    picture = np.full((240, 320, 3), rgb[::-1]) + rng.normal(0, noise, (240, 320, 3))
+    labels = classify(picture.round().clip(0, 255).astype(np.uint8), max_results=20)
+    assert {label.description for label in labels} == {"Blank", color}
+
+
+def test_the_darkest_photographs_are_not_blank(coffee):
+    dark = (coffee * 0.12).astype(np.uint8)
+    labels = {label.description for label in classify(dark, max_results=20)}
+    assert "Darkness" in labels
+    assert "Blank" not in labels
+
+
+def test_only_what_has_shades_is_overexposed(coffee):
+    """White paper is no highlight that the sensor could not hold."""
+    page = np.full((400, 600, 3), 255, np.uint8)
+    cv2.putText(page, "Plain text", (50, 200), cv2.FONT_HERSHEY_DUPLEX, 2, 0, 3, cv2.LINE_AA)
+    assert qualities(page)["Overexposed"] > 0.5
+    assert "Overexposed" not in {label.description for label in classify(page, max_results=20)}
+    bright = cv2.convertScaleAbs(coffee, alpha=3.5, beta=60)
+    assert "Overexposed" in {label.description for label in classify(bright, max_results=20)}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -178,6 +180,48 @@ def test_misuse():
     with pytest.raises(ValueError, match="max_results"):
         detect_objects(picture, max_results=0)
     assert detect_objects(picture, classes=()) == ()
+
+
+def test_bars_are_no_text():
+    """What lies in a code is not given twice, what lies beside it is."""
+    code = found("Barcode", 0, 0, 100, 0.9)
+    bars, digits = found("Text", 10, 10, 70, 0.99), found("Text", 60, 60, 100, 0.8)
+    assert module._without_print_of_codes([bars, code, digits]) == [code, digits]
+    drawn = ean_13("590123412345", module_px=4)
+    (only,) = detect_objects(colored(drawn.picture))
+    assert only.name == "Barcode"
+    # A code that scores less than is wanted is a code all the same.
+    assert detect_objects(colored(drawn.picture), min_score=(1 + only.score) / 2) == ()
+
+
+def test_stripes_are_no_code():
+    """A brick wall, whose joints stand side by side like bars."""
+    brick = colored(skimage.data.brick())
+    assert detect_objects(brick, classes=("Barcode",)) == ()
+
+
+def test_a_cat_is_seen_twice():
+    """Chelsea is a cat; the spoon beside the cup was one, until looked at a second time."""
+    fixtures = Path(__file__).parents[2] / "fixtures" / "images"
+    cat, shot = (cv2.imread(str(fixtures / name)) for name in ("chelsea.jpg", "coffee-shot.jpg"))
+    (seen,) = detect_objects(cat, classes=("Cat",))
+    assert seen.score <= 0.75
+    assert detect_objects(shot, classes=("Cat",)) == ()
+
+
+@pytest.mark.parametrize(("agreeing", "most"), [(0.0, 0.75), (1.1, 1.0)])
+def test_a_plate_that_one_cascade_sees_is_no_more_than_likely(agreeing, most):
+    corners = np.zeros((4, 2))
+    plate = module.Candidate("Vehicle registration plate", (4.0, agreeing, 0.0), corners)
+    assert 0.5 < module._score(plate) <= most
+    assert (module._score(plate) > 0.75) == (agreeing > 0)
+
+
+@pytest.mark.parametrize("name", ["part-good.jpg", "part-shot.jpg"])
+def test_parts_have_text(name):
+    """Their marks lie within each other, too: all at the same x."""
+    fixtures = Path(__file__).parents[2] / "fixtures" / "images"
+    assert detect_objects(cv2.imread(str(fixtures / name)), classes=("Text",))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (2, 9), (30, 30), (128, 64)])

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ltu_compute.kernels import text_regions as module
 from ltu_compute.kernels.text_regions import FEATURES, text_regions
 
 
@@ -55,3 +56,17 @@ def test_two_marks_are_no_line():
     assert text_regions(picture) == ()
     picture[40:60, 60:70] = 0
     assert len(text_regions(picture)) >= 1
+
+
+def test_marks_within_each_other_are_level():
+    """Frames around a dot: their centres are all at the same x, so that no line runs through."""
+    picture = np.full((80, 120), 255, np.uint8)
+    for x, y, width, height in ((20, 20, 80, 30), (34, 26, 52, 18), (48, 31, 24, 8)):
+        cv2.rectangle(picture, (x, y), (x + width, y + height), 0, 1)
+    marks = module._Marks(
+        *np.array([[20, 34, 48], [20, 26, 31], [81, 53, 25], [31, 19, 9]] + [[1] * 3] * 3, float)
+    )
+    features = dict(zip(FEATURES, module._line_features(marks, np.arange(3)), strict=True))
+    # Bottoms at 51, 45 and 40: the median is 1/3 off their mean, the middle height is 19.
+    assert features["baseline_error"] == pytest.approx((45 + 1 / 3 - 40) / 19)
+    assert all(np.isfinite(region.features).all() for region in text_regions(picture))
