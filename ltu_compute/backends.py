@@ -1,10 +1,11 @@
 """What recognition stands on besides kernels: models of the operator's own, and Google."""
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from ltu_compute.errors import NotEnabled, WrongSetting
 from ltu_compute.google import Vision
-from ltu_compute.models import Models
+from ltu_compute.models import Idle, Models
 from ltu_compute.settings import PREFIX, Settings
 
 
@@ -20,11 +21,14 @@ class Backends:
         Google, where there is a key.
     google_by_default : bool
         Whether Google answers where a request names neither a provider nor a model.
+    idle : Idle
+        What is entered while a model's process, or Google, is waited for.
     """
 
     models: Models
     vision: Vision | None = None
     google_by_default: bool = False
+    idle: Idle = nullcontext
 
     @classmethod
     def of(cls, settings: Settings) -> "Backends":
@@ -43,9 +47,13 @@ class Backends:
             )
         return cls(Models.of(settings), vision, google_by_default)
 
+    def idling(self, idle: Idle) -> "Backends":
+        """Return the same with something to enter while others compute."""
+        return replace(self, idle=idle)
+
     def local(self) -> "Backends":
         """Return the same without Google: nothing leaves this machine."""
-        return Backends(self.models)
+        return replace(self, vision=None, google_by_default=False)
 
     def google(self) -> Vision:
         """Return Google.

@@ -7,13 +7,16 @@ import sys
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
+from typing_extensions import is_typeddict
 
 from ltu_compute import __version__
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import PREFIX, load, table
+
+PICTURE = {"encoding", "format", "value"}  # the keys that tell a picture within a reply
 
 
 class Group(click.Group):
@@ -106,7 +109,15 @@ def models() -> None:
     """Check the models of your own, and tell why one is not usable."""
     from ltu_compute.models import Models, Rejected
 
-    found = Models.of(load()).all()
+    current = load()
+    checked = Models.of(current)
+    found = checked.all()
+    if checked.unreadable:
+        raise click.ClickException(checked.unreadable)
+    if current.models_dir is None:
+        click.echo(f"no models: {PREFIX}MODELS_DIR is not set")
+    elif not found:
+        click.echo(f"no models in {current.models_dir}")
     for model in found:
         if isinstance(model, Rejected):
             click.echo(f"{model.name}\tnot usable: {model.reason}")
@@ -267,7 +278,7 @@ def keys_remove(kid: str) -> None:
 def _operation(dialect: Any, endpoint: Any) -> click.Command:
     """Return an endpoint as a command that takes image files, or addresses, and its parameters."""
 
-    def run(save: Path | None, **given: Any) -> None:
+    def run(save: Path | None = None, **given: Any) -> None:
         sources = {image.name: given.pop(_folded(image.name)) for image in endpoint.images}
         named = {p.name: p.opts[0].lstrip("-") for p in click.get_current_context().command.params}
         values = {named[name]: [value] for name, value in given.items() if value is not None}
@@ -293,8 +304,18 @@ def _options(endpoint: Any) -> list[click.Parameter]:
         names = list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}", name]))
         meaning = f"{declared.get('description', '')} [default: {declared.get('default', '')}]"
         options.append(click.Option(names, help=meaning, metavar="VALUE"))
-    folder = click.Path(path_type=Path, file_okay=False)
-    return [*options, click.Option(["--save"], type=folder, help="Folder for the pictures.")]
+    if _returns_pictures(endpoint.result):
+        folder = click.Path(path_type=Path, file_okay=False)
+        options.append(click.Option(["--save"], type=folder, help="Folder for the pictures."))
+    return options
+
+
+def _returns_pictures(declared: Any) -> bool:
+    """Tell whether a picture is, or may be, somewhere within what a type declares."""
+    if is_typeddict(declared):
+        fields = get_type_hints(declared)
+        return fields.keys() == PICTURE or any(map(_returns_pictures, fields.values()))
+    return any(map(_returns_pictures, get_args(declared)))
 
 
 def _computed(
@@ -344,7 +365,7 @@ def _pictures(node: Any, path: str) -> list[tuple[str, bytes]]:
         return [found for i, item in enumerate(node) for found in _pictures(item, f"{path}-{i}")]
     if not isinstance(node, dict):
         return []
-    if node.keys() == {"encoding", "format", "value"}:
+    if node.keys() == PICTURE:
         suffix = node["format"].rpartition("/")[2]
         return [(f"{path.lstrip('-')}.{suffix}", base64.b64decode(node["value"]))]
     parts = ((key.replace(" ", "-"), value) for key, value in node.items())

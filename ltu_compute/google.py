@@ -8,8 +8,9 @@ import math
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from ltu_compute import codec
 from ltu_compute.codec import Image
 from ltu_compute.errors import ProviderFailed, Unavailable
 from ltu_compute.kernels.classification import Label
+from ltu_compute.kernels.languages import BIBLIOGRAPHIC, iso_code
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.text_detection import TextDetection, Word
 from ltu_compute.settings import Settings
@@ -37,6 +39,16 @@ MAX_REPLY_BYTES = 32 << 20
 SHOWN = 300  # characters of Google's own words that are repeated
 
 Json = dict[str, Any]
+
+Idle = Callable[[], AbstractContextManager[None]]
+"""What is entered while Google computes and this process waits."""
+
+
+@dataclass(frozen=True)
+class RelevantLabel(Label):
+    """A label, and how relevant it is to the picture, 0 to 1."""
+
+    topicality: float
 
 
 class _Part(BaseModel):
@@ -59,6 +71,7 @@ class _Label(_Part):
     mid: str = ""
     description: str = ""
     score: float = 0
+    topicality: float = 0
 
 
 class _Object(_Part):
@@ -146,7 +159,9 @@ class Vision:
         self._timeout = settings.google_timeout
         self._tls = tls
 
-    def text(self, image: Image, languages: Sequence[str] = ()) -> TextDetection:
+    def text(
+        self, image: Image, languages: Sequence[str] = (), *, idle: Idle = nullcontext
+    ) -> TextDetection:
         """Return what is written in a picture, corners in its px.
 
         Parameters
@@ -155,7 +170,9 @@ class Vision:
             The picture. Its pixels are sent, upright and without the file's metadata, as JPEG;
             the other methods do the same.
         languages : sequence of str
-            Languages to expect.
+            Languages to expect: ISO 639-1, 639-2 or 639-3 codes, or Tesseract's names.
+        idle : Idle, optional
+            Entered while Google is waited for; the other methods do the same.
 
         Raises
         ------
@@ -165,18 +182,25 @@ class Vision:
         Unavailable
             The key's quota is used up. The other methods raise it too.
         """
-        found, width = self._annotate(image, "TEXT_DETECTION", languages=languages)
+        found, width = self._annotate(image, "TEXT_DETECTION", idle, languages=languages)
         return _detected(found.full_text_annotation, image.width / width)
 
-    def labels(self, image: Image, *, max_results: int) -> tuple[Label, ...]:
+    def labels(
+        self, image: Image, *, max_results: int, idle: Idle = nullcontext
+    ) -> tuple[RelevantLabel, ...]:
         """Return what a picture shows, best first."""
-        found, _ = self._annotate(image, "LABEL_DETECTION", max_results=max_results)
-        labels = [Label(a.mid, a.description, a.score) for a in found.label_annotations]
+        found, _ = self._annotate(image, "LABEL_DETECTION", idle, max_results=max_results)
+        labels = [
+            RelevantLabel(a.mid, a.description, a.score, a.topicality)
+            for a in found.label_annotations
+        ]
         return tuple(sorted(labels, key=lambda label: -label.score))
 
-    def objects(self, image: Image, *, max_results: int) -> tuple[DetectedObject, ...]:
+    def objects(
+        self, image: Image, *, max_results: int, idle: Idle = nullcontext
+    ) -> tuple[DetectedObject, ...]:
         """Return the objects in a picture, best first, corners in its px."""
-        found, _ = self._annotate(image, "OBJECT_LOCALIZATION", max_results=max_results)
+        found, _ = self._annotate(image, "OBJECT_LOCALIZATION", idle, max_results=max_results)
         extent = np.array(image.size, np.float64)
         objects = [
             DetectedObject(a.name, a.mid, a.score, corners * extent)
@@ -189,6 +213,7 @@ class Vision:
         self,
         image: Image,
         feature: Feature,
+        idle: Idle,
         *,
         max_results: int | None = None,
         languages: Sequence[str] = (),
@@ -200,8 +225,11 @@ class Vision:
             asked["maxResults"] = max_results
         request: Json = {"image": {"content": codec.base64_text(content)}, "features": [asked]}
         if languages:
-            request["imageContext"] = {"languageHints": list(languages)}
-        status, headers, body = self._exchange(orjson.dumps({"requests": [request]}))
+            hints = list(dict.fromkeys(map(_hint, languages)))
+            request["imageContext"] = {"languageHints": hints}
+        sent = orjson.dumps({"requests": [request]})
+        with idle():
+            status, headers, body = self._exchange(sent)
         return self._reply(status, headers, body), width
 
     def _reply(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> _Reply:
@@ -317,6 +345,12 @@ def _sent(image: Image) -> tuple[bytes, int]:
         if len(content) <= MAX_IMAGE_BYTES:
             break
     return content, pixels.shape[1]
+
+
+def _hint(language: str) -> str:
+    """Return a language's ISO 639-1 code where it has one, which is what Google takes."""
+    code = language.lower()
+    return iso_code(BIBLIOGRAPHIC.get(code, code))
 
 
 def _detected(annotation: _Text, scale: float) -> TextDetection:

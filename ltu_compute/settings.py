@@ -51,6 +51,11 @@ def _api_key(value: SecretStr) -> SecretStr:
     return SecretStr(key)
 
 
+def _provider(value: Any) -> Any:
+    names = {"local": "Local", "google": "Google"}
+    return names.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -120,11 +125,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds in which a remote image must have arrived, redirects and all.",
     )
-    default_provider: Literal["Local", "Google"] = Field(
+    default_provider: Annotated[Literal["Local", "Google"], BeforeValidator(_provider)] = Field(
         "Local",
         description="What answers textDetection, classification and objectDetection where a "
         "request names neither provider nor model. Local: this machine; Google: Google's Cloud "
-        "Vision, to which pictures are sent.",
+        "Vision, to which pictures are sent. In any case of letters.",
     )
     models_dir: Path | None = Field(
         None,
@@ -133,7 +138,10 @@ class Settings(BaseSettings):
     )
     model_max_bytes: int = Field(512 << 20, ge=1, description="Largest model.onnx, in bytes.")
     model_memory: int = Field(
-        2 << 30, ge=256 << 20, description="Memory that a model's process may have, in bytes."
+        2 << 30,
+        ge=256 << 20,
+        description="Memory that a model's process may have, in bytes; each worker has a process "
+        "a model that was used.",
     )
     model_timeout: float = Field(
         10.0,

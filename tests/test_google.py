@@ -11,7 +11,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,12 +92,13 @@ class Google:
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     drip: float = 0  # seconds between the bytes of its reply
+    meanwhile: Callable[[], None] | None = None  # done before it answers
     asked: list[dict[str, Any]] = field(default_factory=list)
     received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def answers(self, reply: Any, status: int = 200, **headers: str) -> None:
         self.reply, self.status, self.headers = reply, status, headers
-        self.raw, self.drip = None, 0
+        self.raw, self.drip, self.meanwhile = None, 0, None
         self.asked.clear()
         self.received.clear()
 
@@ -111,6 +112,8 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Google]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.received.append((self.path, dict(self.headers)))
             state.asked.append(json.loads(body))
+            if state.meanwhile is not None:
+                state.meanwhile()
             content = state.raw if state.raw is not None else json.dumps(state.reply).encode()
             self.send_response(state.status)
             for name, value in state.headers.items():
@@ -279,6 +282,43 @@ def test_text(client: Caller, google: Google) -> None:
     assert body["content"]["summary"]["resultInfos"] == {"textDetection": {"nbAreas": 4}}
 
 
+@pytest.mark.parametrize(
+    ("language", "hints"),
+    [
+        ("eng", ["en"]),
+        ("FRA, deu+en", ["fr", "de", "en"]),
+        ("fr fre fra", ["fr"]),  # one language, by three codes
+        ("chi_sim", ["zh"]),
+        ("pt-BR", ["pt-br"]),
+        ("grc", ["grc"]),  # there is no shorter one
+    ],
+)
+def test_language_hints(client: Caller, google: Google, language: str, hints: list[str]) -> None:
+    google.answers({"responses": [{}]})
+    fits(client.post("textDetection", data=sent(language=language)), "textDetection")
+    assert checked(google, TEXT)["imageContext"] == {"languageHints": hints}
+
+
+@pytest.mark.parametrize(
+    ("along", "rotation"),
+    [((1000, 1), 0.1), ((1000, -1), -0.1), ((10000, -1), 0), ((-10000, -1), 180), ((0, -9), -90)],
+)
+def test_rotation_is_told_to_a_tenth(
+    client: Caller, google: Google, along: tuple[int, int], rotation: float
+) -> None:
+    start, (x, y) = (20000, 20000), along
+    corners = [start, (start[0] + x, start[1] + y), (start[0] + x, 20100), (start[0], 20100)]
+    reply = {
+        "text": "AB",
+        "pages": [{"blocks": [{"paragraphs": [{"words": [word("AB", corners)]}]}]}],
+    }
+    google.answers({"responses": [{"fullTextAnnotation": reply}]})
+    answer = client.post("textDetection", data=sent())
+    assert answer.json["info"]["rotation"] == rotation
+    assert "-0.0" not in answer.text
+    assert "-180" not in answer.text
+
+
 def test_text_that_is_turned(client: Caller, google: Google) -> None:
     corners = [(100, 50), (100, 90), (80, 90), (80, 50)]  # reads downwards
     reply = {
@@ -328,7 +368,7 @@ def test_large_and_turned_pictures(client: Caller, google: Google) -> None:
 
 def test_labels(client: Caller, google: Google) -> None:
     annotations = [
-        {"mid": "/m/01yrx", "description": "Cat", "score": 0.98, "topicality": 0.98},
+        {"mid": "/m/01yrx", "description": "Cat", "score": 0.98, "topicality": 0.75},
         {"mid": "/m/01l7qd", "description": "Whiskers", "score": 0.93, "topicality": 0.93},
         {"mid": "/m/07k6w8", "description": "Small to medium-sized cats", "score": 0.5},
     ]
@@ -337,9 +377,9 @@ def test_labels(client: Caller, google: Google) -> None:
     body = fits(answer, "classification")
     assert checked(google, LABELS)["features"][0]["maxResults"] == 5
     assert body["info"] == {"provider": "Google", "model": "", "scores": "Google's own"}
-    score = float(np.float32(0.98))
     assert body["content"]["labelAnnotations"][0] == {
-        "score": score, "topicality": score, "mid": "/m/01yrx", "description": "Cat",
+        "score": float(np.float32(0.98)), "topicality": 0.75, "mid": "/m/01yrx",
+        "description": "Cat",
     }  # fmt: skip
     assert [a["description"] for a in body["content"]["labelAnnotations"]] == ["Cat", "Whiskers"]
 
@@ -359,8 +399,14 @@ def test_objects(client: Caller, google: Google) -> None:
         {"y": 0, "x": 0}, {"y": 0, "x": 0.5}, {"y": 0.25, "x": 0.5}, {"y": 0.25, "x": 0},
     ]  # fmt: skip
     for classes in ("car", "/m/0k4j", "Car, Boat"):
-        body = client.post("objectDetection", data=sent(classes=classes)).json
+        google.asked.clear()
+        google.received.clear()
+        body = client.post("objectDetection", data=sent(classes=classes, max_results="1")).json
         assert [o["name"] for o in body["content"]["localizedObjectAnnotations"]] == ["Car"]
+        # a better one of another class takes no car's place
+        assert checked(google, OBJECTS)["features"][0]["maxResults"] == 1000
+    body = client.post("objectDetection", data=sent(classes="car,cat", max_results="1")).json
+    assert [o["name"] for o in body["content"]["localizedObjectAnnotations"]] == ["Cat"]
 
 
 # ---------------------------------------------------------------------------- refusals
@@ -436,6 +482,27 @@ def test_the_time_is_over(app: Any, settings: Settings, google: Google, token: s
     slow.extensions["ltu_compute"].store.close()
 
 
+@pytest.mark.parametrize("operation", ["textDetection", "classification", "objectDetection"])
+def test_others_are_answered_while_google_is_waited_for(
+    app: Any, settings: Settings, google: Google, token: str, operation: str
+) -> None:
+    one_slot = service(settings, google_endpoint=google.url, google_timeout=5, workers=99)
+    client = Caller(one_slot.test_client(), token)
+    statuses = []
+
+    def ask() -> None:
+        other = Caller(one_slot.test_client(), token)
+        image = (io.BytesIO((IMAGES / "shapes.png").read_bytes()), "shapes.png")
+        statuses.append(other.post("colorPalette", data={"image": image}).status_code)
+
+    google.answers({"responses": [{}]})
+    google.meanwhile = ask
+    answer = client.post(operation, data=sent())
+    assert answer.status_code == 200, answer.text
+    assert statuses == [200]
+    one_slot.extensions["ltu_compute"].store.close()
+
+
 def test_nobody_there(app: Any, settings: Settings, token: str) -> None:
     alone = service(settings, google_endpoint="http://127.0.0.1:9")
     answer = Caller(alone.test_client(), token).post("classification", data=sent())
@@ -504,6 +571,15 @@ def test_by_default_where_the_setting_says_so(
     warm_up(DIALECTS, eager.extensions["ltu_compute"].backends)
     assert len(google.asked) == 3
     eager.extensions["ltu_compute"].store.close()
+
+
+@pytest.mark.parametrize("value", ["Google", "google", "GOOGLE "])
+def test_the_default_provider_in_any_case(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LTU_COMPUTE_DEFAULT_PROVIDER", value)
+    assert load().default_provider == "Google"
+    assert (
+        load(default_provider=value.lower().replace("google", "local")).default_provider == "Local"
+    )
 
 
 def test_by_default_without_a_key_is_a_wrong_setting(settings: Settings) -> None:

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from onnx import TensorProto, helper, numpy_helper, onnx_ml_pb2
 
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
-from ltu_compute.errors import BadParameters, ModelFailed
-from ltu_compute.models import Model, Models, Rejected, decoders, worker
+from ltu_compute.errors import BadParameters, Busy, ModelFailed
+from ltu_compute.models import Model, Models, Rejected, Turn, decoders, worker
 from ltu_compute.models.manifest import Manifest, coco_mids
 from ltu_compute.models.session import Bounds, ModelError, Session
 from ltu_compute.settings import Settings
+from ltu_compute.web.limits import Slots
 from tests import models as made
 from tests.conftest import IMAGES, Caller
 
@@ -370,7 +372,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
         made.COLOURS,
         "not an array of numbers",
     ),
-    "greedy": (made.greedy(8), made.COLOURS, "memory"),
+    "greedy": (made.greedy(8), made.COLOURS, "it needs more memory than it may have"),
     "not-yaml": (made.colours(), "task: [", "not YAML"),
     "yaml-alias": (made.colours(), "a: &a [1, 2]\nb: [*a, *a]", "aliases"),
     "yaml-deep": (made.colours(), "[" * 600, "not YAML"),
@@ -413,6 +415,63 @@ def test_a_file_is_missing(models: Models, tmp_path: Path, missing: str) -> None
     (found,) = models.all()
     assert isinstance(found, Rejected)
     assert missing in found.reason
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.yaml"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_not_opened(
+    models: Models, tmp_path: Path, name: str, kind: str
+) -> None:
+    """A named pipe would wait for ever for somebody to write."""
+    path = made.install(tmp_path, "colours", made.colours(), made.COLOURS) / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    (found,) = models.all()
+    assert found == Rejected("colours", f"{name} is not a regular file")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a hole
+    with pytest.raises(worker.Refused, match="over 4194304 bytes"):
+        worker.content_of(path, 4 << 20)
+
+
+REFUSED_BY = "ONNX Runtime does not take it: "
+STATUS = "Non-zero status code returned while running"
+FAILED = f"[ONNXRuntimeError] : 1 : FAIL : {STATUS}"
+PLACE = "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 "
+ALLOCATION = "void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) "
+NO_MEMORY = "Failed to allocate memory for requested buffer of size 8589934592"
+RESHAPING = "onnxruntime::ReshapeHelper::ReshapeHelper(bool) (input % size) == 0 was false. "
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            f"{FAILED} Expand node. Name:'' Status Message: {PLACE}{ALLOCATION}{NO_MEMORY}\n",
+            "it needs more memory than it may have",
+        ),
+        ("std::bad_alloc", "it needs more memory than it may have"),
+        (
+            f"{FAILED} Reshape node. Status Message: {PLACE}{RESHAPING}The shape {{1,3}} is bad\n",
+            f"{REFUSED_BY}{STATUS} Reshape node. Status Message: The shape {{1,3}} is bad",
+        ),
+        (f"[ONNXRuntimeError] : 1 : FAIL : {PLACE}It fails (so it says).",
+         f"{REFUSED_BY}It fails (so it says)."),
+        ("word " * 100, f"{REFUSED_BY}{'word ' * 59}…"),
+        ("", f"{REFUSED_BY}RuntimeError"),
+    ],
+)  # fmt: skip
+def test_reasons_are_for_people(words: str, reason: str) -> None:
+    assert worker._reason(RuntimeError(words)) == reason
 
 
 def test_sparse_weights_may_not_be_external_either() -> None:
@@ -484,6 +543,54 @@ def test_a_model_that_never_ends_is_ended_and_starts_again(tmp_path: Path) -> No
     models.close()
 
 
+def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever: a second one waits a little, and no longer."""
+    monkeypatch.setattr("ltu_compute.models.PATIENCE_S", 0.1)
+    made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
+    made.install(tmp_path, "colours", made.colours(), made.COLOURS)
+    models = Models(tmp_path, BRISK)
+    spinning, colours = (models.find(n, "classification") for n in ("spinning", "colours"))
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(spinning.classify, flat(255, 255, 255))
+        while not models._turn.taken:
+            time.sleep(0.01)
+        with pytest.raises(Busy) as busy:
+            colours.classify(flat(0, 0, 255))
+        assert busy.value.retry_after == 2
+        with pytest.raises(ModelFailed):
+            hanging.result()
+    assert colours.classify(flat(0, 0, 255))
+    models.close()
+
+
+def test_those_who_wait_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they may take longer than anybody has patience with one; but not for ever."""
+    monkeypatch.setattr("ltu_compute.models.PATIENCE_S", 0.6)
+    turn = Turn()
+    running = []
+
+    def run(seconds: float) -> int:
+        with turn.take(seconds):
+            running.append(None)
+            time.sleep(0.15)
+            together = len(running)
+            running.pop()
+        return together
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, [10.0] * 8)) == [1] * 8
+        assert not turn.taken
+        hasty = list(pool.map(lambda seconds: outcome(run, seconds), [0.4] * 8))
+    assert set(hasty) == {1, Busy}
+
+
+def outcome(function: Callable[[float], int], argument: float) -> int | type[Exception]:
+    try:
+        return function(argument)
+    except Busy:
+        return Busy
+
+
 def test_a_model_that_is_killed_is_told_and_starts_again(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "colours", made.colours(), made.COLOURS)
     model = models.find("colours", "classification")
@@ -495,13 +602,32 @@ def test_a_model_that_is_killed_is_told_and_starts_again(models: Models, tmp_pat
     assert model.classify(flat(0, 0, 255)) == before
 
 
-def test_a_model_that_has_changed_is_not_used(models: Models, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        made.colours(shape=("n", 3, 2, 4)).SerializeToString(),
+        made.colours(opset=16).SerializeToString(),
+        made.constant({"scores": [[1, 2, 3]]}, shape=(1, 3, 2, 4)).SerializeToString(),  # the same
+        b"nothing",
+    ],
+)
+@pytest.mark.parametrize("used", [False, True])
+def test_a_model_that_was_changed_is_not_used(
+    models: Models, tmp_path: Path, changed: bytes, used: bool
+) -> None:
+    """Neither at its first use nor when its process has to start again."""
     place = made.install(tmp_path, "colours", made.colours(), made.COLOURS)
     model = models.find("colours", "classification")
-    changed = made.colours(shape=("n", 3, 2, 4)).SerializeToString()
-    (place / "model.onnx").write_bytes(changed)
-    with pytest.raises(ModelFailed, match="has changed"):
+    if used:
         model.classify(flat(0, 0, 255))
+    (place / "model.onnx").write_bytes(changed)
+    if used:
+        assert model.classify(flat(0, 0, 255))  # its process has what was checked
+        model.close()
+    with pytest.raises(ModelFailed, match="was changed since the service started; restart"):
+        model.classify(flat(0, 0, 255))
+    (place / "model.onnx").write_bytes(made.colours().SerializeToString())
+    assert model.classify(flat(0, 0, 255))
 
 
 def test_its_process_has_no_secrets_and_no_folder(
@@ -645,6 +771,54 @@ def test_what_is_wrong_is_told(
     assert answer.json["result"] == {}
 
 
+def test_a_hanging_model_holds_no_slot(
+    app: Any, settings: Settings, token: str, tmp_path: Path
+) -> None:
+    """Others are answered while it hangs, and those that ask for it too are not kept for long."""
+    made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
+    more = {"models_dir": tmp_path, "model_timeout": 4.0, "workers": 99}
+    served = create_app(settings.model_copy(update=more))
+    services = served.extensions["ltu_compute"]
+    assert services.slots.places == 1 + settings.queue_places
+    white = cv2.imencode(".png", flat(255, 255, 255))[1].tobytes()
+    started = time.monotonic()
+
+    def ask(operation: str, **more: str) -> tuple[Any, float]:
+        client = Caller(served.test_client(), token)
+        answer = client.post(operation, data={"image": (io.BytesIO(white), "white.png")} | more)
+        return answer, time.monotonic() - started
+
+    with ThreadPoolExecutor(3) as pool:
+        spins = [pool.submit(ask, "classification", model="spinning") for _ in range(3)]
+        while not services.backends.models._turn.taken:
+            time.sleep(0.01)
+        for _ in range(4):
+            assert ask("colorPalette")[0].status_code == 200
+        assert not all(spin.done() for spin in spins)
+        (last, end), *refused = sorted((s.result() for s in spins), key=lambda r: -r[1])
+    assert "did not run within 4 s" in last.json["details"]["message"]
+    for answer, seconds in refused:
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) == 4
+        assert "one runs at a time" in answer.json["details"]["message"]
+        assert seconds < end - 1
+    assert ask("colorPalette")[0].status_code == 200
+    assert services.slots._taken == 0
+    assert services.slots._free._value == 1
+    services.backends.models.close()
+    services.store.close()
+
+
+def test_a_slot_that_is_lent_comes_back() -> None:
+    slots = Slots(computing=1, waiting=1)
+    with slots.claim(), slots.lent(), slots.claim(), pytest.raises(Busy):
+        slots.take()  # the place of the first stays taken
+    with pytest.raises(ZeroDivisionError), slots.claim(), slots.lent():
+        1 / 0  # noqa: B018
+    with slots.claim():
+        assert not slots._free.acquire(blocking=False)
+
+
 def test_without_models_the_list_is_empty(call: Caller) -> None:
     assert call.get("models").json["result"] == {"models": [], "failed": []}
     answer = call.post("classification", data=sent(model="colours"))
@@ -659,6 +833,23 @@ def test_the_command_checks_them(shop: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (lines["boxes"], lines["colours"]) == ("detection", "classification")
     assert lines["broken"].startswith("not usable: it is not an ONNX")
     assert done.exit_code == 1
+
+
+def test_the_command_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["models"])
+        return done.exit_code, done.output
+
+    monkeypatch.delenv("LTU_COMPUTE_MODELS_DIR", raising=False)
+    assert told() == (0, "no models: LTU_COMPUTE_MODELS_DIR is not set\n")
+    monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(tmp_path))
+    assert told() == (0, f"no models in {tmp_path}\n")
+    for path, why in ((tmp_path / "none", "No such file"), (Path(__file__), "Not a directory")):
+        monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(path))
+        code, output = told()
+        assert code == 1
+        assert f"{path} cannot be read: {why}" in output
+        assert "no models" not in output
 
 
 def test_the_command_runs_them(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

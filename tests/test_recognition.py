@@ -8,9 +8,12 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from ltu_compute.cli import main
 from ltu_compute.kernels.classification import COLORS, KINDS, QUALITIES
 from ltu_compute.kernels.object_detection import CLASSES
+from ltu_compute.kernels.text_detection import TesseractFailed, installed_languages
 from tests.conftest import IMAGES, Caller
 from tests.test_contract import schema_of
 
@@ -166,6 +169,38 @@ def test_languages(call: Caller, language: str) -> None:
     assert [text_of(area) for area in areas] == ["MOTOR"]
 
 
+def test_all_languages_that_are_not_installed_are_told(call: Caller) -> None:
+    answer = ask(call, "textDetection", "label.png", language="xx,en,klingon tlh")
+    assert answer.status_code == 400
+    told = "received 'xx', 'klingon', 'tlh', installed: de, en, fr"
+    assert told in answer.json["details"]["message"]
+
+
+def test_text_too_dense_is_the_pictures_fault(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking again would take as long again."""
+    installed_languages()  # which takes its time, too
+    monkeypatch.setattr("ltu_compute.kernels.tesseract.TIMEOUT_SECONDS", 0.01)
+    answer = ask(call, "textDetection", "label.png")
+    assert answer.status_code == 422
+    assert "Retry-After" not in answer.headers
+    message = answer.json["details"]["message"]
+    assert message == ("image: too dense to be read in 0.01 s; send a part of it, or a smaller one")
+    jsonschema.validate(answer.json, schema_of("/v2/services/image/textDetection", "post", 422))
+
+
+def test_a_failure_of_tesseract_is_not(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise TesseractFailed("Tesseract ended with -9")
+
+    monkeypatch.setattr("ltu_compute.kernels.text_detection.detect_text", fail)
+    answer = ask(call, "textDetection", "label.png")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) == 60
+    assert "ended with -9" in answer.json["details"]["message"]
+
+
 @pytest.mark.parametrize("language", ["xx", "../eng", "en,klingon"])
 def test_a_language_that_is_not_installed(call: Caller, language: str) -> None:
     answer = ask(call, "textDetection", "label.png", language=language)
@@ -255,10 +290,10 @@ def test_what_is_asked_for_is_what_is_given(call: Caller) -> None:
     )
     least = ask(call, "objectDetection", "astronaut.jpg", min_score=str(best))
     assert all(o["score"] >= best for o in objects_of(least))
-    unknown = ask(call, "objectDetection", "astronaut.jpg", classes="Unicorn")
+    unknown = ask(call, "objectDetection", "astronaut.jpg", classes="Unicorn, cat,Dragon")
     assert unknown.status_code == 400
     message = unknown.json["details"]["message"]
-    assert "'Unicorn'" in message
+    assert "received 'Unicorn', 'Dragon', known: " in message
     assert all(name in message for name in CLASSES)
 
 
@@ -347,6 +382,37 @@ OPERATIONS = ("textDetection", "classification", "objectDetection")
 def test_unknown_parameters_are_told(call: Caller, operation: str) -> None:
     body = ask(call, operation, "shapes.png", tpyo="1", version="Custom").json
     assert body["info"]["ignored"] == ["tpyo"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "message"),
+    [
+        ("textDetection", {"provider": "aZURE"},
+         "provider: received 'aZURE', allowed is Tesseract or Google"),
+        ("classification", {"provider": "x"}, "provider: received 'x', allowed is Local or Google"),
+        ("objectDetection", {"provider": "tesseract"},
+         "provider: received 'tesseract', allowed is Local or Google"),
+        ("textDetection", {"language": "x" * 201}, "allowed is text of at most 200 characters"),
+        ("classification", {"model": "x" * 65}, "allowed is text of at most 64 characters"),
+        ("objectDetection", {"classes": "x" * 2001}, "allowed is text of at most 2000 characters"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_came_and_what_may(
+    call: Caller, operation: str, params: dict[str, str], message: str
+) -> None:
+    answer = ask(call, operation, "shapes.png", **params)
+    assert answer.status_code == 400
+    assert message in answer.json["details"]["message"]
+
+
+def test_pictures_are_saved_where_there_are_any() -> None:
+    for operation, offered in (
+        ("differences", True), ("edges", True), ("objectMaskDetection", True),
+        ("alignmentMatrix", True), ("imageQuality", True), ("colorPalette", False),
+        *((operation, False) for operation in OPERATIONS),
+    ):  # fmt: skip
+        shown = CliRunner().invoke(main, [operation, "--help"]).output
+        assert ("--save" in shown) == offered, operation
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

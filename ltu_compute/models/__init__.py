@@ -5,15 +5,18 @@ one costs its own requests and nothing else.
 """
 
 import logging
+import math
 import re
 import threading
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ltu_compute.errors import BadParameters, ModelFailed, Problem
+from ltu_compute.errors import BadParameters, Busy, ModelFailed, Problem
 from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.types import Bgr
@@ -28,6 +31,57 @@ ONNX, MANIFEST = "model.onnx", "model.yaml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 GRAY_LEVEL = 114  # of the picture that a model is tried on
+PATIENCE_S = 2.0  # with one run, by those who wait for it: one that hangs must not gather others
+
+Idle = Callable[[], AbstractContextManager[None]]
+"""What is entered while another process or machine computes and this one does not."""
+
+
+class Turn:
+    """The right to run a model: one at a time, of all that share it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self._ended = 0  # turns
+
+    @property
+    def taken(self) -> bool:
+        """Whether somebody has it."""
+        return self._taken
+
+    @contextmanager
+    def take(self, seconds: float) -> Iterator[None]:
+        """Wait for it and hold it.
+
+        Parameters
+        ----------
+        seconds : float
+            A turn's longest, and how long is waited at the most.
+
+        Raises
+        ------
+        Busy
+            If it is not free in that time, or as soon as one turn lasts for `PATIENCE_S`.
+        """
+        with self._changed:
+            end = time.monotonic() + seconds
+            while self._taken:
+                patience = min(PATIENCE_S, end - time.monotonic())
+                before = self._ended
+                if not self._changed.wait_for(lambda: self._ended != before, patience):  # noqa: B023
+                    raise Busy(
+                        "busy: a model is running, and one runs at a time; try again",
+                        retry_after=max(1, math.ceil(seconds)),
+                    )
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._ended += 1
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -40,6 +94,15 @@ class Rejected:
 
 class Model:
     """A model that has been checked.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds its files.
+    bounds : Bounds
+        What it may be and take.
+    turn : Turn
+        What it runs in, shared with other models.
 
     Attributes
     ----------
@@ -56,13 +119,14 @@ class Model:
         If it is not fit for use.
     """
 
-    def __init__(self, folder: Path, bounds: Bounds) -> None:
+    def __init__(self, folder: Path, bounds: Bounds, turn: Turn) -> None:
         self.name = folder.name
         self.manifest: Manifest = read(folder / MANIFEST)
         self._path = folder / ONNX
         self._bounds = bounds
+        self._turn = turn
         self._lock = threading.Lock()
-        if not self._path.is_file():
+        if not self._path.exists():
             raise ModelError(f"it has no {ONNX}")
         self._session: Session | None = Session(self._path, bounds)
         try:
@@ -71,9 +135,9 @@ class Model:
             width, height = self.manifest.input.size
             gray = np.full((height, width, 3), GRAY_LEVEL, np.uint8)
             if self.manifest.task == "classification":
-                self._probabilities(gray)
+                self._probabilities(gray, nullcontext)
             else:
-                self._detections(gray)
+                self._detections(gray, nullcontext)
         finally:
             self.close()  # processes that share it by forking must not share its pipes
 
@@ -82,7 +146,9 @@ class Model:
         """Longest side, in px, up to which larger pictures give it more to see."""
         return 2 * max(self.manifest.input.size)
 
-    def classify(self, image: Bgr, *, max_results: int = 10) -> tuple[Label, ...]:
+    def classify(
+        self, image: Bgr, *, max_results: int = 10, idle: Idle = nullcontext
+    ) -> tuple[Label, ...]:
         """Return the labels of an image, best first.
 
         Parameters
@@ -91,14 +157,18 @@ class Model:
             The picture.
         max_results : int
             How many, at the most.
+        idle : Idle, optional
+            Entered while the model's process is waited for.
 
         Raises
         ------
         ModelFailed
             The model failed, or took more than it may.
+        Busy
+            Others are running, and it had no turn (`Turn`).
         """
         try:
-            scores = self._probabilities(image)
+            scores = self._probabilities(image, idle)
         except ModelError as error:
             raise self._failed(error) from None
         best = np.argsort(-scores, kind="stable")[:max_results]
@@ -115,6 +185,7 @@ class Model:
         *,
         classes: Collection[str] | None = None,
         max_results: int | None = None,
+        idle: Idle = nullcontext,
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in an image, best first, within its borders.
 
@@ -126,14 +197,18 @@ class Model:
             Names of the labels to return. Default: all.
         max_results : int, optional
             How many, at the most.
+        idle : Idle, optional
+            Entered while the model's process is waited for.
 
         Raises
         ------
         ModelFailed
             The model failed, or took more than it may.
+        Busy
+            Others are running, and it had no turn (`Turn`).
         """
         try:
-            found, placement = self._detections(image)
+            found, placement = self._detections(image, idle)
         except ModelError as error:
             raise self._failed(error) from None
         rows, columns = image.shape[:2]
@@ -160,27 +235,25 @@ class Model:
                 self._session.close()
                 self._session = None
 
-    def _probabilities(self, image: Bgr) -> decoders.Floats:
-        outputs, _ = self._run(image)
+    def _probabilities(self, image: Bgr, idle: Idle) -> decoders.Floats:
+        outputs, _ = self._run(image, idle)
         return decoders.probabilities(outputs, self.manifest)
 
-    def _detections(self, image: Bgr) -> tuple[decoders.Detections, decoders.Placement]:
-        outputs, placement = self._run(image)
+    def _detections(self, image: Bgr, idle: Idle) -> tuple[decoders.Detections, decoders.Placement]:
+        outputs, placement = self._run(image, idle)
         return decoders.detections(outputs, self.manifest), placement
 
-    def _run(self, image: Bgr) -> tuple[Outputs, decoders.Placement]:
+    def _run(self, image: Bgr, idle: Idle) -> tuple[Outputs, decoders.Placement]:
         canvas, placement = decoders.placed(image, self.manifest)
         tensor = decoders.tensor(canvas, self.manifest, self._dtype)
-        return self._running().run(tensor), placement
+        with idle(), self._turn.take(self._bounds.seconds):  # the turn ends before the idleness
+            outputs = self._running().run(tensor)
+        return outputs, placement
 
     def _running(self) -> Session:
         with self._lock:
             if self._session is None or not self._session.alive:
-                session = Session(self._path, self._bounds)
-                if session.contract != self.contract:
-                    session.close()
-                    raise ModelError(f"its {ONNX} has changed since the service started")
-                self._session = session
+                self._session = Session(self._path, self._bounds, sha256=self.contract.sha256)
             return self._session
 
     def _failed(self, error: ModelError) -> ModelFailed:
@@ -222,14 +295,21 @@ class Models:
         Holds a folder a model. ``None``: there are none.
     bounds : Bounds
         What each may be and take.
+
+    Attributes
+    ----------
+    unreadable : str
+        Why the folder could not be read when `names` was first asked for; empty if it could.
     """
 
     def __init__(self, folder: Path | None, bounds: Bounds) -> None:
         self._folder = folder
         self._bounds = bounds
         self._lock = threading.Lock()
+        self._turn = Turn()
         self._checked: dict[str, Model | Rejected] = {}
         self._names: list[str] | None = None
+        self.unreadable = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Models":
@@ -290,7 +370,8 @@ class Models:
         try:
             folders = [path.name for path in self._folder.iterdir() if path.is_dir()]
         except OSError as error:
-            log.warning("the models' folder %s cannot be read: %s", self._folder, error.strerror)
+            self.unreadable = f"the models' folder {self._folder} cannot be read: {error.strerror}"
+            log.warning("%s", self.unreadable)
             return []
         return sorted(name for name in folders if not name.startswith("."))
 
@@ -304,7 +385,7 @@ class Models:
         if self._folder is None or not NAME.fullmatch(name):
             return Rejected(name, f"a model's name must match {NAME.pattern}")
         try:
-            return Model(self._folder / name, self._bounds)
+            return Model(self._folder / name, self._bounds, self._turn)
         except ModelError as error:
             return Rejected(name, str(error))
         except OSError as error:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from ltu_compute.models import worker
 from ltu_compute.models.session import ModelError
 
 MAX_BYTES = 1 << 20
@@ -187,12 +188,11 @@ def read(path: Path) -> Manifest:
         It cannot be read, or does not say what it must; the message names the field.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        text = worker.content_of(path, MAX_BYTES)
     except OSError as error:
         raise ModelError(f"{path.name}: {error.strerror}") from None
-    if len(text) > MAX_BYTES:
-        raise ModelError(f"{path.name} has over {MAX_BYTES} bytes")
+    except worker.Refused as error:
+        raise ModelError(str(error)) from None
     try:
         # Through JSON, where a list is a tuple's only form: YAML's own types are strict enough.
         content = orjson.dumps(yaml.load(text, _Loader))  # noqa: S506  (a SafeLoader)

@@ -55,11 +55,14 @@ class Contract:
         ``name``, ``type`` and ``shape`` of each; an entry that is not a number is free.
     outputs : tuple of str
         Their names.
+    sha256 : str
+        Of its file.
     """
 
     opset: int
     inputs: tuple[dict[str, Any], ...]
     outputs: tuple[str, ...]
+    sha256: str
 
 
 class Session:
@@ -73,6 +76,8 @@ class Session:
         The ONNX file.
     bounds : Bounds
         What it may be and take.
+    sha256 : str, optional
+        That its file must have. Default: any.
 
     Raises
     ------
@@ -80,16 +85,18 @@ class Session:
         If the model is refused, or does not load within its bounds.
     """
 
-    def __init__(self, path: Path, bounds: Bounds) -> None:
+    def __init__(self, path: Path, bounds: Bounds, *, sha256: str = "") -> None:
         self._bounds = bounds
         self._lock = threading.Lock()
         try:
-            self._process = _started(path, bounds)
+            self._process = _started(path, bounds, sha256)
         except OSError as error:
             raise ModelError(f"its process could not be started: {error.strerror}") from None
         self._end = weakref.finalize(self, _end, self._process)
         header, _ = self._answer("load")
-        self.contract = Contract(header["opset"], tuple(header["inputs"]), tuple(header["outputs"]))
+        self.contract = Contract(
+            header["opset"], tuple(header["inputs"]), tuple(header["outputs"]), header["sha256"]
+        )
 
     @property
     def alive(self) -> bool:
@@ -152,12 +159,12 @@ class Session:
         self._end()
 
 
-def _started(path: Path, bounds: Bounds) -> subprocess.Popen[bytes]:
+def _started(path: Path, bounds: Bounds, sha256: str) -> subprocess.Popen[bytes]:
     """Start a model's process, with no secrets and in a folder that is gone then.
 
     No relative path leads anywhere from there.
     """
-    limits = (bounds.bytes, bounds.memory, bounds.seconds)
+    limits = (bounds.bytes, bounds.memory, bounds.seconds, sha256)
     with tempfile.TemporaryDirectory() as nowhere:
         return subprocess.Popen(  # noqa: S603  (our own file)
             [sys.executable, "-I", worker.__file__, str(path.absolute()), *map(str, limits)],

@@ -9,12 +9,16 @@ A message is a length (4 bytes, big-endian), that many bytes of JSON, and then a
 arrays as the JSON's ``bytes`` says.
 """
 
+import hashlib
 import json
 import os
+import re
 import resource
 import signal
+import stat
 import struct
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -46,6 +50,16 @@ EXTERNAL_DATA, DATA_LOCATION = 13, 14  # of TensorProto
 OPSET_IMPORT = 8  # of ModelProto
 OPSET_DOMAIN, OPSET_VERSION = 1, 2  # of OperatorSetIdProto
 OWN_DOMAINS = (b"", b"ai.onnx")
+
+MAX_REASON = 300  # characters of ONNX Runtime's own words that are repeated
+MAX_LOOKED_AT = 4000  # of them, in which names from the model may be of any length
+NO_MEMORY = ("bad_alloc", "failed to allocate memory", "out of memory")  # its words for that
+# What its messages begin with: its code, and the place in its own source, of which the function's
+# signature and a failed condition are part.
+CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+PLACE = re.compile(
+    r"\S+\.(?:cc|cpp|cu|h|hpp):\d+ (?:[^()]*::[^()]*\([^()]*\)(?: const)? )?(?:.* was false\. )?"
+)
 
 
 class Refused(Exception):
@@ -126,12 +140,44 @@ def opset(model: memoryview) -> int:
     raise Refused("it is not an ONNX model: it names no opset")
 
 
-def _read(path: str, max_bytes: int) -> bytes:
-    with Path(path).open("rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise Refused(f"it has over {max_bytes} bytes")
-    return content
+def content_of(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file.
+
+    Raises
+    ------
+    Refused
+        It has more bytes, or is none: a named pipe or a device may never end, or never begin.
+    OSError
+        It cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise Refused(f"{path.name} is not a regular file")
+        if state.st_size <= max_bytes:
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(max_bytes + 1)
+            if len(content) <= max_bytes:
+                return content
+        raise Refused(f"{path.name} has over {max_bytes} bytes")
+    finally:
+        os.close(descriptor)
+
+
+def same_content_of(path: Path, max_bytes: int, expected: str) -> tuple[bytes, str]:
+    """Return the content of a file and its SHA-256, which must be the one expected, or "" for any.
+
+    Raises
+    ------
+    Refused, OSError
+        As `content_of`, and where the file is another one.
+    """
+    content = content_of(path, max_bytes)
+    digest = hashlib.sha256(content).hexdigest()
+    if expected not in ("", digest):
+        raise Refused(f"{path.name} was changed since the service started; restart the service")
+    return content, digest
 
 
 def load(content: bytes) -> tuple[Any, int]:
@@ -165,8 +211,9 @@ def load(content: bytes) -> tuple[Any, int]:
     )
 
 
-def _described(session: Any, version: int) -> dict[str, Any]:
+def _described(session: Any, version: int, digest: str) -> dict[str, Any]:
     return {
+        "sha256": digest,
         "opset": version,
         "inputs": [
             {"name": found.name, "type": found.type, "shape": list(found.shape)}
@@ -213,15 +260,18 @@ def receive(stream: IO[bytes], first: bytes = b"") -> tuple[dict[str, Any], byte
     return (header, content) if len(content) == header.get("bytes", -1) else None
 
 
-def main(path: str, max_bytes: int, memory: int, seconds: float) -> None:
-    """Load a model, tell what it takes and gives, and run it on what comes until nothing does."""
+def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str) -> None:
+    """Load a model, tell what it takes and gives, and run it on what comes until nothing does.
+
+    One of another SHA-256 than is expected is not loaded; "" stands for any.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it does
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, seconds)
     source, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no reply
     try:
-        content = _read(path, max_bytes)
+        content, digest = same_content_of(path, max_bytes, expected)
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -230,7 +280,7 @@ def main(path: str, max_bytes: int, memory: int, seconds: float) -> None:
     except Exception as error:  # noqa: BLE001  (whatever it is, it is the model's fault and told)
         send(replies, {"error": _reason(error)})
         return
-    send(replies, _described(session, version))
+    send(replies, _described(session, version, digest))
     signal.setitimer(signal.ITIMER_REAL, 0)
     while first := source.read(1):
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -245,15 +295,19 @@ def main(path: str, max_bytes: int, memory: int, seconds: float) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+    told = str(error).lower()
+    if isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY):
         return "it needs more memory than it may have"
     if isinstance(error, Refused):
         return str(error)
     if isinstance(error, OSError):
         return f"it cannot be read: {error.strerror}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"ONNX Runtime does not take it: {text[:300]}"
+    text = " ".join(str(error)[:MAX_LOOKED_AT].split())
+    text = PLACE.sub("", CODE.sub("", text)) or type(error).__name__
+    shown = textwrap.shorten(text, MAX_REASON, placeholder=" …")
+    return f"ONNX Runtime does not take it: {shown}"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    given = sys.argv[1:]
+    main(Path(given[0]), int(given[1]), int(given[2]), float(given[3]), given[4])

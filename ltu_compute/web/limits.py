@@ -67,3 +67,16 @@ class Slots:
                 yield
         finally:
             self.give_back()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let others have the slot that this thread holds by `claim`, and wait for one afterwards.
+
+        For the time in which another process or machine computes. The place stays taken, so that
+        those who wait are as many as ever.
+        """
+        self._free.release()
+        try:
+            yield
+        finally:
+            self._free.acquire()

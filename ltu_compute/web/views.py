@@ -67,7 +67,8 @@ def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[
         wire = binding.read(request)
         bound = binding.bind(endpoint, wire, fetch=services.fetcher.fetch, limits=services.limits)
         with services.slots.claim():
-            reply = endpoint.run(bound.images, bound.params, services.backends)
+            backends = services.backends.idling(services.slots.lent)
+            reply = endpoint.run(bound.images, bound.params, backends)
             body = dialect.envelope.success(endpoint, reply, bound.ignored)
             return json_response(body)
 

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -22,7 +23,9 @@ from ltu_compute.dialects.ltu.interface import (
     dialect,
     single,
 )
-from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable
+from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable, Unprocessable
+from ltu_compute.google import RelevantLabel
+from ltu_compute.kernels import tesseract
 from ltu_compute.kernels import text_detection as text_kernel
 from ltu_compute.kernels.classification import Label, classify
 from ltu_compute.kernels.object_detection import CLASSES, DetectedObject, detect_objects
@@ -31,11 +34,15 @@ from ltu_compute.models import Model, Rejected
 from ltu_compute.web.endpoint import Reply
 
 
-def _capitalized(value: object) -> object:
-    return value.capitalize() if isinstance(value, str) else value
+def _spelt(*names: str) -> BeforeValidator:
+    """Return what finds a name by any case of its letters, and leaves others as they were sent."""
+    known = {name.lower(): name for name in names}
+    return BeforeValidator(lambda v: known.get(v.lower(), v) if isinstance(v, str) else v)
 
 
-Capitalized = BeforeValidator(_capitalized)
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(map(repr, items))
+
 
 # ----------------------------------------------------------------------- textDetection
 
@@ -51,7 +58,7 @@ def _languages(text: str) -> tuple[str, ...]:
 class TextDetectionParams(LtuParams):
     """See `text_detection`."""
 
-    provider: Annotated[Literal["", "Tesseract", "Google"], Capitalized] = Field(
+    provider: Annotated[Literal["", "Tesseract", "Google"], _spelt("Tesseract", "Google")] = Field(
         "",
         description="Tesseract: on this machine. Google: its Cloud Vision, where the service has "
         "a key. Empty: what the service is set to, Tesseract unless it says otherwise.",
@@ -62,6 +69,7 @@ class TextDetectionParams(LtuParams):
         max_length=200,
         description="What the text may be written in: ISO 639-1 or 639-2 codes, several with "
         "commas between them. Empty: any that is installed.",
+        json_schema_extra={"x-allowed": "text of at most 200 characters"},
     )
 
 
@@ -145,7 +153,9 @@ class TextDetectionInfo(Info):
     """See `text_detection`."""
 
     provider: Literal["Tesseract", "Google"]
-    rotation: Annotated[float, Field(description="Degrees by which text is turned clockwise.")]
+    rotation: Annotated[
+        float, Field(description="Degrees, to a tenth, by which text is turned clockwise.")
+    ]
 
 
 @dialect.endpoint("textDetection", layout=TEXT_DETECTION, remote=True)
@@ -159,9 +169,10 @@ def text_detection(
     """
     languages = _languages(params.language)
     google = params.provider == "Google" or (not params.provider and backends.google_by_default)
-    found = (
-        backends.google().text(image, languages) if google else _tesseract_text(image, languages)
-    )
+    if google:
+        found = backends.google().text(image, languages, idle=backends.idle)
+    else:
+        found = _tesseract_text(image, languages)
     uuid = hashlib.sha256(image.content).hexdigest()[:UUID_DIGITS]
     names = [f"{uuid}/{number}" for number in range(1, 1 + len(found.words))]
     words: dict[str, list[str]] = {}
@@ -196,13 +207,20 @@ def text_detection(
         },
         "errors": [],
     }
-    return Reply(
-        result, {"provider": "Google" if google else "Tesseract", "rotation": found.rotation}
-    )
+    provider: Literal["Tesseract", "Google"] = "Google" if google else "Tesseract"
+    return Reply(result, {"provider": provider, "rotation": _rotation(found.rotation)})
+
+
+def _rotation(degrees: float) -> float:
+    """Return an angle to a tenth, above -180 and up to 180."""
+    rounded = round(degrees, 1)
+    return 180.0 if rounded == -180 else rounded + 0.0  # -0.0 is 0.0
 
 
 def _tesseract_text(image: Image, languages: Sequence[str]) -> text_kernel.TextDetection:
+    started = time.monotonic()
     try:
+        _refuse_missing(languages)
         return text_kernel.detect_text(image.full(), languages=languages)
     except text_kernel.TesseractMissing as error:
         raise NotInstalled(
@@ -210,13 +228,28 @@ def _tesseract_text(image: Image, languages: Sequence[str]) -> text_kernel.TextD
             "the package tesseract-ocr and those of its languages, such as tesseract-ocr-fra",
             parameter="provider",
         ) from error
-    except text_kernel.LanguageMissing as error:
-        installed = ", ".join(error.installed)
-        raise BadParameters(
-            Problem("language", f"language: received {error.language!r}, installed: {installed}")
-        ) from error
     except text_kernel.TesseractFailed as error:
-        raise Unavailable(f"{image.name}: {error}", parameter=image.name) from error
+        if time.monotonic() - started >= tesseract.TIMEOUT_SECONDS:
+            raise Unprocessable(
+                f"{image.name}: too dense to be read in {tesseract.TIMEOUT_SECONDS:g} s; send a "
+                "part of it, or a smaller one",
+                parameter=image.name,
+            ) from error
+        raise Unavailable(f"{image.name}: {error}", parameter=image.name, retry_after=60) from error
+
+
+def _refuse_missing(languages: Sequence[str]) -> None:
+    """Refuse languages that cannot be read, all of them at once."""
+    missing = []
+    for language in languages:
+        try:
+            tesseract.names_of([language])
+        except text_kernel.LanguageMissing:
+            missing.append(language)
+    if missing:
+        installed = ", ".join(text_kernel.installed_languages())
+        told = f"language: received {_listed(missing)}, installed: {installed}"
+        raise BadParameters(Problem("language", told))
 
 
 def _word_area(word: text_kernel.Word, size: Size) -> Area:
@@ -247,6 +280,7 @@ def _box(points: Sequence[Sequence[float]], size: Size) -> BoundingBox:
 
 # ---------------------------------------------------- classification, objectDetection
 
+MAX_OBJECTS = 1000  # that may be asked for
 WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_detection)
 OBJECT_SCORES = "calibrated: of what scores 0.8, about 8 in 10 are right"
 LABEL_SCORES = f"{OBJECT_SCORES}; of colours: the share of the picture that they fill"
@@ -257,7 +291,7 @@ GOOGLE_SCORES = "Google's own"
 class RecognitionParams(LtuParams):
     """What `classification` and `object_detection` have in common."""
 
-    provider: Annotated[Literal["", "Local", "Google"], Capitalized] = Field(
+    provider: Annotated[Literal["", "Local", "Google"], _spelt("Local", "Google")] = Field(
         "",
         description="Local: on this machine. Google: its Cloud Vision, where the service has a "
         "key. Empty: what the service is set to, Local unless it says otherwise.",
@@ -268,6 +302,7 @@ class RecognitionParams(LtuParams):
         max_length=64,
         description="A model that is installed on the service, listed by `GET models`. Empty: "
         "the service's own means.",
+        json_schema_extra={"x-allowed": "text of at most 64 characters"},
     )
     min_score: float = Field(
         0,
@@ -317,7 +352,7 @@ class LabelAnnotation(TypedDict):
     """What an image shows or is."""
 
     score: Annotated[float, Field(description="Probability, 0 to 1.")]
-    topicality: Annotated[float, Field(description="The same as score.")]
+    topicality: Annotated[float, Field(description="Google's; of others the same as score.")]
     mid: Annotated[str, Field(description="Open Images' id; empty where there is none.")]
     description: str
 
@@ -340,17 +375,20 @@ def classification(
     google = params.asks_google(backends)
     labels: Sequence[Label]
     if google:
-        labels = backends.google().labels(image, max_results=params.max_results)
+        labels = backends.google().labels(image, max_results=params.max_results, idle=backends.idle)
     elif params.model:
         model = backends.models.find(params.model, "classification")
-        labels = model.classify(image.fit(model.working_size), max_results=params.max_results)
+        pixels = image.fit(model.working_size)
+        labels = model.classify(pixels, max_results=params.max_results, idle=backends.idle)
     else:
         labels = classify(image.fit(WORKING_SIZE), max_results=params.max_results)
     kept = [label for label in labels if single(label.score) >= params.min_score]
     annotations: list[LabelAnnotation] = [
         {
             "score": single(label.score),
-            "topicality": single(label.score),
+            "topicality": single(
+                label.topicality if isinstance(label, RelevantLabel) else label.score
+            ),
             "mid": label.mid,
             "description": label.description,
         }
@@ -362,12 +400,15 @@ def classification(
 class ObjectDetectionParams(RecognitionParams):
     """See `object_detection`."""
 
-    max_results: int = Field(100, ge=1, le=1000, description="How many objects, at the most.")
+    max_results: int = Field(
+        100, ge=1, le=MAX_OBJECTS, description="How many objects, at the most."
+    )
     classes: str = Field(
         "",
         max_length=2000,
         description="Names or mids of the classes to look for, with commas between them, "
         "whatever their case. Empty: all.",
+        json_schema_extra={"x-allowed": "text of at most 2000 characters"},
     )
 
     @property
@@ -424,8 +465,9 @@ def object_detection(
     objects: Sequence[DetectedObject]
     size = image.size
     if google:
-        found = backends.google().objects(image, max_results=params.max_results)
         wanted = {name.casefold() for name in params.wanted}
+        most = MAX_OBJECTS if wanted else params.max_results  # others are sorted out afterwards
+        found = backends.google().objects(image, max_results=most, idle=backends.idle)
         objects = [o for o in found if not wanted or {o.name.casefold(), o.mid.casefold()} & wanted]
     elif params.model:
         model = backends.models.find(params.model, "detection")
@@ -436,6 +478,7 @@ def object_detection(
             pixels,
             classes=_classes(params.wanted, labels),
             max_results=params.max_results,
+            idle=backends.idle,
         )
     else:
         pixels = image.fit(WORKING_SIZE)
@@ -457,7 +500,7 @@ def _classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | None:
     Raises
     ------
     BadParameters
-        One of them is not known; the message lists those that are.
+        Some of them are not known; the message lists those, and those that are.
     """
     if not wanted:
         return None
@@ -466,7 +509,7 @@ def _classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | None:
     unknown = [name for name in wanted if name.casefold() not in named]
     if unknown:
         raise BadParameters(
-            Problem("classes", f"classes: received {unknown[0]!r}, known: {', '.join(known)}")
+            Problem("classes", f"classes: received {_listed(unknown)}, known: {', '.join(known)}")
         )
     return {named[name.casefold()] for name in wanted}
 
