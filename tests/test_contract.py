@@ -42,7 +42,7 @@ def schema_of(path: str, method: str, status: int) -> dict[str, Any]:
 
 
 def sent(endpoint: Endpoint, **more: Any) -> dict[str, Any]:
-    pair = ["part-reference.jpg", "part-shot.jpg", "object-bright.png"]
+    pair = ["part-reference.jpg", "part-shot.jpg", "part-good.jpg"]
     files = zip(endpoint.images, pair, strict=False)
     return {i.name: (io.BytesIO((IMAGES / f).read_bytes()), f) for i, f in files} | more
 

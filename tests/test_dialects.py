@@ -158,6 +158,7 @@ OWN = {  # keys of ours, which stand after the vendor's
     "method",
     "inliers",
     "residual_px",
+    "expected_error_px",
     "matOn1",
     "matOn2",
     "mask",
