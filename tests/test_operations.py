@@ -401,6 +401,19 @@ def test_images_that_cannot_be_aligned(call: Caller) -> None:
     assert "align" in error.json["details"]["message"]
 
 
+def test_a_surface_that_is_not_flat_is_told(call: Caller) -> None:
+    """Waves of 1.2 % across the picture, of the thing or of its distance from the camera."""
+    scene = cv2.resize(photograph("coffee.jpg"), (1200, 800), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:800, :1200].astype(np.float32)
+    waves = np.float32(15) * np.sin(3 * np.pi * y / 800, dtype=np.float32)
+    other = cv2.remap(scene, x + waves, y, cv2.INTER_LINEAR)
+    answer = send(call, "differences", image1=scene, image2=other).json["details"]
+    assert "One homography does not explain the pair" in answer["message"]
+    assert answer["info"]["alignment"]["residual_px"] > 0.5
+    flat = send(call, "differences", image1=scene, image2=scene).json["details"]
+    assert flat["message"] == ""
+
+
 def test_presets_are_listed_without_a_token(app: Any) -> None:
     answer = app.test_client().get("/v2/services/image/differences/presets")
     listed = answer.json["result"]["presets"]

@@ -210,6 +210,7 @@ PRESETS = {
     5: "less noise on borders, differences smoothed less than by 4, small differences masked",
 }
 
+NOT_FLAT_PX = 0.5  # compared; flat surfaces leave some 0.05
 REGION_TOLERANCE = 0.03  # relative: a reduced mask is rounded to whole px
 
 MaskType = Literal["binary", "contours", "none"]
@@ -397,13 +398,24 @@ def differences(
             "bend_px": comparison.bend_px,
         },
     }
-    as_they_lie = "The images could not be aligned and were compared as they lie."
     return Reply(
         result,
         info,
-        message="" if comparison.aligned else as_they_lie,
+        message=_reservation(comparison),
         score=single(comparison.score),
     )
+
+
+def _reservation(comparison: kernel.Comparison) -> str:
+    """Say why the differences may be more than changes, or nothing."""
+    if not comparison.aligned:
+        return "The images could not be aligned and were compared as they lie."
+    if comparison.residual_px > NOT_FLAT_PX:
+        return (
+            "One homography does not explain the pair: the surface is not flat, or parts of it "
+            "moved. Differences may be parallax."
+        )
+    return ""
 
 
 def _check_region(image1: Image, region: Image | None) -> None:
