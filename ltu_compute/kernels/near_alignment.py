@@ -38,6 +38,7 @@ _PROPOSALS = 6
 _SMALLEST = 64  # px; less says too little
 _STEPS = 30
 _MIN_AGREEMENT = 0.7
+_LEAST_CONTRAST = 1.0  # levels; a blank picture agrees with none
 _HOPELESS = 0.4  # no shift would make up for it
 _FARTHEST = 0.3  # of the longest side: how far a corner may have moved
 
@@ -60,6 +61,8 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
     if min(*sizes[0], *sizes[1]) < _SMALLEST:
         return None
     pair = _Pair(_reduced(gray1, _WORKING_SIZE), _reduced(gray2, _WORKING_SIZE))
+    if min(float(gray.std()) for gray in pair.grays) < _LEAST_CONTRAST:
+        return None
     best = max(_scored(_posed(pair), pair), key=_score, default=None)
     for _ in range(_ROUNDS):
         if best is None or best[0] < _HOPELESS:
