@@ -25,9 +25,7 @@ from ltu_compute.kernels.classification import (
     KINDS,
     QUALITIES,
     classify,
-    kind_chances,
-    picture_features,
-    quality_chances,
+    kind_and_qualities,
 )
 from ltu_compute.kernels.object_detection import CLASSES, DetectedObject, detect_objects
 
@@ -239,12 +237,13 @@ def _opencv_reads(symbology: str, picture: Pixels) -> set[str]:
 def _kinds(chosen: Set) -> str:
     confusion: Counter[tuple[str, str, str]] = Counter()
     for each in of_kinds(chosen):
-        chances = kind_chances(picture_features(each.picture))
-        confusion[each.origin, each.kind, max(chances, key=lambda kind: chances[kind])] += 1
+        labels = [label.description for label in kind_and_qualities(each.picture)]
+        said = next((label for label in labels if label in KINDS), "none")
+        confusion[each.origin, each.kind, said] += 1
     rows = []
     for origin in ("found", "drawn"):
         for kind in KINDS:
-            counts = [confusion[origin, kind, said] for said in KINDS]
+            counts = [confusion[origin, kind, said] for said in (*KINDS, "none")]
             if sum(counts):
                 rows.append(
                     (
@@ -259,15 +258,15 @@ def _kinds(chosen: Set) -> str:
         "### Kinds\n\nWhat pictures of each kind (rows) were called (columns). Found: photographs"
         " and drawn wallpapers, whole and cut, screenshots and diagrams of OpenCV's manual; drawn:"
         " in another hand (fonts, colours, layout) than those fitted on.\n\n"
-        + report.table(("kind", "origin", "pictures", *KINDS, "right"), rows)
+        + report.table(("kind", "origin", "pictures", *KINDS, "none", "right"), rows)
     )
 
 
 def _qualities(chosen: Set) -> str:
     answers: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for each in of_qualities(chosen):
-        chance = quality_chances(picture_features(each.picture))[each.quality]
-        answers[each.quality].append((each.holds, chance >= 0.5))
+        labels = {label.description for label in kind_and_qualities(each.picture)}
+        answers[each.quality].append((each.holds, each.quality in labels))
     rows = []
     for quality in QUALITIES:
         said = {

@@ -167,21 +167,7 @@ def classify(image: Bgr, *, max_results: int = 10, min_score: float = 0.0) -> tu
     if not 0 <= min_score <= 1:
         raise ValueError(f"min_score must be 0 to 1, not {min_score}")
     image = np.ascontiguousarray(image)
-    features = picture_features(image)
-    chances = quality_chances(features)
-    # What a model of few figures says of these two is checked on the picture itself.
-    if chances["Blank"] >= _MIN_CHANCE and _is_even(image):
-        labels = [Label(QUALITIES["Blank"], "Blank", chances["Blank"])]
-    else:
-        del chances["Blank"]
-        if not _is_shaded(image):
-            del chances["Overexposed"]
-        mids = {**KINDS, **QUALITIES}
-        labels = [
-            Label(mids[name], name, chance)
-            for name, chance in (kind_chances(features) | chances).items()
-            if chance >= _MIN_CHANCE
-        ]
+    labels = [*kind_and_qualities(image)]
     labels += [
         Label(COLORS[color], color, share)
         for color, share in color_shares(image).items()
@@ -190,6 +176,36 @@ def classify(image: Bgr, *, max_results: int = 10, min_score: float = 0.0) -> tu
     labels += _object_labels(image)
     labels.sort(key=lambda label: (-label.score, label.description))
     return tuple(label for label in labels if label.score >= min_score)[:max_results]
+
+
+def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
+    """Tell what kind of picture it is, and how it was taken.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+
+    Returns
+    -------
+    tuple of Label
+        Of `KINDS` at most one, of `QUALITIES` any, each with a score of 0.5 or more; of a blank
+        picture nothing but that.
+    """
+    features = picture_features(image)
+    chances = quality_chances(features)
+    # What a model of few figures says of these two is checked on the picture itself.
+    if chances["Blank"] >= _MIN_CHANCE and _is_even(image):
+        return (Label(QUALITIES["Blank"], "Blank", chances["Blank"]),)
+    del chances["Blank"]
+    if not _is_shaded(image):
+        del chances["Overexposed"]
+    mids = {**KINDS, **QUALITIES}
+    return tuple(
+        Label(mids[name], name, chance)
+        for name, chance in (kind_chances(features) | chances).items()
+        if chance >= _MIN_CHANCE
+    )
 
 
 def _is_even(image: Bgr) -> bool:
