@@ -212,7 +212,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _walk_png(content: bytes, admit: _Admit) -> _Structure:
     view = memoryview(content)
     size: Size | None = None
-    depth, orientation = 8, 1
+    depth, colour_type, colours, orientation = 8, 0, 0, 1
     parts = [(0, 8)]
     needed = {b"IDAT"}
     for kind, start, end in _png_chunks(content):
@@ -235,6 +235,10 @@ def _walk_png(content: bytes, admit: _Admit) -> _Structure:
             admit(width, height)
             size = Size(width, height)
             needed |= {b"PLTE"} if colour_type == 3 else set()
+        elif kind == b"PLTE":
+            colours = (end - start - 12) // 3
+        elif kind == b"tRNS" and colour_type == 3 and end - start - 12 > colours:
+            raise _MalformedError("its palette has fewer colours than are said to be transparent")
     if size is None or needed:
         raise _MalformedError("it holds no picture")
     return _Structure(size, parts, orientation, depth)
