@@ -155,12 +155,17 @@ def conditions(options: Options, peers: Iterable[str], versions: Mapping[str, st
         **{package: version(package) for package in ("opencv-python-headless", "numpy", *peers)},
         **versions,
     }
-    today = dt.datetime.now(dt.UTC).date().isoformat()
     return (
-        f"{today}, {os.cpu_count()} cores of {_processor()}, jobs {options.jobs}; "
+        f"{machine()}, jobs {options.jobs}; "
         + ", ".join(f"{package} {number}" for package, number in software.items())
         + f". Photographs `{options.chosen}`, pairs {options.pairs}, seed {options.seed}."
     )
+
+
+def machine() -> str:
+    """Tell when and on what a result came about."""
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return f"{today}, {os.cpu_count()} cores of {_processor()}"
 
 
 def with_section(document: str, name: str, section: str) -> str:
