@@ -68,6 +68,64 @@ def example(call: Caller) -> str:
     return f"```json\n{text}\n```"
 
 
+def measured(heading: str) -> dict[str, dict[str, str]]:
+    """Return the first table under a heading of the benchmarks' report: rows by first cell.
+
+    Of rows that begin alike the first counts, unless it is about a few pictures only.
+    """
+    report = (ROOT / "benchmarks" / "README.md").read_text()
+    section = report[re.search(f"^##+ {heading}$", report, re.MULTILINE).start() :]  # type: ignore[union-attr]
+    lines = re.search(r"(^\|.*\n)+", section, re.MULTILINE)[0].splitlines()  # type: ignore[index]
+    head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    rows: dict[str, dict[str, str]] = {}
+    for first, *cells in body:
+        row = dict(zip(head[1:], cells, strict=True))
+        if int(row.get("pictures", 100)) >= 10:
+            rows.setdefault(first, row)
+    return rows
+
+
+def recognition_figures() -> dict[str, str]:
+    """Return what was measured, by the first words of the row of the README that tells it."""
+    read = measured("Text")
+    found = {name: f"{float(row['found']):.0%}" for name, row in measured("Classes").items()}
+    codes, false = measured("Codes"), measured("Faces")["4x: 100 px"]["false alarms"]
+    kinds: dict[str, str] = {n: f"{float(r['right']):.0%}" for n, r in measured("Kinds").items()}
+    said = measured("Qualities")
+    groups = {"plain": "plain", "skewed": "skewed 4° to 15°", "small": "small, 8 to 12 px"}
+    wrong = (f"{n} {read[g]['CER ours']} ({read[g]['CER plain']})" for n, g in groups.items())
+    worn = {"turned": "turned 45°", "blurred by 2 px": "blur sigma 2 px"}
+    symbols = ("QR", "EAN-13", "Code 128")
+    qualities = (
+        f"{n} {float(r['called so']):.0%} ({float(r['called so wrongly']):.0%})"
+        for n, r in said.items()
+    )
+    return {
+        "text:": f"characters wrong (Tesseract alone): {', '.join(wrong)}",
+        "`Human face`": "found: "
+        + ", ".join(f"{n.lower()} {found[n]}" for n in ("Human face", "Human eye", "Cat"))
+        + f"; pictures without a face where one was seen: {false}",
+        "`Person`": f"found: {found['Person']} (walking, some hidden)",
+        "`Vehicle": f"found: {found['Vehicle registration plate']}",
+        "`QR code`": "; ".join(
+            f"{n}: " + ", ".join(f"{s} {float(codes[row][s]):.0%}" for s in symbols)
+            for n, row in worn.items()
+        ),
+        "`Text`": f"found: {found['Text']}",
+        "kind:": "right: " + ", ".join(f"{name.lower()} {share}" for name, share in kinds.items()),
+        "`Black-and-white`": f"called so (wrongly): {', '.join(qualities)}",
+    }
+
+
+def test_the_figures_of_recognition_are_those_measured(update_golden: bool) -> None:
+    for words, figures in recognition_figures().items():
+        pattern = re.compile(rf"^(\| {words}[^|]*\|[^|]*\| )([^|]*)( \|)", re.MULTILINE)
+        if update_golden:
+            README.write_text(pattern.sub(lambda m, f=figures: m[1] + f + m[3], README.read_text()))
+        found = pattern.findall(README.read_text())
+        assert [each[1] for each in found] == [figures], "run: make golden"
+
+
 PARTS: dict[str, Callable[[Caller], str]] = {
     "example": example,
     "operations": operations,
