@@ -42,8 +42,8 @@ PIL.Image.MAX_IMAGE_PIXELS = None  # the limit is `max_pixels`, checked before a
 
 Format = Literal["JPEG", "PNG", "GIF"]
 
-MAX_SIDE = 65_535
-"""Longest side accepted, in px: what JPEG and GIF can express. Work on a line grows with it."""
+MAX_SIDE = 32_766
+"""Longest side accepted, in px: what OpenCV can turn and warp."""
 
 _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff", "JPEG"),

@@ -13,7 +13,22 @@ from typing import NamedTuple
 
 from tests import images
 
-SIZES = (0, 1, 2, 7, 8, 255, 4_096, 32_768, 65_500, 65_535, 1 << 24, (1 << 31) - 1, (1 << 32) - 1)
+SIZES = (
+    0,
+    1,
+    2,
+    7,
+    8,
+    255,
+    4_096,
+    32_766,
+    32_767,
+    65_500,
+    65_535,
+    1 << 24,
+    (1 << 31) - 1,
+    (1 << 32) - 1,
+)
 """Widths and heights to announce: each limit of a format, and what overflows next to it."""
 
 

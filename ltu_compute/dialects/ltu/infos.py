@@ -28,7 +28,7 @@ from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Mask
 from ltu_compute.web.endpoint import Flag, Reply
 
-MAX_THICKNESS = 65535  # px: the largest side that an image may have
+MAX_THICKNESS = 65535  # px: beyond the largest side that an image may have
 SIGNATURE = 72004000  # the vendor's constant, see fixtures/vendor/replies.json
 HUES = 180  # of OpenCV's 8-bit HSV and HLS
 PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels.color_palette)
