@@ -109,6 +109,10 @@ _OWN_LETTERS = {
 """Letters beyond a to z that tell of a language."""
 
 
+_ALONE = 0.25
+"""What a word of one letter counts, against others: on a drawing A is a point, not English."""
+
+
 def iso_code(name: str) -> str:
     """Return the code of a language.
 
@@ -125,10 +129,11 @@ def iso_code(name: str) -> str:
     return _TWO_LETTERS.get(name) or _TWO_LETTERS.get(name.partition("_")[0], name)
 
 
-def language_of(text: str, names: Iterable[str]) -> str | None:
+def language_of(text: str, names: Iterable[str], *, least: float = 1) -> str | None:
     """Tell which language a text is in by its most frequent words and by letters of its own.
 
-    Accents do not count in words: who reads in a language without them leaves them out.
+    Accents do not count in words: who reads in a language without them leaves them out. A letter
+    that stands alone says little, and nothing what is joined with figures, as in a part's number.
 
     Parameters
     ----------
@@ -136,23 +141,27 @@ def language_of(text: str, names: Iterable[str]) -> str | None:
         Any number of words.
     names : iterable of str
         Tesseract's names of the languages that come into question.
+    least : float, default 1
+        Words that must tell of the language.
 
     Returns
     -------
     str or None
-        One of the names; None where nothing tells, or as much tells of another.
+        One of the names; None where too little tells, or as much tells of another.
     """
     text = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    words = Counter(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text))
+    plain = " ".join(word for word in text.split() if not re.search(r"\d", word))
+    words = Counter(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", plain))
+    weights = {word: count * (1.0 if len(word) > 1 else _ALONE) for word, count in words.items()}
     evidence = {}
     for name in names:
         frequent = _frequent_words(name)
-        known = sum(count for word, count in words.items() if _plain(word) in frequent)
+        known = sum(weight for word, weight in weights.items() if _plain(word) in frequent)
         own = set(_OWN_LETTERS.get(name, ""))
-        telling = sum(count for word, count in words.items() if own & set(word))
+        telling = sum(weight for word, weight in weights.items() if own & set(word))
         evidence[name] = known + 1.5 * telling
     ranking = sorted(evidence, key=lambda name: -evidence[name])
-    if not ranking or evidence[ranking[0]] == 0:
+    if not ranking or evidence[ranking[0]] < least:
         return None
     if len(ranking) > 1 and evidence[ranking[0]] == evidence[ranking[1]]:
         return None

@@ -12,7 +12,9 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,7 @@ from ltu_compute.kernels.languages import BIBLIOGRAPHIC, iso_code
 from ltu_compute.kernels.types import Gray
 
 TIMEOUT_SECONDS = 20.0
-"""How long Tesseract may read one page."""
+"""How long Tesseract may read one picture, however often it does."""
 
 AUTOMATIC, BLOCK, SPARSE = 3, 6, 11
 """Page segmentation modes: columns and blocks of lines, a block of lines, words wherever."""
@@ -40,7 +42,11 @@ class TesseractMissing(RuntimeError):
 
 
 class TesseractFailed(RuntimeError):
-    """Tesseract took too long or gave up."""
+    """Tesseract gave up."""
+
+
+class TesseractTimedOut(TesseractFailed):
+    """Tesseract took too long: it would again."""
 
 
 class LanguageMissing(ValueError):
@@ -149,7 +155,7 @@ def _listed(program: str, environment: tuple[tuple[str, str], ...]) -> _Installa
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise TesseractFailed(f"Tesseract took longer than {TIMEOUT_SECONDS:g} s") from error
+        raise TesseractFailed("Tesseract does not say which languages it has") from error
     head, *names = done.stdout.decode(errors="replace").splitlines() or [""]
     folder = re.search('"(.+)"', head)
     others = frozenset(name for name in names if name in _NO_LANGUAGES or "/" in name)
@@ -191,6 +197,43 @@ class Token:
         """Number of its letters and digits."""
         return sum(letter.isalnum() for letter in self.text)
 
+    def overlaps(self, other: "Token") -> bool:
+        """Tell whether both have a part of the page in common."""
+        right, bottom = self.left + self.width, self.top + self.height
+        beside = self.left >= other.left + other.width or other.left >= right
+        return not (beside or self.top >= other.top + other.height or other.top >= bottom)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When Tesseract has to be done with a picture.
+
+    Attributes
+    ----------
+    moment : float
+        On the clock `time.monotonic`, in seconds.
+    seconds : float
+        How long it has in all.
+    """
+
+    moment: float
+    seconds: float
+
+    @classmethod
+    def from_now(cls) -> "Deadline":
+        """Return that of a picture that comes in now."""
+        return cls(time.monotonic() + TIMEOUT_SECONDS, TIMEOUT_SECONDS)
+
+    @property
+    def left(self) -> float:
+        """How many seconds are left; 0 or less when it has passed."""
+        return self.moment - time.monotonic()
+
+    @property
+    def missed(self) -> TesseractTimedOut:
+        """What to raise when it has passed."""
+        return TesseractTimedOut(f"Tesseract took longer than {self.seconds:g} s")
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -202,54 +245,73 @@ class Reader:
         Tesseract's names, joined with "+".
     layout : int
         One of `AUTOMATIC`, `BLOCK` and `SPARSE`.
+    deadline : Deadline
+        When to be done.
     """
 
     languages: str
     layout: int
+    deadline: Deadline
 
-    def read(self, page: Gray) -> tuple[Token, ...]:
-        """Read a page.
+    def read(self, pages: Sequence[Gray]) -> tuple[tuple[Token, ...], ...]:
+        """Read pages, as many at the same time as there are processors.
 
         Parameters
         ----------
-        page : ndarray of uint8, shape (H, W)
+        pages : sequence of ndarray of uint8, shape (H, W)
             Level dark lines on white.
 
         Returns
         -------
-        tuple of Token
-            In reading order.
+        tuple of tuple of Token
+            Of each page, in reading order.
 
         Raises
         ------
+        TesseractTimedOut
+            When Tesseract does not meet the deadline.
         TesseractFailed
-            When Tesseract takes longer than `TIMEOUT_SECONDS` or gives up.
+            When Tesseract gives up.
         """
+        return tuple(_threads(os.getpid()).map(self._read_page, pages))
+
+    def _read_page(self, page: Gray) -> tuple[Token, ...]:
         recognise = _recognise_inside if _has_tesserocr() else _recognise_outside
-        return _tokens(recognise(page, self.languages, self.layout))
+        return _tokens(recognise(page, self.languages, self.layout, self.deadline))
 
     @staticmethod
-    def script_of(page: Gray) -> str | None:
+    def script_of(page: Gray, deadline: Deadline) -> str | None:
         """Return the script that a page is written in; none where there are too few letters."""
         if "osd" not in _installation().others:
             return None
-        done = _run(page, "osd", 0)
+        done = _run(page, "osd", 0, deadline)
         found = re.search(rb"^Script: (\w+)", done.stdout, re.MULTILINE)
         return found[1].decode() if found else None
 
 
-def _recognise_outside(page: Gray, name: str, layout: int) -> str:
+@functools.cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Return the threads in which a process reads: engines within it stay loaded in theirs."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix=f"tesseract-{process}")
+
+
+def _recognise_outside(page: Gray, name: str, layout: int, deadline: Deadline) -> str:
     """Read a page with the program; returns its TSV."""
     settings = {"tessedit_create_tsv": "1"} | _SETTINGS
     options = [word for pair in settings.items() for word in ("-c", "=".join(pair))]
-    done = _run(page, name, layout, *options)
+    done = _run(page, name, layout, deadline, *options)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise TesseractFailed(reason[-1] if reason else f"Tesseract ended with {done.returncode}")
     return done.stdout.decode()
 
 
-def _run(page: Gray, name: str, layout: int, *options: str) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    page: Gray, name: str, layout: int, deadline: Deadline, *options: str
+) -> subprocess.CompletedProcess[bytes]:
+    left = deadline.left
+    if left <= 0:
+        raise deadline.missed
     height, width = page.shape
     command = (
         _installation().program,
@@ -261,11 +323,11 @@ def _run(page: Gray, name: str, layout: int, *options: str) -> subprocess.Comple
             input=b"P5 %d %d 255\n" % (width, height) + page.tobytes(),
             capture_output=True,
             env=_environment(),
-            timeout=TIMEOUT_SECONDS,
+            timeout=left,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise TesseractFailed(f"Tesseract took longer than {TIMEOUT_SECONDS:g} s") from error
+        raise deadline.missed from error
 
 
 def _environment() -> dict[str, str]:
@@ -280,16 +342,19 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
 
 
-def _recognise_inside(page: Gray, name: str, layout: int) -> str:
+def _recognise_inside(page: Gray, name: str, layout: int, deadline: Deadline) -> str:
     """Read a page within the process; returns TSV without its head."""
     height, width = page.shape
     engine = _engine(name)
+    left = round(1000 * deadline.left)
+    if left <= 0:
+        raise deadline.missed
     engine.SetPageSegMode(layout)
     engine.SetImageBytes(page.tobytes(), width, height, 1, width)
     engine.SetSourceResolution(int(_DPI))
     try:
-        if not engine.Recognize(round(1000 * TIMEOUT_SECONDS)):
-            raise TesseractFailed(f"Tesseract took longer than {TIMEOUT_SECONDS:g} s or gave up")
+        if not engine.Recognize(left):
+            raise deadline.missed if deadline.left <= 0 else TesseractFailed("Tesseract gave up")
         return str(engine.GetTSVText(0))
     finally:
         engine.Clear()

@@ -6,7 +6,7 @@ a page it can read: upright, dark on light, evenly lit and of the letter height 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,22 +17,25 @@ from ltu_compute.kernels.tesseract import (
     AUTOMATIC,
     BLOCK,
     SPARSE,
+    Deadline,
     LanguageMissing,
     Reader,
     TesseractFailed,
     TesseractMissing,
+    TesseractTimedOut,
     Token,
     installed_languages,
     names_of,
 )
 from ltu_compute.kernels.text_ink import BACKGROUND, Ink
-from ltu_compute.kernels.text_layout import Writing, levelling, principal
+from ltu_compute.kernels.text_layout import LONGEST_PX, Rows, Writing, levelling, principal
 from ltu_compute.kernels.types import Bgr, Gray
 
 __all__ = [
     "LanguageMissing",
     "TesseractFailed",
     "TesseractMissing",
+    "TesseractTimedOut",
     "TextDetection",
     "Word",
     "detect_text",
@@ -58,10 +61,31 @@ _RIM = 30
 """White around the letters of a page, in px: Tesseract reads badly what touches the edge."""
 
 _UNREAD = 0.12
-"""Share of unread ink from which a page is read as one block: the layout was not understood."""
+"""Share of unread ink from which another layout is tried: the first was not understood."""
+
+_SCENE = 0.3
+"""Share of unread ink from which most of it is no text.
+
+On pages it is at most 0.07 (the tuning set's), in photographs of parts at least 0.58.
+"""
+
+_UPRIGHT = 12
+"""Letters in sure words that tell which side is up."""
 
 _SURE = 0.85
 """Mean confidence from which a reading by a similar language will do."""
+
+_LONG = 1000
+"""Letters from which a page is long: its language is found out in a small part of it."""
+
+_SAMPLE = 200
+"""Letters of that part."""
+
+_STRIP = 500
+"""Letters that are worth a Tesseract of their own: to start it takes as long as to read 100."""
+
+_MAX_STRIPS = 4
+"""Parts of a page that are read at the same time."""
 
 _FIRST = ("deu", "eng")
 """Who reads first: Tesseract's German reads English as surely as its English does, and umlauts."""
@@ -110,8 +134,9 @@ class TextDetection:
     text : str
         The lines, joined with line feeds; the words of a line with blanks.
     language : str
-        Of most of the text: ISO 639-1 where there is such a code, else Tesseract's name; empty
-        without text, and where nothing tells, as of a number.
+        Of most of the text: ISO 639-1 where there is such a code, else Tesseract's name. Where
+        nothing tells, as of a number, the first that was asked for; empty if none was, and without
+        text.
     rotation : float
         Degrees by which the text is turned clockwise, above -180 and up to 180; 0 without text.
     """
@@ -128,7 +153,7 @@ def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
     Text may be turned by any angle, all of it by the same; darker or lighter than what it stands
     on; small, pale, unevenly lit. `Writing` finds the letters and how their lines run; Tesseract
     [1]_ reads the page so prepared, and once more turned around or in another language where the
-    first answer is poor or of that language.
+    first answer is poor or of that language. The parts of a long page are read at the same time.
 
     Parameters
     ----------
@@ -148,13 +173,16 @@ def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
         When Tesseract is not installed.
     LanguageMissing
         When one of the languages is not installed.
+    TesseractTimedOut
+        When Tesseract takes longer than `TIMEOUT_SECONDS` in all.
     TesseractFailed
-        When Tesseract takes longer than `TIMEOUT_SECONDS` or gives up.
+        When Tesseract gives up.
 
     References
     ----------
     .. [1] R. Smith, "An Overview of the Tesseract OCR Engine", ICDAR 2007.
     """
+    deadline = Deadline.from_now()
     names = names_of(languages)
     if image.size == 0 or min(image.shape[:2]) < 4:
         return _NOTHING
@@ -162,7 +190,8 @@ def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
     writing = Writing.find_in(gray)
     if writing is None:
         return _NOTHING
-    return _detection(_read_best(gray, writing, names, told=bool(languages)), names)
+    told = bool(languages)
+    return _detection(_read_best(gray, writing, names, deadline, told=told), names, told=told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +206,25 @@ class _Page:
         Maps px of the page to px of the picture.
     angle : float
         Degrees clockwise by which lines were turned.
+    letters : int
+        How many there may be.
+    rows : Rows
+        Its lines.
+    even : bool
+        Whether they are one column and of about the same size.
     """
 
     image: Gray
     matrix: NDArray[np.float64]
     angle: float
+    letters: int
+    rows: Rows
+    even: bool
+
+    @property
+    def layout(self) -> int:
+        """How Tesseract should look for lines: it need not where nothing stands beside them."""
+        return BLOCK if self.even else AUTOMATIC
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +233,7 @@ class _Reading:
 
     page: _Page
     tokens: tuple[Token, ...]
-    name: str
-    layout: int
+    reader: Reader
 
     @property
     def confidence(self) -> float:
@@ -202,7 +244,18 @@ class _Reading:
     @property
     def worth(self) -> float:
         """Number of letters, those more that are surer; what is mere guessing counts nothing."""
-        return sum(len(token.text) * max(0.0, token.confidence - 0.3) for token in self.tokens)
+        return _worth(self.tokens)
+
+    @property
+    def stands(self) -> bool:
+        """Whether enough is read so surely that this side must be up."""
+        sure = [t for t in self.tokens if t.letters >= 3 and t.confidence >= 0.85]
+        return sum(token.letters for token in sure) >= _UPRIGHT
+
+    @property
+    def is_scene(self) -> bool:
+        """Whether most of the page is no text: text on a page with a picture is read surely."""
+        return not self.page.even and self.confidence < _SURE and self.unread > _SCENE
 
     @property
     def unread(self) -> float:
@@ -227,8 +280,14 @@ class _Reading:
         """Lines of words."""
         return "\n".join(" ".join(words) for words in self.lines.values())
 
+    def language(self, names: tuple[str, ...]) -> str | None:
+        """Which of these it is in; one word that tells is too little among clutter."""
+        return language_of(self.text, names, least=2 if self.reader.layout == SPARSE else 1)
 
-def _read_best(gray: Gray, writing: Writing, names: tuple[str, ...], *, told: bool) -> _Reading:
+
+def _read_best(
+    gray: Gray, writing: Writing, names: tuple[str, ...], deadline: Deadline, *, told: bool
+) -> _Reading:
     """Read a page, once more where the first answer is poor or in another language."""
     view = _View(writing.ink, writing.scale, (0, 0))
     wanted = _page_scale(writing)
@@ -236,34 +295,110 @@ def _read_best(gray: Gray, writing: Writing, names: tuple[str, ...], *, told: bo
         view = _close_view(gray, writing)
     page = _page(view, writing.angle, wanted)
     if not told:
-        names = _of_script(names, page.image)
+        names = _of_script(names, page.image, deadline)
     first = "+".join(names) if told else _first_choice(names)
     if writing.cluttered:
-        best = _read(page, first, SPARSE)
+        best = _read(page, Reader(first, SPARSE, deadline))
     else:
-        best = _read(page, first, AUTOMATIC)
+        reader = Reader(first, page.layout, deadline)
+        if not told and page.letters >= _LONG:
+            reader = replace(reader, languages=_language_of_sample(page, names, reader))
+            first = reader.languages
+        best = _read(page, reader)
         turns = [180.0] if writing.certain else [180.0, 90.0]
-        while turns and best.tokens and best.confidence < _POOR:
+        while turns and best.tokens and best.confidence < _POOR and not best.stands:
             page = _page(view, writing.angle + turns.pop(0), wanted)
-            best = max(best, _read(page, first, AUTOMATIC), key=lambda reading: reading.worth)
-        if best.unread > _UNREAD:
-            block = _read(best.page, first, BLOCK)
-            best = max(best, block, key=lambda reading: reading.worth)
-        if best.confidence < _GUESSED:
-            return _Reading(best.page, (), best.name, best.layout)
-    in_doubt = writing.cluttered and best.confidence < _SURE
-    language = None if told or in_doubt else language_of(best.text, names)
+            turned = _read(page, replace(reader, layout=page.layout))
+            best = max(best, turned, key=lambda reading: reading.worth)
+        best = _with_layout(best)
+    in_doubt = best.reader.layout == SPARSE and best.confidence < _SURE
+    language = None if told or in_doubt else best.language(names)
     if language is None or language == first:
         return best
     if language in _READ_BY.get(first, ()) and best.confidence >= _SURE:
         return best
-    other = _read(best.page, language, best.layout)
+    other = _read(best.page, replace(best.reader, languages=language))
     return other if other.worth > 0.9 * best.worth else best
 
 
-def _read(page: _Page, name: str, layout: int) -> _Reading:
-    tokens = Reader(name, layout).read(page.image)
-    return _Reading(page, _likely(tokens, cluttered=layout == SPARSE), name, layout)
+def _with_layout(best: _Reading) -> _Reading:
+    """Read a page in other layouts where one by itself leaves much ink unread."""
+    readings = [best]
+    if best.unread > _UNREAD and not (best.stands and best.is_scene):
+        layout = AUTOMATIC if best.reader.layout == BLOCK else BLOCK
+        readings.append(_read(best.page, replace(best.reader, layout=layout)))
+        best = max(readings, key=lambda reading: reading.worth)
+    if best.is_scene:
+        # There is more than text, of which the letters' layout did not tell.
+        readings.append(_read(best.page, replace(best.reader, layout=SPARSE)))
+        return replace(readings[-1], tokens=_surest(readings))
+    return replace(best, tokens=()) if best.confidence < _GUESSED else best
+
+
+def _surest(readings: Sequence[_Reading]) -> tuple[Token, ...]:
+    """Return the words among clutter of all readings of a page; of those in one place the surest.
+
+    Each layout finds other words there: loose ones, or those of lines.
+    """
+    lines: list[list[Token]] = []
+    for reading in readings:
+        by_place: dict[tuple[int, int, int], list[Token]] = {}
+        for token in _likely(reading.tokens, cluttered=True):
+            by_place.setdefault(token.place, []).append(token)
+        lines += by_place.values()
+    lines.sort(key=lambda line: -_worth(line))
+    kept: list[list[Token]] = []
+    for line in lines:
+        free = [t for t in line if not any(t.overlaps(u) for other in kept for u in other)]
+        if free:
+            kept.append(free)
+    kept.sort(key=lambda line: (min(t.top for t in line), line[0].left))
+    return tuple(replace(t, place=(n, 1, 1)) for n, line in enumerate(kept, 1) for t in line)
+
+
+def _language_of_sample(page: _Page, names: tuple[str, ...], reader: Reader) -> str:
+    """Return what to read a long page with, by a part from its middle."""
+    parts = page.rows.strips(page.letters // _SAMPLE)
+    (tokens,) = reader.read([_with_rim(page.image[parts[len(parts) // 2]])])
+    sample = _Reading(page, tokens, reader)
+    language = sample.language(names) if sample.stands else None
+    if language is None or language in _READ_BY.get(reader.languages, ()):
+        return reader.languages
+    return language
+
+
+def _worth(tokens: Sequence[Token]) -> float:
+    return sum(len(token.text) * max(0.0, token.confidence - 0.3) for token in tokens)
+
+
+def _read(page: _Page, reader: Reader) -> _Reading:
+    """Read a page: the parts of one that has many letters at the same time."""
+    count = min(_MAX_STRIPS, page.letters // _STRIP)
+    if page.even and count > 1:
+        parts = page.rows.strips(count)
+        found = reader.read([_with_rim(page.image[part]) for part in parts])
+        tokens = _joined(found, [part.start - _RIM for part in parts])
+    else:
+        (tokens,) = reader.read([page.image])
+    return _Reading(page, _likely(tokens, cluttered=reader.layout == SPARSE), reader)
+
+
+def _with_rim(part: Gray) -> Gray:
+    """Return rows of a page with white above and below."""
+    whole = cv2.copyMakeBorder(part, _RIM, _RIM, 0, 0, cv2.BORDER_CONSTANT, value=255)
+    return np.asarray(whole, np.uint8)
+
+
+def _joined(parts: Sequence[Sequence[Token]], tops: Sequence[int]) -> tuple[Token, ...]:
+    """Return the words of a page's parts, each of which begins at some row of it."""
+    tokens: list[Token] = []
+    for part, top in zip(parts, tops, strict=True):
+        before = tokens[-1].place[0] if tokens else 0
+        for token in part:
+            block, paragraph, line = token.place
+            place = (before + block, paragraph, line)
+            tokens.append(replace(token, top=token.top + top, place=place))
+    return tuple(tokens)
 
 
 def _likely(tokens: Sequence[Token], *, cluttered: bool) -> tuple[Token, ...]:
@@ -339,7 +474,7 @@ def _page(view: _View, angle: float, wanted: float) -> _Page:
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     corners = corners @ turn[:, :2].T
     extent = np.ptp(corners, axis=0) + 2 * _RIM
-    reduction = min(1.0, math.sqrt(_PAGE_PIXELS / extent.prod()))
+    reduction = min(1.0, math.sqrt(_PAGE_PIXELS / extent.prod()), LONGEST_PX / extent.max())
     matrix = turn * reduction
     matrix[:, 2] = _RIM - reduction * corners.min(axis=0)
     size = [max(1, math.ceil(length * reduction)) for length in extent]
@@ -353,16 +488,21 @@ def _page(view: _View, angle: float, wanted: float) -> _Page:
     inverse[:, 2] += 0.5
     inverse /= view.scale
     inverse[:, 2] += np.array(view.origin) - 0.5
-    return _Page(np.asarray(255 - level, np.uint8), inverse, principal(angle))
+    height = reduction * scale * float(np.median(ink.boxes[:, 2:4].max(axis=1)))
+    image = np.asarray(255 - level, np.uint8)
+    rows = Rows.find_in(image)
+    even = rows.are_even(height)
+    return _Page(image, inverse, principal(angle), len(ink.boxes), rows, even)
 
 
-def _detection(reading: _Reading, names: tuple[str, ...]) -> TextDetection:
-    if not reading.tokens:
-        return _NOTHING
+def _detection(reading: _Reading, names: tuple[str, ...], *, told: bool) -> TextDetection:
+    if not any(token.letters for token in reading.tokens):
+        return _NOTHING  # signs alone are what Tesseract makes of rings and lines
     lines = {place: number for number, place in enumerate(reading.lines)}
-    certain = len(names) == 1 or reading.name in SCRIPTS
-    language = language_of(reading.text, names) or (reading.name if certain else "")
-    language = iso_code(language)
+    name = reading.reader.languages
+    certain = len(names) == 1 or name in SCRIPTS
+    default = names[0] if told else name if certain else ""
+    language = iso_code(reading.language(names) or default)
     words = []
     for token in reading.tokens:
         right, bottom = token.left + token.width - 1, token.top + token.height - 1
@@ -390,12 +530,12 @@ def _detection(reading: _Reading, names: tuple[str, ...]) -> TextDetection:
 _NOTHING = TextDetection((), "", "", 0.0)
 
 
-def _of_script(names: tuple[str, ...], page: Gray) -> tuple[str, ...]:
+def _of_script(names: tuple[str, ...], page: Gray, deadline: Deadline) -> tuple[str, ...]:
     """Return the languages of a page's script; Latin ones, if any, where it is not clear."""
     scripts = {name: SCRIPTS.get(name, _LATIN) for name in names}
     if len(set(scripts.values())) == 1:
         return names
-    found = Reader.script_of(page)
+    found = Reader.script_of(page, deadline)
     if found not in scripts.values():
         found = _LATIN if _LATIN in scripts.values() else scripts[names[0]]
     return tuple(name for name in names if scripts[name] == found)

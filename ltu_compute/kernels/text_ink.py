@@ -115,9 +115,12 @@ def is_letter_sized(statistics: NDArray[np.int32], shape: tuple[int, ...]) -> ND
 def _noise(gray: Gray) -> float:
     """Estimate the standard deviation of the noise, in grey levels (Immerkær, CVIU 1996)."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = np.abs(cv2.filter2D(gray, cv2.CV_32F, kernel))
-    # The median, unlike Immerkær's mean, does not see the strokes; the kernel's norm is 6.
-    return float(np.median(response)) / 0.6745 / 6
+    response = np.abs(cv2.filter2D(gray, cv2.CV_16S, kernel)).astype(np.uint16)
+    # The median, unlike Immerkær's mean, does not see the strokes; the kernel's norm is 6. It is
+    # at most 8 * 255, and counting is many times as fast as sorting.
+    counts = cv2.calcHist([response], [0], None, [2048], [0, 2048]).ravel()
+    median = np.searchsorted(counts.cumsum(dtype=np.float64), (response.size + 1) // 2)
+    return float(median) / 0.6745 / 6
 
 
 def _without_noise(gray: Gray, sigma: float) -> Gray:

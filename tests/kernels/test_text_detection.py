@@ -1,7 +1,9 @@
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from ltu_compute.kernels.text_detection import (
     LanguageMissing,
     TesseractFailed,
     TesseractMissing,
+    TesseractTimedOut,
     detect_text,
     installed_languages,
 )
@@ -186,6 +189,20 @@ def test_a_small_label_in_a_large_picture():
 
 
 @needs_tesseract
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_label_on_the_longest_strip(turns):
+    """OpenCV warps no picture with a longer side; its analysis works on a shorter one."""
+    sheet, boxes = page(LINES[:1], margin=20)
+    strip = np.full((sheet.shape[0], 32_766), 255, np.uint8)
+    strip[:, 30_000 : 30_000 + sheet.shape[1]] = sheet
+    found = detect_text(bgr(np.rot90(strip, turns)))
+    assert texts(found) == LINES[0].split()
+    if not turns:
+        expected = corners_of(boxes) + np.array((30_000, 0))
+        np.testing.assert_allclose([word.corners for word in found.words], expected, atol=4)
+
+
+@needs_tesseract
 def test_a_label_in_a_photograph():
     photograph = cv2.imread(str(Path(skimage.__file__).parent / "data" / "chelsea.png"))
     photograph = cv2.resize(photograph, None, fx=2, fy=2)
@@ -227,6 +244,32 @@ def test_a_type_plate_with_a_bar_code(degrees):
         "NORTHFIELD PUMPS\nMODEL CX-450\nSERIAL 7304 1182\n230 V 50 HZ\nMADE 2021"
     )
     assert abs(found.rotation - degrees) < 0.4
+
+
+PART = Path(__file__).parents[2] / "fixtures/images"
+
+ON_THE_PART = set(
+    re.findall(
+        r"\S+",
+        "A REF REF0 REFO 0 O M8 X1 x1 IN HALDEN ALDEN DRIVE UNIT DU-35 24 V DC VDC 4.2 A 4.2A IP 54"
+        " S/N /N SUPPLY 40718-226 40718-286 286 LC9674 LC6652 LC6044",
+    )
+)
+"""What is written there (`fixtures/make_fixtures.py`), and what is left where a screw hides it."""
+
+
+@needs_tesseract
+@pytest.mark.parametrize(
+    ("shot", "number"), [("reference", "226"), ("shot", "286")], ids=["reference", "shot"]
+)
+def test_a_machine_part_has_few_words_and_no_language(shot, number):
+    """Screws, bores and bars are no words, and type plates are in no language."""
+    found = detect_text(cv2.imread(str(PART / f"part-{shot}.jpg")))
+    read = texts(found)
+    assert {"SUPPLY", "DRIVE", "UNIT", "DU-35", "24", "IP", "54"} <= set(read)
+    assert any(number in word for word in read)
+    assert len([word for word in read if word not in ON_THE_PART]) <= 1
+    assert found.language == ""
 
 
 @needs_tesseract
@@ -303,12 +346,28 @@ def test_a_language_that_is_not_installed():
         ("Füllmenge 720 ml", ("deu", "eng", "fra"), "deu"),
         ("I\N{RIGHT SINGLE QUOTATION MARK}m", ("deu", "eng"), None),
         ("4711", ("deu", "eng"), None),
+        ("DRIVE UNIT DU-35, IN 24 V", ("deu", "eng", "fra"), None),  # "in" is German, too
+        ("REF À", ("deu", "eng", "fra"), None),
+        ("À la carte", ("deu", "eng", "fra"), "fra"),
         ("", ("deu", "eng"), None),
         ("the end", (), None),
     ],
 )
 def test_language_of_a_text(text, names, language):
     assert language_of(text, names) == language
+
+
+@pytest.mark.parametrize(("least", "language"), [(1, "eng"), (2, "eng"), (2.5, None)])
+def test_a_language_needs_words_that_tell(least, language):
+    assert language_of("at the ship", ("deu", "eng"), least=least) == language
+
+
+@needs_tesseract
+@pytest.mark.parametrize(
+    ("asked", "language"), [((), ""), (("de",), "de"), (("fr", "en"), "fr"), (("en", "fr"), "en")]
+)
+def test_where_nothing_tells_it_is_the_language_asked_for(asked, language):
+    assert detect_text(bgr(page(("4711 305",))[0]), languages=asked).language == language
 
 
 # ---------------------------------------------------------------------------------- Tesseract
@@ -336,11 +395,14 @@ def tesseract(tmp_path, monkeypatch):
     engine._listed.cache_clear()
 
 
-TSV = "5\t1\t1\t1\t1\t{number}\t{left}\t30\t50\t20\t{confidence}\t{text}\n"
+TSV = "5\t1\t1\t1\t1\t{number}\t0\t0\t2000\t2000\t{confidence}\t{text}\n"
 READING = "".join(
-    TSV.format(number=number, left=60 * number, confidence=confidence, text=text)
+    TSV.format(number=number, confidence=confidence, text=text)
     for number, (text, confidence) in enumerate((("der", 91), ("Wald", 95)), 1)
 )
+
+
+DEADLINE = engine.Deadline.from_now()
 
 
 def word(text, confidence, line=1):
@@ -377,6 +439,42 @@ def test_among_clutter_short_lines_must_be_surer(tokens, kept):
 )
 def test_on_a_page_only_pieces_of_frames_are_left_out(tokens, kept):
     assert [token.text for token in text_detection._likely(tokens, cluttered=False)] == kept
+
+
+def test_a_column_of_lines_is_never_taken_for_clutter(tesseract):
+    """However badly it is read: as a block, then with its layout looked for."""
+    poor = READING.replace("2000", "20").replace("91", "70").replace("95", "70")
+    calls = tesseract(["eng"], f"printf '{poor}'")
+    assert texts(detect_text(bgr(page()[0]))) == ["der", "Wald"]
+    assert re.findall("--psm (\\d+)", calls.read_text()) == ["6", "3"]
+
+
+def test_signs_alone_are_no_text(tesseract):
+    """Rings and lines are read as such."""
+    tesseract(["eng"], f"printf '{READING.replace('der', '©').replace('Wald', '=')}'")
+    assert detect_text(bgr(page()[0])).words == ()
+
+
+def test_of_several_readings_the_surest_words_stay():
+    def at(text, left, top, confidence, line):
+        return engine.Token(text, left, top, 50, 20, confidence, (1, 1, line))
+
+    blank = np.full((200, 200), 255, np.uint8)
+    rows = text_layout.Rows.find_in(blank)
+    sheet = text_detection._Page(blank, np.eye(2, 3), 0.0, letters=20, rows=rows, even=False)
+    lines, loose = (
+        text_detection._Reading(sheet, tokens, engine.Reader("eng", layout, DEADLINE))
+        for layout, tokens in (
+            (engine.BLOCK, (at("serial", 0, 100, 0.9, 1), at("number", 60, 100, 0.9, 1))),
+            (
+                engine.SPARSE,
+                (at("numher", 62, 102, 0.7, 1), at("motor", 0, 0, 0.9, 2), at("ii", 0, 50, 0.5, 3)),
+            ),
+        )
+    )
+    kept = text_detection._surest([lines, loose])
+    assert [token.text for token in kept] == ["motor", "serial", "number"]
+    assert [token.place for token in kept] == [(1, 1, 1), (2, 1, 1), (2, 1, 1)]
 
 
 def test_what_tesseract_guesses_is_no_text(tesseract):
@@ -451,7 +549,7 @@ def test_tesseract_gets_one_thread_and_one_language(tesseract):
     assert found.language == "de"
     assert [word.confidence for word in found.words] == [0.91, 0.95]
     first, *_ = calls.read_text().splitlines()
-    assert first.startswith("1 - - -l deu --psm 3")
+    assert first.startswith("1 - - -l deu --psm 6")
     assert os.environ.get("OMP_THREAD_LIMIT") == limit
 
 
@@ -478,8 +576,82 @@ def test_tesseract_fails(tesseract):
 def test_tesseract_takes_too_long(tesseract, monkeypatch):
     tesseract(["eng"], "exec sleep 30")
     monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.2)
-    with pytest.raises(TesseractFailed, match=r"longer than 0\.2 s"):
+    with pytest.raises(TesseractTimedOut, match=r"longer than 0\.2 s"):
         detect_text(bgr(page()[0]))
+
+
+def test_all_readings_of_a_picture_have_one_deadline(tesseract, monkeypatch):
+    """A poor reading is tried the other way up, but not with as much time again."""
+    poor = READING.replace("91", "45").replace("95", "45")
+    calls = tesseract(["eng"], f"sleep 0.4; printf '{poor}'")
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.6)
+    with pytest.raises(TesseractTimedOut, match=r"longer than 0\.6 s"):
+        detect_text(bgr(page()[0]))
+    assert len(calls.read_text().splitlines()) == 2
+
+
+@needs_tesseract
+@needs_tesserocr
+def test_a_deadline_within_the_process():
+    passed = engine.Deadline(0.0, 3.0)
+    with pytest.raises(TesseractTimedOut, match="longer than 3 s"):
+        engine.Reader("eng", engine.BLOCK, passed).read([page()[0]])
+
+
+@needs_tesseract
+def test_a_long_page_is_read_in_parts_in_the_language_of_its_middle():
+    lines = FRENCH * 20
+    sheet, boxes = page(lines, size=24)
+    picture, matrix = turned(sheet, 180)
+    calls = []
+
+    class Counting(engine.Reader):
+        def read(self, pages):
+            calls.append((self.languages, len(pages)))
+            return super().read(pages)
+
+    with mock.patch.object(text_detection, "Reader", Counting):
+        found = detect_text(bgr(picture))
+    assert calls == [("deu", 1), ("fra", 2)]
+    assert found.text == "\n".join(lines)
+    assert [word.line for word in found.words] == [
+        number for number, line in enumerate(lines) for _ in line.split()
+    ]
+    expected = corners_of(boxes).mean(axis=1) @ matrix[:, :2].T + matrix[:, 2]
+    centres = [word.corners.mean(axis=0) for word in found.words]
+    np.testing.assert_allclose(centres, expected, atol=8)
+
+
+def test_columns_are_not_read_across():
+    left, _ = page(LINES)
+    columns = np.hstack((left, left))
+    height = 20.0
+    assert text_layout.Rows.find_in(left).are_even(height)
+    picture = np.full((90, left.shape[1]), 255, np.uint8)
+    picture[10:80, 10:120] = 0  # higher than a line
+    assert not text_layout.Rows.find_in(np.vstack((left, picture))).are_even(height)
+    assert not text_layout.Rows.find_in(columns).are_even(height)
+    head, _ = page(("A heading that runs above both of the columns, and",), size=44)
+    wide = max(head.shape[1], columns.shape[1])
+    sheets = [np.pad(s, ((0, 0), (0, wide - s.shape[1])), constant_values=255)
+              for s in (head, columns)]  # fmt: skip
+    assert not text_layout.Rows.find_in(np.vstack(sheets)).are_even(height)
+
+
+@pytest.mark.parametrize(
+    ("count", "cuts"), [(1, []), (2, [40]), (3, [40, 60]), (9, [20, 40, 60, 80])]
+)
+def test_a_page_is_parted_between_its_lines(count, cuts):
+    sheet = np.full((100, 60), 255, np.uint8)
+    for top in range(0, 100, 20):
+        sheet[top + 2 : top + 18, 5:55] = 0
+    found = text_layout.Rows.find_in(sheet).strips(count)
+    assert [part.start for part in found] == [0, *cuts]
+    assert [part.stop for part in found] == [*cuts, 100]
+
+
+def test_a_blank_page_is_one_strip():
+    assert text_layout.Rows.find_in(np.full((9, 9), 255, np.uint8)).strips(3) == [slice(0, 9)]
 
 
 @needs_tesseract

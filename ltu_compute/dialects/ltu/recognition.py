@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -218,7 +217,6 @@ def _rotation(degrees: float) -> float:
 
 
 def _tesseract_text(image: Image, languages: Sequence[str]) -> text_kernel.TextDetection:
-    started = time.monotonic()
     try:
         _refuse_missing(languages)
         return text_kernel.detect_text(image.full(), languages=languages)
@@ -228,13 +226,13 @@ def _tesseract_text(image: Image, languages: Sequence[str]) -> text_kernel.TextD
             "the package tesseract-ocr and those of its languages, such as tesseract-ocr-fra",
             parameter="provider",
         ) from error
+    except text_kernel.TesseractTimedOut as error:
+        raise Unprocessable(
+            f"{image.name}: too dense to be read in {tesseract.TIMEOUT_SECONDS:g} s; send a part "
+            "of it, or a smaller one",
+            parameter=image.name,
+        ) from error
     except text_kernel.TesseractFailed as error:
-        if time.monotonic() - started >= tesseract.TIMEOUT_SECONDS:
-            raise Unprocessable(
-                f"{image.name}: too dense to be read in {tesseract.TIMEOUT_SECONDS:g} s; send a "
-                "part of it, or a smaller one",
-                parameter=image.name,
-            ) from error
         raise Unavailable(f"{image.name}: {error}", parameter=image.name, retry_after=60) from error
 
 
