@@ -21,6 +21,7 @@ import ltu_compute.kernels
 from ltu_compute.kernels.alignment import (
     agreement_of,
     align,
+    align_exactly,
     align_still,
     at_full_size,
     refined,
@@ -32,6 +33,7 @@ from ltu_compute.kernels.classification import (
     QUALITIES,
     classify,
     color_shares,
+    kind_and_qualities,
     picture_features,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
@@ -53,9 +55,10 @@ from ltu_compute.kernels.object_mask import (
     quantized_object_mask,
     sobel_object_mask,
 )
+from ltu_compute.kernels.reduction import brightest_channel, darkest_channel, reduced
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
-from ltu_compute.kernels.tracking import equalised, tracked_corners
+from ltu_compute.kernels.tracking import Target, equalised, tracked_corners
 from ltu_compute.kernels.types import Bgr, Size
 
 Pixels = NDArray[np.uint8]
@@ -210,7 +213,7 @@ CASES = [
     Case(
         tracked_corners,
         ("gray", "gray"),
-        lambda gray1, gray2: tracked_corners(SLIGHT_TURN, gray1, gray2, equalised(gray2)),
+        lambda gray1, gray2: tracked_corners(SLIGHT_TURN, gray1, Target(gray2)),
         lambda found, *_: (
             found[0].shape == found[1].shape
             and found[0].shape[1] == 2
@@ -273,9 +276,33 @@ CASES = [
         lambda found, *_: found is None or is_matrix(found.matrix),
     ),
     Case(
+        align_exactly,
+        ("gray", "gray"),
+        lambda gray1, gray2: align_exactly(gray1, gray2, longest=96),
+        lambda found, *_: found is None or is_matrix(found.matrix),
+    ),
+    Case(
+        reduced,
+        ("bgr",),
+        lambda image: reduced(image, 50),
+        lambda small, image: max(small.shape[:2]) == min(50, max(image.shape[:2])),
+    ),
+    Case(
+        brightest_channel,
+        ("bgr",),
+        brightest_channel,
+        lambda gray, image: np.array_equal(gray, image.max(axis=2)),
+    ),
+    Case(
+        darkest_channel,
+        ("bgr",),
+        darkest_channel,
+        lambda gray, image: np.array_equal(gray, image.min(axis=2)),
+    ),
+    Case(
         align_still,
         ("gray", "gray"),
-        align_still,
+        lambda gray1, gray2: align_still(gray1, Target(gray2)),
         lambda found, *_: found is None or is_matrix(found.matrix),
     ),
     Case(
@@ -363,6 +390,12 @@ CASES = [
             all(are_corners(o.corners, image) and o.mid == CLASSES[o.name] for o in found)
             and are_scores([o.score for o in found])
         ),
+    ),
+    Case(
+        kind_and_qualities,
+        ("bgr",),
+        kind_and_qualities,
+        lambda labels, _: are_scores([label.score for label in labels]),
     ),
     Case(
         classify,

@@ -30,14 +30,18 @@ from ltu_compute.kernels.keypoints import (
     detect_orb_keypoints,
     match_keypoints,
 )
+from ltu_compute.kernels.reduction import reduced
 from ltu_compute.kernels.tracking import (
+    Target,
     corner_scale,
-    equalised,
     interior_mask,
     tracked_corners,
     window_of,
 )
 from ltu_compute.kernels.types import Gray, Matrix, Size
+
+REFINEMENT_SIZE = 1600
+"""Longest side, in px, of the images that an alignment is made exact on: more adds only time."""
 
 _Matches: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -51,12 +55,13 @@ class _Candidates(NamedTuple):
     scales: NDArray[np.float32]
 
 
-_REFINEMENT_SIZE = 1600  # more pixels add time, not exactness
 _CLOSE_PX = 1.0  # tracking over less is exact at once
 _TRACKING_PX = 0.3  # a track is not trusted to be more exact
 _MIN_CORNER = 0.03  # ratio of eigenvalues: below, an edge
 _INDEPENDENT_POINTS = 60
 _MAX_EXPECTED_ERROR = 5 / 1600  # of the longest side
+
+_STIRRED_PX = 1.0  # a median shift that no camera makes which did not move
 
 _MIN_HINT = 6  # inliers that are worth a second look from where they say
 _MIN_INLIERS = 8
@@ -146,6 +151,28 @@ def align(
         return None
     found, candidates = attempt
     return None if _is_ambiguous(found, candidates, gray1, gray2) else found
+
+
+def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None:
+    """Find a homography on reduced images, and make it exact on these.
+
+    Parameters
+    ----------
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The images; beyond `REFINEMENT_SIZE` px they add nothing.
+    longest : int
+        Longest side of the images that are searched, in px.
+
+    Returns
+    -------
+    Alignment or None
+        In px of the arrays given. None as of `align`, and where the matrix does not hold here.
+    """
+    small1, small2 = reduced(gray1, longest), reduced(gray2, longest)
+    found = align(small1, small2)
+    if found is None:
+        return None
+    return at_full_size(found, gray1, gray2, found_at=(size_of(small1), size_of(small2)))
 
 
 def _quick_attempt(gray1: Gray, gray2: Gray) -> tuple[Alignment, _Candidates] | None:
@@ -254,7 +281,7 @@ def _by_similarity(candidates: _Candidates, gray1: Gray, gray2: Gray) -> Alignme
 
 def _places(points: NDArray[np.float32]) -> int:
     """Count points, those within a few px of each other once."""
-    return len(np.unique(np.round(points / 4), axis=0))
+    return len(np.unique(_keys(np.round(points / 4))))
 
 
 def _verified(
@@ -268,7 +295,7 @@ def _verified(
 ) -> Alignment | None:
     """Refine a matrix and return it if the pixels agree under it and determine it."""
     size1, size2 = size_of(gray1), size_of(gray2)
-    tracked = _track(matrix, gray1, gray2)
+    tracked = _track(matrix, gray1, Target(gray2))
     if tracked is not None and is_plausible(tracked.matrix, size1, size2):
         matrix, residual_px = tracked.matrix, tracked.residual_px
         expected = _expected_error_px(tracked, gray2, size1)
@@ -314,15 +341,20 @@ def _information(gray: Gray, points: NDArray[np.float32]) -> NDArray[np.float64]
     if factor > 1:
         size = (gray.shape[1] // factor, gray.shape[0] // factor)
         gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-    tensors = cv2.cornerEigenValsAndVecs(
-        cv2.GaussianBlur(gray, (0, 0), 1.0), window_of(size_of(gray)), 3
-    )
+    smooth = cv2.GaussianBlur(gray, (0, 0), 1.0)
+    x, y = cv2.spatialGradient(smooth)
+    window = window_of(size_of(gray))
     column, row = np.round(points.T / factor).astype(int)
-    at = tensors[row.clip(0, gray.shape[0] - 1), column.clip(0, gray.shape[1] - 1)]
-    values, vectors = at[:, :2].astype(np.float64), at[:, 2:].astype(np.float64).reshape(-1, 2, 2)
+    places = row.clip(0, gray.shape[0] - 1), column.clip(0, gray.shape[1] - 1)
+    xx, xy, yy = (
+        cv2.boxFilter(cv2.multiply(one, other, dtype=cv2.CV_32F), -1, (window, window))[places]
+        for one, other in ((x, x), (x, y), (y, y))
+    )
+    tensors = np.stack([xx, xy, xy, yy], axis=-1).reshape(-1, 2, 2).astype(np.float64)
+    values, vectors = np.linalg.eigh(tensors)
     weights = values / np.maximum(values.max(axis=1, keepdims=True), 1e-12)
     weights = np.where(weights < _MIN_CORNER, 0, weights)
-    information: NDArray[np.float64] = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
+    information: NDArray[np.float64] = np.einsum("nk,nik,njk->nij", weights, vectors, vectors)
     return information
 
 
@@ -387,13 +419,15 @@ def _homography_jacobians(points: NDArray[np.floating[Any]]) -> NDArray[np.float
     return np.stack([along_x, along_y], axis=1)
 
 
-def align_still(gray1: Gray, gray2: Gray) -> Alignment | None:
+def align_still(gray1: Gray, target: Target) -> Alignment | None:
     """Tell whether two images of one size come from a camera that did not move.
 
     Parameters
     ----------
-    gray1, gray2 : ndarray of uint8, shapes (H, W)
-        The images, of equal size.
+    gray1 : ndarray of uint8, shape (H, W)
+        Image 1.
+    target : Target
+        Image 2, of equal size.
 
     Returns
     -------
@@ -401,9 +435,10 @@ def align_still(gray1: Gray, gray2: Gray) -> Alignment | None:
         With the identity as its matrix where the tracked corners stay where they are, within a
         fifth of a pixel at the median; None where they move or there are too few to tell.
     """
+    gray2 = target.gray
     if gray1.shape != gray2.shape:
         return None
-    start, end = tracked_corners(np.eye(3), gray1, gray2, equalised(gray2))
+    start, end = tracked_corners(np.eye(3), gray1, target, farthest_px=_STIRRED_PX)
     if len(start) < _MIN_INLIERS * 2:
         return None
     shift = np.linalg.norm(end - start, axis=1)
@@ -454,20 +489,38 @@ def at_full_size(
         hold at this size.
     """
     sizes = size_of(gray1), size_of(gray2)
-    into1 = resizing(found_at[0], sizes[0])
-    into2 = resizing(found_at[1], sizes[1])
-    carried = replace(
-        alignment,
-        matrix=rescale_homography(alignment.matrix, from_sizes=found_at, to_sizes=sizes),
-        residual_px=alignment.residual_px * max(sizes[1]) / max(found_at[1]),
-        expected_error_px=alignment.expected_error_px * max(sizes[1]) / max(found_at[1]),
-        inlier_points1=map_points(alignment.inlier_points1, into1).astype(np.float32),
-        inlier_points2=map_points(alignment.inlier_points2, into2).astype(np.float32),
-    )
+    carried = rescaled(alignment, from_sizes=found_at, to_sizes=sizes)
     return refined(carried, gray1, gray2)
 
 
-def refined(alignment: Alignment, gray1: Gray, gray2: Gray) -> Alignment | None:
+def rescaled(
+    alignment: Alignment, *, from_sizes: tuple[Size, Size], to_sizes: tuple[Size, Size]
+) -> Alignment:
+    """Carry an alignment over to other sizes of the same two images.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        In px of images of `from_sizes`.
+    from_sizes, to_sizes : tuple of Size
+        Sizes of image 1 and image 2 that it speaks of, and those that the result shall speak of.
+    """
+    scale = max(to_sizes[1]) / max(from_sizes[1])
+    into1 = resizing(from_sizes[0], to_sizes[0])
+    into2 = resizing(from_sizes[1], to_sizes[1])
+    return replace(
+        alignment,
+        matrix=rescale_homography(alignment.matrix, from_sizes=from_sizes, to_sizes=to_sizes),
+        residual_px=alignment.residual_px * scale,
+        expected_error_px=alignment.expected_error_px * scale,
+        inlier_points1=map_points(alignment.inlier_points1, into1).astype(np.float32),
+        inlier_points2=map_points(alignment.inlier_points2, into2).astype(np.float32),
+    )
+
+
+def refined(
+    alignment: Alignment, gray1: Gray, gray2: Gray, *, target: Target | None = None
+) -> Alignment | None:
     """Make an alignment exact to a fraction of a pixel by tracking corners.
 
     Parameters
@@ -476,6 +529,8 @@ def refined(alignment: Alignment, gray1: Gray, gray2: Gray) -> Alignment | None:
         In px of the arrays given, within some ten pixels.
     gray1, gray2 : ndarray of uint8, shapes (H, W)
         The images; sides beyond 1600 px are reduced for tracking.
+    target : Target, optional
+        Image 2 made ready for tracking, where it is that already.
 
     Returns
     -------
@@ -484,10 +539,12 @@ def refined(alignment: Alignment, gray1: Gray, gray2: Gray) -> Alignment | None:
         to track; None where the matrix does not hold.
     """
     sizes = size_of(gray1), size_of(gray2)
-    small1, small2 = _reduced(gray1), _reduced(gray2)
+    small1, small2 = reduced(gray1, REFINEMENT_SIZE), reduced(gray2, REFINEMENT_SIZE)
+    if target is None or target.gray is not small2:
+        target = Target(small2)
     smalls = size_of(small1), size_of(small2)
     start = rescale_homography(alignment.matrix, from_sizes=sizes, to_sizes=smalls)
-    tracked = _track(start, small1, small2)
+    tracked = _track(start, small1, target)
     if tracked is None:
         return alignment
     matrix = rescale_homography(tracked.matrix, from_sizes=smalls, to_sizes=sizes)
@@ -559,23 +616,28 @@ def local_correlation(
     return correlation, np.sqrt(np.maximum(variance1, variance2))
 
 
-def _reduced(gray: Gray) -> Gray:
-    longest = max(gray.shape)
-    if longest <= _REFINEMENT_SIZE:
-        return gray
-    scale = _REFINEMENT_SIZE / longest
-    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _distinct(
     points1: NDArray[np.float32], points2: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Drop matches at the place of another: a keypoint of two directions is one witness."""
-    places = np.round(np.hstack([points1, points2]))
-    _, first = np.unique(places, axis=0, return_index=True)
+    _, first = np.unique(_keys(np.round(np.hstack([points1, points2]))), return_index=True)
     first.sort()
     return points1[first], points2[first]
+
+
+def _keys(rows: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Return one whole number for each row of whole numbers: ordered as rows are, left first.
+
+    NumPy finds equal numbers many times as fast as equal rows.
+    """
+    whole = rows.astype(np.int64)
+    if not len(whole):
+        return np.zeros(0, np.int64)
+    whole -= whole.min(axis=0)
+    extents = whole.max(axis=0) + 1
+    weights = np.concatenate([np.cumprod(extents[:0:-1])[::-1], [1]])
+    keys: NDArray[np.int64] = whole @ weights
+    return keys
 
 
 def _homography(
@@ -619,13 +681,12 @@ class _Track(NamedTuple):
     points: NDArray[np.float32]  # that the matrix explains, in px of image 2
 
 
-def _track(matrix: Matrix, gray1: Gray, gray2: Gray) -> _Track | None:
+def _track(matrix: Matrix, gray1: Gray, target: Target) -> _Track | None:
     """Refine a matrix by tracked corners; None where there is nothing to track."""
-    target = equalised(gray2)
     best: _Track | None = None
     current, best_shift = matrix, np.inf
     for _ in range(3):
-        start, end = tracked_corners(current, gray1, gray2, target)
+        start, end = tracked_corners(current, gray1, target)
         if len(start) < 2 * _MIN_INLIERS:
             break
         shift = float(np.median(np.linalg.norm(end - start, axis=1)))
@@ -649,11 +710,14 @@ def _candidates(
 ) -> _Candidates:
     """Match every keypoint with up to eight that look nearly as alike as its nearest."""
     count = min(8, len(keypoints2))
-    nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
-    chosen = np.take_along_axis(distances, nearest, axis=1)
-    close = chosen <= 1.25 * chosen.min(axis=1, keepdims=True) + 0.05
-    first, column = np.nonzero(close)
-    second = nearest[first, column]
+    close = distances <= 1.25 * distances.min(axis=1, keepdims=True) + 0.05
+    crowded = np.flatnonzero(np.count_nonzero(close, axis=1) > count)
+    if len(crowded):
+        nearest = np.argpartition(distances[crowded], count - 1, axis=1)[:, :count]
+        chosen = np.zeros((len(crowded), len(keypoints2)), bool)
+        np.put_along_axis(chosen, nearest, values=True, axis=1)
+        close[crowded] &= chosen
+    first, second = np.nonzero(close)
     return _Candidates(
         keypoints1.points[first],
         keypoints2.points[second],
@@ -695,11 +759,11 @@ def _elected(
     )
     best: tuple[Matrix, NDArray[np.bool_], int] | None = None
     for shift in (0.0, 0.5):  # a party on the border of two cells is whole in the other grid
-        cells = np.floor(votes + shift).astype(np.int64)
+        cells = np.floor(votes + shift)
         cells[:, 2] %= 12
-        _, party, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        _, party, counts = np.unique(_keys(cells), return_inverse=True, return_counts=True)
         for index in np.argsort(-counts, kind="stable")[:3]:
-            members = party.ravel() == index
+            members = party == index
             if members.sum() < 3:
                 continue
             fitted, _ = cv2.estimateAffinePartial2D(

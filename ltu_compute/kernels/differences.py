@@ -27,8 +27,9 @@ from ltu_compute.kernels.homography import (
 )
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.near_alignment import align_near
+from ltu_compute.kernels.reduction import brightest_channel, reduced, reduced_size
 from ltu_compute.kernels.surface import Bend, find_bend
-from ltu_compute.kernels.tracking import equalised, tracked_corners
+from ltu_compute.kernels.tracking import Target, tracked_corners
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Points, Size, Vertices
 
 Floats = NDArray[np.float32]
@@ -257,7 +258,8 @@ def compare(
     reduced1, reduced2 = size_of(image1), size_of(image2)
     gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
     gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
-    alignment = _alignment(gray1, gray2)
+    target = Target(gray2)
+    alignment = _alignment(gray1, target)
     if alignment is not None:
         matrix = alignment.matrix
     elif _same_aspect(size1, size2):
@@ -270,12 +272,12 @@ def compare(
 
     # Image 2 may be the smaller one: nothing is compared that it does not show.
     shown = scale_at_centre(matrix, reduced1) * max(reduced1)
-    reference = _fit(image1, round(np.clip(shown, 32, settings.resolution)))
+    reference = reduced(image1, round(np.clip(shown, 32, settings.resolution)))
     frame = size_of(reference)
     to_image2 = rescale_homography(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
     )
-    view = _View(to_image2, _bend(gray1, gray2, alignment), frame, reduced2)
+    view = _View(to_image2, _bend(gray1, target, alignment), frame, reduced2)
     aligned_image = view.of(image2)
     shared = view.shared() & ~_highlit(image1, image2, view)
     # Light, focus and noise are told by all that both show; margin and region only exclude.
@@ -341,20 +343,22 @@ def outline_picture(
 # --- alignment ---------------------------------------------------------------------------------
 
 
-def _alignment(gray1: Gray, gray2: Gray) -> Alignment | None:
+def _alignment(gray1: Gray, target: Target) -> Alignment | None:
     """Align the images, in px of the arrays given."""
+    gray2 = target.gray
     size1, size2 = size_of(gray1), size_of(gray2)
     alike = _same_aspect(size1, size2)
     if alike:
-        onto1 = gray2
+        onto1 = target
         if size1 != size2:
-            onto1 = np.asarray(cv2.resize(gray2, size1, interpolation=cv2.INTER_AREA), np.uint8)
+            resized = cv2.resize(gray2, size1, interpolation=cv2.INTER_AREA)
+            onto1 = Target(np.asarray(resized, np.uint8))
         still = align_still(gray1, onto1)
         if still is not None:
             scaling = _scaling(size1, size2)
             points2 = map_points(still.inlier_points1, scaling).astype(np.float32)
             return replace(still, matrix=scaling, inlier_points2=points2)
-    found = _by_keypoints(gray1, gray2)
+    found = _by_keypoints(gray1, target)
     if alike and (found is None or found.residual_px > _LOOSE_PX):
         near = align_near(gray1, gray2)
         # Pixels alone could be made to agree with anything: what is tracked must lie flat, too.
@@ -364,9 +368,10 @@ def _alignment(gray1: Gray, gray2: Gray) -> Alignment | None:
     return found
 
 
-def _by_keypoints(gray1: Gray, gray2: Gray) -> Alignment | None:
+def _by_keypoints(gray1: Gray, target: Target) -> Alignment | None:
+    gray2 = target.gray
     size1, size2 = size_of(gray1), size_of(gray2)
-    small1, small2 = _fit(gray1, WORKING_SIZE), _fit(gray2, WORKING_SIZE)
+    small1, small2 = reduced(gray1, WORKING_SIZE), reduced(gray2, WORKING_SIZE)
     alignment = align(small1, small2)
     if alignment is None:
         return None
@@ -376,7 +381,7 @@ def _by_keypoints(gray1: Gray, gray2: Gray) -> Alignment | None:
     alignment = replace(alignment, matrix=matrix)
     if size_of(small1) == size1 and size_of(small2) == size2:
         return alignment
-    return refined(alignment, gray1, gray2)
+    return refined(alignment, gray1, gray2, target=target)
 
 
 def _same_aspect(size1: Size, size2: Size) -> bool:
@@ -389,24 +394,12 @@ def _scaling(size1: Size, size2: Size) -> Matrix:
     return rescale_homography(np.eye(3), from_sizes=(size1, size1), to_sizes=(size1, size2))
 
 
-def _fit(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    if longest >= max(image.shape[:2]):
-        return image
-    size = _fit_size(size_of(image), longest)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _fit_size(size: Size, longest: int) -> Size:
-    scale = longest / max(size)
-    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
-
-
-def _bend(gray1: Gray, gray2: Gray, alignment: Alignment | None) -> Bend | None:
+def _bend(gray1: Gray, target: Target, alignment: Alignment | None) -> Bend | None:
     """How the surface bends beyond its homography, in px of image 2."""
     if alignment is None or alignment.method == "near" or not alignment.residual_px > _FLAT_PX:
         return None
-    start, end = tracked_corners(alignment.matrix, gray1, gray2, equalised(gray2))
-    return find_bend(start, end, size_of(gray2))
+    start, end = tracked_corners(alignment.matrix, gray1, target)
+    return find_bend(start, end, target.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -470,7 +463,7 @@ class _View:
             return flat.astype(np.float32)
         # A bend varies slowly: told on a coarse grid, interpolated in between.
         step = 8
-        coarse = _fit_size(self.frame, max(self.frame) // step)
+        coarse = reduced_size(self.frame, max(self.frame) // step)
         centres = [
             (np.arange(count) + 0.5) * full / count - 0.5
             for count, full in zip(coarse, self.frame, strict=True)
@@ -501,15 +494,20 @@ def _highlit(image1: Bgr, image2: Bgr, view: _View) -> NDArray[np.bool_]:
 
     A light that only one of them shows is a difference: a lamp that was lit, a white drop.
     """
-    on1 = cv2.resize(highlight_mask(image1), view.frame, interpolation=cv2.INTER_AREA) > 0
-    on2 = view.of(highlight_mask(image2)) > 0
-    if not (on1.any() and on2.any()):
-        return np.zeros_like(on1)
-    reach = 2 * round(_HIGHLIGHT_STEP * max(view.frame)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    none = np.zeros((view.frame.height, view.frame.width), bool)
+    highlights1 = highlight_mask(image1)
+    if not highlights1.any():
+        return none
+    highlights2 = highlight_mask(image2)
+    if not highlights2.any():
+        return none
+    on1 = cv2.resize(highlights1, view.frame, interpolation=cv2.INTER_AREA) > 0
+    on2 = view.of(highlights2) > 0
+    reach = round(_HIGHLIGHT_STEP * max(view.frame))
     hidden = np.zeros_like(on1)
     for one, other in ((on1, on2), (on2, on1)):
-        near = cv2.dilate(other.astype(np.uint8), kernel) > 0
+        away = (~other).astype(np.uint8)
+        near = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
         _, labels = cv2.connectedComponents(one.astype(np.uint8))
         moved = np.unique(labels[near & one])
         hidden |= np.isin(labels, moved[moved > 0])
@@ -533,23 +531,27 @@ def _in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr
     step = max(1, max(height, width) // 100)
     soft1 = _blurred(reference, 1.5)
     soft2 = _blurred(other, 1.5)
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    field_terms = [np.ones_like(x), x, y, x * x, x * y, y * y]
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    terms = np.broadcast_arrays(np.float32(1), x, y, x * x, x * y, y * y)
     sampled = compared[::step, ::step]
+    logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
     corrected = np.empty_like(soft2)
     for channel in range(3):
-        source = soft2[..., channel]
-        target = soft1[..., channel]
-        basis = np.stack([np.log(source + 2), *field_terms], axis=-1)
-        usable = sampled & _unclipped(source[::step, ::step]) & _unclipped(target[::step, ::step])
-        wanted = np.log(target[::step, ::step][usable] + 2)
-        rows = basis[::step, ::step][usable]
+        source = soft2[::step, ::step, channel]
+        target = soft1[::step, ::step, channel]
+        usable = sampled & _unclipped(source) & _unclipped(target)
+        wanted = np.log(target[usable] + 2)
+        field_rows = (term[::step, ::step][usable] for term in terms)
+        rows = np.stack([np.log(source[usable] + 2), *field_rows], axis=-1)
         coefficients = _robust_fit(rows, wanted)
         if not _is_light(coefficients, rows, wanted):
             return other
-        sharp = np.log(other[..., channel].astype(np.float32) + 2)
-        basis[..., 0] = sharp
-        corrected[..., channel] = np.exp(np.clip(basis @ coefficients, -5, 6)) - 2
+        power, constant, *slopes = coefficients
+        light = power * cv2.LUT(other[..., channel], logarithms) + constant
+        for slope, term in zip(slopes, (x, y, x * x, x * y, y * y), strict=True):
+            light += slope * term
+        corrected[..., channel] = np.exp(np.clip(light, -5, 6)) - 2
     known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
     corrected += _local_offset(soft1 - _blurred(corrected, 1.5), known)
     return np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
@@ -570,11 +572,13 @@ def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
     stiffness = np.diag([0.002, 1e-4, 0.005, 0.005, 0.01, 0.01, 0.01]) * len(aim)
     solution = np.zeros(len(prior))
     solution[1] = np.median(aim)
+    # A level of grey weighs less in the dark.
+    bright = np.exp(np.clip(wanted, 2.5, 5)).astype(np.float64)
     for _ in range(10):
         residual = aim - rows @ solution
         scale = max(1.4826 * float(np.median(np.abs(residual))), 0.01)
         weights = np.square(np.clip(1 - np.square(residual / (4.685 * scale)), 0, None))
-        weights *= np.exp(np.clip(wanted, 2.5, 5))  # a level of grey weighs less in the dark
+        weights *= bright
         weights /= weights.mean() + 1e-12
         weighted = rows * weights[:, None]
         solution = np.linalg.solve(weighted.T @ rows + stiffness, weighted.T @ aim)
@@ -681,12 +685,13 @@ def _difference_map(
     scale = max(compared.shape) / _REFERENCE_SIZE
     level = _with_doubt(reference, aligned_image, corrected)
     # What is not compared must not leak into what is.
-    level = np.where(compared[..., None], level, reference.astype(np.float32))
+    np.copyto(level, reference, where=~compared[..., None])
     first, second = _coordinates(reference, settings), _coordinates(level, settings)
     first, second = _equally_sharp(first, second, compared)
-    brightest = np.maximum(reference, aligned_image).max(axis=2)
-    at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8))[..., None] >= 250
+    brightest = cv2.max(*(brightest_channel(image) for image in (reference, aligned_image)))
+    at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8)) >= 250
     softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
+    softness = np.asarray(cv2.merge([softness] * 3), np.float32)
     radius = settings.edge_tolerance + play * max(1.0, scale)
     difference_map = np.zeros(compared.shape, np.float32)
     sigmas = [sigma * scale for sigma in _SCALES]
@@ -698,7 +703,7 @@ def _difference_map(
         allowance = 2.5 * _noise(blurred1 - blurred2, compared)
         for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
             beyond = _beyond_range(one, other, radius, allowance, softness)
-            difference_map = np.maximum(difference_map, beyond)
+            cv2.max(difference_map, beyond, difference_map)
     return difference_map * _beyond_rim(compared)
 
 
@@ -745,12 +750,14 @@ def _with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
     was reduced from partly clipped ones, or that noise was cut off from, says so in part: doubt
     grows from a level of 225 to 250, and from 12 to 4.
     """
-    gap = reference.astype(np.float32) - corrected
-    bright1, bright2 = (np.clip((v - 225.0) / 25, 0, 1) for v in (reference, aligned_image))
-    dark1, dark2 = (np.clip((12.0 - v) / 8, 0, 1) for v in (reference, aligned_image))
-    doubt = np.where(gap > 0, np.maximum(bright2, dark1), np.maximum(bright1, dark2))
-    level: Floats = (corrected + doubt * gap).astype(np.float32)
-    return level
+    levels = np.arange(256, dtype=np.float32)
+    bright = np.clip((levels - 225) / 25, 0, 1)
+    dark = np.clip((12 - levels) / 8, 0, 1)
+    gap = cv2.subtract(reference, corrected, dtype=cv2.CV_32F)
+    if_darker = cv2.max(cv2.LUT(aligned_image, bright), cv2.LUT(reference, dark))
+    if_brighter = cv2.max(cv2.LUT(reference, bright), cv2.LUT(aligned_image, dark))
+    doubt = np.where(gap > 0, if_darker, if_brighter)
+    return np.asarray(cv2.add(doubt * gap, corrected, dtype=cv2.CV_32F), np.float32)
 
 
 def _coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
@@ -774,15 +781,19 @@ def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     """
     step = max(1, max(compared.shape) // 200)  # a sample says as much as all pixels
     sampled = compared[::step, ::step]
-    values = residual[::step, ::step][sampled]
-    if len(values) == 0:
+    if not sampled.any():
         return np.zeros(3, np.float32)
-    deviation = np.abs(values - np.median(values, axis=0))
     mean = cv2.blur(residual, (9, 9))
-    variance = np.maximum(cv2.blur(residual * residual, (9, 9)) - mean * mean, 0)
-    quiet = np.sqrt(np.percentile(variance[::step, ::step][sampled], 10, axis=0))
-    bound = np.maximum(_NOISE_FLOOR, 3 * quiet)
-    return np.asarray(np.minimum(1.4826 * np.median(deviation, axis=0), bound), np.float32)
+    square = cv2.blur(cv2.multiply(residual, residual), (9, 9))
+    noise = np.zeros(3, np.float32)
+    for channel in range(3):  # contiguous values are sorted many times as fast
+        values, means, squares = (
+            each[::step, ::step, channel][sampled] for each in (residual, mean, square)
+        )
+        deviation = 1.4826 * np.median(np.abs(values - np.median(values)))
+        quiet = np.sqrt(np.percentile(np.maximum(squares - means * means, 0), 10))
+        noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))
+    return noise
 
 
 def _beyond_range(
@@ -791,9 +802,12 @@ def _beyond_range(
     """Return how far values lie beyond the range of the other image's neighbourhood."""
     low, high = _range(other, radius)
     # Sharpness differs from shot to shot: an edge or a point may be that much higher.
-    allowed = allowance + softness * (high - low)
-    beyond = np.maximum(np.maximum(low - values, values - high) - allowed, 0)
-    return np.asarray(np.sqrt(np.square(beyond).sum(axis=2)), np.float32)
+    beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
+    beyond -= cv2.multiply(softness, cv2.subtract(high, low))
+    beyond = cv2.subtract(beyond, (*allowance.tolist(), 0))
+    cv2.max(beyond, 0, beyond)
+    cv2.multiply(beyond, beyond, beyond)
+    return np.asarray(cv2.sqrt(cv2.transform(beyond, np.ones((1, 3), np.float32))), np.float32)
 
 
 def _range(values: Floats, radius: float) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.alignment import Alignment, align
+from ltu_compute.kernels.alignment import Alignment, align, local_correlation
 from ltu_compute.kernels.homography import overlap_mask, warp_onto
 from ltu_compute.kernels.keypoints import Keypoints, detect_keypoints, match_keypoints
 from ltu_compute.kernels.types import Bgr, Box, Gray, Matrix, Size
@@ -257,17 +257,13 @@ def _agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
     warped = warp_onto(gray1, matrix, size2)
     inside = overlap_mask(matrix, Size(gray1.shape[1], gray1.shape[0]), size2)
     side = max(8, round(min(size2) / 16))
-    window = (side, side)
     # A slight blur forgives the last half pixel.
-    one = np.asarray(cv2.GaussianBlur(warped, (0, 0), 1.0), np.float32)
-    other = np.asarray(cv2.GaussianBlur(gray2, (0, 0), 1.0), np.float32)
-    mean1, mean2 = cv2.blur(one, window), cv2.blur(other, window)
-    variance1 = np.maximum(cv2.blur(one * one, window) - mean1 * mean1, 0)
-    variance2 = np.maximum(cv2.blur(other * other, window) - mean2 * mean2, 0)
-    covariance = cv2.blur(one * other, window) - mean1 * mean2
-    correlation = covariance / np.sqrt(np.maximum(variance1 * variance2, 1.0))
-    whole = cv2.erode(inside, np.ones(window, np.uint8), borderValue=0) > 0
-    textured = whole & (np.maximum(variance1, variance2) > _TEXTURE**2)
+    one, other = (
+        cv2.GaussianBlur(gray, (0, 0), 1.0).astype(np.float32) for gray in (warped, gray2)
+    )
+    correlation, deviation = local_correlation(one, other, side)
+    whole = cv2.erode(inside, np.ones((side, side), np.uint8), borderValue=0) > 0
+    textured = whole & (deviation > _TEXTURE)
     if not textured.any():
         return 0.0
     return float(np.clip(correlation[textured], 0, 1).mean())

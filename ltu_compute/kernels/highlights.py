@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.reduction import darkest_channel
 from ltu_compute.kernels.types import Bgr, Mask
 
 _CORE_LEVEL = 249
@@ -29,12 +30,12 @@ def highlight_mask(image: Bgr) -> Mask:
     ndarray of uint8, shape (H, W)
         255 on highlights, what fades around them included, else 0.
     """
-    level = cv2.GaussianBlur(image.min(axis=2), (3, 3), 0)
+    level = cv2.GaussianBlur(darkest_channel(image), (3, 3), 0)
     core = (level >= _CORE_LEVEL).astype(np.uint8)
     mask = np.zeros(core.shape, np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
-    if count == 1:
+    if not core.any():
         return mask
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
     longest = max(core.shape)
     reach = max(3, round(_REACH * longest))
     luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.float32)

@@ -16,9 +16,7 @@ _SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
 _STRIPE_PIXELS = 1 << 18
 """Filters run on stripes of about this size, which stay in the cache."""
 
-_PAPER = (255, 255, 255)
-_INK = (80, 80, 80)
-_AXIS = (0, 0, 0)
+_PAPER, _INK, _AXIS = 255, 80, 0  # grey levels
 _MARGIN = 8
 
 
@@ -150,12 +148,12 @@ def histogram_picture(histogram: NDArray[np.uint8], *, width: int = 512, height:
     bin_of_column = np.arange(bars_width) * histogram.size // bars_width
     bar_heights = (histogram[bin_of_column] * (bars_height / 255)).round()
     rows_above_axis = np.arange(bars_height, 0, -1)
-    picture = np.full((height, width, 3), _PAPER, np.uint8)
+    picture = np.full((height, width), _PAPER, np.uint8)
     bars = picture[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
     bars[rows_above_axis[:, None] <= bar_heights] = _INK
     picture[_MARGIN : height - _MARGIN + 1, _MARGIN - 1] = _AXIS
     picture[height - _MARGIN, _MARGIN - 1 : width - _MARGIN] = _AXIS
-    return picture
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -185,10 +185,14 @@ def match_keypoints(
         distances = descriptor_distances(a, b)
     forward = distances.argmin(axis=1)
     backward = distances.argmin(axis=0)
-    rows = np.arange(len(a))
+    rows, columns = np.arange(len(a)), np.arange(len(b))
     nearest = distances[rows, forward]
-    second_forward = np.partition(distances, 1, axis=1)[:, 1]
-    second_backward = np.partition(distances, 1, axis=0)[1][forward]
+    others = distances.copy()
+    others[rows, forward] = np.inf
+    second_forward = others.min(axis=1)
+    others[rows, forward] = nearest
+    others[backward, columns] = np.inf
+    second_backward = others.min(axis=0)[forward]
     mutual = backward[forward] == rows
     distinctive = nearest < ratio * np.minimum(second_forward, second_backward)
     kept = np.flatnonzero(mutual & distinctive)
@@ -198,5 +202,8 @@ def match_keypoints(
 def descriptor_distances(a: Keypoints, b: Keypoints) -> NDArray[np.float32]:
     """Return the Euclidean distances between all descriptors, shape (len(a), len(b)), 0 to √2."""
     # The descriptors have length 1, so |u - v|² = 2 - 2 u·v.
-    squares: NDArray[np.float32] = 2 - 2 * (a.descriptors @ b.descriptors.T)
-    return np.sqrt(np.maximum(squares, 0))
+    squares: NDArray[np.float32] = a.descriptors @ b.descriptors.T
+    squares *= -2
+    squares += 2
+    np.maximum(squares, 0, out=squares)
+    return np.sqrt(squares, out=squares)

@@ -8,13 +8,12 @@ Cross-Correlation", 1995); each climbs the enhanced correlation coefficient (Eva
 Psarakis, PAMI 2008) and is refined as any other alignment.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, local_correlation, refined
 from ltu_compute.kernels.homography import (
@@ -25,6 +24,7 @@ from ltu_compute.kernels.homography import (
     size_of,
     warp_onto,
 )
+from ltu_compute.kernels.reduction import reduced
 from ltu_compute.kernels.tracking import equalised
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
@@ -38,6 +38,8 @@ _PROPOSALS = 6
 _SMALLEST = 64  # px; less says too little
 _STEPS = 30
 _MIN_AGREEMENT = 0.7
+_HIGHEST_CLIMB = 0.25  # of agreement; climbing adds a tenth where it adds much
+_SAME_PX = 0.25
 _LEAST_CONTRAST = 1.0  # levels; a blank picture agrees with none
 _HOPELESS = 0.4  # no shift would make up for it
 _FARTHEST = 0.3  # of the longest side: how far a corner may have moved
@@ -60,15 +62,16 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
     sizes = size_of(gray1), size_of(gray2)
     if min(*sizes[0], *sizes[1]) < _SMALLEST:
         return None
-    pair = _Pair(_reduced(gray1, _WORKING_SIZE), _reduced(gray2, _WORKING_SIZE))
+    pair = _Pair(reduced(gray1, _WORKING_SIZE), reduced(gray2, _WORKING_SIZE))
     if min(float(gray.std()) for gray in pair.grays) < _LEAST_CONTRAST:
         return None
-    best = max(_scored(_posed(pair), pair), key=_score, default=None)
+    best = max(_scored(list(_posed(pair)), pair), key=_score, default=None)
     for _ in range(_ROUNDS):
         if best is None or best[0] < _HOPELESS:
             return None
         # A pattern may be off by whole periods still: a landmark that fits better tells.
-        better = max(_scored(_shifted(best[1], pair), pair), key=_score, default=best)
+        shifted = _scored(_shifted(best[1], pair), pair, best_so_far=best[0])
+        better = max(shifted, key=_score, default=best)
         if better[0] <= best[0] + 0.001:
             break
         best = better
@@ -82,9 +85,22 @@ def _score(entry: tuple[float, Matrix]) -> float:
     return entry[0]
 
 
-def _scored(proposals: Iterable[Matrix], pair: "_Pair") -> Iterator[tuple[float, Matrix]]:
-    """Climb from each proposal; tell how much the pixels agree at the top."""
-    for proposal in proposals:
+def _scored(
+    proposals: Sequence[Matrix], pair: "_Pair", *, best_so_far: float = 0.0
+) -> Iterator[tuple[float, Matrix]]:
+    """Climb from each promising proposal; tell how much the pixels agree at the top."""
+    agreements = [
+        _mean_agreement(each, *pair.grays) if is_plausible(each, *pair.sizes) else -1.0
+        for each in proposals
+    ]
+    least = max([best_so_far, *agreements]) - _HIGHEST_CLIMB
+    climbed: list[Matrix] = []
+    for proposal, agreement in zip(proposals, agreements, strict=True):
+        # Two that lie together would climb to the same top.
+        same = any(_gap(proposal, other, pair.sizes[0]) < _SAME_PX for other in climbed)
+        if same or agreement < least:
+            continue
+        climbed.append(proposal)
         matrix = pair.climbed(proposal, _WORKING_SIZE, cv2.MOTION_HOMOGRAPHY)
         if matrix is not None and _is_near(matrix, *pair.grays):
             yield _mean_agreement(matrix, *pair.grays), matrix
@@ -111,12 +127,13 @@ def _peaks(first: Gray, second: Gray) -> list[tuple[float, int, int]]:
 def _posed(pair: "_Pair") -> Iterator[Matrix]:
     """Propose turns, scales and shifts, the best correlation first: no two nearly the same."""
     small1, small2 = pair.levelled(_SEARCH_SIZE)
-    reduced = width, height = size_of(small1)
-    small2 = np.asarray(cv2.resize(small2, reduced, interpolation=cv2.INTER_AREA), np.uint8)
+    frame = size_of(small1)
+    width, height = frame
+    small2 = np.asarray(cv2.resize(small2, frame, interpolation=cv2.INTER_AREA), np.uint8)
     scored = []
     for turn, scale in product(_TURNS, _SCALES):
         turned = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(turn), scale)
-        posed = cv2.warpAffine(small1, turned, reduced, borderMode=cv2.BORDER_REPLICATE)
+        posed = cv2.warpAffine(small1, turned, frame, borderMode=cv2.BORDER_REPLICATE)
         for score, x, y in _peaks(np.asarray(posed, np.uint8), small2)[:_PROPOSALS]:
             matrix = np.vstack([turned, [0, 0, 1]])
             matrix[:2, 2] += (x, y)
@@ -126,10 +143,10 @@ def _posed(pair: "_Pair") -> Iterator[Matrix]:
     for _, matrix in scored:
         if len(chosen) == _PROPOSALS:
             break
-        if all(_gap(matrix, other, reduced) > 3 for other in chosen):
+        if all(_gap(matrix, other, frame) > 3 for other in chosen):
             chosen.append(matrix)
     for start in chosen:
-        matrix = rescale_homography(start, from_sizes=(reduced, reduced), to_sizes=pair.sizes)
+        matrix = rescale_homography(start, from_sizes=(frame, frame), to_sizes=pair.sizes)
         climbed = pair.climbed(matrix, _SEARCH_SIZE, cv2.MOTION_AFFINE)
         if climbed is not None:
             yield climbed
@@ -153,15 +170,15 @@ class _Pair:
     def levelled(self, longest: int) -> tuple[Gray, Gray]:
         """Return both at a longest side of `longest` px, their light levelled out."""
         if longest not in self._levelled:
-            first, second = (equalised(_reduced(gray, longest)) for gray in self.grays)
+            first, second = (equalised(reduced(gray, longest)) for gray in self.grays)
             self._levelled[longest] = first, second
         return self._levelled[longest]
 
     def climbed(self, matrix: Matrix, longest: int, motion: int) -> Matrix | None:
         """Improve a matrix at `longest` px; None where that does not converge."""
         small1, small2 = self.levelled(longest)
-        reduced = size_of(small1), size_of(small2)
-        start = rescale_homography(matrix, from_sizes=self.sizes, to_sizes=reduced)
+        smalls = size_of(small1), size_of(small2)
+        start = rescale_homography(matrix, from_sizes=self.sizes, to_sizes=smalls)
         warp = start.astype(np.float32)
         if motion != cv2.MOTION_HOMOGRAPHY:
             warp = warp[:2]
@@ -171,7 +188,7 @@ class _Pair:
         except cv2.error:  # there is no other way to be told that it did not converge
             return None
         full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
-        return rescale_homography(full.astype(np.float64), from_sizes=reduced, to_sizes=self.sizes)
+        return rescale_homography(full.astype(np.float64), from_sizes=smalls, to_sizes=self.sizes)
 
 
 def _accepted(matrix: Matrix, gray1: Gray, gray2: Gray) -> Alignment | None:
@@ -217,9 +234,3 @@ def _is_near(matrix: Matrix, gray1: Gray, gray2: Gray) -> bool:
     scaled = corners * [size2.width / size1.width, size2.height / size1.height]
     moved = np.linalg.norm(map_points(corners, matrix) - scaled, axis=1)
     return bool(moved.max() <= _FARTHEST * max(size2))
-
-
-def _reduced(gray: Gray, longest: int) -> NDArray[np.uint8]:
-    scale = min(1.0, longest / max(gray.shape))
-    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)

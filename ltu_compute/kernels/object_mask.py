@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.color_palette import Quantization, color_bins, quantization
 from ltu_compute.kernels.contours import enclosed_pixels
+from ltu_compute.kernels.reduction import brightest_channel, reduced
 from ltu_compute.kernels.types import Bgr, Gray, Mask
 
 COLOR_CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -102,9 +103,8 @@ def color_channel(image: Bgr, color_space: str, channel: str) -> Gray:
     if color_space == "RGB":
         component = cv2.extractChannel(image, 2 - index)
     elif (color_space, channel) == ("HSV", "V"):
-        # By definition the largest of the three; a conversion would compute the hue as well.
-        blue, green, red = cv2.split(image)
-        component = cv2.max(cv2.max(blue, green), red)
+        # A conversion would compute the hue as well.
+        component = brightest_channel(image)
     elif color_space == "GRAY":
         component = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     else:
@@ -151,15 +151,17 @@ def otsu_object_mask(
     bright_pixels = cv2.countNonZero(bright)
     if not 0 < bright_pixels < bright.size:
         return None
-    dark = cv2.bitwise_not(bright)
-    contrast = cv2.mean(smooth, bright)[0] - cv2.mean(smooth, dark)[0]
+    level_sum = int(cv2.sumElems(smooth)[0])
+    bright_sum = int(cv2.sumElems(cv2.bitwise_and(smooth, bright))[0])
+    dark_mean = (level_sum - bright_sum) / (bright.size - bright_pixels)
+    contrast = bright_sum / bright_pixels - dark_mean
     if contrast < max(_LEAST_CONTRAST, _NOISE_FACTOR * noise):
         return None
     border = _border(bright)
     bright_border = 2 * cv2.countNonZero(border) - border.size
     bright_surplus = 2 * bright_pixels - bright.size
     is_bright_background = (bright_border or bright_surplus or 1) > 0
-    found = dark if is_bright_background else bright
+    found = cv2.bitwise_not(bright) if is_bright_background else bright
     return _objects(np.asarray(found, np.uint8), only_biggest=only_biggest)
 
 
@@ -231,14 +233,8 @@ def quantized_object_mask(image: Bgr, *, only_biggest: bool = True) -> Mask | No
     ndarray of uint8, shape (H, W), or None
         255 on objects with their holes filled, 0 elsewhere; None if nothing stands out.
     """
-    height, width = image.shape[:2]
-    scale = _QUANTIZATION_PX / max(height, width)
-    image = np.ascontiguousarray(image)
-    reduced = smooth = _denoised(image)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        reduced = np.asarray(cv2.resize(smooth, size, interpolation=cv2.INTER_AREA), np.uint8)
-    palette = quantization(reduced, count=_COLORS)
+    smooth = _denoised(np.ascontiguousarray(image))
+    palette = quantization(reduced(smooth, _QUANTIZATION_PX), count=_COLORS)
     labels = palette.label_of_bin[color_bins(smooth)]
     is_background = _background_colors(palette, labels)
     is_object = np.where(is_background, 0, 255).astype(np.uint8)

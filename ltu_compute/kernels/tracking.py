@@ -4,6 +4,8 @@ Pyramidal Lucas-Kanade (Bouguet, Intel 2000) on corners of Shi and Tomasi (CVPR 
 back, in levelled light.
 """
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from ltu_compute.kernels.homography import corners_of, map_points, size_of, warp
 from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 
 _MAX_TRACKS = 800
+_SAMPLED = 4  # every which corner tells in advance whether the others are worth following
+_LEAST_SAMPLED = 100  # corners; of fewer, a sample tells little
 
 
 def equalised(gray: Gray) -> Gray:
@@ -24,30 +28,62 @@ def equalised(gray: Gray) -> Gray:
     cv2.sqrt(deviation, deviation)
     deviation += 4
     cv2.subtract(gray, level, level, dtype=cv2.CV_32F)
-    level *= 48 / deviation
-    level += 128
-    return np.asarray(np.clip(level, 0, 255), np.uint8)
+    cv2.divide(level, deviation, level, scale=48)
+    # The half less makes of the rounding here the cutting off that a level of whole steps needs.
+    return np.asarray(cv2.add(level, 127.5, dtype=cv2.CV_8U), np.uint8)
+
+
+class Target:
+    """An image that corners are followed into; what that needs of it is made once.
+
+    Attributes
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+        The image.
+    size : Size
+        Its size, in px.
+    """
+
+    def __init__(self, gray: Gray) -> None:
+        self.gray = gray
+        self.size = size_of(gray)
+
+    @cached_property
+    def equalised(self) -> Gray:
+        """The image, its light levelled out."""
+        return equalised(self.gray)
+
+    @cached_property
+    def above_noise(self) -> Mask:
+        """Where it shows more than its noise: 255."""
+        return _above_noise(self.gray, window_of(self.size))
 
 
 def tracked_corners(
-    matrix: Matrix, gray1: Gray, gray2: Gray, target: Gray
+    matrix: Matrix, gray1: Gray, target: Target, *, farthest_px: float | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Corners of image 1 as `matrix` puts them in image 2, and where they are seen there.
+    """Corners of image 1 as `matrix` puts them in image 2, the target, and where they are there.
 
-    `target` is image 2 equalised.
+    With `farthest_px` there are none where a sample of many, at the median, lies farther away.
     """
-    size2 = size_of(gray2)
+    size2 = target.size
     empty = np.zeros((0, 2), np.float32)
     window = window_of(size2)
     if min(size2) < 2 * window:
         return empty, empty
     warped = equalised(warp_onto(gray1, matrix, size2))
     inside = interior_mask(matrix, size_of(gray1), size2, window // 2)
-    start = _corners_to_track(warped, cv2.bitwise_and(inside, _above_noise(gray2, window)))
+    start = _corners_to_track(warped, cv2.bitwise_and(inside, target.above_noise))
     if len(start) == 0:
         return empty, empty
-    end, kept = _followed(warped, target, start, window)
-    back, kept_back = _followed(target, warped, end, window)
+    if farthest_px is not None and len(start) >= _LEAST_SAMPLED:
+        some = np.ascontiguousarray(start[::_SAMPLED])
+        seen, certain = _followed(warped, target.equalised, some, window)
+        shifts = np.linalg.norm(seen - some, axis=1)[certain]
+        if not certain.any() or np.median(shifts) > farthest_px:
+            return empty, empty
+    end, kept = _followed(warped, target.equalised, start, window)
+    back, kept_back = _followed(target.equalised, warped, end, window)
     kept &= kept_back & (np.linalg.norm(back - start, axis=1) < 0.3)
     return start[kept], end[kept]
 
@@ -101,14 +137,27 @@ def _above_noise(gray: Gray, window: int) -> Mask:
     The noise's deviation is estimated from second differences (Immerkær, CVIU 1996), as a median
     so that structure has no say.
     """
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    second = np.abs(cv2.filter2D(gray, cv2.CV_32F, kernel))
-    noise = float(np.median(second)) / 0.6745 / 6
+    # Sobel's second derivative by both x and y is the product of the second differences.
+    second = cv2.absdiff(cv2.Sobel(gray, cv2.CV_16S, 2, 2, ksize=3), 0)
+    noise = _median(second.view(np.uint16)) / 0.6745 / 6
     mean = cv2.boxFilter(gray, cv2.CV_32F, (window, window))
-    square = cv2.sqrBoxFilter(gray, cv2.CV_32F, (window, window))
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
-    mask: Mask = np.where(deviation > 3 * noise, np.uint8(255), np.uint8(0))
-    return mask
+    variance = cv2.sqrBoxFilter(gray, cv2.CV_32F, (window, window))
+    cv2.multiply(mean, mean, mean)
+    variance -= mean
+    return np.asarray(cv2.compare(variance, (3 * noise) ** 2, cv2.CMP_GT), np.uint8)
+
+
+def _median(values: NDArray[np.uint16]) -> float:
+    """Median of whole numbers below 4096, by counting them."""
+    counts = cv2.calcHist([values], [0], None, [4096], [0, 4096]).ravel()
+    below = np.cumsum(counts.astype(np.int64))
+    middle = [int(np.searchsorted(below, rank, side="right")) for rank in _ranks(values.size)]
+    return sum(middle) / 2
+
+
+def _ranks(count: int) -> tuple[int, int]:
+    """Places, from 0, of the two numbers in the middle of so many; one twice where there is one."""
+    return (count - 1) // 2, count // 2
 
 
 def _followed(

@@ -17,7 +17,8 @@ from ltu_compute import codec
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
 from ltu_compute.web.endpoint import Endpoint, ImageField, Params
 
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+FORMS = (MULTIPART, URLENCODED)
 JSON = "application/json"
 URL_SCHEMES = ("http://", "https://")
 KINDS = {
@@ -71,11 +72,15 @@ def read(request: Request) -> Wire:
         If the body is of a type that is not read here.
     BadParameters
         If a JSON body is not a JSON object.
+    TooManyBytes
+        If a urlencoded body has more fields than a multipart one may have parts.
     """
     values: dict[str, list[Any]] = dict(request.args.lists())
     if request.mimetype == JSON or request.mimetype.endswith("+json"):
         values.update({name: [value] for name, value in _json_object(request).items()})
-    elif request.mimetype in FORMS:
+    elif request.mimetype == URLENCODED:
+        values.update(_urlencoded(request))
+    elif request.mimetype == MULTIPART:
         values.update(request.form.lists())
     elif request.content_length or request.mimetype:
         received = request.mimetype or "none"
@@ -83,8 +88,34 @@ def read(request: Request) -> Wire:
         raise UnsupportedFormat(
             f"Content-Type: received {received!r}, allowed: {allowed}", parameter="Content-Type"
         )
-    files = {name: _contents(parts) for name, parts in request.files.lists()}
+    uploaded = request.files.lists() if request.mimetype == MULTIPART else ()
+    files = {name: _contents(parts) for name, parts in uploaded}
     return Wire(values, {name: contents for name, contents in files.items() if contents})
+
+
+def _urlencoded(request: Request) -> dict[str, list[str]]:
+    """Return the fields of a urlencoded body, read as Flask reads the query string.
+
+    Flask's own way with a body takes ten times as long for an image in base64, and admits any
+    number of fields.
+    """
+    body = request.get_data(cache=False)
+    most = request.max_form_parts
+    if most is not None and body.count(b"&") >= most:
+        raise TooManyBytes(
+            f"body: received {body.count(b'&') + 1} fields, allowed are {most}", parameter="body"
+        )
+    values: dict[str, list[str]] = {}
+    for field_ in body.split(b"&"):
+        if field_:
+            name, _, value = field_.partition(b"=")
+            values.setdefault(_form_text(name), []).append(_form_text(value))
+    return values
+
+
+def _form_text(encoded: bytes) -> str:
+    text = codec.percent_decoded(encoded.replace(b"+", b" "))
+    return text.decode(errors="werkzeug.url_quote")  # what is no UTF-8 stays percent-encoded
 
 
 def _contents(parts: list[FileStorage]) -> list[bytes]:

@@ -8,9 +8,11 @@ from skimage import data
 from ltu_compute.kernels.alignment import (
     Alignment,
     align,
+    align_exactly,
     align_still,
     at_full_size,
     expected_error_px,
+    rescaled,
 )
 from ltu_compute.kernels.homography import (
     is_plausible,
@@ -18,6 +20,7 @@ from ltu_compute.kernels.homography import (
     rescale_homography,
     warp_onto,
 )
+from ltu_compute.kernels.tracking import Target
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 SIZE = Size(512, 384)
@@ -141,6 +144,23 @@ def test_refinement_reads_the_full_size() -> None:
     assert exact.residual_px < 0.5
     seen = map_points(exact.inlier_points1, truth)
     assert np.median(np.linalg.norm(exact.inlier_points2 - seen, axis=1)) < 2
+
+
+def test_alignment_in_two_steps_is_that_of_its_steps() -> None:
+    full = Size(1200, 900)
+    gray, truth = photograph("coffee", full), camera(31, size=full)
+    other = shot(gray, truth)
+    found = align_exactly(gray, other, longest=512)
+    assert found is not None
+    assert error_px(found.matrix, truth, full) < 0.2
+    half = Size(600, 450)
+    smaller = rescaled(found, from_sizes=(full, full), to_sizes=(half, half))
+    assert smaller.residual_px == pytest.approx(found.residual_px / 2)
+    assert smaller.expected_error_px == pytest.approx(found.expected_error_px / 2)
+    centre = np.array([[599.5, 449.5]])
+    twice = 2 * (map_points((centre + 0.5) / 2 - 0.5, smaller.matrix) + 0.5) - 0.5
+    assert twice == pytest.approx(map_points(centre, found.matrix), abs=1e-6)
+    assert align_exactly(gray, photograph("astronaut", full), longest=512) is None
 
 
 def reduced(gray: Gray) -> Gray:
@@ -288,7 +308,7 @@ def test_expected_error_grows() -> None:
 
 def test_still_camera() -> None:
     gray = photograph("coffee")
-    still = align_still(gray, shot(gray, np.eye(3), replaced=True))
+    still = align_still(gray, Target(shot(gray, np.eye(3), replaced=True)))
     assert still is not None
     assert still.method == "still"
     assert np.array_equal(still.matrix, np.eye(3))
@@ -304,7 +324,7 @@ def test_still_camera() -> None:
     ],
 )
 def test_not_still(other: Gray) -> None:
-    assert align_still(photograph("coffee"), other) is None
+    assert align_still(photograph("coffee"), Target(other)) is None
 
 
 def test_same_input_same_answer() -> None:

@@ -1,0 +1,50 @@
+"""Reducing pictures, in px and in channels."""
+
+import numpy as np
+import pytest
+
+from ltu_compute.kernels.reduction import (
+    brightest_channel,
+    darkest_channel,
+    reduced,
+    reduced_size,
+)
+from ltu_compute.kernels.types import Size
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [
+        (Size(4000, 3000), 512, Size(512, 384)),
+        (Size(3000, 4000), 512, Size(384, 512)),
+        (Size(1000, 333), 500, Size(500, 166)),  # 166.5: to the even number, as Python rounds
+        (Size(5000, 1), 100, Size(100, 1)),
+        (Size(100, 50), 400, Size(400, 200)),
+    ],
+)
+def test_reduced_size(size: Size, longest: int, expected: Size) -> None:
+    assert reduced_size(size, longest) == expected
+
+
+def test_each_pixel_is_the_mean_of_its_area() -> None:
+    image = np.arange(64, dtype=np.uint8).reshape(4, 16)
+    means = image.reshape(2, 2, 8, 2).mean(axis=(1, 3))
+    assert np.abs(reduced(image, 8) - means).max() <= 0.5
+    colour = np.dstack([image, image, image])
+    assert reduced(colour, 8).shape == (2, 8, 3)
+
+
+@pytest.mark.parametrize("longest", [16, 17, 1000])
+def test_what_is_small_enough_stays(longest: int) -> None:
+    image = np.zeros((4, 16), np.uint8)
+    assert reduced(image, longest) is image
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (700, 900), (3, 1 << 19)], ids=["a pixel", "several stripes", "long rows"]
+)
+def test_channels_are_joined(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert np.array_equal(brightest_channel(image), image.max(axis=2))
+    assert np.array_equal(darkest_channel(image), image.min(axis=2))
+    assert np.array_equal(brightest_channel(image[::2, ::-1]), image[::2, ::-1].max(axis=2))

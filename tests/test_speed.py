@@ -1,0 +1,230 @@
+"""The measurement of speed measures what it says: clocks, ratios, inputs, the load driver."""
+
+import json
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks import client, speed_inputs, speed_peers
+from benchmarks.client import Outcome, Request, driven, login, multipart
+from benchmarks.photographs import Photograph
+from benchmarks.speed_plot import log_log
+from benchmarks.speed_service import operation
+from benchmarks.speed_timing import Row, Spent, Times, growth, interleaved, ratio, timed
+from ltu_compute.codec import Image
+from ltu_compute.dialects import DIALECTS
+from ltu_compute.kernels.types import Size
+from tests.conftest import IMAGES, PASSWORD, USERNAME, Caller, Live
+
+PART = (IMAGES / "part-reference.jpg").read_bytes()
+SHOT = (IMAGES / "part-shot.jpg").read_bytes()
+
+
+# --- clocks and ratios -------------------------------------------------------------------------
+
+
+def busy(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_waiting_is_no_processor_time():
+    asleep, awake = timed(lambda: time.sleep(0.05)), timed(lambda: busy(0.05))
+    assert asleep.wall >= 0.05
+    assert asleep.cpu < 0.03
+    assert awake.cpu >= 0.05
+
+
+def test_what_ran_elsewhere_tells_itself():
+    assert timed(lambda: Spent(3.0, 2.0)) == Spent(3.0, 2.0)
+
+
+def test_subjects_take_turns_after_one_call_for_nothing():
+    calls = []
+    subjects = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = interleaved(subjects, rounds=3)
+    assert "".join(calls) == "ab" + "ababab"
+    assert {name: len(each.spent) for name, each in times.items()} == {"a": 3, "b": 3}
+
+
+def test_ratio_is_the_median_of_the_rounds():
+    def times(*cpu):
+        return Times(tuple(Spent(0.0, each) for each in cpu))
+
+    taken = {"a": times(2, 3, 90), "b": times(1, 1, 10), "c": times(1, 2, 10)}
+    assert ratio(taken, ["a"], ["b"]) == 3  # of 2, 3 and 9
+    assert ratio(taken, ["a"], ["b", "c"]) == 1  # of 1, 1 and 4.5
+    assert ratio(taken, ["a"], ["b"], less=["c"]) == 1  # of 1, 1 and 8
+    assert taken["a"].cpu_ms == 3000
+
+
+@pytest.mark.parametrize(
+    ("limit", "reached", "at_least", "met"),
+    [(2, 1.9, False, True), (2, 2.1, False, False), (2, 1.9, True, False), (2, 2, True, True)],
+)
+def test_rows_say_whether_they_are_met(limit, reached, at_least, met):
+    row = Row("r", limit, reached, at_least=at_least)
+    assert row.met is met
+    assert row.cells()[1].startswith("≥" if at_least else "≤")
+    assert row.cells()[3] == ("yes" if met else "**no**")
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
+def test_growth_is_the_exponent(exponent):
+    sizes = [0.5, 2, 8, 32]
+    assert growth(sizes, [7 * size**exponent for size in sizes]) == pytest.approx(exponent)
+
+
+def test_the_plot_is_a_picture_with_every_curve():
+    curves = {"a & b": [(1, 10.0), (2, 100.0)], "c": [(1, 20.0), (2, 20.0)]}
+    root = ET.fromstring(log_log(curves, x_label="x", y_label="y"))
+    space = "{http://www.w3.org/2000/svg}"
+    lines = [
+        [tuple(map(float, point.split(","))) for point in line.get("points").split()]
+        for line in root.iter(f"{space}polyline")
+    ]
+    assert len(lines) == 2
+    rising, level = lines
+    assert rising[0][1] > rising[1][1]  # upwards is less
+    assert level[0][1] == level[1][1]
+    assert rising[0][0] == level[0][0] < rising[1][0]
+    texts = [text.text for text in root.iter(f"{space}text")]
+    assert {"a & b", "c", "x", "y", "10", "100"} <= set(texts)
+
+
+def test_a_plot_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no points"):
+        log_log({}, x_label="x", y_label="y")
+
+
+# --- inputs ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_inputs(monkeypatch, tmp_path):
+    """Inputs of 320 px, of one fixture in the place of the photographs."""
+    stand_in = [Photograph(name, IMAGES / "chelsea.jpg") for name in speed_inputs.PHOTOGRAPHS]
+    monkeypatch.setattr(speed_inputs, "photographs", lambda _: stand_in)
+    monkeypatch.setattr(speed_inputs, "SIZES", {"tiny": Size(320, 240)})
+    monkeypatch.setattr(speed_inputs, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["noisy", "clean"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_inputs_are_the_same_every_time(small_inputs, monkeypatch, kind, suffix):
+    first = speed_inputs.shot(kind, "tiny", suffix=suffix)
+    monkeypatch.setattr(speed_inputs, "FOLDER", small_inputs / "again")
+    again = speed_inputs.shot(kind, "tiny", suffix=suffix)
+    assert again.path != first.path
+    assert again.content == first.content
+    second = speed_inputs.shot(kind, "tiny", again=True, suffix=suffix)
+    assert second.content != first.content
+    assert Image.from_bytes(first.content, max_pixels=1 << 20).size == (320, 240)
+
+
+# --- the service's computation, and its client -------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["edges", "differences"])
+def test_a_bare_computation_replies_as_the_service_does(call: Caller, name):
+    fields = client.OPERATIONS[name]
+    contents = [PART, SHOT][: len(fields)]
+    bare = json.loads(operation(name, *contents)())
+    files = {
+        field: (IMAGES / f"part-{shot}.jpg").open("rb")
+        for field, shot in zip(fields, ("reference", "shot"), strict=False)
+    }
+    assert bare == call.post(name, data=files).json
+
+
+def test_the_driver_knows_every_operation_on_pictures():
+    """Those of recognition apart, whose models and languages an installation may lack."""
+    recognition = {"textDetection", "classification", "objectDetection"}
+    declared = {
+        endpoint.name: tuple(image.name for image in endpoint.images if image.required)
+        for endpoint in DIALECTS[0].endpoints
+        if endpoint.images and endpoint.name not in recognition
+    }
+    assert declared == client.OPERATIONS
+
+
+def test_the_driver_logs_in_and_is_answered(live: Live):
+    token = login(live.url, USERNAME, PASSWORD)
+    request = multipart("colorPalette", token, {"image": PART}, {"count": "2"})
+    outcome = driven(live.url, [request], connections=2, seconds=20, at_most=6)
+    assert outcome.statuses == Counter({200: 6})
+    assert len(outcome.latencies_s) == 6
+    assert 0 < outcome.percentile_ms(50) <= outcome.percentile_ms(100)
+    assert outcome.per_second == pytest.approx(6 / outcome.elapsed_s)
+
+
+def test_the_driver_counts_what_is_refused(live: Live):
+    request = multipart("colorPalette", "no token", {"image": PART})
+    outcome = driven(live.url, [request], connections=1, seconds=20, at_most=3)
+    assert outcome.statuses == Counter({401: 3})
+    assert outcome.latencies_s == ()
+    assert np.isnan(outcome.percentile_ms(50))
+
+
+def test_the_driver_counts_connections_that_fail():
+    nobody = Request("/", b"", {})
+    outcome = driven("http://127.0.0.1:9", [nobody], connections=1, seconds=5, at_most=2)
+    assert outcome.statuses == Counter({0: 2})
+
+
+def test_the_driver_stops_in_time(live: Live):
+    request = multipart("colorPalette", "no token", {"image": PART})
+    outcome = driven(live.url, [request], connections=1, seconds=0.2)
+    assert outcome.elapsed_s < 5
+    assert sum(outcome.statuses.values()) > 0
+
+
+def test_percentiles():
+    outcome = Outcome(tuple(n / 1000 for n in range(1, 101)), Counter({200: 100}), 2.0)
+    assert [outcome.percentile_ms(p) for p in (0, 50, 99, 100)] == [1, 51, 100, 100]
+    assert outcome.per_second == 50
+
+
+def test_the_driver_as_a_program(live: Live, monkeypatch, capsys):
+    monkeypatch.setenv(client.PASSWORD_VARIABLE, PASSWORD)
+    arguments = [live.url, "--username", USERNAME, "--operation", "colorPalette", "--requests", "2"]
+    assert client.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "colorPalette" in printed
+    assert "200: 2" in printed
+    assert client.main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["colorPalette"]["statuses"] == {"200": 2}
+
+
+def test_a_wrong_password_is_told(live: Live, monkeypatch, capsys):
+    monkeypatch.setenv(client.PASSWORD_VARIABLE, "wrong")
+    assert client.main([live.url, "--username", USERNAME]) == 1
+    told = capsys.readouterr().err
+    assert "401" in told
+    assert "wrong" not in told
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--connections", "0"], ["--seconds", "1e9"], ["--requests", "-1"], ["--operation", "no"]],
+)
+def test_the_driver_is_bounded(wrong, capsys):
+    with pytest.raises(SystemExit):
+        client.main(["http://127.0.0.1:1", "--username", "u", *wrong])
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_the_error_of_quantisation_is_that_of_the_nearest_colour():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2] = (255, 0, 0)  # blue, in BGR
+    assert speed_peers.mean_difference(image, [[0, 0, 255], [0, 0, 0]]) == pytest.approx(
+        0, abs=1e-6
+    )
+    half, whole = (speed_peers.mean_difference(each, [[0, 0, 0]]) for each in (image, image[:2]))
+    assert half == pytest.approx(whole / 2)
+    assert whole > 30
