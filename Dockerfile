@@ -4,9 +4,11 @@ FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/ltu-compute
 ENV PATH="/opt/ltu-compute/bin:$PATH"
-COPY constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY ltu_compute ltu_compute
-RUN pip install --no-cache-dir -c constraints.txt '.[onnx]'
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip uninstall -y setuptools
 
 FROM python:3.13-slim-bookworm
 # Debian keeps only the newest build of a package: pinning one breaks the build with its next update.

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -349,6 +350,21 @@ def test_too_many_logins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             passwords.matches("pw", passwords.NOBODY)
     finally:
         passwords._slots.release(passwords.CONCURRENT)
+    assert not passwords.matches("pw", passwords.NOBODY)
+
+
+def test_more_logins_than_may_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = passwords.CONCURRENT + passwords.WAITING
+    for _ in range(everybody):
+        passwords._places.acquire()
+    try:
+        start = time.monotonic()
+        with pytest.raises(Busy) as caught:
+            passwords.matches("pw", passwords.NOBODY)
+        assert time.monotonic() - start < 1
+        assert caught.value.retry_after == 1
+    finally:
+        passwords._places.release(everybody)
     assert not passwords.matches("pw", passwords.NOBODY)
 
 

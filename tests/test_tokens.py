@@ -6,9 +6,12 @@ import hmac
 import json
 import shutil
 import stat
+import string
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from flask import Flask, Response, request
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from ltu_compute.errors import Unauthorized, Unavailable
 from ltu_compute.settings import Settings
@@ -659,6 +665,30 @@ class Genuine:
         key = key or self.key.private_key
         return f"{text}.{packed(key.sign(text.encode(), PKCS1v15(), SHA256()))}"
 
+    @property
+    def header_octets(self) -> bytes:
+        return json.dumps(self.header).encode()
+
+    def signed_octets(self, header: bytes) -> str:
+        text = packed(header, self.claims)
+        return f"{text}.{packed(self.key.private_key.sign(text.encode(), PKCS1v15(), SHA256()))}"
+
+    def signed_with_exp(self, number: bytes) -> str:
+        claims = json.dumps(self.claims | {"exp": "here"}).encode()
+        return self.signed(claims.replace(b'"here"', number))
+
+    def foreign(self, name: str, kid: str | None = None) -> str:
+        """Bring a key of one's own along, in the way that a header has for it."""
+        key = SigningKey("foreign", foreign_key())
+        brought: dict[str, Any] = {
+            "jwk": key.jwk,
+            "jku": "http://127.0.0.1:9/certs",
+            "x5u": "http://127.0.0.1:9/certs",
+            "x5c": key.jwk["x5c"],
+        }
+        header = {name: brought[name], "kid": kid or self.key.kid}
+        return self.signed(self.claims, key.private_key, **header)
+
     def with_header(self, **header: Any) -> str:
         return self.signed(self.claims, **header)
 
@@ -695,6 +725,39 @@ FORGERIES: dict[str, tuple[str | Callable[[Genuine], str], str]] = {
     "no signature": (lambda genuine: genuine.unsigned(), MALFORMED),
     "empty signature": (lambda genuine: genuine.unsigned() + ".", UNFIT),
     "signature cut": (lambda genuine: genuine.token[:-6], UNFIT),
+    "signature padded": (lambda genuine: genuine.token + "==", MALFORMED),
+    "signature with a blank": (
+        lambda genuine: genuine.token[:-9] + " " + genuine.token[-9:],
+        MALFORMED,
+    ),
+    "signature in other bits": (lambda genuine: other_bits(genuine.token), MALFORMED),
+    "payload padded": (lambda genuine: genuine.token.replace(".", "=.", 1), MALFORMED),
+    "five parts": (lambda genuine: genuine.token + ".x.y", MALFORMED),
+    "header twice the same name": (
+        lambda genuine: genuine.signed_octets(b'{"alg":"none",' + genuine.header_octets[1:]),
+        MALFORMED,
+    ),
+    "payload twice the same name": (
+        lambda genuine: genuine.signed(b'{"exp":1,' + json.dumps(genuine.claims).encode()[1:]),
+        MALFORMED,
+    ),
+    "payload no JSON": (lambda genuine: genuine.signed(b"{"), MALFORMED),
+    "payload not UTF-8": (lambda genuine: genuine.signed(b'{"a":"\xff"}'), MALFORMED),
+    "payload deep": (lambda genuine: genuine.signed(b'{"a":' + b"[" * 9000), MALFORMED),
+    "payload empty": (lambda genuine: genuine.signed(b""), MALFORMED),
+    "crit": (lambda genuine: genuine.with_header(crit=["exp"], exp=1), MALFORMED),
+    "crit b64": (lambda genuine: genuine.with_header(crit=["b64"], b64=False), MALFORMED),
+    "crit empty": (lambda genuine: genuine.with_header(crit=[]), MALFORMED),
+    "alg in small letters": (lambda genuine: genuine.with_header(alg="rs256"), MALFORMED),
+    "alg no text": (lambda genuine: genuine.with_header(alg=256), MALFORMED),
+    "alg a list": (lambda genuine: genuine.with_header(alg=["RS256"]), MALFORMED),
+    "zip": (lambda genuine: genuine.with_header(zip="DEF", crit=["zip"]), MALFORMED),
+    "encrypted": (packed({"alg": "RSA-OAEP", "enc": "A256GCM"}, {}) + ".a.b.c", MALFORMED),
+    "foreign key in jwk": (lambda genuine: genuine.foreign("jwk"), UNFIT),
+    "foreign key under jku": (lambda genuine: genuine.foreign("jku"), UNFIT),
+    "foreign key under x5u": (lambda genuine: genuine.foreign("x5u"), UNFIT),
+    "foreign key in x5c": (lambda genuine: genuine.foreign("x5c"), UNFIT),
+    "foreign key in jwk, its kid": (lambda genuine: genuine.foreign("jwk", kid="x"), FOREIGN),
     "header deep": (packed(b"[" * 9000) + ".e30.", MALFORMED),
     "header no object": (packed(b"[]") + ".e30.", MALFORMED),
     "header not base64": (lambda genuine: "e" + genuine.token, MALFORMED),
@@ -717,6 +780,25 @@ FORGERIES: dict[str, tuple[str | Callable[[Genuine], str], str]] = {
     "aud, several": (lambda genuine: genuine.with_claims(aud=["a", "accounts"]), NOT_FOR_US),
     "azp": (lambda genuine: genuine.with_claims(azp="other"), NOT_FOR_US),
     "exp now": (lambda genuine: genuine.with_claims(exp=START), "The token has expired."),
+    "exp a second ago": (
+        lambda genuine: genuine.with_claims(exp=START - 1),
+        "The token has expired.",
+    ),
+    "exp true": (lambda genuine: genuine.with_claims(exp=True), MALFORMED),
+    "exp far beyond": (lambda genuine: genuine.signed_with_exp(b"1e999"), MALFORMED),
+    "exp a number of many digits": (
+        lambda genuine: genuine.signed_with_exp(b"9" * 5000),
+        MALFORMED,
+    ),
+    "nbf text": (lambda genuine: genuine.with_claims(nbf="0"), MALFORMED),
+    "iat text": (lambda genuine: genuine.with_claims(iat="0"), MALFORMED),
+    "aud an object": (lambda genuine: genuine.with_claims(aud={"account": 1}), NOT_FOR_US),
+    "iss a list": (lambda genuine: genuine.with_claims(iss=[ISSUER]), ELSEWHERE),
+    "azp a list": (lambda genuine: genuine.with_claims(azp=["ltu-api"]), NOT_FOR_US),
+    "typ a list": (
+        lambda genuine: genuine.with_claims(typ=["Bearer"]),
+        "The token is not an access token but of type ['Bearer'].",
+    ),
     "nbf ahead": (
         lambda genuine: genuine.with_claims(nbf=START + 1),
         "The token is not valid yet.",
@@ -728,8 +810,21 @@ FORGERIES: dict[str, tuple[str | Callable[[Genuine], str], str]] = {
 }
 
 
+@cache
 def foreign_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def other_bits(token: str) -> str:
+    """Change bits of the last sign that stand for nothing: the same octets, another text."""
+    signs = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    changed = token[:-1] + signs[signs.index(token[-1]) ^ 1]
+    assert unpacked_signature(changed) == unpacked_signature(token)
+    return changed
+
+
+def unpacked_signature(token: str) -> bytes:
+    return base64.urlsafe_b64decode(token.rpartition(".")[2] + "==")
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -738,6 +833,62 @@ def test_tokens_that_open_nothing(tokens: Tokens, genuine: Genuine, name: str) -
     with pytest.raises(InvalidToken) as caught:
         tokens.verify_access(forge if isinstance(forge, str) else forge(genuine), ISSUER)
     assert str(caught.value) == message
+
+
+def test_the_service_answers_401_and_soon(client: FlaskClient, genuine: Genuine) -> None:
+    """Whatever a token is like, on the operations and on userinfo."""
+    for name, (forge, _) in FORGERIES.items():
+        token = forge if isinstance(forge, str) else forge(genuine)
+        for path in ("/who", USERINFO):
+            start = time.perf_counter()
+            reply = get(client, path, headers={"Authorization": f"Bearer {token}"})
+            assert time.perf_counter() - start < 1, name
+            assert reply.status_code == 401, name
+            assert 'error="invalid_token"' in reply.headers["WWW-Authenticate"], name
+
+
+@given(
+    edits=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from("A_-.=+/ {é\x00")),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings_of(max_examples=300, deadline=None, derandomize=True)
+def test_an_altered_token_opens_nothing(
+    verified: tuple[Tokens, str], edits: list[tuple[float, int, str]]
+) -> None:
+    tokens, good = verified
+    altered = good
+    for place, cut, sign in edits:
+        at = int(place * len(altered))
+        altered = altered[:at] + sign + altered[at + cut :]
+    if altered != good:
+        with pytest.raises(InvalidToken):
+            tokens.verify_access(altered, ISSUER)
+
+
+@given(text=st.text(max_size=200))
+@settings_of(max_examples=200, deadline=None, derandomize=True)
+def test_any_text_opens_nothing(verified: tuple[Tokens, str], text: str) -> None:
+    with pytest.raises(InvalidToken):
+        verified[0].verify_access(text, ISSUER)
+
+
+@pytest.fixture(scope="module")
+def verified(
+    tmp_path_factory: pytest.TempPathFactory, key_files: list[bytes]
+) -> tuple[Tokens, str]:
+    """What verifies, and a good token; hypothesis wants them the same for all examples."""
+    folder = tmp_path_factory.mktemp("verified")
+    (folder / keys.FIRST_KEY).touch(mode=0o600)
+    (folder / keys.FIRST_KEY).write_bytes(key_files[0])
+    tokens = Tokens(KeyRing(folder), Settings(data_dir=folder), Clock())
+    account = Account("8f14e45f-0000-4000-8000-000000000000", "alice", True, "", "", "", START)
+    session = Session("c9f0f895-0000-4000-8000-000000000000", account.id, START, START + 1800)
+    token = tokens.issue(account, session, ISSUER, START)["access_token"]
+    tokens.verify_access(token, ISSUER)
+    return tokens, token
 
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "jti", "iss", "aud", "sub", "typ", "azp", "sid"])

@@ -1,4 +1,4 @@
-"""Accounts and their sessions, in SQLite or PostgreSQL.
+"""Accounts, their sessions, and what is counted of them, in SQLite or PostgreSQL.
 
 ``Store`` is the whole interface. What it returns are plain frozen dataclasses; a password goes in
 and never comes out. A database that does not answer is `errors.Unavailable`.
@@ -22,11 +22,22 @@ from sqlalchemy import exc
 
 from ltu_compute.errors import BadParameters, NotFound, Problem, Unavailable
 from ltu_compute.settings import Settings
-from ltu_compute.store import passwords
+from ltu_compute.store import counters, logins, passwords
+from ltu_compute.store.counters import Counter, RedisCounter, Window
 from ltu_compute.store.database import WRITES, address, engine_for
+from ltu_compute.store.logins import LoginLimits
 from ltu_compute.store.models import accounts, sessions
 
-__all__ = ["Account", "AccountExists", "Session", "Store"]
+__all__ = [
+    "Account",
+    "AccountExists",
+    "Counter",
+    "LoginLimits",
+    "RedisCounter",
+    "Session",
+    "Store",
+    "Window",
+]
 
 NAME_LENGTH = 255
 PASSWORD_LENGTH = 1024
@@ -264,6 +275,43 @@ class Store:
                     .values(password_hash=renewed)
                 )
         return account
+
+    # Wrong passwords, see `logins`
+
+    def login_wait(self, username: str, address: str, now: float, limits: LoginLimits) -> int:
+        """Return how many seconds a login must wait; 0: the password may be tried."""
+        attempt = logins.Attempt.of(_key(username), address)
+        with self._transaction() as connection:
+            return logins.wait(connection, attempt, int(now), limits)
+
+    def login_failed(self, username: str, address: str, now: float, limits: LoginLimits) -> int:
+        """Count a wrong password, whether or not there is such an account.
+
+        Returns
+        -------
+        int
+            0 when it was counted. Otherwise others were faster, which were as many as may be:
+            how many seconds this one must wait, and it must not be told how it ended.
+        """
+        attempt = logins.Attempt.of(_key(username), address)
+        with self._transaction(writes=True) as connection:
+            return logins.failed(connection, attempt, int(now), limits)
+
+    def login_succeeded(self, username: str, address: str, now: float) -> None:
+        """Forget the wrong passwords for an account from an address that had the right one."""
+        attempt = logins.Attempt.of(_key(username), address)
+        with self._transaction() as connection:
+            if not logins.is_news(connection, attempt, int(now)):
+                return
+        with self._transaction(writes=True) as connection:
+            logins.succeeded(connection, attempt, int(now))
+
+    # Requests
+
+    def count(self, key: str, seconds: int) -> Window:
+        """Count a request in the window of `key`, which lasts for `seconds`; see `counters`."""
+        with self._transaction(writes=True) as connection:
+            return counters.count(connection, key, seconds)
 
     # Sessions
 

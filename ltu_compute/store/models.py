@@ -4,8 +4,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     String,
     Table,
@@ -48,4 +50,25 @@ sessions = Table(
     Column("expires_at", BigInteger, nullable=False),
     Index(None, "account_id"),
     Index(None, "expires_at"),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    # SHA-256 of what is counted, see `logins`.
+    Column("key", String(64), primary_key=True),
+    Column("locked_until", BigInteger, nullable=False),
+    Column("forgotten_at", Double, nullable=False),
+    Column("familiar_until", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index(None, "expires_at"),
+)
+
+request_counts = Table(
+    "request_counts",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("requests", Integer, nullable=False),
+    Column("ends_at", Double, nullable=False),
+    Index(None, "ends_at"),
 )

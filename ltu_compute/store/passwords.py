@@ -16,10 +16,13 @@ PASSES = 2
 LANES = 1
 # Each hash takes MEMORY_KIB and a processor; a flood of logins must not take all of either.
 CONCURRENT = 2
+# Those who wait hold a thread each: so many are answered within a few seconds.
+WAITING = 64
 PATIENCE_S = 10.0
 
 _hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
 _slots = threading.BoundedSemaphore(CONCURRENT)
+_places = threading.BoundedSemaphore(CONCURRENT + WAITING)
 
 
 def _unpadded(octets: bytes) -> str:
@@ -36,12 +39,17 @@ NOBODY = (
 
 @contextmanager
 def _slot() -> Iterator[None]:
-    if not _slots.acquire(timeout=PATIENCE_S):
-        raise Busy("Too many logins at once.", retry_after=int(PATIENCE_S))
+    if not _places.acquire(blocking=False):
+        raise Busy("Too many logins at once.")
     try:
-        yield
+        if not _slots.acquire(timeout=PATIENCE_S):
+            raise Busy("Too many logins at once.", retry_after=int(PATIENCE_S))
+        try:
+            yield
+        finally:
+            _slots.release()
     finally:
-        _slots.release()
+        _places.release()
 
 
 def hashed(password: str) -> str:
@@ -50,7 +58,7 @@ def hashed(password: str) -> str:
     Raises
     ------
     Busy
-        When no slot came free in time.
+        When too many wait for a slot, or none came free in time.
     """
     with _slot():
         return _hasher.hash(password)
@@ -62,7 +70,7 @@ def matches(password: str, password_hash: str) -> bool:
     Raises
     ------
     Busy
-        When no slot came free in time.
+        When too many wait for a slot, or none came free in time.
     """
     try:
         with _slot():

@@ -3,8 +3,10 @@
 Statuses, error codes and their descriptions are Keycloak's, in its order of checks.
 """
 
+import logging
 import time
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -12,9 +14,18 @@ import orjson
 from flask import Blueprint, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from ltu_compute.errors import BadParameters, Busy, NotFound, Problem, Unauthorized, Unavailable
-from ltu_compute.settings import Settings
-from ltu_compute.store import Account, Store
+from ltu_compute.errors import (
+    BadParameters,
+    Busy,
+    NotFound,
+    Problem,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from ltu_compute.oidc import DISCOVERY
+from ltu_compute.settings import PREFIX, Settings
+from ltu_compute.store import Account, LoginLimits, Store
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.tokens import (
     CLIENT_ID,
@@ -27,6 +38,8 @@ from ltu_compute.web.tokens import (
     Tokens,
     profile,
 )
+
+_log = logging.getLogger(__name__)
 
 REALMS = "/realms/"
 PATH = f"{REALMS}{REALM}"
@@ -78,7 +91,8 @@ def authenticate(
     Unavailable
         When the database does not answer.
     """
-    claims = _bearer_claims(request, Tokens(key_ring, settings, clock), settings)
+    token = bearer_token(request)
+    claims = Tokens(key_ring, settings, clock).verify_access(token, issuer_of(request, settings))
     account = store.account(claims["sub"])
     if account is None or not account.enabled:
         raise InvalidToken("The account is disabled or removed.")
@@ -110,14 +124,38 @@ def realm_blueprint(
     blueprint.register_error_handler(RequestEntityTooLarge, _too_large)
     blueprint.register_error_handler(Unavailable, _unavailable)
     blueprint.register_error_handler(Busy, _unavailable)
+    blueprint.register_error_handler(TooManyRequests, _too_many)
     views = _Views(store, key_ring, settings, clock)
     blueprint.get("")(views.description)
-    blueprint.get("/.well-known/openid-configuration")(views.discovery)
+    blueprint.get(DISCOVERY)(views.discovery)
     blueprint.get(f"{PROTOCOL}/certs")(views.certs)
     blueprint.post(f"{PROTOCOL}/token")(views.token)
     blueprint.route(f"{PROTOCOL}/userinfo", methods=["GET", "POST"])(views.userinfo)
     blueprint.post(f"{PROTOCOL}/logout")(views.logout)
     return blueprint
+
+
+def elsewhere_blueprint(issuer: str) -> Blueprint:
+    """Return what stands under ``/realms`` where an external provider keeps the accounts."""
+    blueprint = Blueprint("realm", __name__)
+    blueprint.after_request(_forbid_storing)
+
+    @blueprint.route(f"{REALMS}<path:_path>", methods=["GET", "POST"])
+    def elsewhere(_path: str) -> Response:
+        where = f"{issuer.rstrip('/')}{DISCOVERY}"
+        body = problem(404, f"Tokens come from {issuer}; {where} says how to get one.")
+        return _json(body, HTTPStatus.NOT_FOUND)
+
+    return blueprint
+
+
+@cache  # once a process, not whenever a client sends the header
+def _warn_of_a_proxy() -> None:
+    _log.warning(
+        "a login has to wait that came with X-Forwarded-For, which is not believed: behind a proxy "
+        "all clients have its address; set %sPROXY_HOPS",
+        PREFIX,
+    )
 
 
 def _set_realm(_endpoint: str | None, values: dict[str, Any] | None) -> None:
@@ -163,7 +201,15 @@ def _too_large(_error: RequestEntityTooLarge) -> Response:
 def _unavailable(error: Busy | Unavailable) -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE
     response = _json(problem(status, str(error)), status)
-    response.headers["Retry-After"] = str(error.retry_after if isinstance(error, Busy) else 1)
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _too_many(error: TooManyRequests) -> Response:
+    # The code that clients know for a login that failed; the status tells that it was not tried.
+    body = {"error": "invalid_grant", "error_description": str(error)}
+    response = _json(body, HTTPStatus.TOO_MANY_REQUESTS)
+    response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
@@ -176,6 +222,7 @@ class _Views:
         self._settings = settings
         self._clock = clock
         self._tokens = Tokens(key_ring, settings, clock)
+        self._limits = LoginLimits.of(settings)
 
     def description(self) -> Response:
         return _json(
@@ -219,9 +266,7 @@ class _Views:
     def _password_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
         if "username" not in fields:
             raise _Refused(401, "invalid_request", "Missing parameter: username")
-        account = self._store.check_password(fields["username"], fields.get("password", ""))
-        if account is None:
-            raise _Refused(401, "invalid_grant", "Invalid user credentials")
+        account = self._account(fields["username"], fields.get("password", ""))
         if not account.enabled:
             raise _Refused(400, "invalid_grant", "Account disabled")
         now = self._clock()
@@ -231,6 +276,33 @@ class _Views:
         except NotFound:  # removed since
             raise _Refused(401, "invalid_grant", "Invalid user credentials") from None
         return self._tokens.issue(account, session, self._issuer, now)
+
+    def _account(self, username: str, password: str) -> Account:
+        """Return the account that name and password belong to, unless too many were wrong."""
+        who = (username, request.remote_addr or "")
+        limits = self._limits
+        if not limits.failures:
+            account = self._store.check_password(username, password)
+        else:
+            self._hold_back(self._store.login_wait(*who, self._clock(), limits))
+            account = self._store.check_password(username, password)
+            # Asked again: of those that were tried side by side only so many may learn anything.
+            if account is None:
+                self._hold_back(self._store.login_failed(*who, self._clock(), limits))
+            else:
+                self._hold_back(self._store.login_wait(*who, self._clock(), limits))
+                self._store.login_succeeded(*who, self._clock())
+        if account is None:
+            raise _Refused(401, "invalid_grant", "Invalid user credentials")
+        return account
+
+    def _hold_back(self, wait: int) -> None:
+        if wait:
+            if not self._settings.proxy_hops and "X-Forwarded-For" in request.headers:
+                _warn_of_a_proxy()
+            raise TooManyRequests(
+                f"Too many wrong passwords; try again in {wait} s.", retry_after=wait
+            )
 
     def _refresh_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
         claims = self._refresh_claims(fields)
@@ -290,13 +362,20 @@ def _check_client(fields: Mapping[str, str]) -> None:
         raise _Refused(401, "invalid_client", "Invalid client or Invalid client credentials")
 
 
-def _bearer_claims(request: Request, tokens: Tokens, settings: Settings) -> Claims:
+def bearer_token(request: Request) -> str:
+    """Return the bearer token that a request carries (RFC 6750 2.1).
+
+    Raises
+    ------
+    Unauthorized
+        `MissingToken` or `InvalidToken`, when it carries none.
+    """
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise MissingToken("This needs a token: Authorization: Bearer <access_token>.")
     if not token.strip():
         raise InvalidToken("The Authorization header holds no token.")
-    return tokens.verify_access(token.strip(), issuer_of(request, settings))
+    return token.strip()
 
 
 def _configuration(issuer: str) -> dict[str, Any]:
@@ -401,10 +480,12 @@ _DESCRIPTION = _object(
         "tokens-not-before": {"type": "integer"},
     }
 )
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
 _REFUSALS = {
     400: "The form is wrong, or what it holds is not good any more.",
     401: "Unknown client, or not the name and password of an account.",
     413: "The form is too long.",
+    429: "Too many wrong passwords; nothing was tried. Again after Retry-After seconds.",
     415: f"The body is not {FORM}.",
     503: "The database or the signing keys cannot be had, or too many log in at once.",
 }
@@ -425,6 +506,7 @@ def _operation(
     for status in refusals:
         responses[str(status)] = {
             "description": _REFUSALS[status],
+            **({"headers": _RETRY_AFTER} if status in {429, 503} else {}),
             "content": {"application/json": {"schema": _PROBLEM}},
         }
     operation: dict[str, Any] = {
@@ -460,7 +542,7 @@ def openapi_paths(bearer: str = "account") -> dict[str, Any]:
     protocol = PATH + PROTOCOL
     return {
         PATH: {"get": _operation("realm", "Describe the realm.", _DESCRIPTION, 503)},
-        f"{PATH}/.well-known/openid-configuration": {
+        PATH + DISCOVERY: {
             "get": _operation("openidConfiguration", "OpenID Connect discovery.", _CONFIGURATION)
         },
         f"{protocol}/certs": {
@@ -471,7 +553,7 @@ def openapi_paths(bearer: str = "account") -> dict[str, Any]:
                 "token",
                 "Get tokens for a name and password, or for a refresh token.",
                 _TOKENS,
-                *(400, 401, 413, 415, 503),
+                *(400, 401, 413, 415, 429, 503),
                 form=_TOKEN_FORM,
             )
         },

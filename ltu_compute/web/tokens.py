@@ -5,9 +5,11 @@ Knows keys, claims and time; knows neither Flask nor the database.
 
 import base64
 import hashlib
+import json
+import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ AUDIENCE = "account"
 SCOPE = "openid email profile"
 # Ours have about 1500 characters; whatever is longer is not ours and not worth a signature check.
 MAX_TOKEN_LENGTH = 16384
+
+REQUIRED_CLAIMS = ("exp", "iat", "jti", "iss", "aud", "sub", "typ", "azp", "sid")
+_MALFORMED = "The token is malformed."
 
 Clock = Callable[[], float]
 Claims = dict[str, Any]
@@ -147,19 +152,19 @@ class Tokens:
             When it is not one: malformed, signed by another, expired, issued elsewhere, or a
             refresh or ID token.
         """
-        header = _header(token)
+        header = _own_header(token)
         if header.get("alg") == "HS256":
             # Ours or not, it could not be told without trying; the advice is the same.
             raise InvalidToken("The token is not an access token; a refresh token is none.")
-        key = self.key_ring.by_kid(_kid(header))
+        key = self.key_ring.by_kid(kid_of(header))
         if key is None:
             raise InvalidToken("The token was signed by another service, or with a retired key.")
-        claims = _verified(token, key.private_key.public_key(), "RS256")
+        claims = verified(token, key.private_key.public_key(), "RS256")
         if claims["typ"] != "Bearer":
             raise InvalidToken(f"The token is not an access token but of type {claims['typ']}.")
         if claims["iss"] != issuer:
             raise InvalidToken("The token was issued under another address than this one.")
-        if AUDIENCE not in _strings(claims["aud"]) or claims["azp"] != CLIENT_ID:
+        if AUDIENCE not in strings(claims["aud"]) or claims["azp"] != CLIENT_ID:
             raise InvalidToken("The token was issued for another client or audience.")
         self._check_time(claims, "The token has expired.", "The token is not valid yet.")
         return claims
@@ -186,10 +191,10 @@ class Tokens:
         return claims
 
     def _refresh_claims(self, token: str) -> Claims:
-        key = self.key_ring.by_refresh_kid(_kid(_header(token)))
+        key = self.key_ring.by_refresh_kid(kid_of(_own_header(token)))
         if key is None:
             raise InvalidToken("The token was signed by another service, or with a retired key.")
-        return _verified(token, key.refresh_secret, "HS256")
+        return verified(token, key.refresh_secret, "HS256")
 
     def _check_time(self, claims: Claims, over: str, early: str) -> None:
         # Not PyJWT's own check: it cannot be told the time. RFC 7519 4.1.4: on or after is over.
@@ -222,31 +227,88 @@ def _half_hash(token: str) -> str:
     return base64.urlsafe_b64encode(half).decode().rstrip("=")
 
 
-def _header(token: str) -> dict[str, Any]:
-    if len(token) > MAX_TOKEN_LENGTH:
-        raise InvalidToken("The token is too long to be one of this service.")
-    try:
-        header = jwt.get_unverified_header(token)
-    except (jwt.InvalidTokenError, RecursionError, UnicodeError) as error:
-        raise InvalidToken("The token is malformed.") from error
+def _own_header(token: str) -> dict[str, Any]:
+    header = unverified_header(token)
     if header.get("typ") != "JWT":
-        raise InvalidToken("The token is malformed.")
+        raise InvalidToken(_MALFORMED)
     return header
 
 
-def _kid(header: dict[str, Any]) -> str:
+def unverified_header(token: str) -> dict[str, Any]:
+    """Return the header of a token that is well formed; its signature has not been looked at.
+
+    Stricter than PyJWT: one spelling of base64url (RFC 7515 2: no padding, no other signs, no
+    spare bits), no name twice (RFC 7519 4), nothing that must be understood (RFC 7515 4.1.11).
+    Keys that a header brings along, or points to, are never looked at.
+
+    Raises
+    ------
+    InvalidToken
+        When it is not.
+    """
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise InvalidToken("The token is too long to be one of this service.")
+    try:
+        header, payload, _signature = map(_octets, token.split("."))
+        parsed = [json.loads(part, object_pairs_hook=_unique) for part in (header, payload)]
+    except (ValueError, RecursionError) as error:
+        raise InvalidToken(_MALFORMED) from error
+    if not all(isinstance(part, dict) for part in parsed):
+        raise InvalidToken(_MALFORMED)
+    found: dict[str, Any] = parsed[0]
+    if "crit" in found or not isinstance(found.get("kid", ""), str):
+        raise InvalidToken(_MALFORMED)
+    return found
+
+
+def _octets(part: str) -> bytes:
+    octets = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    if base64.urlsafe_b64encode(octets).decode().rstrip("=") != part:
+        raise ValueError("Not base64url as JWT has it.")
+    return octets
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(members)
+    if len(named) != len(members):
+        raise ValueError("A name stands twice.")
+    return named
+
+
+def kid_of(header: Mapping[str, Any]) -> str:
+    """Return the id of the key that a header names, "" for none."""
     kid = header.get("kid")
     return kid if isinstance(kid, str) else ""
 
 
-def _verified(token: str, key: Any, algorithm: str) -> Claims:
+def verified(
+    token: str, key: Any, algorithm: str, required: tuple[str, ...] = REQUIRED_CLAIMS
+) -> Claims:
+    """Return the claims of a token whose signature fits; what they say has not been checked.
+
+    Parameters
+    ----------
+    token
+        One that `unverified_header` has found well formed.
+    key
+        What verifies it.
+    algorithm
+        The one that its header must name.
+    required
+        Claims that must be there.
+
+    Raises
+    ------
+    InvalidToken
+        When the signature does not fit, a claim is missing, or a time is not a number.
+    """
     try:
         claims: Claims = jwt.decode(
             token,
             key,
             algorithms=[algorithm],
             options={
-                "require": ["exp", "iat", "jti", "iss", "aud", "sub", "typ", "azp", "sid"],
+                "require": list(required),
                 # By the caller, who knows the time, the address and the kind of token.
                 "verify_exp": False,
                 "verify_iat": False,
@@ -260,13 +322,17 @@ def _verified(token: str, key: Any, algorithm: str) -> Claims:
     except jwt.MissingRequiredClaimError as error:
         raise InvalidToken(f"The token lacks the claim {error.claim}.") from error
     except jwt.InvalidTokenError as error:
-        raise InvalidToken("The token is malformed.") from error
-    times = (claims["exp"], claims["iat"], claims.get("nbf", 0))
-    # Whole seconds, as ours are: NaN, which JSON in Python knows, would never be over.
-    if not all(type(moment) is int for moment in times):
-        raise InvalidToken("The token is malformed.")
+        raise InvalidToken(_MALFORMED) from error
+    # NaN, which JSON in Python knows, would never be over.
+    if not all(_is_moment(claims.get(name, 0)) for name in ("exp", "iat", "nbf")):
+        raise InvalidToken(_MALFORMED)
     return claims
 
 
-def _strings(audience: Any) -> list[Any]:
+def _is_moment(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def strings(audience: Any) -> list[Any]:
+    """Return an ``aud`` claim as the list that it may be."""
     return audience if isinstance(audience, list) else [audience]

@@ -5,6 +5,6 @@ on its kept corpus and on bytes made from it; for hours, with coverage to lead t
 
     python -m tests.fuzz decoding --seconds 3600
 
-which needs the package ``atheris``. What it finds new stays in ``.data/fuzz/``; inputs that once
+which needs the extra ``[fuzz]``. What it finds new stays in ``.data/fuzz/``; inputs that once
 were findings belong into ``tests/fuzz/corpus/``.
 """

@@ -1,0 +1,224 @@
+"""How many wrong passwords are too many: counted in the database, so exactly, whoever asks.
+
+Three counts go with a login: of the account from its address, of the account from everywhere, and
+of the address for all accounts. The first is strict; the others are ten times looser, because they
+also hit those who did nothing. Once a count is full the next attempt must wait, and each failure
+after that wait doubles it. (OWASP Authentication Cheat Sheet, account lockout; NIST SP 800-63B,
+5.2.2: at most 100 failures in a row for an account.)
+
+Where an account has logged in before it is familiar, and only the first count applies there: a
+guesser elsewhere cannot lock the owner out (OWASP, device cookies; here the address stands for the
+device).
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from itertools import starmap
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ltu_compute.settings import Settings
+from ltu_compute.store.models import login_attempts
+
+# How much looser the counts are that others share.
+SHARED = 10
+FAMILIAR_S = 30 * 24 * 3600
+FAMILIAR_RENEWED_S = 24 * 3600
+# Rows that a failure clears away at most.
+PURGE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class LoginLimits:
+    """What the settings say of wrong passwords; times in seconds."""
+
+    failures: int
+    lock: int
+    lock_max: int
+    window: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "LoginLimits":
+        """Return the limits that are set."""
+        return cls(
+            settings.login_failures,
+            settings.login_lock,
+            settings.login_lock_max,
+            settings.login_window,
+        )
+
+    @property
+    def doublings(self) -> int:
+        """How often the first wait doubles until it is the longest."""
+        return max(0, math.ceil(math.log2(self.lock_max / self.lock)))
+
+    def lock_after(self, failures: int, allowed: int) -> int:
+        """Return how long the next attempt must wait after so many failures, in seconds."""
+        if failures < allowed:
+            return 0
+        return min(self.lock << min(failures - allowed, self.doublings), self.lock_max)
+
+
+class Attempt(NamedTuple):
+    """Who tries to log in, as the keys of its counts; they tell neither name nor address."""
+
+    pair: str
+    account: str
+    address: str
+
+    @classmethod
+    def of(cls, name: str, address: str) -> "Attempt":
+        """Return the counts of an account's name, normalised, and of a client's address.
+
+        Of an IPv6 address the first half counts: whoever has one has all that share it.
+        """
+        network = _network(address)
+        return cls(_key("pair", name, network), _key("account", name), _key("address", network))
+
+    def allowed(self, limits: LoginLimits) -> dict[str, int]:
+        """Return how many failures each count may have."""
+        shared = SHARED * limits.failures
+        return {self.pair: limits.failures, self.account: shared, self.address: shared}
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address  # such as a Unix socket's, which has none
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or int(parsed) >> 64)
+    return str(parsed)
+
+
+def _key(kind: str, *parts: str) -> str:
+    # Hashed, because people type passwords where the name belongs.
+    text = "\0".join((kind, *parts))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+class _Count(NamedTuple):
+    """A row; times in seconds since 1970.
+
+    The failures that count are not a number but a time, ``forgotten_at``: each puts it off, and as
+    it comes nearer they become fewer. So a count needs no moment at which it begins anew, and an
+    address of many people never gathers the slips of months.
+    """
+
+    key: str
+    locked_until: int = 0
+    forgotten_at: float = 0
+    familiar_until: int = 0
+
+    def wait(self, now: int, limits: LoginLimits) -> int:
+        wait = self.locked_until - now
+        # A longer wait than there is: the clock was set back.
+        return wait if 0 < wait <= limits.lock_max else 0
+
+    def failed(self, now: int, limits: LoginLimits, allowed: int) -> "_Count":
+        each = limits.window / allowed
+        most = allowed + limits.doublings
+        left = self.forgotten_at - now
+        # More than can be left: the clock was set back, or the setting was another.
+        left = min(left + each, most * each) if 0 < left <= most * each else each
+        failures = math.ceil(round(left / each, 6))
+        return self._replace(
+            locked_until=now + limits.lock_after(failures, allowed), forgotten_at=now + left
+        )
+
+    def values(self) -> dict[str, Any]:
+        expires_at = max(math.ceil(self.forgotten_at), self.locked_until, self.familiar_until)
+        return self._asdict() | {"expires_at": expires_at}
+
+
+_COLUMNS = tuple(login_attempts.c[name] for name in _Count._fields)
+
+
+def wait(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
+    """Return how many seconds an attempt must wait; 0: it may be made."""
+    query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(attempt))
+    return _wait(starmap(_Count, connection.execute(query)), attempt, now, limits)
+
+
+def failed(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
+    """Count a wrong password, unless so many were counted meanwhile that it had to wait.
+
+    Returns
+    -------
+    int
+        Seconds that it has to wait, and must be told nothing else; 0: it was counted.
+    """
+    counts = _locked_rows(connection, attempt, now)
+    if seconds := _wait(counts, attempt, now, limits):
+        return seconds
+    allowed = attempt.allowed(limits)
+    for count in counts:
+        _write(connection, count.failed(now, limits, allowed[count.key]))
+    _purge(connection, now)
+    return 0
+
+
+def succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
+    """Forget the failures of an account from its address, which is familiar from now on.
+
+    The counts that are shared stay: a guesser with an account of his own gains nothing by it.
+    """
+    count = _Count(attempt.pair, familiar_until=now + FAMILIAR_S)
+    insert = _insert(connection)(login_attempts).values(count.values())
+    connection.execute(
+        insert.on_conflict_do_update(index_elements=["key"], set_=dict(insert.excluded))
+    )
+
+
+def is_news(connection: sa.Connection, attempt: Attempt, now: int) -> bool:
+    """Tell whether `succeeded` would change anything that matters."""
+    query = sa.select(*_COLUMNS).where(login_attempts.c.key == attempt.pair)
+    row = connection.execute(query).first()
+    if row is None:
+        return True
+    count = _Count(*row)
+    return count.forgotten_at > now or count.familiar_until < now + FAMILIAR_S - FAMILIAR_RENEWED_S
+
+
+def _wait(counts: Iterable[_Count], attempt: Attempt, now: int, limits: LoginLimits) -> int:
+    by_key = {count.key: count for count in counts}
+    pair = by_key.get(attempt.pair, _Count(attempt.pair))
+    if pair.familiar_until > now:
+        return pair.wait(now, limits)
+    return max((count.wait(now, limits) for count in by_key.values()), default=0)
+
+
+def _locked_rows(connection: sa.Connection, attempt: Attempt, now: int) -> list[_Count]:
+    """Return the three counts, locked until the transaction ends; those that lack are made."""
+    insert = _insert(connection)(login_attempts).values(
+        # The account always before the address, so that no two wait for each other.
+        [_Count(key).values() | {"expires_at": now} for key in attempt]
+    )
+    statement = insert.on_conflict_do_update(
+        index_elements=["key"], set_={"key": insert.excluded.key}
+    ).returning(*_COLUMNS)
+    return list(starmap(_Count, connection.execute(statement)))
+
+
+def _write(connection: sa.Connection, count: _Count) -> None:
+    statement = sa.update(login_attempts).where(login_attempts.c.key == count.key)
+    connection.execute(statement.values(count.values()))
+
+
+def _purge(connection: sa.Connection, now: int) -> None:
+    over = (
+        sa.select(login_attempts.c.key)
+        .where(login_attempts.c.expires_at <= now)
+        .limit(PURGE_ROWS)
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(sa.delete(login_attempts).where(login_attempts.c.key.in_(over)))
+
+
+def _insert(connection: sa.Connection) -> Any:
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert

@@ -1,0 +1,310 @@
+"""The rate limit: exact to the request, on SQLite, PostgreSQL and Redis, however many count."""
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import requests
+import sqlalchemy as sa
+from flask import Flask
+from pydantic import SecretStr
+
+from ltu_compute.app import create_app
+from ltu_compute.errors import Unavailable, WrongSetting
+from ltu_compute.server import prepare
+from ltu_compute.settings import Rate, Settings, load
+from ltu_compute.store import Counter, RedisCounter, Store
+from ltu_compute.store.models import request_counts
+from tests import postgres, redis_server
+from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
+from tests.test_contract import schema_of
+from tests.test_server import address_in, running
+
+LISTED = f"{OPERATIONS}/models"  # the cheapest operation that takes a token
+STORAGES = ("sqlite", "postgresql", "redis")
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[postgres.Server]:
+    with postgres.server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[redis_server.Server]:
+    with redis_server.server() as server:
+        yield server
+
+
+@pytest.fixture(params=STORAGES)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of an empty storage that counts."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite3"
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgresql").new_database())
+    return str(request.getfixturevalue("redis").url)
+
+
+def made(storage: str) -> Counter:
+    if storage.startswith("unix"):
+        return RedisCounter(storage)
+    store = Store(storage)
+    store.migrate()
+    return store
+
+
+@pytest.fixture
+def counter(storage: str) -> Iterator[Counter]:
+    counter = made(storage)
+    yield counter
+    if isinstance(counter, Store):
+        counter.close()
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    """Return a name that no other test counts under."""
+    return request.node.name
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("", None),
+        ("100/minute", Rate(100, 60)),
+        ("1 / second", Rate(1, 1)),
+        ("1000/12 hours", Rate(1000, 12 * 3600)),
+        ("5 per 2 Days", Rate(5, 2 * 86400)),
+    ],
+)
+def test_rates_understood(text: str, rate: Rate | None) -> None:
+    assert load(rate_limit=text).request_rate == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["100", "0/minute", "-1/minute", "1/0 minutes", "1/week", "1/minute;2/hour", "1e3/hour"]
+)
+def test_rates_that_are_none(text: str) -> None:
+    with pytest.raises(WrongSetting, match=r"LTU_COMPUTE_RATE_LIMIT: .*100/minute"):
+        load(rate_limit=text)
+
+
+def test_an_address_of_a_storage_is_a_secret() -> None:
+    with pytest.raises(WrongSetting, match="RATE_LIMIT_STORAGE") as caught:
+        load(rate_limit_storage="http://:secret@host")
+    assert "secret@" not in str(caught.value)
+    with pytest.raises(WrongSetting, match="RATE_LIMIT_STORAGE") as caught:
+        RedisCounter("redis://:secret@host:no-port")
+    assert "secret@" not in str(caught.value)
+
+
+# Counting
+
+
+def test_a_window_begins_with_the_first_request_and_ends(counter: Counter, key: str) -> None:
+    before = time.time()
+    windows = [counter.count(key, 1) for _ in range(3)]
+    assert [window.requests for window in windows] == [1, 2, 3]
+    for window in windows:
+        assert before + 0.9 < window.ends_at < time.time() + 1.1
+    assert max(w.ends_at for w in windows) - min(w.ends_at for w in windows) < 0.01, "one window"
+    assert counter.count(f"{key} other", 1).requests == 1, "of another account"
+    time.sleep(max(0.0, windows[0].ends_at - time.time()) + 0.01)
+    again = counter.count(key, 1)
+    assert again.requests == 1
+    assert again.ends_at > windows[0].ends_at
+
+
+def test_a_shorter_time_counts_from_now_on(counter: Counter, key: str) -> None:
+    counter.count(key, 86400)
+    window = counter.count(key, 60)
+    assert (window.requests, window.ends_at < time.time() + 61) == (1, True)
+
+
+COUNTING = """if True:
+    import os, sys
+    from ltu_compute.store import RedisCounter, Store
+    counter = (RedisCounter if sys.argv[1].startswith("unix") else Store)(sys.argv[1])
+    processes, requests, allowed = map(int, sys.argv[2:])
+    gate, opener = os.pipe()
+    reports, report = os.pipe()
+    for _ in range(processes):
+        if os.fork() == 0:
+            os.close(opener)
+            os.read(gate, 1)  # until all are there
+            passed = sum(counter.count("all", 3600).requests <= allowed for _ in range(requests))
+            os.write(report, bytes([passed]))
+            os._exit(0)
+    os.close(opener)
+    states = [os.wait()[1] for _ in range(processes)]
+    print(states, sum(os.read(reports, processes)), counter.count("all", 3600).requests)
+    """
+
+
+def test_processes_that_count_at_once_let_exactly_as_many_pass(
+    counter: Counter, storage: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING, storage, "4", "50", "120"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split("] ") == ["[0, 0, 0, 0", "120 201\n"], done.stderr
+
+
+def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite3")
+    store.migrate()
+    for _ in range(3):
+        store.count("a", 60)
+    with store._transaction(writes=True) as connection:
+        connection.execute(sa.update(request_counts).values(ends_at=time.time() + 7200))
+    assert store.count("a", 60).requests == 1, "and not locked out for two hours"
+    store.close()
+
+
+def test_windows_that_are_over_are_cleared_away(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite3")
+    store.migrate()
+    rows = [{"key": f"old {i}", "requests": 1, "ends_at": 1.0} for i in range(3)]
+    with store._transaction(writes=True) as connection:
+        connection.execute(sa.insert(request_counts), rows)
+    store.count("a", 60)
+    with store._transaction() as connection:
+        assert connection.execute(sa.select(request_counts.c.key)).scalars().all() == ["a"]
+    store.close()
+
+
+# The service
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Flask]:
+    """The service with a limit of three requests a day."""
+    settings = Settings(data_dir=tmp_path, rate_limit="3/day", queue_places=4)
+    store = prepare(settings)
+    store.add_account(USERNAME, PASSWORD)
+    store.add_account("bob", PASSWORD)
+    app = create_app(settings)
+    yield app
+    app.extensions["ltu_compute"].store.close()
+    store.close()
+
+
+def ask(app: Flask, username: str = USERNAME, path: str = LISTED, **options: Any) -> Any:
+    client = app.test_client()
+    headers = {"Authorization": f"Bearer {token_of(client, username)}"}
+    return client.open(path, headers=headers, **options)
+
+
+def test_the_one_over_the_limit(limited: Flask) -> None:
+    client = limited.test_client()
+    headers = {"Authorization": f"Bearer {token_of(client)}"}
+    replies = [client.get(LISTED, headers=headers) for _ in range(5)]
+    assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
+    told = [
+        [int(reply.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")]
+        for reply in replies
+    ]
+    assert [line[:2] for line in told] == [[3, 2], [3, 1], [3, 0], [3, 0], [3, 0]]
+    assert len({line[2] for line in told}) == 1
+    reset, wait = told[3][2], int(replies[3].headers["Retry-After"])
+    assert math.isclose(reset - time.time(), wait, abs_tol=2)
+    assert 86390 < wait <= 86400
+    assert "Retry-After" not in replies[0].headers
+    body = replies[3].json
+    jsonschema.validate(body, schema_of(LISTED, "get", 429))
+    assert body["details"]["message"].startswith("over the limit of 3 requests in 86400 s")
+    assert ask(limited, "bob").status_code == 200, "the other account's own"
+
+
+def test_what_counts(limited: Flask) -> None:
+    client = limited.test_client()
+    token = {"Authorization": f"Bearer {token_of(client)}"}
+    free = [
+        client.get("/healthz"),
+        client.get("/openapi.json"),
+        client.get(LISTED),  # 401
+        client.get(LISTED, headers={"Authorization": "Bearer x"}),  # 401
+        client.delete(LISTED, headers=token),  # 405
+        client.get(f"{OPERATIONS}/nothing", headers=token),  # 404
+        client.get("/realms/Production/protocol/openid-connect/userinfo", headers=token),
+    ]
+    assert [reply.status_code for reply in free] == [200, 200, 401, 401, 405, 404, 200]
+    assert not any("X-RateLimit-Limit" in reply.headers for reply in free)
+    paid = client.post(f"{OPERATIONS}/edges", headers=token)
+    assert (paid.status_code, paid.headers["X-RateLimit-Remaining"]) == (400, "2")
+
+
+def test_no_limit_no_headers(app: Flask, token: str) -> None:
+    reply = app.test_client().get(LISTED, headers={"Authorization": f"Bearer {token}"})
+    assert reply.status_code == 200
+    assert not [name for name, _ in reply.headers if name.startswith("X-RateLimit")]
+
+
+def test_the_storage_goes_and_comes_back(
+    tmp_path: Path, redis: redis_server.Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its storage a limit does not hold: nothing is let through, and /readyz says why."""
+    settings = Settings(
+        data_dir=tmp_path, rate_limit="1000/day", rate_limit_storage=SecretStr(redis.url)
+    )
+    store = prepare(settings)
+    store.add_account(USERNAME, PASSWORD)
+    app = create_app(settings)
+    client = app.test_client()
+    assert ask(app).status_code == 200
+    redis.stop()
+    try:
+        reply = ask(app)
+        assert reply.status_code == 503
+        assert int(reply.headers["Retry-After"]) >= 1
+        assert "Redis" in reply.json["details"]["message"]
+        assert client.get("/healthz").status_code == 200
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert "Redis" in ready.json["checks"]["rate limit"]
+        assert ready.json["checks"]["database"] == "ok"
+        with pytest.raises(Unavailable):
+            RedisCounter(redis.url).count("a", 1)
+    finally:
+        redis.start()
+    assert ask(app).status_code == 200
+    assert client.get("/readyz").json["checks"]["rate limit"] == "ok"
+    app.extensions["ltu_compute"].store.close()
+    store.close()
+
+
+def test_workers_together_let_exactly_as_many_pass(tmp_path: Path) -> None:
+    """The service with three workers: 40 of 60 requests at once, to the request."""
+    data = tmp_path / "data"
+    environment = {"LTU_COMPUTE_RATE_LIMIT": "40/day", "LTU_COMPUTE_QUEUE_PLACES": "100"}
+    account = {"BOOTSTRAP_USERNAME": USERNAME, "BOOTSTRAP_PASSWORD": PASSWORD}
+    environment |= {f"LTU_COMPUTE_{name}": value for name, value in account.items()}
+    with running(data, "--workers", "3", **environment) as printed:
+        address = address_in(printed)
+        form = {"grant_type": "password", "client_id": "ltu-api"}
+        form |= {"username": USERNAME, "password": PASSWORD}
+        token = requests.post(address + TOKEN_PATH, data=form, timeout=10).json()["access_token"]
+
+        def ask_once(_: int) -> tuple[int, int]:
+            headers = {"Authorization": f"Bearer {token}"}
+            reply = requests.get(address + LISTED, headers=headers, timeout=30)
+            return reply.status_code, int(reply.headers["X-RateLimit-Remaining"])
+
+        with ThreadPoolExecutor(12) as pool:
+            replies = list(pool.map(ask_once, range(60)))
+    assert sorted(replies) == [(200, left) for left in range(40)] + [(429, 0)] * 20
