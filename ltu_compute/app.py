@@ -7,13 +7,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import IO, Any
 
 import cv2
 import numpy as np
+import orjson
 from flask import Flask, Request, Response, current_app, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ltu_compute import codec, openapi
@@ -28,18 +31,24 @@ from ltu_compute.errors import (
     Problem,
     ServiceError,
     TooManyBytes,
+    TooManyRequests,
+    TooSlow,
     Unauthorized,
     Unavailable,
     Unprocessable,
     UnsupportedFormat,
 )
 from ltu_compute.fetch import Fetcher
+from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
+from ltu_compute.oidc import Provider
 from ltu_compute.settings import Settings, load
-from ltu_compute.store import Store
-from ltu_compute.web import health, keycloak, pages, views
+from ltu_compute.store import Account, RedisCounter, Store
+from ltu_compute.web import headers, health, keycloak, logs, metrics, pages, views
 from ltu_compute.web.endpoint import Dialect
+from ltu_compute.web.external import ExternalTokens
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.limits import Slots
+from ltu_compute.web.rate_limit import RateLimiter
 
 log = logging.getLogger("ltu_compute")
 
@@ -94,16 +103,29 @@ def create_app(
     for dialect in dialects:
         app.register_blueprint(views.blueprint(dialect, services))
     app.register_blueprint(
-        keycloak.realm_blueprint(services.store, services.key_ring, settings, clock)
+        keycloak.elsewhere_blueprint(settings.oidc_issuer)
+        if settings.oidc_issuer
+        else keycloak.realm_blueprint(services.store, services.key_ring, settings, clock)
     )
-    app.register_blueprint(pages.blueprint(openapi.document(dialects), openapi.yaml_text))
+    document = openapi.document(dialects, settings.oidc_issuer)
+    app.register_blueprint(pages.blueprint(document, openapi.yaml_text))
     warm = health.Once(lambda: warm_up(dialects, services.backends))
-    app.register_blueprint(health.blueprint({"database": services.store.ping, "kernels": warm}))
+    health_routes = health.blueprint(
+        services.checks | {"kernels": warm}, {"Tesseract": _check_tesseract}
+    )
+    app.register_blueprint(health_routes)
+    counted = metrics.Metrics(_operations(app, dialects), services.slots)
     app.extensions["ltu_compute"] = services
     app.extensions["ltu_compute_warm_up"] = warm
+    app.extensions["ltu_compute_metrics"] = counted
+    app.extensions["ltu_compute_operators"] = metrics.application(
+        metrics.blueprint(counted), health_routes
+    )
+    app.extensions["ltu_compute_refuse"] = lambda *refusal: _refused(dialects[0], counted, *refusal)
 
-    app.before_request(_identify)
-    app.after_request(_sign_off)
+    headers.protect(app, settings)
+    app.before_request(lambda: _identify(counted))
+    app.after_request(lambda response: _sign_off(response, counted))
     app.register_error_handler(Exception, lambda error: _failure(dialects, error))
     return app
 
@@ -112,16 +134,30 @@ def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) 
     backends = Backends.of(settings)
     backends.models.report()
     store, key_ring = Store(settings.database), KeyRing(settings.keys_dir)
+    storage = settings.rate_limit_storage.get_secret_value()
+    rate_limiter = RateLimiter(settings.request_rate, RedisCounter(storage) if storage else store)
+    checks = {"database": store.ping}
+    if settings.request_rate and storage:
+        checks["rate limit"] = rate_limiter.check
+    authenticate: Callable[[Request], Account]
+    if settings.oidc_issuer:
+        provider = Provider(settings.oidc_issuer)
+        checks["identity provider"] = provider.check
+        authenticate = ExternalTokens(provider, settings, clock).authenticate
+    else:
+        authenticate = partial(
+            keycloak.authenticate, store=store, key_ring=key_ring, settings=settings, clock=clock
+        )
     return views.Services(
         settings=settings,
         store=store,
         key_ring=key_ring,
         fetcher=fetcher,
         backends=backends,
-        slots=Slots(computing=settings.slots_per_worker, waiting=settings.queue_places),
-        authenticate=lambda received: keycloak.authenticate(
-            received, store, key_ring, settings, clock
-        ),
+        slots=Slots(computing=settings.slots, waiting=settings.queue_places),
+        authenticate=authenticate,
+        rate_limiter=rate_limiter,
+        checks=checks,
     )
 
 
@@ -154,26 +190,74 @@ def warm_up(dialects: Iterable[Dialect], backends: Backends) -> None:
                 raise Unavailable(f"{endpoint.name} does not work; see the log") from error
 
 
-def _identify() -> None:
+def _check_tesseract() -> None:
+    try:
+        installed_languages()
+    except TesseractMissing as missing:
+        raise NotInstalled(str(missing)) from missing
+    except TesseractFailed as failed:
+        raise Unavailable(str(failed)) from failed
+
+
+def _operations(app: Flask, dialects: Iterable[Dialect]) -> list[str]:
+    """Return what requests are counted under: operations, and the names of all other routes."""
+    operations = [endpoint.name for dialect in dialects for endpoint in dialect.endpoints]
+    named = {dialect.name for dialect in dialects}
+    routes = (name.rpartition(".") for name in app.view_functions)
+    return [*operations, *(route for blueprint, _, route in routes if blueprint not in named)]
+
+
+def _identify(counted: metrics.Metrics) -> None:
+    counted.begin()
     g.started = time.perf_counter()
     given = request.headers.get(REQUEST_ID, "")
     g.request_id = given if ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+    g.operation = (request.endpoint or "").rpartition(".")[2] or metrics.OTHER
 
 
-def _sign_off(response: Response) -> Response:
+def _sign_off(response: Response, counted: metrics.Metrics) -> Response:
     response.headers[REQUEST_ID] = g.request_id
     response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    log.info(
-        "request id=%s account=%r method=%s path=%r status=%d ms=%.1f",
-        g.request_id,
-        g.get("account", "-"),
-        request.method,
-        request.path,
+    seconds = time.perf_counter() - g.started
+    images = [image for image in g.get("images", ()) if image is not None]
+    waited = g.place.waited if "place" in g else None
+    counted.end(
+        g.operation,
         response.status_code,
-        1000 * (time.perf_counter() - g.started),
+        seconds,
+        waited=waited,
+        images=[image.size for image in images],
+        image_bytes=sum(len(image.content) for image in images),
     )
+    fields = {
+        "id": g.request_id,
+        "account": g.get("account", "-"),
+        "operation": g.operation,
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "ms": round(1000 * seconds, 1),
+        "wait_ms": round(1000 * (waited or 0.0), 1),
+        "bytes_in": request.content_length or 0,
+        "bytes_out": response.content_length or 0,
+        "images": [f"{image.size.width}x{image.size.height}" for image in images],
+    }
+    logs.note(log, "request", fields)
     return response
+
+
+def _refused(dialect: Dialect, counted: metrics.Metrics, status: int, message: str) -> bytes:
+    """Return a whole reply to what is no HTTP request, as all errors are told; note it."""
+    request_id = uuid.uuid4().hex
+    counted.count_refusal(status)
+    logs.note(log, "refused", {"id": request_id, "status": status, "reason": message})
+    body = orjson.dumps(dialect.envelope.failure(None, status, message, ()))
+    head = (
+        f"HTTP/1.1 {status} {HTTP_STATUS_CODES[status]}\r\nConnection: close\r\n"
+        f"Content-Type: {views.JSON}\r\nContent-Length: {len(body)}\r\n"
+        f"Cache-Control: no-store\r\n{REQUEST_ID}: {request_id}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
 
 
 def _failure(dialects: tuple[Dialect, ...], raised: Exception) -> Response:
@@ -190,7 +274,7 @@ def _failure(dialects: tuple[Dialect, ...], raised: Exception) -> Response:
         response = views.failure(dialect, request.path, status, str(error), problems)
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = keycloak.challenge(error)
-    if isinstance(error, Busy | Unavailable):
+    if isinstance(error, Busy | TooManyRequests | Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(raised, WrongMethod):
         response.allow.update(raised.valid_methods or ())
@@ -201,6 +285,8 @@ def _service_error(error: Exception) -> ServiceError:
     """Return an error of Flask, or one that nobody expected, in the service's own words."""
     if isinstance(error, ServiceError):
         return error
+    if isinstance(error, ClientDisconnected):
+        return TooSlow("the request did not arrive in full: it stopped, or came too slowly")
     if not isinstance(error, HTTPException) or (error.code or 500) >= 500:
         log.error("request id=%s failed", g.request_id, exc_info=error)
         return ServiceError(f"internal error; request id {g.request_id}")

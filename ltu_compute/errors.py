@@ -16,6 +16,8 @@ ServiceError
 │   └── FetchFailed         a remote image could not, or may not, be had
 ├── WrongSetting            the service cannot run as it is set up
 ├── Busy                    all computing slots and all waiting places are taken
+├── TooManyRequests         an account has used up what it may ask for in a time
+├── TooSlow                 a request that stopped, or came more slowly than anybody can wait for
 ├── NotEnabled              can be done, is switched off here; the message says how to switch it on
 ├── ProviderFailed          a provider elsewhere that was asked refused, or gave no proper answer
 └── Unavailable             something that the service stands on is missing or does not answer
@@ -113,6 +115,18 @@ class Busy(ServiceError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyRequests(ServiceError):
+    """More than an account may ask for; try again after ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooSlow(ServiceError):
+    """The request did not arrive in full."""
 
 
 class NotEnabled(ServiceError):

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from ltu_compute import __version__
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.web import health, keycloak
+from ltu_compute.web import health, keycloak, rate_limit
 from ltu_compute.web.binding import FORMS, JSON
 from ltu_compute.web.endpoint import Dialect, Endpoint
 
@@ -17,14 +17,17 @@ Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
 TOKEN_PATH = f"{keycloak.PATH}{keycloak.PROTOCOL}/token"
 SECURITY = "account"
+TOKENS_TAG = {"name": "Tokens", "description": "Accounts log in here, as with Keycloak."}
 MEANINGS = {
     400: "A parameter is missing, malformed or out of range; all that are wrong are told.",
     401: "No access token, or one that is not valid.",
     404: "Nothing at this address.",
     405: "Not with this method.",
+    408: "The request stopped, or arrived too slowly.",
     413: "Too many bytes or pixels.",
     415: "Not a JPEG, PNG or GIF, or a body of another type.",
     422: "An image that cannot be read, fetched, or used for this operation.",
+    429: "More requests than the account may make in a time; try again after Retry-After seconds.",
     500: "A fault of the service; the message has the request's id.",
     501: "Google was asked for and is not enabled here; the message says how to enable it.",
     502: "Google refused, or gave no proper answer in time.",
@@ -42,12 +45,25 @@ REQUEST_ID = {
 ERROR_HEADERS: dict[int, Json] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     405: {"Allow": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"schema": {"type": "integer"}}}
+    | {
+        name: {"schema": {"type": "integer"}, "description": meaning}
+        for name, meaning in rate_limit.HEADERS.items()
+    },
     503: {"Retry-After": {"schema": {"type": "integer"}}},
 }
 
 
-def document(dialects: Iterable[Dialect] = DIALECTS) -> Json:
-    """Return the OpenAPI 3.1 document of the service."""
+def document(dialects: Iterable[Dialect] = DIALECTS, issuer: str = "") -> Json:
+    """Return the OpenAPI 3.1 document of the service.
+
+    Parameters
+    ----------
+    dialects : iterable of Dialect
+        The vendors that it speaks for.
+    issuer : str
+        External identity provider whose tokens open it; "" if it has accounts of its own.
+    """
     dialects = tuple(dialects)
     schemas: Json = {}
     paths: Json = {}
@@ -65,27 +81,30 @@ def document(dialects: Iterable[Dialect] = DIALECTS) -> Json:
         },
         "tags": [
             *({"name": d.title, "description": f"Operations under {d.prefix}/"} for d in dialects),
-            {"name": "Tokens", "description": "Accounts log in here, as with Keycloak."},
+            *([] if issuer else [TOKENS_TAG]),
             {"name": health.TAG, "description": "For those who run the service."},
         ],
-        "paths": paths | keycloak.openapi_paths(SECURITY) | health.openapi_paths(),
+        "paths": paths
+        | ({} if issuer else keycloak.openapi_paths(SECURITY))
+        | health.openapi_paths(),
         "components": {
             "schemas": schemas,
             "responses": {name: error for d in dialects for name, error in _errors(d).items()},
-            "securitySchemes": {
-                SECURITY: {
-                    "type": "oauth2",
-                    "flows": {
-                        "password": {
-                            "tokenUrl": TOKEN_PATH,
-                            "refreshUrl": TOKEN_PATH,
-                            "scopes": {},
-                        }
-                    },
-                }
-            },
+            "securitySchemes": {SECURITY: _security(issuer)},
         },
     }
+
+
+def _security(issuer: str) -> Json:
+    if issuer:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": f"An access token of {issuer}",
+        }
+    password = {"tokenUrl": TOKEN_PATH, "refreshUrl": TOKEN_PATH, "scopes": {}}
+    return {"type": "oauth2", "flows": {"password": password}}
 
 
 def yaml_text(content: Json) -> str:
@@ -130,11 +149,11 @@ def _description(endpoint: Endpoint) -> str:
 def _responses(dialect: Dialect, endpoint: Endpoint, reply: str) -> Json:
     statuses = set(dialect.statuses.values())
     if endpoint.public:
-        statuses -= {401}
+        statuses -= {401, 429}
     if not endpoint.remote:
         statuses -= {501, 502}
     if not endpoint.images:
-        statuses -= {400, 413, 415, 422}
+        statuses -= {400, 408, 413, 415, 422}
     responses: Json = {
         "200": {
             "description": "The result.",

@@ -1,11 +1,13 @@
 """The service as processes: preparation of what it stands on, and gunicorn."""
 
+import ctypes
 import logging
 import os
+import resource
 import secrets
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,13 @@ from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.openapi import TOKEN_PATH
 from ltu_compute.settings import PREFIX, Settings, unknown_names
 from ltu_compute.store import AccountExists, Store
+from ltu_compute.web import connections, logs
+from ltu_compute.web.connections import Pace, PacedSocket
 from ltu_compute.web.keys import KeyRing
+from ltu_compute.web.limits import Slots
+from ltu_compute.web.metrics import Metrics
 from ltu_compute.web.tokens import CLIENT_ID
+from ltu_compute.web.views import BASE64_GROWTH
 
 log = logging.getLogger("ltu_compute")
 
@@ -28,7 +35,10 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (how this mach
 FIRST_ACCOUNT = "first-account"
 FIRST_USERNAME = "operator"
 STOPPING_S = 15  # in which requests in work are answered when the service stops
-SPARE_THREADS = 8  # a worker's, for health checks and bodies that arrive slowly
+OPEN_FILES = 4096  # that a process may have, if the system lets it
+LEAST_HELD_BYTES = 512 << 20  # that the requests of a worker may have, all together
+ARENAS = 2  # from which threads get their memory
+M_ARENA_MAX = -8  # in malloc.h of the GNU C library
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,35 @@ def try_it(address: str, account: Credentials, images: Path = Path("fixtures/ima
     )
 
 
+class Application:
+    """What the workers serve: the service, and on an address of their own its counts."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._app = app
+        self._operators: Flask = app.extensions["ltu_compute_operators"]
+        self._slots: Slots = app.extensions["ltu_compute"].slots
+        self._metrics: Metrics = app.extensions["ltu_compute_metrics"]
+        self.pace = Pace(settings.request_timeout, settings.request_min_rate)
+        # What the largest requests have, four times; what is being computed on counts, too.
+        self.held_bytes = max(LEAST_HELD_BYTES, 8 * int(settings.max_upload_bytes * BASE64_GROWTH))
+        self.refuse: Callable[[int, str], bytes] = app.extensions["ltu_compute_refuse"]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request, according to the address that it came to."""
+        sock: PacedSocket = environ["gunicorn.socket"]
+        app = self._operators if sock.listener else self._app
+        return app(environ, start_response)
+
+    def enter(self) -> None:
+        """Begin as a worker."""
+        self._metrics.enter()
+
+    def bury(self, process: int) -> None:
+        """Take back what a worker that ended had."""
+        self._slots.bury(process)
+        self._metrics.bury(process)
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn, set up for computing: a process a processor, threads for the waiting."""
 
@@ -134,12 +173,14 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Set gunicorn's own settings."""
         settings = self._settings
-        threads = settings.slots_per_worker + settings.queue_places + SPARE_THREADS
+        operators = [settings.metrics_bind] if settings.metrics_bind else []
         chosen = {
-            "bind": [_bind(settings.host, settings.port)],
+            "bind": [_bind(settings.host, settings.port), *operators],
             "workers": settings.workers,
-            "worker_class": "gthread",
-            "threads": threads,
+            "worker_class": connections.Worker,
+            "logger_class": connections.Log,
+            "threads": connections.THREADS + connections.SPARE_THREADS,
+            "worker_connections": 2 * connections.CONNECTIONS,  # the worker itself keeps to half
             "preload_app": True,  # imports happen once, and their memory is shared
             "timeout": 120,
             "graceful_timeout": STOPPING_S,
@@ -151,16 +192,18 @@ class Server(BaseApplication):  # type: ignore[misc]
             "loglevel": "warning",
             "proc_name": "ltu-compute",
             "when_ready": self._when_ready,
+            "post_fork": lambda _arbiter, _worker: self.wsgi().enter(),
+            "child_exit": lambda _arbiter, worker: self.wsgi().bury(worker.pid),
         }
         for name, value in chosen.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Application:
         """Return the application that the workers share, warmed up before they part."""
         app = create_app(self._settings)
         with suppress(Unavailable):  # it is logged, and /readyz goes on telling it
             app.extensions["ltu_compute_warm_up"]()
-        return app
+        return Application(app, self._settings)
 
     def _when_ready(self, arbiter: Any) -> None:
         host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
@@ -182,7 +225,8 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
     quickstart : bool
         Make a first account when there is none, and print what to try.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    logs.configure(settings.log_format)
+    _prepare_the_process()
     store = prepare(settings)
     account = first_account(store, settings) if quickstart else None
     if not store.accounts():
@@ -200,6 +244,22 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
         sys.stdout.flush()
 
     Server(settings, ready).run()
+
+
+def _prepare_the_process() -> None:
+    """Have memory and files shared out as threads that come and go need it.
+
+    Every thread of a process could have its own arena, and memory that is free in one is of no use
+    to the others: the commonest cause of a service that only ever grows. Where the environment
+    names a number, that counts.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # the GNU C library has it
+    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt(M_ARENA_MAX, ARENAS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _welcome(address: str, account: Credentials | None, settings: Settings) -> str:

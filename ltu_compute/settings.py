@@ -4,13 +4,21 @@ The only module that reads the environment.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -19,6 +27,9 @@ from ltu_compute.errors import WrongSetting
 PREFIX = "LTU_COMPUTE_"
 
 Network = IPv4Network | IPv6Network
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _networks(value: Any) -> Any:
@@ -44,6 +55,78 @@ def _issuer(value: str) -> str:
     return value
 
 
+_COUNT = "[1-9][0-9]{0,8}"
+RATE = re.compile(rf"({_COUNT}) *(?:/|per) *({_COUNT})? *(second|minute|hour|day)s?", re.IGNORECASE)
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+class Rate(NamedTuple):
+    """So many requests in so many seconds."""
+
+    requests: int
+    seconds: int
+
+
+def _rate(value: str) -> str:
+    if value.strip() and RATE.fullmatch(value.strip()) is None:
+        raise ValueError(
+            "must be a number of requests in a time, such as 100/minute or 1000/12 hours"
+        )
+    return value.strip()
+
+
+def _redis(value: SecretStr) -> SecretStr:
+    address = value.get_secret_value().strip()
+    if address and not address.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be empty, or an address such as redis://host:6379/0")
+    return SecretStr(address)
+
+
+def _texts(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        parts = urlsplit(origin)
+        bare = f"{parts.scheme}://{parts.netloc}"
+        if origin != "*" and (parts.scheme not in ("http", "https") or origin.lower() != bare):
+            raise ValueError(
+                f"{origin!r} is no origin: scheme, host in lower case and port, such as "
+                "https://app.example.com, or *"
+            )
+    return value
+
+
+def _oidc_issuer(value: str) -> str:
+    parts = urlsplit(value)
+    local = parts.hostname in LOOPBACK
+    if value and (
+        not parts.hostname or parts.scheme not in (("https", "http") if local else ("https",))
+    ):
+        raise ValueError("must be an https address: keys are trusted that come from there")
+    if parts.username or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and path only")
+    return value
+
+
+def _oidc_audience(value: str, others: ValidationInfo) -> str:
+    if others.data.get("oidc_issuer") and not value:
+        raise ValueError(
+            f"with {PREFIX}OIDC_ISSUER it must be set: tokens for other services are not for this"
+        )
+    return value
+
+
+def _bind(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if value and not (host.strip("[]") and port.isdecimal() and int(port) < 1 << 16):
+        raise ValueError("must be an address and a port such as 127.0.0.1:9100 or [::1]:9100")
+    return value
+
+
 def _api_key(value: SecretStr) -> SecretStr:
     key = value.get_secret_value().strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
@@ -54,9 +137,6 @@ def _api_key(value: SecretStr) -> SecretStr:
 def _provider(value: Any) -> Any:
     names = {"local": "Local", "google": "Google"}
     return names.get(value.strip().lower(), value) if isinstance(value, str) else value
-
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _endpoint(value: str) -> str:
@@ -105,6 +185,64 @@ class Settings(BaseSettings):
     )
     session_lifetime: int = Field(
         36000, ge=1, description="Seconds after which one must log in again, refreshed or not."
+    )
+    login_failures: int = Field(
+        10,
+        ge=0,
+        description="Wrong passwords, for an account and from an address, after which the next "
+        "attempt must wait. For an account from all addresses, and from an address for all "
+        "accounts: ten times as many. 0: none.",
+    )
+    login_lock: int = Field(
+        30, ge=1, description="Seconds of the first such wait; each further failure doubles it."
+    )
+    login_lock_max: int = Field(900, ge=1, description="Seconds of the longest such wait.")
+    login_window: int = Field(
+        43200,
+        ge=1,
+        description="Seconds in which as many wrong passwords are forgotten, one after the other; "
+        "the right one clears those of its address.",
+    )
+    rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
+        "",
+        description="Requests for operations that an account may make in a time, such as "
+        "100/minute or 1000/12 hours; the time begins with the first one. Empty: no limit.",
+    )
+    rate_limit_storage: Annotated[SecretStr, AfterValidator(_redis)] = Field(
+        SecretStr(""),
+        description="Address of Redis, such as redis://host:6379/0, where those requests are "
+        "counted; it takes the extra [redis]. Empty: in the accounts' database.",
+    )
+    oidc_issuer: Annotated[str, AfterValidator(_oidc_issuer)] = Field(
+        "",
+        description="Issuer of an external identity provider (OpenID Connect), such as "
+        "https://login.example.com/realms/factory: its access tokens open the service, and the "
+        "built-in token endpoint is off. Empty: accounts of its own.",
+    )
+    oidc_audience: Annotated[str, AfterValidator(_oidc_audience)] = Field(
+        "",
+        validate_default=True,
+        description="What `aud` of the external provider's access tokens must hold; needed with "
+        "an issuer.",
+    )
+    oidc_account_claim: str = Field(
+        "preferred_username",
+        min_length=1,
+        description="Claim of the external provider's access tokens that names the account; "
+        "`sub` where a token lacks it.",
+    )
+    cors_origins: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_texts), AfterValidator(_origins)
+    ] = Field(
+        (),
+        description="Comma-separated origins, such as https://app.example.com, whose pages may "
+        "call the service from a browser; *: all. Empty: none but its own.",
+    )
+    hsts_max_age: int = Field(
+        31_536_000,
+        ge=0,
+        description="Seconds for which browsers that came by https are told to come by nothing "
+        "else (Strict-Transport-Security). 0: they are not told.",
     )
     max_upload_bytes: int = Field(
         50 << 20, ge=1, description="Largest image file, and largest remote image, in bytes."
@@ -165,11 +303,36 @@ class Settings(BaseSettings):
     workers: int = Field(
         default_factory=_cores, ge=1, description="Worker processes. Default: one a processor."
     )
+    slots: int = Field(
+        default_factory=_cores,
+        ge=1,
+        description="Computations at once, in whatever worker. Default: one a processor.",
+    )
     queue_places: int = Field(
         default_factory=lambda: 4 * _cores(),
         ge=0,
-        description="Requests that may wait for a computing slot in a worker; one more is "
-        "answered 503. Default: four a processor.",
+        description="Requests that may wait for a computing slot, in all workers together; one "
+        "more is answered 503. Default: four a processor.",
+    )
+    request_timeout: float = Field(
+        120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds in which a request must have arrived, image and all.",
+    )
+    request_min_rate: int = Field(
+        2048,
+        ge=0,
+        description="Bytes a second at which a request must arrive, on average, after its first "
+        "ten seconds. 0: any.",
+    )
+    metrics_bind: Annotated[str, AfterValidator(_bind)] = Field(
+        "",
+        description="Address and port that /metrics (Prometheus) is served on, such as "
+        "127.0.0.1:9100, with /healthz and /readyz and nothing else. Empty: nowhere.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of the log's lines: text, or json: an object a line."
     )
     proxy_hops: int = Field(
         0,
@@ -179,9 +342,12 @@ class Settings(BaseSettings):
     )
 
     @property
-    def slots_per_worker(self) -> int:
-        """Computations at once in a worker, so that all together are as many as processors."""
-        return max(1, _cores() // self.workers)
+    def request_rate(self) -> Rate | None:
+        """How much an account may ask for; None: no limit."""
+        found = RATE.fullmatch(self.rate_limit)
+        if found is None:
+            return None
+        return Rate(int(found[1]), int(found[2] or 1) * SECONDS[found[3].lower()])
 
     @property
     def database(self) -> str | Path:

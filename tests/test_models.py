@@ -25,7 +25,7 @@ from ltu_compute.models import Model, Models, Rejected, Turn, decoders, worker
 from ltu_compute.models.manifest import Manifest, coco_mids
 from ltu_compute.models.session import Bounds, ModelError, Session
 from ltu_compute.settings import Settings
-from ltu_compute.web.limits import Slots
+from ltu_compute.web.limits import Slots, State
 from tests import models as made
 from tests.conftest import IMAGES, Caller
 
@@ -776,7 +776,7 @@ def test_a_hanging_model_holds_no_slot(
 ) -> None:
     """Others are answered while it hangs, and those that ask for it too are not kept for long."""
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
-    more = {"models_dir": tmp_path, "model_timeout": 4.0, "workers": 99}
+    more = {"models_dir": tmp_path, "model_timeout": 4.0, "slots": 1}
     served = create_app(settings.model_copy(update=more))
     services = served.extensions["ltu_compute"]
     assert services.slots.places == 1 + settings.queue_places
@@ -803,20 +803,20 @@ def test_a_hanging_model_holds_no_slot(
         assert "one runs at a time" in answer.json["details"]["message"]
         assert seconds < end - 1
     assert ask("colorPalette")[0].status_code == 200
-    assert services.slots._taken == 0
-    assert services.slots._free._value == 1
+    assert services.slots.count(State.FREE) == services.slots.places
     services.backends.models.close()
     services.store.close()
 
 
 def test_a_slot_that_is_lent_comes_back() -> None:
     slots = Slots(computing=1, waiting=1)
-    with slots.claim(), slots.lent(), slots.claim(), pytest.raises(Busy):
-        slots.take()  # the place of the first stays taken
-    with pytest.raises(ZeroDivisionError), slots.claim(), slots.lent():
+    with slots.claim() as first, first.lent(), slots.claim(), pytest.raises(Busy):
+        slots.check()  # the place of the first stays taken
+    with pytest.raises(ZeroDivisionError), slots.claim() as place, place.lent():
         1 / 0  # noqa: B018
     with slots.claim():
-        assert not slots._free.acquire(blocking=False)
+        assert slots.count(State.COMPUTING) == 1
+    assert slots.count(State.FREE) == 2
 
 
 def test_without_models_the_list_is_empty(call: Caller) -> None:

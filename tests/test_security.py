@@ -2,6 +2,7 @@
 
 import base64
 import io
+from contextlib import ExitStack
 from typing import Any
 
 import cv2
@@ -10,8 +11,8 @@ import pytest
 from flask import Flask
 
 from ltu_compute.app import create_app
-from ltu_compute.errors import Busy
-from ltu_compute.settings import Settings
+from ltu_compute.errors import Busy, WrongSetting
+from ltu_compute.settings import Settings, load
 from ltu_compute.web.limits import Slots
 from tests.conftest import IMAGES, OPERATIONS, Caller
 
@@ -111,20 +112,15 @@ def test_slots_count_to_the_last_place() -> None:
 
 def test_a_full_service_says_so(app: Flask, call: Caller) -> None:
     slots = app.extensions["ltu_compute"].slots
-    claims = []
     content = (IMAGES / "object-bright.png").read_bytes()
-    try:
+    with ExitStack() as taken:
         for _ in range(slots.places):
-            slots.take()
-            claims.append(1)
+            taken.enter_context(slots.take())
         answer = call.post("edges", data={"image": (io.BytesIO(content), "x")})
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) >= 1
         assert "busy" in answer.json["details"]["message"]
         assert app.test_client().get("/healthz").status_code == 200
-    finally:
-        for _ in claims:
-            slots.give_back()
     assert call.post("edges", data={"image": (io.BytesIO(content), "x")}).status_code == 200
 
 
@@ -170,3 +166,112 @@ def test_a_path_outside_is_no_operation(app: Flask, path: str) -> None:
 def test_a_host_that_is_none(app: Flask) -> None:
     answer = app.test_client().get("/realms/Production", headers={"Host": 'a b"x'})
     assert answer.status_code == 400
+
+
+# What browsers are told
+
+HTTPS = {"base_url": "https://vision.example.com"}
+PAGE = "https://app.example.com"
+REPLIES = ["/healthz", "/nowhere", f"{OPERATIONS}/edges", "/realms/Production"]
+
+
+@pytest.mark.parametrize("path", REPLIES)
+def test_replies_are_not_run_drawn_framed_or_kept(app: Flask, path: str) -> None:
+    headers = app.test_client().get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "no-store" in headers["Cache-Control"]
+    assert "Strict-Transport-Security" not in headers
+    assert not [name for name, _ in headers if name.startswith("Access-Control-")]
+
+
+def test_pages_have_a_policy_of_their_own(app: Flask) -> None:
+    with app.test_client().get("/docs") as reply:
+        headers = reply.headers
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_only_who_came_by_https_is_told_to_keep_to_it(app: Flask, settings: Settings) -> None:
+    behind = create_app(settings.model_copy(update={"proxy_hops": 1}))
+    for service, forwarded, told in (
+        (app, "https", None),
+        (behind, "http", None),
+        (behind, "https", "max-age=31536000"),
+    ):
+        reply = service.test_client().get("/healthz", headers={"X-Forwarded-Proto": forwarded})
+        assert reply.headers.get("Strict-Transport-Security") == told
+
+
+def test_a_service_that_tells_nobody_to_keep_to_https(settings: Settings) -> None:
+    client = create_app(settings.model_copy(update={"hsts_max_age": 0})).test_client()
+    assert "Strict-Transport-Security" not in client.get("/healthz", **HTTPS).headers
+
+
+@pytest.fixture(scope="module")
+def shared(app: Flask, settings: Settings) -> Flask:
+    """The service with an origin whose pages may call it."""
+    return create_app(settings.model_copy(update={"cors_origins": (PAGE,)}))
+
+
+@pytest.mark.parametrize("path", REPLIES)
+def test_a_page_of_an_allowed_origin_reads_replies_and_errors(shared: Flask, path: str) -> None:
+    headers = shared.test_client().get(path, headers={"Origin": PAGE}).headers
+    assert headers["Access-Control-Allow-Origin"] == PAGE
+    exposed = headers["Access-Control-Expose-Headers"].split(", ")
+    rates = {f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")}
+    assert {"X-Request-ID", "Retry-After"} | rates <= set(exposed)
+    assert "Origin" in headers["Vary"]
+    assert "Access-Control-Allow-Credentials" not in headers
+
+
+@pytest.mark.parametrize(
+    "path", [f"{OPERATIONS}/edges", "/realms/Production/protocol/openid-connect/token"]
+)
+def test_a_preflight_is_answered(shared: Flask, path: str) -> None:
+    asked = {"Access-Control-Request-Method": "POST"}
+    asked |= {"Access-Control-Request-Headers": "authorization,content-type"}
+    reply = shared.test_client().options(path, headers={"Origin": PAGE} | asked)
+    assert reply.status_code == 200
+    assert reply.headers["Access-Control-Allow-Origin"] == PAGE
+    assert "POST" in reply.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in reply.headers["Access-Control-Allow-Headers"]
+    assert int(reply.headers["Access-Control-Max-Age"]) > 0
+    assert "Access-Control-Allow-Credentials" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        "https://app.example.com.evil.example",
+        "https://evil.example?https://app.example.com",
+        "https://APP.example.com",
+    ],
+)
+def test_other_origins_read_nothing(shared: Flask, origin: str) -> None:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    reply = shared.test_client().options(f"{OPERATIONS}/edges", headers=asked)
+    assert not [name for name, _ in reply.headers if name.startswith("Access-Control-")]
+    assert "Origin" in reply.headers["Vary"], "caches keep them apart"
+
+
+def test_every_origin_by_setting(settings: Settings) -> None:
+    client = create_app(settings.model_copy(update={"cors_origins": ("*",)})).test_client()
+    headers = client.get("/healthz", headers={"Origin": "https://any.example"}).headers
+    assert headers["Access-Control-Allow-Origin"] == "https://any.example"
+    assert "Access-Control-Allow-Credentials" not in headers
+
+
+@pytest.mark.parametrize(
+    "text", ["app.example.com", "https://app.example.com/", "https://A.example", "ftp://a", "null"]
+)
+def test_origins_that_are_none(text: str) -> None:
+    with pytest.raises(WrongSetting, match="LTU_COMPUTE_CORS_ORIGINS"):
+        load(cors_origins=f"https://good.example, {text}")

@@ -25,6 +25,13 @@ COMMAND = Path(sys.executable).parent / "ltu-compute"
 @contextmanager
 def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
     """Run the service on a free port and give what it prints until it listens."""
+    with started(data, *options, **environment) as (printed, _):
+        yield printed
+
+
+@contextmanager
+def started(data: Path, *options: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """Run the service and give what it prints, and the id of its first process."""
     command = [COMMAND, "serve", "--port", "0", "--workers", "2", *options]
     variables = {**os.environ, "LTU_COMPUTE_DATA_DIR": str(data), **environment}
     data.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +48,7 @@ def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
             if line.startswith("Listening on "):
                 break
         assert "Listening on " in printed, log.read_text()
-        yield printed
+        yield printed, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)

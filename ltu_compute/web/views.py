@@ -1,24 +1,29 @@
 """Endpoints as Flask views, and errors as the dialect's own replies."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from flask import Blueprint, Request, Response, g, request
 
 from ltu_compute.backends import Backends
-from ltu_compute.errors import Problem
+from ltu_compute.errors import Busy, Problem
 from ltu_compute.fetch import Fetcher
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Store
-from ltu_compute.web import binding
+from ltu_compute.web import binding, rate_limit
 from ltu_compute.web.endpoint import Dialect, Endpoint
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.limits import Slots
+from ltu_compute.web.rate_limit import RateLimiter
 
 JSON = "application/json"
 TEXT_ALLOWANCE = 64 << 10  # bytes of a body that are not images
+AT_THE_ENTRANCE = 4  # requests whose token is checked at once, in a worker
+ENTRANCE_S = 10.0  # that a request waits for that: a database that does not answer takes as long
 BASE64_GROWTH = 1.45  # of an image as percent-encoded base64: 4/3, and + and / take 3 bytes
 
 
@@ -33,6 +38,30 @@ class Services:
     slots: Slots
     backends: Backends
     authenticate: Callable[[Request], Account]
+    rate_limiter: RateLimiter
+    checks: dict[str, Callable[[], None]]
+    _entrance: threading.Semaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(AT_THE_ENTRANCE)
+    )
+
+    @contextmanager
+    def entrance(self) -> Iterator[None]:
+        """Let in a few at a time to what only computes before a request is let in, or refused.
+
+        Hundreds that come at once would otherwise share the interpreter among all of them, and a
+        health check would get its turn after hundreds of others.
+
+        Raises
+        ------
+        Busy
+            If it takes too long.
+        """
+        if not self._entrance.acquire(timeout=ENTRANCE_S):
+            raise Busy("busy: too many requests come at once; try again")
+        try:
+            yield
+        finally:
+            self._entrance.release()
 
     @property
     def limits(self) -> binding.Limits:
@@ -43,6 +72,7 @@ class Services:
 def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     """Return a dialect's endpoints as routes, misspelt names included."""
     routes = Blueprint(dialect.name, __name__)
+    routes.after_request(rate_limit.announce)
     for endpoint in dialect.endpoints:
         view = _view(dialect, endpoint, services)
         for name in (endpoint.name, *endpoint.aliases):
@@ -58,16 +88,23 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
 
 def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[[], Response]:
     def respond() -> Response:
-        if not endpoint.public:
-            account = services.authenticate(request)
-            g.account = account.username
-        services.slots.check()
+        g.operation = endpoint.name
+        account = None
+        with services.entrance():
+            if not endpoint.public:
+                account = services.authenticate(request)
+                g.account = account.username
+            services.slots.check()
+            if account is not None:
+                services.rate_limiter.admit(account)
         request.max_content_length = body_limit(endpoint, services.settings)
         request.max_form_memory_size = request.max_content_length
         wire = binding.read(request)
         bound = binding.bind(endpoint, wire, fetch=services.fetcher.fetch, limits=services.limits)
-        with services.slots.claim():
-            backends = services.backends.idling(services.slots.lent)
+        g.images = bound.images
+        with services.slots.claim() as place:
+            g.place = place
+            backends = services.backends.idling(place.lent)
             reply = endpoint.run(bound.images, bound.params, backends)
             body = dialect.envelope.success(endpoint, reply, bound.ignored)
             return json_response(body)

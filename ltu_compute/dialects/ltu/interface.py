@@ -19,6 +19,8 @@ from ltu_compute.errors import (
     ProviderFailed,
     ServiceError,
     TooLarge,
+    TooManyRequests,
+    TooSlow,
     Unauthorized,
     Unavailable,
     Unprocessable,
@@ -169,9 +171,11 @@ dialect = Dialect(
         Unauthorized: 401,
         NotFound: 404,
         MethodNotAllowed: 405,
+        TooSlow: 408,
         TooLarge: 413,
         UnsupportedFormat: 415,
         Unprocessable: 422,
+        TooManyRequests: 429,
         Busy: 503,
         NotEnabled: 501,
         ProviderFailed: 502,
@@ -259,7 +263,8 @@ def bounding_box(region: Outlined) -> BoundingBox:
 
 def vertices(region: Outlined) -> list[Vertex]:
     """Return a region's outline, relative to its box."""
-    return [{"x": x, "y": y} for x, y in region.vertices.tolist()]
+    columns, rows = region.vertices.T.tolist()
+    return [{"x": x, "y": y} for x, y in zip(columns, rows, strict=True)]
 
 
 def single(value: float) -> float:

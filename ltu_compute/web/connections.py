@@ -1,0 +1,373 @@
+"""Connections: gunicorn's threaded worker, made proof against slow clients.
+
+A thread is given to a connection only when there is something to read. From then on the request
+must arrive in time, and its reply must be taken in time. Where threads run short nevertheless,
+those who have made them wait longest are cut off: there is always one for a health check.
+"""
+
+import errno
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn import util
+from gunicorn.glogging import Logger
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+GRACE_S = 10.0  # before the mean rate of a request, or of a reply, counts
+SENDING_RATE = 16 << 10  # bytes a second at which a reply must be taken, on average
+FIRST_BYTE_S = 15.0  # in which a new connection must say something
+LINGER_S = 10.0  # in which what a refused client still sends is taken, so that it reads the refusal
+SILENCE_S = 1.0  # after which a client that was answered is taken to send no more
+CHUNK = 1 << 18  # bytes, of what is thrown away
+THREADS = 512  # clients that are read, answered or computed for at once, in a worker
+SPARE_THREADS = 32  # in which the next are served while others are being cut off
+CONNECTIONS = 960  # in a worker, idle ones included
+STOP_IDLE_S = 2.0  # in which a connection may still bring a request when its worker stops
+STOP_READING_S = 5.0  # in which a request must have arrived when its worker stops
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How slow a client may be.
+
+    Attributes
+    ----------
+    seconds : float
+        In which a request must have arrived.
+    rate : float
+        Bytes a second, on average, after `GRACE_S`; 0 for any.
+    """
+
+    seconds: float
+    rate: float
+
+    def allowed(self, count: int) -> float:
+        """Return the seconds in which the next byte after `count` of them must have arrived."""
+        return min(self.seconds, GRACE_S + count / self.rate if self.rate else self.seconds)
+
+
+class PacedSocket(socket.socket):
+    """A client's connection that must keep pace.
+
+    One that does not looks as if its client had hung up, and one that hangs up looks as if it had
+    done so by force: half a request is never taken for a whole one.
+
+    Attributes
+    ----------
+    pace : Pace
+        What it must keep.
+    listener : int
+        Which of the addresses it came to.
+    ended : bool
+        Whether nothing more is to be read.
+    blocked : bool
+        Whether a thread waits for the client just now.
+    begun : float
+        When the request began; `time.monotonic`.
+    received : int
+        Bytes of the request.
+    """
+
+    pace: Pace
+    listener = 0
+    ended = False
+    blocked = False
+    begun = 0.0
+    received = 0
+    _sending = False
+
+    @classmethod
+    def of(cls, accepted: socket.socket) -> "PacedSocket":
+        """Return a connection that was accepted, from now on one that must keep pace."""
+        return cls(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+
+    def begin(self, pace: Pace) -> None:
+        """Begin to measure: a request starts."""
+        self.pace = pace
+        self.begun = time.monotonic()
+        self.received = 0
+
+    def hurry(self) -> None:
+        """Allow little time only for what is not wanted any more."""
+        left = time.monotonic() - self.begun + LINGER_S
+        self.pace = Pace(min(self.pace.seconds, left), self.pace.rate)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what has come.
+
+        Raises
+        ------
+        ConnectionResetError
+            If the client has gone, or is too slow.
+        TimeoutError
+            If a time that was set with `settimeout` is over sooner.
+        """
+        left = self.begun + self.pace.allowed(self.received) - time.monotonic()
+        if left <= 0:
+            raise self._end("the client is too slow")
+        set_before = self.gettimeout()
+        sooner = set_before is not None and set_before < left
+        try:
+            with self._within(set_before if sooner else left):
+                content = super().recv(size, flags)
+        except TimeoutError:
+            if sooner:
+                raise
+            raise self._end("the client is too slow") from None
+        if not content:
+            raise self._end("the client has gone")
+        self.received += len(content)
+        return content
+
+    def sendall(self, content: Any, flags: int = 0) -> None:
+        """Send all, to a client that takes it in time."""
+        with self._taking(len(content)):
+            super().sendall(content, flags)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file, to a client that takes it in time."""
+        with self._taking(count or 0):
+            return super().sendfile(file, offset, count)
+
+    def cut_off(self) -> None:
+        """End whatever a thread waits for here, at once."""
+        self.begun = float("-inf")
+        self._quietly(socket.SHUT_RDWR if self._sending else socket.SHUT_RD)
+
+    def linger(self) -> None:
+        """Say that no more is sent, and take what still comes: closing now would lose the reply.
+
+        A system that closes a connection with unread bytes tells the client to forget what it was
+        sent.
+        """
+        self._quietly(socket.SHUT_WR)
+        self.hurry()
+        self.settimeout(SILENCE_S)
+        try:
+            while True:
+                self.recv(CHUNK)
+        except OSError:
+            return
+
+    def _end(self, reason: str) -> ConnectionResetError:
+        self.ended = True
+        return ConnectionResetError(errno.ECONNRESET, reason)
+
+    def _quietly(self, how: int) -> None:
+        try:
+            self.shutdown(how)
+        except OSError:
+            return
+
+    @contextmanager
+    def _taking(self, count: int) -> Iterator[None]:
+        self._sending = True
+        try:
+            with self._within(GRACE_S + count / SENDING_RATE):
+                yield
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the client takes no reply") from None
+        finally:
+            self._sending = False
+
+    @contextmanager
+    def _within(self, seconds: float | None) -> Iterator[None]:
+        set_before = self.gettimeout()
+        self.settimeout(seconds)
+        self.blocked = True
+        try:
+            yield
+        finally:
+            self.blocked = False
+            self.settimeout(set_before)
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """A connection; a thread has it, or it is idle."""
+
+    sock: PacedSocket
+
+    def close(self, graceful: bool = False) -> None:  # noqa: ARG002  (called by its name)
+        """Close it at once: where lingering is due, a thread has done so."""
+        util.close(self.sock)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """A worker whose threads nobody can keep for long.
+
+    Its application has attributes, besides being one of WSGI: the ``pace`` to keep; ``held_bytes``,
+    which all requests of a worker together may have; and ``refuse``, which gives the whole reply to
+    a request that is not HTTP.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._in_threads: set[Connection] = set()
+        self._stopped_at = float("inf")
+
+    # ---------------------------------------------------------------- beginning
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection; a thread has it once something can be read."""
+        self._accept(listener)
+
+    def _accept(self, listener: Any) -> bool:
+        try:
+            accepted, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._close_an_idle_one()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return False
+        self.nr_conns += 1
+        sock = PacedSocket.of(accepted)
+        sock.listener = self.sockets.index(listener)
+        conn = Connection(self.cfg, sock, client, listener.getsockname())
+        conn.timeout = time.monotonic() + (FIRST_BYTE_S if self.alive else STOP_IDLE_S)
+        self.pending_conns.append(conn)
+        self.poller.register(sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        if self.nr_conns > CONNECTIONS:
+            self._close_an_idle_one()
+        return True
+
+    def _close_an_idle_one(self) -> None:
+        idle = self.keepalived_conns or self.pending_conns
+        if idle:
+            conn = idle.popleft()
+            self.poller.unregister(conn.sock)
+            self.nr_conns -= 1
+            conn.close()
+        else:
+            self._cut_off_the_slowest()
+
+    def on_pending_socket_readable(self, conn: Connection, client: PacedSocket) -> None:
+        """Give a new connection to a thread, unless it was closed since it became readable."""
+        if client.fileno() >= 0:
+            super().on_pending_socket_readable(conn, client)
+
+    def on_client_socket_readable(self, conn: Connection, client: PacedSocket) -> None:
+        """Give a kept connection to a thread, unless it was closed since it became readable."""
+        if client.fileno() >= 0:
+            super().on_client_socket_readable(conn, client)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Give a connection to a thread, and make sure that there is one."""
+        self._in_threads.add(conn)
+        if len(self._in_threads) > THREADS:
+            self._cut_off_the_slowest()
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, future: Any) -> None:
+        """Take a connection back from its thread."""
+        self._in_threads.discard(conn)
+        super().finish_request(conn, future)
+
+    def _cut_off_the_slowest(self) -> None:
+        blocked = self._blocked()
+        if blocked:
+            slowest = min(blocked, key=lambda sock: sock.begun)
+            self.log.info("a slow client was cut off: %d are in work", len(self._in_threads))
+            slowest.cut_off()
+
+    # ---------------------------------------------------------------- in a thread
+
+    def handle(self, conn: Connection) -> Any:
+        """Serve a request; what is left of one that was refused is taken, too."""
+        conn.sock.begin(self.wsgi.pace)
+        keep = super().handle(conn) and not conn.sock.ended
+        if not keep:
+            conn.sock.linger()
+            conn.close()
+        return keep
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """Take what is left of a body that was refused: the next request comes after it."""
+        if not keepalive or conn.parser.mesg.body.failed:
+            return False
+        conn.sock.hurry()
+        while conn.parser.mesg.body.read(CHUNK):
+            pass
+        return not conn.sock.ended
+
+    def handle_error(self, _request: Any, client: PacedSocket, _from: Any, exc: Exception) -> None:
+        """Refuse what is no request, as every other error is told."""
+        status, message = _refusal(exc)
+        if status == 500:
+            self.log.error("a request failed outside of the application", exc_info=exc)
+        try:
+            client.sendall(self.wsgi.refuse(status, message))
+        except OSError:
+            self.log.debug("the client did not wait for its refusal")
+
+    # ---------------------------------------------------------------- end
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Listen, or stop to: then those who have connected by now are still served."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                while self._accept(listener):
+                    pass
+                listener.close()
+
+    def _cap_keepalive(self, _deadline: float) -> None:
+        self._stopped_at = time.monotonic()
+        super()._cap_keepalive(self._stopped_at + STOP_IDLE_S)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, self._stopped_at + STOP_IDLE_S)
+
+    def murder_pending(self) -> None:
+        """Close connections that never said anything, and cut off those that must end now."""
+        super().murder_pending()
+        self._spare_memory()
+        if time.monotonic() > self._stopped_at + STOP_READING_S:
+            for sock in self._blocked():
+                sock.cut_off()
+
+    def _spare_memory(self) -> None:
+        """Cut off uploads, the largest first, while all together are too large."""
+        held = sum(conn.sock.received for conn in self._in_threads)
+        for sock in sorted(self._blocked(), key=lambda sock: -sock.received):
+            if held <= self.wsgi.held_bytes:
+                break
+            self.log.warning("an upload was cut off: %d bytes were being received", held)
+            held -= sock.received
+            sock.cut_off()
+
+    def _blocked(self) -> list[PacedSocket]:
+        """Return the connections whose client is being waited for."""
+        return [conn.sock for conn in self._in_threads if conn.sock.blocked]
+
+
+def _refusal(error: Exception) -> tuple[int, str]:
+    """Return the status and the words for what is no request."""
+    if isinstance(error, errors.LimitRequestLine):
+        return 414, f"the address is too long: {error}"
+    if isinstance(error, errors.LimitRequestHeaders):
+        return 431, f"the headers are too large: {error}"
+    if isinstance(error, errors.UnsupportedTransferCoding):
+        return 501, f"Transfer-Encoding: {error}"
+    if isinstance(error, errors.ExpectationFailed):
+        return 417, f"Expect: {error}"
+    if isinstance(error, errors.ParseException):
+        return 400, f"this is not HTTP: {error}"
+    return 500, "internal error"
+
+
+class Log(Logger):  # type: ignore[misc]
+    """gunicorn's own messages among all others, in their format."""
+
+    def setup(self, cfg: Any) -> None:
+        """Let the messages through to the handlers of the service."""
+        super().setup(cfg)
+        for handler in list(self.error_log.handlers):
+            self.error_log.removeHandler(handler)
+        self.error_log.propagate = True

@@ -1,0 +1,304 @@
+"""Who may compute and who waits: in one process, and in several that were forked."""
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+from flask import Flask
+
+from ltu_compute.errors import Busy
+from ltu_compute.web import limits, views
+from ltu_compute.web.limits import Slots, State
+from ltu_compute.web.shared import SharedNumbers
+from tests.conftest import Caller
+
+PATIENCE_S = 10
+# Python 3.12 and later warn of forking beside other threads. The children below do no more than
+# the service's workers do, and the threads of pytest-xdist hold no lock that they need.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+class Child:
+    """A forked process that does what it is told, when it is told."""
+
+    def __init__(self, task: Callable[["Child"], object]) -> None:
+        self._orders, give = os.pipe()
+        tell, self._words = os.pipe()[::-1]
+        self.pid = os.fork()
+        if not self.pid:
+            os.close(give)
+            os.close(self._words)
+            self._tell = tell
+            signal.alarm(2 * PATIENCE_S)  # whatever becomes of the parent
+            with suppress(BaseException):
+                task(self)
+                os._exit(0)
+            os._exit(1)
+        os.close(self._orders)
+        os.close(tell)
+        self._give = give
+
+    def say(self, letter: str) -> None:
+        """In the child: tell the parent something."""
+        os.write(self._tell, letter.encode())
+
+    def await_order(self) -> None:
+        """In the child: wait for the parent."""
+        os.read(self._orders, 1)
+
+    def go_on(self) -> None:
+        os.write(self._give, b"x")
+
+    def said(self, seconds: float = PATIENCE_S) -> str:
+        """Return the next letter, or nothing if there is none in time."""
+        ready, _, _ = select.select([self._words], [], [], seconds)
+        return os.read(self._words, 1).decode() if ready else ""
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.join()
+
+    def join(self) -> int:
+        for end in (self._give, self._words):
+            os.close(end)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def holder(slots: Slots) -> Callable[[Child], None]:
+    """Return a task: say w, wait for a slot, say c, hold it until told to go on."""
+
+    def task(child: Child) -> None:
+        with slots.take() as place:
+            child.say("w")
+            place.wait()
+            child.say("c")
+            child.await_order()
+
+    return task
+
+
+@contextmanager
+def thread_in_line(slots: Slots, name: str, served: list[str]) -> Iterator[threading.Thread]:
+    """Run a thread that waits for a slot, once it does wait."""
+
+    def compute() -> None:
+        with slots.claim():
+            served.append(name)
+
+    waiting = slots.count(State.WAITING)
+    thread = threading.Thread(target=compute)
+    thread.start()
+    until(lambda: slots.count(State.WAITING) == waiting + 1)
+    yield thread
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_one_process_computes_and_another_waits() -> None:
+    slots = Slots(computing=1, waiting=1)
+    first = Child(holder(slots))
+    assert first.said() + first.said() == "wc"
+    second = Child(holder(slots))
+    assert second.said() == "w"
+    assert second.said(0.1) == ""
+    with pytest.raises(Busy):
+        slots.check()
+    with pytest.raises(Busy), slots.take():
+        pass
+    assert slots.refused == 2
+    first.go_on()
+    assert second.said() == "c"
+    second.go_on()
+    assert (first.join(), second.join()) == (0, 0)
+    assert slots.count(State.FREE) == slots.places == 2
+
+
+def test_first_come_first_served_across_processes() -> None:
+    slots = Slots(computing=1, waiting=4)
+    with slots.claim():
+        children = []
+        for _ in range(4):
+            children.append(Child(holder(slots)))
+            assert children[-1].said() == "w"
+    for child in children:
+        assert child.said() == "c"
+        assert slots.count(State.COMPUTING) == 1
+        child.go_on()
+        assert child.join() == 0
+
+
+def test_no_more_than_the_slots_ever_compute() -> None:
+    """Four processes of three threads contend; what they count under the lock must agree."""
+    slots = Slots(computing=2, waiting=10)
+    seen = SharedNumbers(3)  # now, at most, in all
+
+    def claim_often() -> None:
+        for _ in range(60):
+            with slots.claim():
+                with seen.locked() as numbers:
+                    numbers[0] += 1
+                    numbers[1] = max(numbers[1], numbers[0])
+                    numbers[2] += 1
+                time.sleep(0.0002)
+                with seen.locked() as numbers:
+                    numbers[0] -= 1
+
+    def task(_: Child) -> None:
+        threads = [threading.Thread(target=claim_often) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    children = [Child(task) for _ in range(4)]
+    assert [child.join() for child in children] == [0] * 4
+    assert seen.numbers.tolist() == [0, 2, 4 * 3 * 60]
+    assert slots.count(State.FREE) == slots.places
+    assert slots.refused == 0
+
+
+@pytest.mark.parametrize("hook", [True, False])
+def test_a_killed_holder_gives_its_slot_to_the_next(hook: bool) -> None:
+    """At once where the parent buries it, and soon where those who wait must find out."""
+    slots = Slots(computing=1, waiting=1)
+    first, second = Child(holder(slots)), None
+    assert first.said() + first.said() == "wc"
+    second = Child(holder(slots))
+    assert second.said() == "w"
+    killed = time.monotonic()
+    first.kill()
+    if hook:
+        slots.bury(first.pid)
+    assert second.said() == "c"
+    assert time.monotonic() - killed < (limits.RECHECK_S if hook else 4 * limits.RECHECK_S)
+    second.go_on()
+    assert second.join() == 0
+    assert slots.count(State.FREE) == 2
+
+
+def test_a_killed_waiter_is_passed_over() -> None:
+    slots = Slots(computing=1, waiting=2)
+    first = Child(holder(slots))
+    assert first.said() + first.said() == "wc"
+    second = Child(holder(slots))
+    assert second.said() == "w"
+    third = Child(holder(slots))
+    assert third.said() == "w"
+    second.kill()
+    first.go_on()
+    assert third.said() == "c"
+    third.go_on()
+    assert (first.join(), third.join()) == (0, 0)
+    assert slots.count(State.FREE) == 3
+
+
+def test_the_places_of_the_dead_are_free_for_a_newcomer() -> None:
+    slots = Slots(computing=1, waiting=0)
+    child = Child(holder(slots))
+    assert child.said() + child.said() == "wc"
+    child.kill()
+    slots.check()
+    with slots.claim():
+        pass
+
+
+def test_who_dies_within_the_lock_locks_nobody_out() -> None:
+    numbers = SharedNumbers(1)
+
+    def task(child: Child) -> None:
+        with numbers.locked():
+            child.say("l")
+            child.await_order()
+
+    child = Child(task)
+    assert child.said() == "l"
+    child.kill()
+    with numbers.locked() as seen:
+        seen[0] += 1
+
+
+def test_a_wake_up_that_was_lost_costs_a_moment_only() -> None:
+    slots = Slots(computing=1, waiting=1)
+    served: list[str] = []
+    with ExitStack() as held:
+        held.enter_context(slots.claim())
+        held.enter_context(thread_in_line(slots, "a", served))
+        row = next(r for r in slots._rows if slots._shared.numbers[r] == State.WAITING)
+        slots._turns[row] = type("Deaf", (), {"acquire": lambda *_, **__: time.sleep(0.01)})()
+        slots._shared.numbers[row] = State.COMPUTING
+        until(lambda: served == ["a"])
+
+
+def test_who_lent_a_slot_comes_before_all_that_came_later() -> None:
+    slots = Slots(computing=1, waiting=2)
+    served: list[str] = []
+    lent, back = threading.Event(), threading.Event()
+
+    def lend() -> None:
+        with slots.claim() as place:
+            with place.lent():
+                lent.set()
+                back.wait(PATIENCE_S)
+            served.append("lender")
+            assert place.waited > place.computed
+
+    lender = threading.Thread(target=lend)
+    lender.start()
+    assert lent.wait(PATIENCE_S)
+    with ExitStack() as later:
+        with slots.claim():
+            later.enter_context(thread_in_line(slots, "later", served))
+            assert slots.count(State.LENT) == 1
+            back.set()
+            until(lambda: slots.count(State.WAITING) == 2)
+            time.sleep(0.01)
+        lender.join(PATIENCE_S)
+    assert served == ["lender", "later"]
+    assert slots.count(State.FREE) == slots.places
+
+
+def test_retry_after_is_the_time_in_which_the_queue_is_done() -> None:
+    slots = Slots(computing=2, waiting=4)
+    for seconds, expected in ((0.01, 1), (2.0, 6), (1000.0, limits.LONGEST_RETRY_S)):
+        slots._shared.numbers[limits.MEAN_US] = round(seconds * 1e6)
+        with ExitStack() as taken:
+            for _ in range(slots.places):
+                taken.enter_context(slots.take())
+            with pytest.raises(Busy) as refused:
+                slots.check()
+        assert refused.value.retry_after == expected
+
+
+def test_the_mean_follows_what_computations_take() -> None:
+    slots = Slots(computing=1, waiting=0)
+    for _ in range(3):
+        with slots.claim():
+            time.sleep(0.02)
+    assert 0.02 <= slots._shared.numbers[limits.MEAN_US] / 1e6 < 0.2
+
+
+def test_a_few_at_a_time_have_their_tokens_checked(
+    app: Flask, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = app.extensions["ltu_compute"]
+    monkeypatch.setattr(views, "ENTRANCE_S", 0.05)
+    with ExitStack() as entrance:
+        for _ in range(views.AT_THE_ENTRANCE):
+            entrance.enter_context(services.entrance())
+        answer = call.get("models")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert app.test_client().get("/healthz").status_code == 200
+    assert call.get("models").status_code == 200

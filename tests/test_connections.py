@@ -1,0 +1,489 @@
+"""Connections that are slow, wrong or cut, and workers that stop, are replaced or killed."""
+
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+
+from ltu_compute.server import OPEN_FILES
+from ltu_compute.web import connections
+from ltu_compute.web.connections import Pace, PacedSocket, Worker
+from tests.conftest import IMAGES, OPERATIONS, TOKEN_PATH
+from tests.test_metrics import scraped
+from tests.test_server import address_in, started
+
+PATIENCE_S = 10
+TIMEOUT_S = 1.5
+BOUNDARY = "boundary"
+IMAGE = (IMAGES / "object-bright.png").read_bytes()
+
+
+# ------------------------------------------------------------------------------ a socket
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[PacedSocket, socket.socket]]:
+    """A connection's server end, whose request begins, and its client end."""
+    ours, theirs = socket.socketpair()
+    paced = PacedSocket.of(ours)
+    paced.begin(Pace(PATIENCE_S, 0))
+    with paced, theirs:
+        yield paced, theirs
+
+
+def seconds_of(task: Callable[[], object]) -> float:
+    started = time.monotonic()
+    task()
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("pace", "received", "allowed"),
+    [
+        (Pace(60, 0), 0, 60),
+        (Pace(60, 0), 1 << 30, 60),
+        (Pace(60, 100), 0, connections.GRACE_S),
+        (Pace(60, 100), 1000, connections.GRACE_S + 10),
+        (Pace(60, 100), 100_000, 60),
+        (Pace(5, 100), 0, 5),
+    ],
+)
+def test_how_long_a_client_may_take(pace: Pace, received: int, allowed: float) -> None:
+    assert pace.allowed(received) == allowed
+
+
+def test_what_comes_in_time_is_read(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, theirs = pair
+    theirs.sendall(b"hello")
+    assert paced.recv(100) == b"hello"
+    assert paced.received == 5
+    theirs.close()
+    assert not paced.ended
+    with pytest.raises(ConnectionResetError):
+        paced.recv(100)
+    assert paced.ended
+
+
+def test_one_that_is_too_slow_seems_to_have_gone(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, theirs = pair
+    paced.begin(Pace(0.1, 0))
+    assert 0.09 < seconds_of(lambda: too_slow(paced)) < 1
+    theirs.sendall(b"too late")
+    too_slow(paced)
+    paced.begin(Pace(PATIENCE_S, 0))
+    assert paced.recv(100) == b"too late"
+
+
+def too_slow(paced: PacedSocket) -> None:
+    with pytest.raises(ConnectionResetError, match="too slow"):
+        all_of(paced)
+
+
+def all_of(paced: PacedSocket) -> None:
+    while True:
+        paced.recv(100)
+
+
+def test_bytes_one_by_one_do_not_prolong_it(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "GRACE_S", 0.1)
+    paced, theirs = pair
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.01):
+            theirs.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    paced.begin(Pace(PATIENCE_S, 1000))  # ten times what comes
+    assert 0.09 < seconds_of(lambda: too_slow(paced)) < 1
+    stop.set()
+    thread.join()
+
+
+def test_a_shorter_time_of_somebody_else_is_theirs(
+    pair: tuple[PacedSocket, socket.socket],
+) -> None:
+    paced, _ = pair
+    paced.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        paced.recv(100)
+    assert paced.gettimeout() == 0.05
+    assert not paced.ended
+
+
+def test_a_reply_that_nobody_takes_is_given_up(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(connections, "GRACE_S", 0.1)
+    monkeypatch.setattr(connections, "SENDING_RATE", 1 << 40)
+    paced, _ = pair
+    with pytest.raises(ConnectionResetError):
+        paced.sendall(bytes(8 << 20))
+    large = tmp_path / "large"
+    large.write_bytes(bytes(8 << 20))
+    with large.open("rb") as file, pytest.raises(ConnectionResetError):
+        paced.sendfile(file)
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_a_thread_that_waits_is_set_free(
+    pair: tuple[PacedSocket, socket.socket], sends: bool
+) -> None:
+    paced, _ = pair
+    ended: list[object] = []
+
+    def wait() -> None:
+        try:
+            ended.append(paced.sendall(bytes(8 << 20)) if sends else paced.recv(100))
+        except OSError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not paced.blocked:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    paced.cut_off()
+    thread.join(PATIENCE_S)
+    assert len(ended) == 1
+    assert isinstance(ended[0], OSError)
+
+
+# ------------------------------------------------------------------------------ a worker
+
+
+class Held:
+    """A connection in a thread, of which some bytes have come."""
+
+    def __init__(self, received: int, begun: float, *, blocked: bool) -> None:
+        self.sock = self
+        self.received = received
+        self.begun = begun
+        self.blocked = blocked
+        self.cut = False
+
+    def cut_off(self) -> None:
+        self.cut = True
+
+
+def worker_with(*held: Held) -> Worker:
+    """Return a worker that has connections, and was never started."""
+    worker = object.__new__(Worker)
+    worker._in_threads = set(held)
+    worker.log = logging.getLogger("worker")
+    worker.wsgi = SimpleNamespace(held_bytes=100)
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("received", "cut"),
+    [
+        ((40, 30, 30), (False, False, False)),
+        ((40, 30, 31), (True, False, False)),
+        ((90, 80, 70), (True, True, False)),
+    ],
+)
+def test_uploads_that_are_too_large_together_are_cut_off(
+    received: tuple[int, ...], cut: tuple[bool, ...]
+) -> None:
+    held = [Held(count, 0.0, blocked=True) for count in received]
+    worker_with(*held)._spare_memory()
+    assert tuple(one.cut for one in held) == cut
+
+
+def test_what_is_computed_on_is_never_cut_off() -> None:
+    computing, uploading = Held(200, 0.0, blocked=False), Held(10, 1.0, blocked=True)
+    worker_with(computing, uploading)._spare_memory()
+    assert (computing.cut, uploading.cut) == (False, True)
+
+
+def test_the_slowest_makes_room() -> None:
+    held = [Held(10, begun, blocked=begun > 0) for begun in (0.0, 2.0, 1.0, 3.0)]
+    worker_with(*held)._cut_off_the_slowest()
+    assert [one.cut for one in held] == [False, False, True, False]
+
+
+# ------------------------------------------------------------------------------ the service
+
+
+@dataclass
+class Service:
+    """A running service and a token of it."""
+
+    url: str
+    operators: str
+    token: str
+    log: Path
+    master: int
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def post(self, content: bytes = IMAGE, **more: Any) -> requests.Response:
+        return requests.post(
+            f"{self.url}{OPERATIONS}/edges",
+            headers={"Authorization": f"Bearer {self.token}"},
+            files={"image": content},
+            timeout=PATIENCE_S,
+            **more,
+        )
+
+    def upload(self, length: int, *, token: str | None = None) -> bytes:
+        """Return the beginning of a request that has a body of some bytes."""
+        start = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
+        )
+        return (
+            f"POST {OPERATIONS}/edges HTTP/1.1\r\nHost: {self.url.removeprefix('http://')}\r\n"
+            f"Authorization: Bearer {self.token if token is None else token}\r\n"
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+            f"Content-Length: {length}\r\n\r\n{start}"
+        ).encode()
+
+    def counts(self) -> dict[tuple[str, str], float]:
+        return scraped(requests.get(f"{self.operators}/metrics", timeout=PATIENCE_S).text)
+
+    def workers(self) -> set[int]:
+        name = "ltu_compute_process_resident_memory_bytes"
+        pids = {int(labels.removeprefix("pid=")) for n, labels in self.counts() if n == name}
+        return pids - {self.master}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    data = tmp_path_factory.mktemp("connections") / "data"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        operators = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {
+        "REQUEST_TIMEOUT": str(TIMEOUT_S),
+        "METRICS_BIND": operators,
+        "LOG_FORMAT": "json",
+        "BOOTSTRAP_USERNAME": "qa",
+        "BOOTSTRAP_PASSWORD": "pw",
+    }
+    named = {f"LTU_COMPUTE_{name}": value for name, value in settings.items()}
+    with started(data, **named) as (printed, master):
+        url = address_in(printed)
+        form = {"username": "qa", "password": "pw", "client_id": "ltu-api"}
+        answer = requests.post(
+            url + TOKEN_PATH, data=form | {"grant_type": "password"}, timeout=PATIENCE_S
+        )
+        token = answer.json()["access_token"]
+        log = data.with_name("data.log")
+        yield Service(url, f"http://{operators}", token, log, master)
+
+
+def answer_of(sock: socket.socket) -> tuple[int, dict[str, str], Any]:
+    """Return status, headers and body of the next reply."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = sock.recv(1 << 16)
+        assert piece, f"closed after {received!r}"
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
+    while len(body) < int(headers["content-length"]):
+        body += sock.recv(1 << 16)
+    return int(first.split()[1]), headers, json.loads(body)
+
+
+def connected(service: Service) -> socket.socket:
+    return socket.create_connection(service.address, timeout=PATIENCE_S)
+
+
+def test_an_upload_that_stops_is_told_and_keeps_nobody_waiting(service: Service) -> None:
+    with connected(service) as slow:
+        started = time.monotonic()
+        slow.sendall(service.upload(1 << 20))
+        assert service.post().status_code == 200
+        status, _, body = answer_of(slow)
+        assert status == 408
+        assert TIMEOUT_S - 0.1 < time.monotonic() - started < TIMEOUT_S + 3
+        assert "did not arrive" in body["details"]["message"]
+        slow.settimeout(PATIENCE_S)
+        assert slow.recv(10) == b""  # what would still come is no request
+
+
+def test_headers_that_never_end_are_given_up(service: Service) -> None:
+    with connected(service) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert seconds_of(lambda: slow.recv(10)) < TIMEOUT_S + 3
+
+
+def test_a_refusal_is_read_by_who_sends_it_all_first(service: Service) -> None:
+    """3 MB with no right token: the reply comes, and the connection serves the next request."""
+    with connected(service) as sock:
+        for _ in range(3):
+            body = service.upload(3 << 20, token="no token")
+            _, _, sent = body.partition(b"\r\n\r\n")
+            sock.sendall(body + bytes((3 << 20) - len(sent)))
+            assert answer_of(sock)[0] == 401
+
+
+def test_a_refusal_is_read_although_the_rest_never_comes(service: Service) -> None:
+    with connected(service) as sock:
+        sock.sendall(service.upload(3 << 20, token="no token"))
+        status, _, _ = answer_of(sock)
+        assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: magic\r\n\r\n", 501),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n", 431),
+    ],
+)
+def test_what_is_no_request_is_refused_like_all_else(
+    service: Service, sent: bytes, status: int
+) -> None:
+    with connected(service) as sock:
+        sock.sendall(sent)
+        told, headers, body = answer_of(sock)
+    assert told == status
+    assert headers["connection"] == "close"
+    assert headers["content-type"] == "application/json"
+    assert body["details"]["message"]
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (line,) = [line for line in lines if line.get("id") == headers["x-request-id"]]
+    assert line["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "here", "there"),
+    [("/metrics", 404, 200), ("/healthz", 200, 200), ("/readyz", 200, 200), ("/docs", 200, 404)],
+)
+def test_the_counts_are_on_their_own_address_only(
+    service: Service, path: str, here: int, there: int
+) -> None:
+    assert requests.get(service.url + path, timeout=PATIENCE_S).status_code == here
+    assert requests.get(service.operators + path, timeout=PATIENCE_S).status_code == there
+    # whatever a client says the address is
+    host = {"Host": service.operators.removeprefix("http://")}
+    assert requests.get(service.url + path, headers=host, timeout=PATIENCE_S).status_code == here
+
+
+def test_more_connections_than_there_is_room_for(service: Service) -> None:
+    """Idle ones make room, those that have just begun a request as well; no worker minds."""
+    workers = service.workers()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = len(workers) * connections.CONNECTIONS + 300
+    if hard != resource.RLIM_INFINITY and hard < count + 200:
+        pytest.skip(f"this process may open {hard} files, {count + 200} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 200), hard))
+    with ExitStack() as opened:
+        for number in range(count):
+            sock = opened.enter_context(connected(service))
+            if number % 10 == 0:
+                sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert service.post().status_code == 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert service.workers() == workers
+
+
+def test_there_are_files_for_all_connections(service: Service) -> None:
+    for pid in service.workers():
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        soft, hard = next(line.split()[3:5] for line in limits if line.startswith("Max open files"))
+        assert soft == hard or int(soft) >= OPEN_FILES > 2 * connections.CONNECTIONS
+
+
+def test_a_killed_worker_is_replaced_and_takes_no_count_along(service: Service) -> None:
+    assert service.post().status_code == 200
+    before = service.counts()
+    name = ("ltu_compute_requests_total", "operation=edges,status=200")
+    workers = service.workers()
+    victim = min(workers)
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_S
+    while victim in service.workers():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert service.post().status_code == 200
+    assert service.counts()[name] == before[name] + 1
+
+
+def test_a_rolling_restart_loses_no_request(service: Service) -> None:
+    """Clients that keep their connections, busy ones and one that hardly asks."""
+    old, stop = service.workers(), threading.Event()
+    statuses: list[int] = []
+    faults: list[Exception] = []
+
+    def ask(pause: float) -> None:
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {service.token}"
+            while not stop.wait(pause):
+                try:
+                    answer = session.post(
+                        f"{service.url}{OPERATIONS}/edges",
+                        files={"image": IMAGE},
+                        timeout=PATIENCE_S,
+                    )
+                    statuses.append(answer.status_code)
+                except requests.RequestException as error:
+                    faults.append(error)
+
+    threads = [threading.Thread(target=ask, args=(pause,)) for pause in (0.0, 0.0, 0.3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    os.kill(service.master, signal.SIGHUP)
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    while any(Path(f"/proc/{pid}").exists() for pid in old):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert not faults
+    assert set(statuses) == {200}
+    assert len(service.workers()) >= 2
+
+
+def test_a_request_that_was_begun_is_answered_although_the_service_stops(tmp_path: Path) -> None:
+    """One that is being sent, one that was connected and says nothing, and one kept open."""
+    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": "pw"}
+    with started(tmp_path / "data", **named) as (printed, master):
+        host, port = address_in(printed).removeprefix("http://").split(":")
+        address = (host, int(port))
+        with (
+            closing(socket.create_connection(address, timeout=PATIENCE_S)) as begun,
+            closing(socket.create_connection(address, timeout=PATIENCE_S)) as silent,
+            closing(socket.create_connection(address, timeout=PATIENCE_S)) as kept,
+        ):
+            kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer_of(kept)[0] == 200
+            begun.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+            time.sleep(0.1)
+            os.kill(master, signal.SIGTERM)
+            time.sleep(0.3)
+            kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer_of(kept)[1]["connection"] == "close"
+            silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer_of(silent)[0] == 200
+            begun.sendall(b"\r\n")
+            assert answer_of(begun)[0] == 200
