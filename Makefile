@@ -1,19 +1,23 @@
 # `make run` sets up and runs the service, `make test` sets up and runs the tests,
-# `make bench-accuracy` measures how right its answers are and writes benchmarks/README.md.
+# `make bench` measures how fast it is and `make bench-accuracy` how right its answers are; both
+# write benchmarks/README.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench-accuracy openapi golden readme lock
+.PHONY: run test audit check bench bench-accuracy openapi golden readme lock
 
 run: $(VENV)/.run
-	@MALLOC_ARENA_MAX=2 exec $(BIN)/ltu-compute serve --quickstart
+	@exec $(BIN)/ltu-compute serve --quickstart
 
 test: check
 	$(BIN)/pytest -n auto
 
 check: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" tools/check
+
+bench: $(VENV)/.test
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed --write
 
 bench-accuracy: $(VENV)/.test
 	@set -e; for each in differences alignment distance text recognition; do \
@@ -23,7 +27,11 @@ openapi: $(VENV)/.run
 	$(BIN)/ltu-compute openapi
 
 golden: $(VENV)/.test
-	$(BIN)/pytest -q tests/test_golden.py tests/test_readme.py tests/test_comparison_page.py --update-golden
+	$(BIN)/pytest -q tests/test_golden.py tests/test_readme.py tests/test_comparison_page.py \
+	    tests/test_analyze_page.py::test_pictures_of_the_page --update-golden
+
+audit: $(VENV)/.run
+	VENV="$(VENV)" tools/audit
 
 lock: $(VENV)/.test
 	VENV="$(VENV)" tools/lock

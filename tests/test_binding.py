@@ -12,10 +12,12 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from werkzeug.test import EnvironBuilder
 
 from ltu_compute.app import create_app
 from ltu_compute.settings import Settings
+from ltu_compute.web import binding
 from tests.conftest import IMAGES, Caller
 
 PNG = (IMAGES / "object-bright.png").read_bytes()
@@ -79,6 +81,49 @@ def test_a_plus_that_a_client_did_not_escape(call: Caller) -> None:
     kind = "application/x-www-form-urlencoded"
     answer = call.post("colorPalette", data=body, content_type=kind)
     assert answer.status_code == 200, answer.text
+
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        (b"", {}),
+        (b"&&", {}),
+        (b"a=1&b=2&a=3", {"a": ["1", "3"], "b": ["2"]}),
+        (b"a", {"a": [""]}),
+        (b"a=&=b", {"a": [""], "": ["b"]}),
+        (b"a=x+y%2Bz", {"a": ["x y+z"]}),
+        (b"a=b=c==", {"a": ["b=c=="]}),
+        (b"a+b=%C3%A4", {"a b": ["ä"]}),
+        ("a=ä".encode(), {"a": ["ä"]}),
+        (b"a=%FF%41&b=100%", {"a": ["%FFA"], "b": ["100%"]}),
+        (b"a=1;b=2", {"a": ["1;b=2"]}),
+    ],
+)
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8"])
+def test_urlencoded_bodies_are_read_as_queries_are(
+    body: bytes, values: dict[str, list[str]], charset: str
+) -> None:
+    def request(**sent: Any) -> Request:
+        return Request(EnvironBuilder(method="POST", **sent).get_environ())
+
+    assert binding.read(request(data=body, content_type=URLENCODED + charset)).values == values
+    if body.isascii():
+        query = request(query_string=body.decode())
+        assert binding.read(query).values == values
+
+
+def test_the_fields_of_a_urlencoded_body_are_bounded(call: Caller) -> None:
+    def post(fields: int) -> Any:
+        body = f"image={quote(text(PNG))}" + "&x=" * (fields - 1)
+        return call.post("colorPalette", data=body, content_type=URLENCODED)
+
+    assert post(1000).status_code == 200
+    refused = post(1001)
+    assert refused.status_code == 413
+    assert "1001 fields, allowed are 1000" in refused.json["details"]["message"]
 
 
 PLACES: dict[str, Callable[[], dict[str, Any]]] = {

@@ -6,7 +6,8 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
-from urllib.parse import parse_qs, quote
+from functools import partial
+from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 import cv2
 import numpy as np
@@ -465,6 +466,29 @@ def test_an_interlaced_png_whose_pixels_end_early_is_unreadable(size: tuple[int,
         opened(content[: start - 4] + shorter + content[end + 4 :]).full()
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("restarts", [0, 5])
+def test_a_jpeg_whose_pixels_end_early_is_unreadable(share: float, restarts: int) -> None:
+    """Cut off within its scan, and ended properly: a decoder makes the rest grey."""
+    picture = np.random.default_rng(1).integers(0, 256, (90, 130, 3), np.uint8)
+    whole = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_RST_INTERVAL, restarts])[1].tobytes()
+    data = whole.index(b"\xff\xda") + 14
+    end = data + int((len(whole) - 2 - data) * share)
+    ended = whole[:end].rstrip(b"\xff") + b"\xff\xd9"
+    for reading in (Image.full, Image.gray, partial(Image.fit, longest=40)):
+        reading(opened(whole))
+        with pytest.raises(UnreadableImage):
+            reading(opened(ended))
+
+
+@pytest.mark.parametrize("level", [127, 128, 129])
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (90, 130)])
+def test_a_grey_jpeg_is_no_broken_one(level: int, size: tuple[int, int]) -> None:
+    image = opened(cv2.imencode(".jpg", np.full(size, level, np.uint8))[1].tobytes())
+    assert (image.full() == level).all()
+    assert (image.fit_gray(8) == level).all()
+
+
 def test_a_gif_whose_pixels_end_early_is_unreadable() -> None:
     content = images.gif(np.zeros((30, 40), np.uint8), PALETTE)
     start = content.index(b",") + 11
@@ -814,6 +838,35 @@ def test_base64_of_every_length(size: int, safe: bool, padded: bool) -> None:
 )
 def test_spellings_of_base64(text: str) -> None:
     assert codec.bytes_of_text(text) == ANY
+
+
+PERCENT_ENCODED = {  # RFC 3986, section 2.1; what is malformed stays, as everywhere in Python
+    b"": b"",
+    b"plain": b"plain",
+    b"%41%4a%4A": b"AJJ",
+    b"a%2Bb%2Fc%3D%3d": b"a+b/c==",
+    b"%00%ff": b"\x00\xff",
+    b"%2541": b"%41",
+    b"%%41": b"%A",
+    b"%4%41": b"%4A",
+    b"%G1%1G": b"%G1%1G",
+    b"%": b"%",
+    b"%4": b"%4",
+    b"50%": b"50%",
+}
+
+
+@pytest.mark.parametrize("text", PERCENT_ENCODED)
+def test_percent_encoding(text: bytes) -> None:
+    assert codec.percent_decoded(text) == PERCENT_ENCODED[text]
+
+
+@given(st.lists(st.sampled_from([b"%", b"2", b"B", b"f", b"G", b"\xff", b"%2F"]), max_size=40))
+def test_percent_encoding_as_the_standard_library_has_it(pieces: list[bytes]) -> None:
+    text = b"".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_CACHED", 5)  # many parts, cut anywhere
+        assert codec.percent_decoded(text) == unquote_to_bytes(text)
 
 
 @pytest.mark.parametrize("rest", range(3))

@@ -1,40 +1,25 @@
 """Swagger UI in a real browser: log in, upload, try every operation."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from ltu_compute.dialects.ltu import dialect
+from tests.browser import chromium, watch
 from tests.conftest import IMAGES, PASSWORD, USERNAME, Live
 
 OPERATIONS = [endpoint for endpoint in dialect.endpoints if endpoint.images]
 FILES = ("part-reference.jpg", "part-shot.jpg")
-QUIET = (  # a browser that asks nobody but the server under test, and may run as root
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 
 @pytest.fixture(scope="module")
 def page(live: Live) -> Iterator[Page]:
     """The documentation page, logged in; leaving the server or an error in the console fails."""
-    chromium = shutil.which("chromium")
-    assert chromium, "install the system package chromium"
-    complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+    with chromium() as browser:
         page = browser.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: complaints.append(r.url) if is_foreign(r.url, live) else None)
+        complaints = watch(page, live.url)
         page.goto(f"{live.url}/docs")
         page.click("button.authorize")
         page.fill("#oauth_username", USERNAME)
@@ -43,12 +28,7 @@ def page(live: Live) -> Iterator[Page]:
         page.get_by_text("Authorized", exact=True).wait_for()
         page.click(".auth-container button.btn-done")
         yield page
-        browser.close()
     assert complaints == []
-
-
-def is_foreign(url: str, live: Live) -> bool:
-    return not url.startswith((live.url, "data:", "blob:"))
 
 
 @pytest.mark.parametrize("endpoint", OPERATIONS, ids=lambda endpoint: endpoint.name)

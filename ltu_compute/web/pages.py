@@ -1,41 +1,102 @@
-"""The API's description, for people and for tools."""
+"""The pages for people, Analyze and the API's description, and the description itself for tools."""
 
+import gzip
+import hashlib
+import mimetypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import flask_swagger_ui
 import orjson
-from flask import Blueprint, Response, redirect, send_from_directory
+from flask import Blueprint, Response, current_app, g, request, send_from_directory
+
+from ltu_compute import codec
+from ltu_compute.errors import BadParameters, NotFound, Problem
+from ltu_compute.web.binding import URL_SCHEMES
 
 CONSOLE = Path(__file__).parent.parent / "console"
+ANALYZE = CONSOLE / "analyze"
 SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+SOURCES = "default-src 'none'; script-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+NOWHERE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+STRICT_POLICY = f"{SOURCES}style-src 'self'; require-trusted-types-for 'script'; {NOWHERE}"
 # Swagger UI sets styles inline, and draws its icons from data: addresses.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
+POLICY = f"{SOURCES}style-src 'self' 'unsafe-inline'; {NOWHERE}"
+PICTURE = "/analyze/picture"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of a page, ready to be sent.
+
+    Attributes
+    ----------
+    content : bytes
+        As it is.
+    compressed : bytes
+        The same by gzip.
+    mimetype : str
+        What it is.
+    etag : str
+        Digest of the content: another content has another one.
+    """
+
+    content: bytes
+    compressed: bytes
+    mimetype: str
+    etag: str
+
+    @classmethod
+    def of(cls, content: bytes, mimetype: str) -> "Asset":
+        """Compress and digest a content once, so that no request has to."""
+        compressed = gzip.compress(content, compresslevel=9, mtime=0)
+        return cls(content, compressed, mimetype, hashlib.sha256(content).hexdigest()[:32])
+
+    def response(self) -> Response:
+        """Return what answers the request at hand: compressed, or nothing but "not modified"."""
+        zipped = request.accept_encodings.quality("gzip") > 0
+        response = Response(self.compressed if zipped else self.content, mimetype=self.mimetype)
+        if zipped:
+            response.content_encoding = "gzip"
+        response.vary.add("Accept-Encoding")
+        response.set_etag(self.etag, weak=True)  # one for both encodings
+        response.cache_control.no_cache = True  # may be kept, and is asked about each time
+        response.make_conditional(request)
+        return response
 
 
 def blueprint(document: dict[str, Any], yaml_text: Callable[[dict[str, Any]], str]) -> Blueprint:
-    """Return ``/docs`` (Swagger UI), ``/openapi.json`` and ``/openapi.yaml``."""
+    """Return ``/`` (Analyze), ``/docs`` (Swagger UI), ``/openapi.json`` and ``/openapi.yaml``."""
     routes = Blueprint("pages", __name__)
-    as_json = orjson.dumps(document)
-    as_yaml = yaml_text(document)
+    as_json = Asset.of(orjson.dumps(document), "application/json")
+    as_yaml = Asset.of(yaml_text(document).encode(), "application/yaml")
+    analyze = {
+        file.relative_to(ANALYZE).as_posix(): Asset.of(file.read_bytes(), _mimetype(file))
+        for file in ANALYZE.rglob("*.*")
+    }
 
     @routes.get("/")
     def start() -> Response:
-        return redirect("/docs")  # type: ignore[return-value]
+        return _strict(analyze["index.html"].response())
+
+    @routes.get("/analyze/<path:name>")
+    def analyze_asset(name: str) -> Response:
+        if name not in analyze:
+            raise NotFound(f"nothing is served at {request.path}")
+        return _strict(analyze[name].response())
+
+    routes.post(PICTURE)(_remote_picture)
 
     @routes.get("/openapi.json")
     def openapi_json() -> Response:
-        return Response(as_json, mimetype="application/json")
+        return as_json.response()
 
     @routes.get("/openapi.yaml")
     def openapi_yaml() -> Response:
-        return Response(as_yaml, mimetype="application/yaml")
+        return as_yaml.response()
 
     @routes.get("/docs", strict_slashes=False)
     def docs() -> Response:
@@ -46,6 +107,39 @@ def blueprint(document: dict[str, Any], yaml_text: Callable[[dict[str, Any]], st
         return _served(SWAGGER_UI if name in ASSETS else CONSOLE, name)
 
     return routes
+
+
+def _remote_picture() -> Response:
+    """Fetch the picture at an address for the Analyze page, which may ask nobody but the service.
+
+    It is asked for by an account, fetched by the service's own rules, and checked to be a picture.
+    """
+    services = current_app.extensions["ltu_compute"]
+    account = services.authenticate(request)
+    g.account = account.username
+    services.rate_limiter.admit(account)
+    url = request.form.get("url", "").strip()
+    if not url[:8].lower().startswith(URL_SCHEMES):
+        raise BadParameters(
+            Problem("url", f"url: received {url[:80]!r}, allowed is an http(s) URL")
+        )
+    content = services.fetcher.fetch(url, name="url")
+    picture = codec.Image.from_bytes(content, max_pixels=services.limits.pixels, name="url")
+    response = _strict(Response(content, mimetype=f"image/{picture.format.lower()}"))
+    response.cache_control.no_store = True
+    return response
+
+
+def _mimetype(file: Path) -> str:
+    known = {".js": "text/javascript", ".html": "text/html", ".css": "text/css"}
+    return known.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "text/plain"
+
+
+def _strict(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = STRICT_POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    return response
 
 
 def _served(folder: Path, name: str) -> Response:

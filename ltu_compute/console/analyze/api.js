@@ -1,0 +1,170 @@
+/**
+ * Requests to the service, and what can go wrong with them.
+ * @module
+ */
+import { chosen, wireText } from "./operations.js";
+import { Refused } from "./session.js";
+
+/** @typedef {import("./operations.js").Operation} Operation */
+/** @typedef {import("./pictures.js").Picture} Picture */
+/** @typedef {{parameter: string, message: string}} Problem */
+/** @typedef {"offline" | "expired" | "busy" | "too-large" | "format" | "refused" | "fault"} Kind */
+
+/** @type {Record<number, Kind>} */
+const KINDS = { 401: "expired", 413: "too-large", 415: "format", 429: "busy", 503: "busy" };
+
+/** A request without a result. */
+export class Failure extends Error {
+  /**
+   * @param {Kind} kind
+   * @param {string} message in the service's words; empty where it did not answer
+   * @param {Problem[]} problems
+   * @param {number} retryAfter seconds; 0: not told
+   */
+  constructor(kind, message, problems = [], retryAfter = 0) {
+    super(message);
+    this.kind = kind;
+    this.problems = problems;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export class Api {
+  /** @param {import("./session.js").Session} session */
+  constructor(session) {
+    this.session = session;
+  }
+
+  /**
+   * Run an operation.
+   * @param {Operation} operation
+   * @param {Record<string, any>} values
+   * @param {Record<string, Picture>} pictures by the names of the parameters
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  async run(operation, values, pictures, signal) {
+    const form = new FormData();
+    for (const [name, picture] of Object.entries(pictures)) {
+      form.append(name, picture.blob, picture.name);
+    }
+    for (const [name, value] of Object.entries(chosen(operation, values))) {
+      form.append(name, wireText(value));
+    }
+    const answer = await this.ask(operation.path, { method: "POST", body: form, signal });
+    return answer.json();
+  }
+
+  /**
+   * Ask with the account's token; one that has expired is renewed once.
+   * @param {string} path
+   * @param {RequestInit} [request]
+   * @returns {Promise<Response>}
+   */
+  async ask(path, request = {}) {
+    let answer = await this.#send(path, request);
+    if (answer.status === 401 && this.session.open) {
+      try {
+        await this.session.renew();
+      } catch (error) {
+        if (!(error instanceof Refused)) throw new Failure("offline", "");
+        if (!error.final) throw new Failure("busy", error.message);
+        this.session.forget();
+        throw new Failure("expired", error.message);
+      }
+      answer = await this.#send(path, request);
+    }
+    if (answer.ok) return answer;
+    throw await failureOf(answer);
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} request
+   */
+  async #send(path, request) {
+    const headers = new Headers(request.headers);
+    if (this.session.open) headers.set("Authorization", `Bearer ${this.session.access}`);
+    try {
+      return await fetch(path, { ...request, headers, cache: "no-store" });
+    } catch (error) {
+      if (request.signal?.aborted) throw error;
+      throw new Failure("offline", "");
+    }
+  }
+}
+
+/**
+ * @param {Response} answer
+ * @returns {Promise<Failure>}
+ */
+async function failureOf(answer) {
+  const kind = KINDS[answer.status] ?? (answer.status < 500 ? "refused" : "fault");
+  const told = await answer.text();
+  const retryAfter = Number(answer.headers.get("Retry-After") ?? 0);
+  try {
+    const body = JSON.parse(told);
+    const message = body.details?.message ?? body.error_description ?? "";
+    return new Failure(kind, message, body.errors ?? [], retryAfter);
+  } catch {
+    return new Failure(kind, `HTTP ${answer.status} ${answer.statusText}`, [], retryAfter);
+  }
+}
+
+/**
+ * Runs one request at a time: the newest waits for the one at work, those between are dropped, and
+ * so is the answer of the one at work. However fast a slider moves, the service computes once.
+ */
+export class Latest {
+  constructor() {
+    /** @type {AbortController | null} */
+    this.working = null;
+    /** @type {(() => void) | null} */
+    this.waiting = null;
+    this.newest = 0;
+  }
+
+  /**
+   * @template T
+   * @param {(signal: AbortSignal) => Promise<T>} request
+   * @returns {Promise<T | undefined>} undefined: something newer was asked for
+   */
+  async run(request) {
+    const number = ++this.newest;
+    this.#wake();
+    if (this.working) {
+      await new Promise((resolve) => {
+        this.waiting = () => resolve(undefined);
+      });
+    }
+    if (number !== this.newest) return undefined;
+    const controller = new AbortController();
+    this.working = controller;
+    try {
+      const answer = await request(controller.signal);
+      return number === this.newest ? answer : undefined;
+    } catch (error) {
+      if (number !== this.newest || controller.signal.aborted) return undefined;
+      throw error;
+    } finally {
+      if (this.working === controller) {
+        this.working = null;
+        this.#wake();
+      }
+    }
+  }
+
+  /** Give up what is at work and what waits: nobody looks at it any more. */
+  cancel() {
+    this.newest += 1;
+    this.working?.abort();
+    this.working = null;
+    this.#wake();
+  }
+
+  #wake() {
+    const { waiting } = this;
+    this.waiting = null;
+    waiting?.();
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The middle of the page: places for pictures, what is drawn over them, and the figures above.
+ * @module
+ */
+import { h, replace, svg } from "./dom.js";
+import { boxAround, corners } from "./geometry.js";
+import { link, Pane } from "./stage.js";
+
+/** @typedef {import("./geometry.js").Point} Point */
+/** @typedef {import("./slot.js").Slot} Slot */
+
+export class Bench {
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    /** @type {Slot[]} */
+    this.slots = [];
+    this.notice = h("div", { class: "notice", role: "alert" });
+    this.readout = h("div", { class: "readout" });
+    this.tools = h("div", { class: "tools" });
+    this.row = h("div", { class: "row panes" });
+    this.over = new Pane(""); // both pictures, one over the other
+    this.overPlace = h("div", { class: "slot over-place" }, this.over.element);
+    this.joints = svg("svg", { class: "joints", "aria-hidden": true });
+    this.progress = h("div", { class: "progress", hidden: true });
+    this.placed = new AbortController(); // of what listens to the panes that are shown
+    /** @type {AbortController | null} */
+    this.linked = null;
+    /** Draw the lines between the panes where they are now. */
+    this.redraw = () => {};
+    element.append(this.progress, this.readout, this.notice, this.tools, this.row);
+  }
+
+  get panes() {
+    return this.slots.map((slot) => slot.pane);
+  }
+
+  /** @param {Slot[]} slots */
+  place(slots) {
+    this.clear();
+    this.slots = slots;
+    this.placed.abort();
+    this.placed = new AbortController();
+    const { signal } = this.placed;
+    for (const pane of this.panes) pane.addEventListener("move", () => this.redraw(), { signal });
+    this.row.dataset.count = String(slots.length);
+    this.beside();
+  }
+
+  /** Show the pictures beside each other. */
+  beside() {
+    replace(
+      this.row,
+      this.slots.map((slot) => slot.element),
+      this.joints,
+    );
+  }
+
+  /**
+   * Show one pane in which the second picture lies over the first.
+   * @param {string} label
+   */
+  overlaid(label) {
+    this.over.viewport.setAttribute("aria-label", label);
+    if (this.overPlace.parentNode !== this.row) replace(this.row, this.overPlace);
+  }
+
+  /** Take away what belongs to a reply. */
+  clear() {
+    this.linked?.abort();
+    for (const pane of this.panes) pane.clear();
+    replace(this.readout);
+    replace(this.tools);
+    replace(this.joints);
+    this.redraw = () => {};
+    this.beside();
+  }
+
+  /**
+   * Let the two panes look at the same place.
+   * @param {(point: Point, from: Pane) => Point} across
+   */
+  link(across) {
+    this.linked?.abort();
+    const [first, second] = this.panes;
+    this.linked = link(first, second, across);
+  }
+
+  /**
+   * Join places of the first picture with places of the second by lines.
+   * @param {[Point[], Point[]][]} pairs outlines, in px of either picture
+   */
+  join(pairs) {
+    const [first, second] = this.panes;
+    this.redraw = () => {
+      const frame = this.row.getBoundingClientRect();
+      const spot = (/** @type {Pane} */ pane, /** @type {Point} */ point) => {
+        const at = pane.viewport.getBoundingClientRect();
+        const { x, y } = pane.onScreen(point);
+        const inside = x >= 0 && y >= 0 && x <= at.width && y <= at.height;
+        return { x: x + at.left - frame.left, y: y + at.top - frame.top, inside };
+      };
+      this.joints.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
+      replace(
+        this.joints,
+        pairs.flatMap(([one, other]) =>
+          facing(boxAround(one), boxAround(other), this.#stacked()).flatMap(([a, b]) => {
+            const [from, to] = [spot(first, a), spot(second, b)];
+            if (!from.inside || !to.inside) return [];
+            const line = { x1: from.x, y1: from.y, x2: to.x, y2: to.y };
+            return [
+              svg("line", { ...line, class: "halo" }),
+              svg("line", { ...line, class: "line" }),
+            ];
+          }),
+        ),
+      );
+    };
+    this.redraw();
+  }
+
+  #stacked() {
+    const [first, second] = this.slots.map((slot) => slot.element.getBoundingClientRect());
+    return second.top >= first.bottom;
+  }
+}
+
+/**
+ * Return the two pairs of corners that face each other.
+ * @param {import("./geometry.js").Box} one
+ * @param {import("./geometry.js").Box} other
+ * @param {boolean} stacked whether the other is below, and not to the right
+ * @returns {[Point, Point][]}
+ */
+function facing(one, other, stacked) {
+  const [, oneTopRight, oneBottomRight, oneBottomLeft] = corners(one);
+  const [topLeft, topRight, , bottomLeft] = corners(other);
+  return stacked
+    ? [
+        [oneBottomLeft, topLeft],
+        [oneBottomRight, topRight],
+      ]
+    : [
+        [oneTopRight, topLeft],
+        [oneBottomRight, bottomLeft],
+      ];
+}

@@ -1,0 +1,122 @@
+/**
+ * An operation with all that the user has set for it and got from it.
+ * @module
+ */
+import { Form } from "./form.js";
+import { RegionEditor } from "./region.js";
+import { resultOf } from "./reply.js";
+import { Slot } from "./slot.js";
+import { viewOf } from "./views/index.js";
+
+/** @typedef {import("./operations.js").Operation} Operation */
+/** @typedef {import("./pictures.js").Picture} Picture */
+
+const REGION = /_roi$/; // names of parameters that take a region of the picture named before
+
+export class Desk {
+  /**
+   * @param {Operation} operation
+   * @param {import("./views/index.js").View} view
+   * @param {import("./form.js").Preset[]} presets
+   * @param {(Picture | undefined)[]} pictures by place; all desks share them
+   * @param {object} acts
+   * @param {() => void} acts.changed
+   * @param {() => void} acts.regionChanged
+   * @param {(index: number) => import("./slot.js").Giving} acts.giving
+   */
+  constructor(operation, view, presets, pictures, acts) {
+    this.operation = operation;
+    this.view = view;
+    this.pictures = pictures;
+    /** @type {Record<string, any>} */
+    this.values = { ...view.start };
+    /** @type {Record<string, any>} what the user has set in the view */
+    this.memo = {};
+    this.form = new Form(operation, this.values, presets, acts.changed);
+    /** @type {any} the latest */
+    this.reply = null;
+    this.answered = ""; // what the reply is the answer to
+    this.seen = ""; // the pictures that it is about
+
+    const region = operation.pictures.find(({ name, required }) => !required && REGION.test(name));
+    const others = operation.pictures.filter((field) => field !== region);
+    this.slots = others.map((field, index) => new Slot(field, acts.giving(index)));
+    this.regionField = region?.name ?? "";
+    /** @type {RegionEditor | null} */
+    this.region = null;
+    if (region) {
+      const target = region.name.replace(REGION, "");
+      const slot = this.slots.find(({ field }) => field.name === target) ?? this.slots[0];
+      this.region = new RegionEditor(slot.pane, target, region.name, acts.regionChanged);
+    }
+  }
+
+  /**
+   * Return the pictures that a request sends, by the names of the parameters.
+   * @returns {Record<string, Picture>}
+   */
+  get sent() {
+    /** @type {Record<string, Picture>} */
+    const sent = {};
+    this.slots.forEach(({ field }, index) => {
+      const picture = this.pictures[index];
+      if (picture) sent[field.name] = picture;
+    });
+    if (this.region?.picture) sent[this.regionField] = this.region.picture;
+    return sent;
+  }
+
+  /** Return how many pictures must still be given. */
+  get missing() {
+    return this.slots.filter(({ field }, index) => field.required && !this.pictures[index]).length;
+  }
+
+  /** Return what tells one set of pictures from another. */
+  get subject() {
+    return this.slots.map((_, index) => this.pictures[index]?.url ?? "").join(" ");
+  }
+
+  /** Return what tells one request from another. */
+  get signature() {
+    return JSON.stringify([this.values, this.subject, this.region?.picture?.url]);
+  }
+
+  /**
+   * Return whether a change may be computed at once: a picture goes to another provider only when
+   * the user says so.
+   */
+  get live() {
+    return !this.operation.remote || this.memo.local === this.provider;
+  }
+
+  get provider() {
+    return this.values.provider ?? "";
+  }
+
+  /** Forget a reply that is about other pictures. */
+  forgetOthers() {
+    if (this.seen !== this.subject) this.reply = null;
+  }
+}
+
+/** @type {Map<string, import("./form.js").Preset[]>} */
+const listed = new Map();
+
+/**
+ * @param {Operation} operation
+ * @param {(Picture | undefined)[]} pictures
+ * @param {ConstructorParameters<typeof Desk>[4]} acts
+ */
+export async function deskOf(operation, pictures, acts) {
+  const [view, presets] = await Promise.all([viewOf(operation.name), presetsOf(operation)]);
+  return new Desk(operation, view, presets, pictures, acts);
+}
+
+/** @param {Operation} operation */
+async function presetsOf({ name, presets }) {
+  if (presets && !listed.has(name)) {
+    const answer = await fetch(presets);
+    if (answer.ok) listed.set(name, resultOf(await answer.json()).presets);
+  }
+  return listed.get(name) ?? [];
+}

@@ -1,0 +1,351 @@
+/**
+ * The settings of an operation as a form, made from what the service declares of them.
+ * @module
+ */
+import { newId } from "./controls.js";
+import { fill, h, replace } from "./dom.js";
+import { known, number, t } from "./i18n.js";
+
+/** @typedef {import("./operations.js").Field} Field */
+/** @typedef {import("./operations.js").Operation} Operation */
+/** @typedef {{preset: number, description: string, settings: Record<string, any>}} Preset */
+/** @typedef {Record<string, any>} Values */
+
+const PRESET = "preset"; // the parameter that chooses one of an operation's presets
+const STEPS = 1000; // of a slider
+const WIDE = 20; // times what is usual: from there on a slider is finer at its low end
+const USUAL_AT = 1 / 3; // of the slider's length
+
+export class Form {
+  /**
+   * @param {Operation} operation
+   * @param {Values} values changed in place
+   * @param {Preset[]} presets
+   * @param {() => void} onchange
+   */
+  constructor(operation, values, presets, onchange) {
+    this.operation = operation;
+    this.values = values;
+    this.presets = presets;
+    this.onchange = onchange;
+    this.element = h("form", {
+      class: "form",
+      novalidate: true,
+      onsubmit: (/** @type {Event} */ e) => e.preventDefault(),
+    });
+    /** @type {Map<string, HTMLElement>} where problems with a parameter are told */
+    this.problems = new Map();
+    this.render();
+  }
+
+  render() {
+    this.problems.clear();
+    const { fields } = this.operation;
+    const layered = fields.some((field) => field.kind === "object");
+    const first = fields.filter(
+      (field) => !layered || field.kind === "object" || field.name === PRESET,
+    );
+    const rest = fields.filter((field) => !first.includes(field));
+    replace(
+      this.element,
+      !fields.length && h("p", { class: "muted" }, t("no-settings")),
+      first.map((field) => this.#row(field)),
+      rest.length > 0 &&
+        h(
+          "details",
+          { class: "more" },
+          h("summary", {}, t("more-settings")),
+          rest.map((field) => this.#row(field)),
+        ),
+    );
+  }
+
+  /**
+   * Return what counts for every setting, given or not, by its name on the wire.
+   * @returns {[string, any][]}
+   */
+  effective() {
+    const preset = this.#presetNow();
+    /** @type {[string, any][]} */
+    const counting = [];
+    for (const field of this.operation.fields) {
+      const value = this.values[field.name];
+      if (field.kind !== "object") counting.push([field.name, value ?? field.initial]);
+      for (const { name, initial } of field.fields) {
+        const said = value?.[name] ?? preset?.settings[name] ?? initial;
+        counting.push([`${field.name}.${name}`, said]);
+      }
+    }
+    return counting;
+  }
+
+  /**
+   * Tell problems beside the parameters that they name; return the others.
+   * @param {{parameter: string, message: string}[]} problems
+   */
+  tell(problems) {
+    for (const [name, place] of this.problems) this.#mark(name, place, "");
+    return problems.filter(({ parameter, message }) => {
+      const place = this.problems.get(parameter);
+      if (!place) return true;
+      this.#mark(parameter, place, message);
+      const folded = place.closest("details");
+      if (folded) folded.open = true;
+      return false;
+    });
+  }
+
+  /**
+   * @param {string} name
+   * @param {HTMLElement} place
+   * @param {string} message
+   */
+  #mark(name, place, message) {
+    place.textContent = message;
+    for (const input of this.element.querySelectorAll(`[name="${name}"]`)) {
+      if (message) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
+  }
+
+  /** @param {Field} field */
+  #row(field) {
+    if (field.kind === "object") return this.#group(field);
+    if (field.name === PRESET && this.presets.length) return this.#presetRow(field);
+    const given = this.values[field.name] ?? field.initial;
+    return this.#control(field, field.name, given, (value) => {
+      this.values[field.name] = value;
+      this.onchange();
+    });
+  }
+
+  /** @param {Field} field */
+  #presetRow(field) {
+    const chosen = this.values[field.name] ?? field.initial;
+    const label = newId("preset");
+    const problem = this.#problem(field.name);
+    return h(
+      "fieldset",
+      { class: "presets", "aria-describedby": problem.id },
+      h("legend", { id: label }, labelOf(field)),
+      this.presets.map((preset) => {
+        const input = h("input", {
+          type: "radio",
+          name: field.name,
+          value: String(preset.preset),
+          checked: preset.preset === chosen,
+        });
+        input.addEventListener("change", () => {
+          this.values[field.name] = preset.preset;
+          for (const other of this.operation.fields) {
+            if (other.kind === "object") this.values[other.name] = {};
+          }
+          this.render();
+          this.element
+            .querySelector(`[name="${field.name}"][value="${preset.preset}"]`)
+            // @ts-ignore: an input
+            ?.focus();
+          this.onchange();
+        });
+        const said = known(`preset.${preset.preset}`) ?? preset.description;
+        return h("label", {}, input, h("b", {}, String(preset.preset)), h("span", {}, said));
+      }),
+      problem,
+    );
+  }
+
+  /** @param {Field} field */
+  #group(field) {
+    const given = (this.values[field.name] ??= {});
+    const preset = this.#presetNow();
+    const note = h("p", { class: "changed" });
+    const tell = () => {
+      const count = Object.keys(given).length;
+      replace(
+        note,
+        preset && count > 0 && h("span", {}, t("changed", { n: count })),
+        count > 0 &&
+          h(
+            "button",
+            {
+              type: "button",
+              class: "quiet small",
+              onclick: () => {
+                this.values[field.name] = {};
+                this.render();
+                this.onchange();
+              },
+            },
+            preset ? t("back-to-preset", { n: preset.preset }) : t("reset"),
+          ),
+      );
+    };
+    const rows = field.fields.map((inner) => {
+      const base = preset?.settings[inner.name] ?? inner.initial;
+      const row = this.#control(
+        inner,
+        `${field.name}.${inner.name}`,
+        given[inner.name] ?? base,
+        (value) => {
+          if (value === base) delete given[inner.name];
+          else given[inner.name] = value;
+          row.classList.toggle("is-changed", inner.name in given);
+          tell();
+          this.onchange();
+        },
+        base,
+      );
+      row.classList.toggle("is-changed", inner.name in given);
+      return row;
+    });
+    tell();
+    const problem = this.#problem(field.name);
+    return h(
+      "fieldset",
+      { class: "group", "aria-describedby": problem.id },
+      h("legend", {}, labelOf(field)),
+      note,
+      problem,
+      rows,
+    );
+  }
+
+  #presetNow() {
+    const field = this.operation.fields.find((each) => each.name === PRESET);
+    const chosen = this.values[PRESET] ?? field?.initial;
+    return this.presets.find((preset) => preset.preset === chosen) ?? null;
+  }
+
+  /**
+   * @param {Field} field
+   * @param {string} name on the wire, with that of its object
+   * @param {any} value
+   * @param {(value: any) => void} give
+   * @param {any} [usual] what a preset says
+   */
+  #control(field, name, value, give, usual = field.initial) {
+    const id = newId("field");
+    const problem = this.#problem(name);
+    const help = h(
+      "p",
+      { class: "help", id: `${id}-help` },
+      known(`${name}?`) ?? field.description,
+    );
+    const props = { id, name, "aria-describedby": `${help.id} ${problem.id}` };
+    const label = h("label", { for: id }, labelOf(field));
+    const row = h("div", { class: `field ${field.kind}` });
+    const bounded = field.minimum !== undefined && field.maximum !== undefined;
+    if (field.kind === "flag") {
+      const input = h("input", { ...props, type: "checkbox", checked: value === true });
+      input.addEventListener("change", () => give(input.checked));
+      fill(row, h("div", { class: "line" }, input, label));
+    } else if (field.kind === "choice") {
+      const options = field.options.map((option) =>
+        h("option", { value: option, selected: option === value }, option || t("service-default")),
+      );
+      const select = h("select", props, options);
+      select.addEventListener("change", () => give(select.value));
+      fill(row, h("div", { class: "line" }, label, select));
+    } else if (field.kind === "number" && bounded) {
+      fill(row, ...slider(field, props, label, Number(value), Number(usual), give));
+    } else {
+      const input = h("input", {
+        ...props,
+        type: field.kind === "number" ? "number" : "text",
+        value: String(value),
+        autocomplete: "off",
+        spellcheck: "false",
+      });
+      input.addEventListener("input", () =>
+        give(field.kind === "number" && input.value ? Number(input.value) : input.value),
+      );
+      fill(row, h("div", { class: "line" }, label, input));
+    }
+    fill(row, help, problem);
+    return row;
+  }
+
+  /** @param {string} name */
+  #problem(name) {
+    const place = h("p", { class: "problem", id: newId("problem"), role: "alert" });
+    this.problems.set(name, place);
+    return place;
+  }
+}
+
+/**
+ * Return a number's slider, and beside it the number for those who know it.
+ * @param {Field} field
+ * @param {{id: string, name: string}} props
+ * @param {HTMLElement} label
+ * @param {number} value
+ * @param {number} usual
+ * @param {(value: any) => void} give
+ */
+function slider(field, props, label, value, usual, give) {
+  const scale = scaleOf(field, usual);
+  const exact = h("input", {
+    ...props,
+    type: "number",
+    min: field.minimum,
+    max: field.maximum,
+    step: field.whole ? 1 : "any",
+    value: String(value),
+  });
+  const range = h("input", {
+    type: "range",
+    min: 0,
+    max: STEPS,
+    value: String(scale.position(value)),
+    "aria-label": labelOf(field),
+    "aria-valuetext": number(value, 3),
+    name: props.name,
+  });
+  range.addEventListener("input", () => {
+    const chosen = scale.value(Number(range.value));
+    exact.value = String(chosen);
+    range.setAttribute("aria-valuetext", number(chosen, 3));
+    give(chosen);
+  });
+  exact.addEventListener("input", () => {
+    if (exact.value === "") return; // about to be typed
+    const chosen = Number(exact.value);
+    range.value = String(scale.position(chosen));
+    range.setAttribute("aria-valuetext", number(chosen, 3));
+    give(chosen);
+  });
+  exact.addEventListener("change", () => {
+    if (exact.value === "") {
+      exact.value = String(usual);
+      exact.dispatchEvent(new Event("input"));
+    }
+  });
+  return [h("div", { class: "line" }, label, exact), range];
+}
+
+/**
+ * Return which number is where on a slider: evenly, or, where the range is far wider than what is
+ * usual, by a power that puts the usual number at a third.
+ * @param {Field} field
+ * @param {number} usual
+ */
+export function scaleOf(field, usual) {
+  const low = field.minimum ?? 0;
+  const range = (field.maximum ?? 1) - low;
+  const reference = usual > low ? usual - low : Math.cbrt(range);
+  const power = range / reference > WIDE ? Math.log(reference / range) / Math.log(USUAL_AT) : 1;
+  return {
+    position: (/** @type {number} */ value) =>
+      Math.round(STEPS * Math.min(1, Math.max(0, (value - low) / range)) ** (1 / power)),
+    value: (/** @type {number} */ position) => {
+      const exact = low + range * (position / STEPS) ** power;
+      return field.whole ? Math.round(exact) : Number(exact.toPrecision(3));
+    },
+  };
+}
+
+/** @param {Field} field */
+export function labelOf(field) {
+  const spaced = field.name.replaceAll("_", " ");
+  return known(`=${field.name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}

@@ -1,0 +1,261 @@
+/**
+ * The page's own words, in English and French. What the service says is shown as it comes.
+ * @module
+ */
+import { french } from "./french.js";
+
+/** @typedef {"en" | "fr"} Language */
+
+/** @type {Record<string, string>} */
+export const english = {
+  skip: "Skip to the pictures",
+  docs: "API",
+  language: "Language",
+  theme: "Appearance",
+  "theme-system": "System theme",
+  "theme-light": "Light theme",
+  "theme-dark": "Dark theme",
+  "sign-in": "Sign in",
+  "sign-out": "Sign out",
+  operations: "Operations",
+  "one-picture": "One picture",
+  "two-pictures": "Two pictures",
+  "more-pictures": "Several pictures",
+  panel: "Settings and results",
+  "session-title": "Sign in",
+  "session-help": "With the account of this service. Nothing is kept when the page is closed.",
+  username: "User name",
+  password: "Password",
+  later: "Not now",
+  "session-expired": "The session has ended. Sign in again: pictures and settings are still here.",
+  "drop-here": "Drop a picture here, or paste it",
+  choose: "Choose a file",
+  photograph: "Photograph",
+  replace: "Replace",
+  remove: "Remove",
+  address: "Address of a picture",
+  fetch: "Fetch",
+  formats: "JPEG, PNG or GIF. Pictures are not stored.",
+  "not-shown": "cannot be shown here",
+  "zoom-in": "Zoom in",
+  "zoom-out": "Zoom out",
+  "zoom-fit": "See all",
+  "zoom-one": "Actual pixels",
+  settings: "Settings",
+  "more-settings": "Form of the reply",
+  "no-settings": "This operation has no settings.",
+  run: "Analyze",
+  "result-of": "Result",
+  "run-remote": "May send the picture to another provider: starts when you say so.",
+  "back-to-preset": "Back to preset {n}",
+  changed_one: "{n} number differs from the preset",
+  changed_other: "{n} numbers differ from the preset",
+  reset: "Defaults",
+  "service-default": "the service's",
+  raw: "Raw JSON",
+  copy: "Copy",
+  copied: "Copied",
+  "copy-as": "Copy as",
+  save: "Save",
+  "save-json": "JSON",
+  report: "Report",
+  "need-picture_one": "One picture is missing.",
+  "need-picture_other": "{n} pictures are missing.",
+  failed: "No result",
+  "see-settings": "No result: a setting is refused. The reason stands beside it.",
+  "error-offline": "The service cannot be reached. Everything is kept; asked again in {n} s.",
+  "error-offline-long":
+    "The service cannot be reached. Everything is kept: try again once it is back.",
+  "error-expired": "The session has ended. Pictures and settings are kept.",
+  "error-busy": "The service is busy. Asked again in {n} s.",
+  "error-busy-long": "The service is busy still. Everything is kept: try again later.",
+  "error-too-large": "This picture is larger than the service takes.",
+  "error-format": "The service reads JPEG, PNG and GIF, and this is none of them.",
+  "error-fault": "The service failed. The reason is in its log.",
+  "try-again": "Try again",
+  "try-now": "Try now",
+  halve: "Send it at half the size",
+  convert: "Convert to PNG",
+  "fetch-failed": "The picture could not be fetched.",
+  opacity: "Opacity",
+  overlay: "Overlay",
+  "cut-out": "Cut out",
+  "mask-only": "Mask alone",
+  "side-by-side": "Side by side",
+  "view-mode": "View",
+  swipe: "Swipe",
+  blink: "Blink",
+  "swipe-at": "Boundary between the pictures",
+  "blink-stop": "Hold",
+  "blink-go": "Blink",
+  "blink-other": "Other picture",
+  "blink-shows": "Shown: {name}",
+  "needs-transform": "To lay the pictures over each other, switch on transform.",
+  differences_one: "difference",
+  differences_other: "differences",
+  score: "Score",
+  compared: "Compared",
+  alignment: "Alignment",
+  inliers: "Agreeing keypoints",
+  residual: "Residual",
+  "expected-error": "Expected error",
+  area: "Area",
+  strength: "Strength",
+  place: "Places",
+  size: "Size",
+  "zoom-to": "Zoom to difference {n}",
+  "none-found": "Nothing found.",
+  "none-differs": "Nothing differs.",
+  decision: "Decision",
+  Match: "Match",
+  Similar: "Similar",
+  "No match": "No match",
+  distance: "Distance",
+  "scale-match": "match",
+  "scale-similar": "similar",
+  "scale-no": "no match",
+  "box-area": "Matched area",
+  colors_one: "colour",
+  colors_other: "colours",
+  "copy-color": "Copy {name}",
+  contours_one: "contour",
+  contours_other: "contours",
+  vertices_one: "{n} vertex",
+  vertices_other: "{n} vertices",
+  objects_one: "object",
+  objects_other: "objects",
+  labels_one: "label",
+  labels_other: "labels",
+  words_one: "word",
+  words_other: "words",
+  rotation: "Rotation",
+  "text-language": "Language",
+  confidence: "Confidence",
+  provider: "Provider",
+  model: "Model",
+  scores: "Scores",
+  "whole-text": "Text",
+  "object-share": "Object",
+  "edge-share": "Edge pixels",
+  channel: "Channel",
+  sharpness: "Sharpness (variance of the Laplacian)",
+  "sharpness-sml": "Sharpness (modified Laplacian)",
+  noise: "Noise (σ of 255)",
+  under: "Underexposed",
+  over: "Overexposed",
+  mean: "Mean luminance",
+  deviation: "Deviation",
+  histogram: "Histogram of luminance",
+  "histogram-bin": "bin {n}: {value}",
+  "heat-none": "few keypoints",
+  "heat-most": "many keypoints",
+  "matrix-1": "Image 1 → image 2",
+  "matrix-2": "Image 2 → image 1",
+  places_one: "place",
+  places_other: "places",
+  pictures_one: "{n} picture",
+  pictures_other: "{n} pictures",
+  roi: "Region of interest",
+  "roi-help": "Only what lies within is compared.",
+  rectangle: "Rectangle",
+  polygon: "Polygon",
+  "from-mask": "Object mask",
+  "roi-clear": "Clear",
+  "roi-draw-rectangle": "Drag a rectangle on {name}.",
+  "roi-draw-polygon":
+    "Click the corners on {name}; end with a double click or Enter, Esc gives up.",
+  "roi-corner": "Corner {n} of region {m}. Arrow keys move it, Delete takes it away.",
+  "roi-regions_one": "{n} region",
+  "roi-regions_other": "{n} regions",
+  "roi-object": "the object in {name}",
+  "report-title": "{operation}: report",
+  "report-by": "Account",
+  "report-more": "and {n} more",
+  "report-version": "Service",
+  "shown-first": "The first {n} of {m} are listed.",
+  "=fic_settings": "Fine settings",
+};
+
+const TEXTS = { en: english, fr: french };
+const KEPT = "ltu-compute-language";
+
+/** @type {Language} */
+let current = "en";
+
+/** Take the language that was chosen before, else the browser's. */
+export function startLanguage() {
+  const kept = localStorage.getItem(KEPT);
+  const wanted = kept ?? navigator.language;
+  setLanguage(wanted.toLowerCase().startsWith("fr") ? "fr" : "en", kept !== null);
+}
+
+/**
+ * @param {Language} language
+ * @param {boolean} [keep]
+ */
+export function setLanguage(language, keep = true) {
+  current = language;
+  if (keep) localStorage.setItem(KEPT, language);
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-t]")) {
+    element.textContent = t(element.getAttribute("data-t") ?? "");
+  }
+  for (const element of document.querySelectorAll("[data-t-label]")) {
+    element.setAttribute("aria-label", t(element.getAttribute("data-t-label") ?? ""));
+  }
+}
+
+export function language() {
+  return current;
+}
+
+/**
+ * Return the page's words for a key; with `n`, those for that number.
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  const { n } = values;
+  const texts = TEXTS[current];
+  const form =
+    typeof n === "number" && !(key in texts) ? new Intl.PluralRules(current).select(n) : "";
+  const text = texts[key] ?? texts[`${key}_${form}`] ?? texts[`${key}_other`];
+  if (text === undefined) throw new Error(`no words for ${key}`);
+  return text.replace(/\{(\w+)\}/g, (_, name) => {
+    const value = values[name] ?? "";
+    return typeof value === "number" ? number(value) : value;
+  });
+}
+
+/**
+ * Return words for something that the service named, or null if the page has none.
+ * @param {string} key
+ * @returns {string | null}
+ */
+export function known(key) {
+  return TEXTS[current][key] ?? null;
+}
+
+/**
+ * @param {number} value
+ * @param {number} [digits] after the point, at the most
+ */
+export function number(value, digits = 2) {
+  return new Intl.NumberFormat(current, { maximumFractionDigits: digits }).format(value);
+}
+
+/**
+ * @param {number} share 0 to 1
+ * @param {number} [digits]
+ */
+export function percent(share, digits = 1) {
+  const style = { style: /** @type {const} */ ("percent"), maximumFractionDigits: digits };
+  return new Intl.NumberFormat(current, style).format(share);
+}
+
+/** @param {number} count */
+export function bytes(count) {
+  const [value, unit] = count < 1e6 ? [count / 1e3, "kB"] : [count / 1e6, "MB"];
+  return `${number(value, value < 10 ? 1 : 0)} ${unit}`;
+}

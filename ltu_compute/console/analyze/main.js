@@ -1,0 +1,385 @@
+/**
+ * The page: what is chosen, what is given, what is asked, what is shown.
+ * @module
+ */
+import { Account } from "./account.js";
+import { Api, Failure, Latest } from "./api.js";
+import { Bench } from "./bench.js";
+import { deskOf } from "./desk.js";
+import { byId, debounced, h, replace } from "./dom.js";
+import { language, setLanguage, startLanguage, t } from "./i18n.js";
+import { button, Notice } from "./notice.js";
+import { serviceOf } from "./operations.js";
+import { Panel } from "./panel.js";
+import { pictureOf, redrawn, release } from "./pictures.js";
+import { showRail, titleOf } from "./rail.js";
+import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
+import { Session } from "./session.js";
+import { viewOf } from "./views/index.js";
+import { hold } from "./views/over.js";
+
+/** @typedef {import("./desk.js").Desk} Desk */
+/** @typedef {import("./operations.js").Operation} Operation */
+/** @typedef {import("./pictures.js").Picture} Picture */
+
+const DESCRIPTION = "/openapi.json";
+const FETCH_PICTURE = "/analyze/picture";
+const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
+const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
+const QUIET_MS = 180; // without a change, until something is computed
+const THEME = "ltu-compute-theme";
+
+startLanguage();
+const service = serviceOf(await (await fetch(DESCRIPTION)).json());
+const { operations } = service;
+const session = new Session(service.tokenUrl);
+const api = new Api(session);
+const account = new Account(session);
+const latest = new Latest();
+const bench = new Bench(byId("bench"));
+const details = h("div", { class: "details" });
+const notice = new Notice(bench.notice, () => run(true));
+const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
+const panel = new Panel({
+  run: () => run(true),
+  takeMask: maskOperation ? () => takeMask(maskOperation) : null,
+  account: () => session.name,
+});
+const runSoon = debounced(() => run(), QUIET_MS);
+
+/** @type {(Picture | undefined)[]} by place; the same for all operations */
+const pictures = [];
+/** @type {Map<string, Desk>} */
+const desks = new Map();
+/** @type {Desk} the one in use */
+let desk;
+
+// ---------------------------------------------------------------------------- operations
+
+/**
+ * Take an operation to hand.
+ * @param {string} name the first operation, if there is none of this name
+ */
+async function choose(name) {
+  const operation = operations.find((each) => each.name === name) ?? operations[0];
+  const chosen = desks.get(operation.name) ?? (await deskOf(operation, pictures, acts));
+  if (location.hash.slice(1) !== name) return; // another one was chosen meanwhile
+  desks.set(operation.name, chosen);
+  desk = chosen;
+  latest.cancel();
+  working(false);
+  showDesk();
+  runSoon();
+}
+
+/** @type {Parameters<typeof deskOf>[2]} */
+const acts = {
+  changed,
+  regionChanged: () => {
+    panel.showRegion(desk);
+    changed();
+  },
+  giving: (index) => ({
+    files: (files) => giveFiles(files, index),
+    address: (address) => giveAddress(address, index),
+    removal: () => give(undefined, index),
+  }),
+};
+
+function showDesk() {
+  const { operation, slots, region } = desk;
+  showRail(operations, operation);
+  document.title = `${titleOf(operation)} – LTU Compute`;
+  byId("here").textContent = titleOf(operation);
+  region?.detach();
+  bench.place(slots);
+  slots.forEach((slot, index) => slot.show(pictures[index]));
+  if (pictures[0]) region?.attach();
+  desk.forgetOthers();
+  clearProblems();
+  panel.show(desk);
+  showReply();
+}
+
+// ------------------------------------------------------------------------------ pictures
+
+/**
+ * @param {File[]} files
+ * @param {number} index of the place of the first
+ */
+async function giveFiles(files, index) {
+  const taken = files.slice(0, Math.max(desk.slots.length - index, 1));
+  const given = await Promise.all(taken.map((file) => pictureOf(file, file.name)));
+  given.forEach((picture, offset) => give(picture, index + offset));
+}
+
+/**
+ * @param {string} address
+ * @param {number} index
+ */
+async function giveAddress(address, index) {
+  const slot = desk.slots[index];
+  const body = new URLSearchParams({ url: address });
+  try {
+    const answer = await api.ask(FETCH_PICTURE, { method: "POST", body });
+    const [path] = address.split(/[?#]/);
+    const name = path.slice(path.lastIndexOf("/") + 1) || "picture";
+    give(await pictureOf(await answer.blob(), name, address), index);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (error.kind !== "expired") {
+      slot.tell(`${t("fetch-failed")} ${error.message || t("error-offline-long")}`);
+    } else if (await account.signIn()) {
+      await giveAddress(address, index);
+    }
+  }
+}
+
+/**
+ * Put a picture into a place, or take away the one that is there.
+ * @param {Picture | undefined} picture
+ * @param {number} index
+ */
+function give(picture, index) {
+  const before = pictures[index];
+  pictures[index] = picture;
+  const { slots, region } = desk;
+  const focused = slots[index].element.contains(document.activeElement);
+  latest.cancel();
+  working(false);
+  if (index === 0) region?.detach();
+  slots[index].show(picture);
+  if (index === 0 && picture) region?.attach();
+  if (focused) slots[index].focus();
+  release(before);
+  desk.forgetOthers();
+  panel.show(desk);
+  showReply();
+  changed();
+}
+
+/** @param {ClipboardEvent} event */
+function takePaste(event) {
+  const files = [...(event.clipboardData?.files ?? [])];
+  const free = desk.slots.findIndex((_, index) => !pictures[index]);
+  const index = free < 0 ? desk.slots.length - 1 : free;
+  if (files.length) {
+    event.preventDefault();
+    giveFiles(files, index);
+    return;
+  }
+  const text = event.clipboardData?.getData("text/plain").trim() ?? "";
+  const typing = event.target instanceof Element && event.target.closest("input, textarea");
+  if (!typing && /^https?:\/\/\S+$/.test(text)) giveAddress(text, index);
+}
+
+/**
+ * Let an operation find the object in the first picture, with the settings that it has.
+ * @param {Operation} operation
+ */
+async function takeMask(operation) {
+  const [picture] = pictures;
+  const { region } = desk;
+  if (!picture || !region || (!session.open && !(await account.signIn()))) return;
+  const [{ name }] = operation.pictures;
+  working(true);
+  try {
+    const values = desks.get(operation.name)?.values ?? {};
+    const [mask] = picturesIn(await api.run(operation, values, { [name]: picture }));
+    await region.take(mask.url);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    notice.tell(error.kind === "offline" ? t("error-offline-long") : "", error.message);
+  } finally {
+    working(false);
+  }
+}
+
+// ------------------------------------------------------------------------------- running
+
+function changed() {
+  notice.retries = 0;
+  runSoon();
+}
+
+/** @param {boolean} [asked] whether the user has said so */
+async function run(asked = false) {
+  runSoon.cancel();
+  notice.hold();
+  const now = desk;
+  const { missing, signature, subject } = now;
+  if (missing) {
+    if (asked) notice.tell(t("need-picture", { n: missing }));
+    return;
+  }
+  if (!asked && (signature === now.answered || !now.live || !session.open)) return;
+  if (!session.open && !(await account.signIn())) return;
+  working(true);
+  try {
+    const reply = await latest.run((signal) =>
+      api.run(now.operation, now.values, now.sent, signal),
+    );
+    if (reply === undefined) return;
+    working(false);
+    notice.retries = 0;
+    Object.assign(now, { reply, answered: signature, seen: subject });
+    if (LOCAL_PROVIDERS.has(infoOf(reply).provider)) now.memo.local = now.provider;
+    clearProblems();
+    await showReply();
+  } catch (error) {
+    working(false);
+    if (!(error instanceof Failure)) throw error;
+    now.answered = "";
+    explain(error);
+  }
+}
+
+/** @param {boolean} yes */
+function working(yes) {
+  bench.progress.hidden = !yes;
+  byId("bench").setAttribute("aria-busy", String(yes));
+}
+
+let showing = 0; // which reply
+
+async function showReply() {
+  const { reply, view, memo, slots } = desk;
+  const number = ++showing;
+  const current = () => number === showing;
+  hold();
+  bench.clear();
+  replace(details);
+  panel.showActions(desk);
+  if (!reply) return;
+  await view.show({
+    reply,
+    result: resultOf(reply),
+    info: infoOf(reply),
+    pictures: slots.map((_, index) => /** @type {Picture} */ (pictures[index])),
+    panes: bench.panes,
+    bench,
+    details,
+    current,
+    memo,
+  });
+  if (!current()) return;
+  const headline = bench.readout.querySelector(".headline")?.textContent;
+  byId("said").textContent = headline ?? messageOf(reply);
+  const page = document.documentElement.dataset;
+  page.shown = String(Number(page.shown ?? 0) + 1); // for those who wait for it
+}
+
+// -------------------------------------------------------------------------------- errors
+
+/**
+ * Say what is wrong where it is wrong, and how to go on.
+ * @param {Failure} failure
+ */
+async function explain({ kind, message, problems, retryAfter }) {
+  byId("bench").classList.add("stale");
+  const again = () => button("try-again", () => run(true));
+  if (kind === "expired") {
+    notice.tell(t("error-expired"), message, again());
+    if (await account.signIn(t("session-expired"))) run(true);
+    return;
+  }
+  if (kind === "offline" || kind === "busy") {
+    notice.comeBack(kind, retryAfter, message);
+    return;
+  }
+  const sentence = kind === "refused" ? "" : t(`error-${kind}`);
+  const elsewhere = desk.form.tell(problems);
+  const unplaced = elsewhere.filter(({ parameter, message: told }) => {
+    const index = desk.slots.findIndex(({ field }) => field.name === parameter);
+    if (index >= 0) desk.slots[index].tell(`${sentence} ${told}`, ...waysOn(kind, index));
+    return index < 0;
+  });
+  if (unplaced.length) {
+    notice.tell(sentence, unplaced.map((problem) => problem.message).join("; "), again());
+  } else if (elsewhere.length < problems.length) {
+    notice.tell(t("see-settings"));
+  } else if (!problems.length) {
+    notice.tell(sentence, message, ...waysOn(kind, largest()), again());
+  }
+  byId("said").textContent = `${t("failed")}. ${message}`;
+}
+
+/** Return the place of the picture that takes most bytes. */
+function largest() {
+  const sizes = pictures.map((picture) => picture?.blob.size ?? 0);
+  return sizes.indexOf(Math.max(...sizes));
+}
+
+/**
+ * Return what can be done about a picture that the service does not take.
+ * @param {import("./api.js").Kind} kind
+ * @param {number} index
+ */
+function waysOn(kind, index) {
+  const picture = pictures[index];
+  if (!picture?.width) return [];
+  if (kind === "too-large") {
+    return [button("halve", async () => give(await redrawn(picture, 0.5, "image/jpeg"), index))];
+  }
+  if (kind === "format") {
+    return [button("convert", async () => give(await redrawn(picture, 1, "image/png"), index))];
+  }
+  return [];
+}
+
+function clearProblems() {
+  notice.clear();
+  desk.form.tell([]);
+  for (const slot of desk.slots) slot.tell(null);
+  byId("bench").classList.remove("stale");
+}
+
+// --------------------------------------------------------------------------------- start
+
+function startPreferences() {
+  const theme = /** @type {HTMLSelectElement} */ (byId("theme"));
+  const languages = /** @type {HTMLSelectElement} */ (byId("language"));
+  const wear = () => {
+    if (theme.value) document.documentElement.dataset.theme = theme.value;
+    else delete document.documentElement.dataset.theme;
+  };
+  theme.value = localStorage.getItem(THEME) ?? "";
+  wear();
+  theme.addEventListener("change", () => {
+    localStorage.setItem(THEME, theme.value);
+    wear();
+  });
+  languages.value = language();
+  languages.addEventListener("change", () => {
+    setLanguage(languages.value === "fr" ? "fr" : "en");
+    account.show();
+    bench.over.translate();
+    for (const { form, slots } of desks.values()) {
+      form.render();
+      for (const { pane } of slots) pane.translate();
+    }
+    showDesk();
+  });
+}
+
+function startListening() {
+  session.addEventListener("change", () => session.open && runSoon());
+  addEventListener("hashchange", () => choose(location.hash.slice(1)));
+  addEventListener("online", () => notice.retries && run(true));
+  document.addEventListener("paste", takePaste);
+  for (const name of ["dragover", "drop"]) {
+    document.addEventListener(name, (event) => event.preventDefault()); // a miss opens no file
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(true);
+  });
+}
+
+byId("bench").append(details);
+startPreferences();
+await choose(location.hash.slice(1));
+startListening();
+document.documentElement.dataset.ready = "";
+account.signIn();
+// All views, so that no operation has to wait for its own, or lacks it when the connection is lost.
+await Promise.all(operations.map(({ name }) => viewOf(name)));

@@ -1,0 +1,179 @@
+/**
+ * What the service can do, read from its OpenAPI document: operations, their pictures, their
+ * parameters. Nothing here knows an operation by name.
+ * @module
+ */
+
+/** @typedef {any} Schema */
+/**
+ * @typedef {object} Field
+ * @property {string} name
+ * @property {"flag" | "choice" | "number" | "text" | "object"} kind
+ * @property {string} description
+ * @property {any} initial what counts where nothing is given
+ * @property {string[]} options of a choice
+ * @property {number | undefined} minimum
+ * @property {number | undefined} maximum
+ * @property {boolean} whole
+ * @property {Field[]} fields of an object
+ */
+/** @typedef {{name: string, description: string, required: boolean}} PictureField */
+/** @typedef {{tokenUrl: string, paths: Record<string, Schema>, operations: Operation[]}} Service */
+
+/**
+ * @typedef {object} Operation
+ * @property {string} name
+ * @property {string} path
+ * @property {string} group
+ * @property {string} summary
+ * @property {PictureField[]} pictures
+ * @property {Field[]} fields
+ * @property {boolean} remote whether pictures may be sent to a provider elsewhere
+ * @property {string | null} presets where its presets are listed
+ */
+
+const FORM = "multipart/form-data";
+const JSON_TYPE = "application/json";
+const NOT_ENABLED = "501"; // declared by what may ask a provider elsewhere
+
+/**
+ * Return what a service declares.
+ * @param {Schema} description its OpenAPI document
+ * @returns {Service}
+ */
+export function serviceOf(description) {
+  const schemes = Object.values(description.components.securitySchemes ?? {});
+  const tokenUrl = schemes.map((scheme) => scheme.flows?.password?.tokenUrl).find(Boolean) ?? "";
+  const operations = Object.entries(description.paths)
+    .map(([path, item]) => operationOf(description, path, item.post))
+    .filter((operation) => operation !== null);
+  return {
+    tokenUrl,
+    paths: description.paths,
+    operations: /** @type {Operation[]} */ (operations),
+  };
+}
+
+/**
+ * @param {Schema} description
+ * @param {string} path
+ * @param {Schema | undefined} declared
+ * @returns {Operation | null}
+ */
+function operationOf(description, path, declared) {
+  const form = declared?.requestBody?.content?.[FORM]?.schema;
+  const body = declared?.requestBody?.content?.[JSON_TYPE]?.schema;
+  if (!form || !body) return null;
+  const required = new Set(form.required ?? []);
+  const names = Object.keys(form.properties);
+  const isPicture = (/** @type {string} */ name) => form.properties[name].format === "binary";
+  if (!names.some(isPicture)) return null;
+  const presets = `${path}/presets`;
+  return {
+    name: path.slice(path.lastIndexOf("/") + 1),
+    path,
+    group: declared.tags?.[0] ?? "",
+    summary: declared.summary ?? "",
+    pictures: names.filter(isPicture).map((name) => ({
+      name,
+      description: form.properties[name].description.replace(/ A file\. .*$/, ""),
+      required: required.has(name),
+    })),
+    fields: names
+      .filter((name) => !isPicture(name))
+      .map((name) => fieldOf(description, name, body.properties[name]))
+      .filter((field) => field !== null)
+      .map((field) => /** @type {Field} */ (field)),
+    remote: NOT_ENABLED in (declared.responses ?? {}),
+    presets: description.paths[presets]?.get ? presets : null,
+  };
+}
+
+/**
+ * Return a parameter as a form needs it; null where there is nothing to choose.
+ * @param {Schema} description
+ * @param {string} name
+ * @param {Schema} declared
+ * @returns {Field | null}
+ */
+function fieldOf(description, name, declared) {
+  const schema = resolved(description, declared);
+  const types = [schema.type].flat();
+  const options = (schema.enum ?? [])
+    .filter(
+      (/** @type {any} */ option) => option !== null && (option !== "" || schema.default === ""),
+    )
+    .map(String);
+  if (schema.const !== undefined || (schema.enum && options.length < 2)) return null;
+  const kind = schema.properties
+    ? "object"
+    : types.includes("boolean")
+      ? "flag"
+      : options.length
+        ? "choice"
+        : types.includes("number") || types.includes("integer")
+          ? "number"
+          : "text";
+  return {
+    name,
+    kind,
+    description: declared.description ?? schema.description ?? "",
+    initial: declared.default ?? schema.default ?? "",
+    options,
+    minimum: schema.minimum,
+    maximum: schema.maximum,
+    whole: types.includes("integer"),
+    fields: Object.entries(schema.properties ?? {})
+      .map(([inner, found]) => fieldOf(description, inner, found))
+      .filter((field) => field !== null)
+      .map((field) => /** @type {Field} */ (field)),
+  };
+}
+
+/**
+ * Follow a reference, and take the branch of several that says most.
+ * @param {Schema} description
+ * @param {Schema} declared
+ * @returns {Schema}
+ */
+function resolved(description, declared) {
+  const [first] = declared.anyOf ?? [];
+  if (first) {
+    const { anyOf: _, ...rest } = declared;
+    return { ...resolved(description, first), ...rest };
+  }
+  if (!declared.$ref) return declared;
+  const name = declared.$ref.slice(declared.$ref.lastIndexOf("/") + 1);
+  return description.components.schemas[name];
+}
+
+/**
+ * Return what is sent for values: those that differ from what counts anyway.
+ * @param {Operation} operation
+ * @param {Record<string, any>} values of an object: those of its fields that override a preset's
+ * @returns {Record<string, any>}
+ */
+export function chosen(operation, values) {
+  /** @type {Record<string, any>} */
+  const sent = {};
+  for (const field of operation.fields) {
+    const value = values[field.name];
+    if (value === undefined) continue;
+    if (field.kind === "object") {
+      if (Object.keys(value).length) sent[field.name] = value;
+    } else if (value !== field.initial) {
+      sent[field.name] = value;
+    }
+  }
+  return sent;
+}
+
+/**
+ * Return a value as a form holds it.
+ * @param {any} value
+ * @returns {string}
+ */
+export function wireText(value) {
+  if (typeof value === "boolean") return value ? "True" : "False";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

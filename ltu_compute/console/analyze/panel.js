@@ -1,0 +1,163 @@
+/**
+ * The panel: settings, region of interest, what can be taken along.
+ * @module
+ */
+import { copyButton, section } from "./controls.js";
+import { byId, h, replace } from "./dom.js";
+import { blobOfBase64, save } from "./files.js";
+import { t } from "./i18n.js";
+import { summaryOf, titleOf } from "./rail.js";
+import { picturesIn, readable } from "./reply.js";
+import { printReport } from "./report.js";
+import { asCurl, asJson, asPython } from "./snippets.js";
+
+/** @typedef {import("./desk.js").Desk} Desk */
+
+const SMALL = { type: "button", class: "small" };
+
+export class Panel {
+  /**
+   * @param {object} acts
+   * @param {() => void} acts.run
+   * @param {(() => void) | null} acts.takeMask finds the object in the first picture
+   * @param {() => string} acts.account
+   */
+  constructor(acts) {
+    this.acts = acts;
+    this.place = byId("panel");
+    this.actions = h("div", { class: "actions" });
+    this.regionWords = h("p", { class: "region-words" });
+    this.regionClear = h("button", { type: "button", class: "quiet small" });
+  }
+
+  /** @param {Desk} desk */
+  show(desk) {
+    const { operation, form, region } = desk;
+    const run = { type: "button", class: "primary wide", id: "run", onclick: this.acts.run };
+    replace(
+      this.place,
+      h("h2", {}, titleOf(operation)),
+      h("p", { class: "muted" }, summaryOf(operation)),
+      h("button", run, t("run")),
+      operation.remote && h("p", { class: "help" }, t("run-remote")),
+      section(t("settings"), true, form.element),
+      region && this.#region(desk, region),
+      this.actions,
+    );
+    this.showRegion(desk);
+    this.showActions(desk);
+  }
+
+  /**
+   * Say which regions there are.
+   * @param {Desk} desk
+   */
+  showRegion({ region }) {
+    this.regionWords.textContent = region?.words ?? "";
+    this.regionClear.disabled = region?.empty ?? true;
+  }
+
+  /**
+   * @param {Desk} desk
+   * @param {import("./region.js").RegionEditor} region
+   */
+  #region({ pictures, memo }, region) {
+    const disabled = !pictures[0];
+    const { takeMask } = this.acts;
+    this.regionClear.textContent = t("roi-clear");
+    this.regionClear.onclick = () => region.clear();
+    const tool = (/** @type {"rectangle" | "polygon"} */ kind) => {
+      // A click without a position comes from the keyboard.
+      const onclick = (/** @type {MouseEvent} */ event) => region.start(kind, event.detail === 0);
+      return h("button", { ...SMALL, disabled, onclick }, t(kind));
+    };
+    const whole = section(
+      t("roi"),
+      memo.regionOpen ?? false,
+      h("p", { class: "help" }, t("roi-help")),
+      h(
+        "div",
+        { class: "row", id: "region" },
+        tool("rectangle"),
+        tool("polygon"),
+        takeMask && h("button", { ...SMALL, disabled, onclick: takeMask }, t("from-mask")),
+        this.regionClear,
+      ),
+      this.regionWords,
+      region.hint,
+    );
+    whole.addEventListener("toggle", () => (memo.regionOpen = whole.open));
+    return whole;
+  }
+
+  /**
+   * Offer the request, and the reply if there is one.
+   * @param {Desk} desk
+   */
+  showActions(desk) {
+    const { operation, values, reply } = desk;
+    replace(
+      this.actions,
+      h(
+        "div",
+        { class: "row" },
+        h("span", { class: "muted" }, t("copy-as")),
+        copyButton("curl", () => asCurl(operation, values, desk.sent), SMALL),
+        copyButton("Python", () => asPython(operation, values, desk.sent), SMALL),
+        copyButton("JSON", () => asJson(operation, values), SMALL),
+      ),
+      reply && this.#saving(desk),
+      reply && raw(reply),
+    );
+  }
+
+  /** @param {Desk} desk */
+  #saving(desk) {
+    const { operation, reply } = desk;
+    const count = picturesIn(reply).length;
+    const offer = (
+      /** @type {string} */ id,
+      /** @type {string} */ words,
+      /** @type {() => void} */ act,
+    ) => h("button", { ...SMALL, id, onclick: act }, words);
+    return h(
+      "div",
+      { class: "row" },
+      h("span", { class: "muted" }, t("save")),
+      offer("save-json", t("save-json"), () =>
+        save(new Blob([indented(reply)], { type: "application/json" }), `${operation.name}.json`),
+      ),
+      count > 0 && offer("save-pictures", t("pictures", { n: count }), () => savePictures(desk)),
+      offer("print", t("report"), () => printReport(desk, titleOf(operation), this.acts.account())),
+    );
+  }
+}
+
+/** @param {any} reply */
+function raw(reply) {
+  const text = h("pre", { tabindex: 0, "aria-label": t("raw") });
+  const whole = section(
+    t("raw"),
+    false,
+    copyButton(t("copy"), () => indented(reply), SMALL),
+    text,
+  );
+  whole.id = "raw";
+  whole.addEventListener("toggle", () => {
+    if (whole.open && !text.textContent) text.textContent = readable(reply);
+  });
+  return whole;
+}
+
+/** @param {any} reply */
+function indented(reply) {
+  return JSON.stringify(reply, null, 1);
+}
+
+/** @param {Desk} desk */
+function savePictures({ operation, reply }) {
+  picturesIn(reply).forEach(({ path, type, base64 }, index) => {
+    const last = path.slice(path.lastIndexOf(".") + 1).replace(/\W+/g, "-");
+    save(blobOfBase64(base64, type), `${operation.name}-${index + 1}-${last}.png`);
+  });
+}

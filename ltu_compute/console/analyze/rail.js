@@ -1,0 +1,51 @@
+/**
+ * The list of operations, and what they are called.
+ * @module
+ */
+import { byId, h, replace } from "./dom.js";
+import { known, t } from "./i18n.js";
+
+/** @typedef {import("./operations.js").Operation} Operation */
+
+/**
+ * @param {Operation[]} operations
+ * @param {Operation} current
+ */
+export function showRail(operations, current) {
+  const rail = byId("rail");
+  /** @type {Map<string, Operation[]>} */
+  const groups = new Map();
+  const several = new Set(operations.map((operation) => operation.group)).size > 1;
+  for (const operation of operations) {
+    const count = operation.pictures.filter((field) => field.required).length;
+    const words = t(["more-pictures", "one-picture", "two-pictures"][count] ?? "more-pictures");
+    const title = several ? `${operation.group} · ${words}` : words;
+    groups.set(title, [...(groups.get(title) ?? []), operation]);
+  }
+  const entry = (/** @type {Operation} */ operation) => {
+    const href = `#${operation.name}`;
+    const here = operation === current ? "page" : null;
+    const title = summaryOf(operation);
+    return h("li", {}, h("a", { href, "aria-current": here, title }, titleOf(operation)));
+  };
+  replace(
+    rail,
+    [...groups].flatMap(([title, members]) => [
+      h("h2", {}, title),
+      h("ul", {}, members.map(entry)),
+    ]),
+  );
+  const here = rail.querySelector("[aria-current]");
+  here?.scrollIntoView({ block: "nearest", inline: "center" });
+}
+
+/** @param {Operation} operation */
+export function titleOf(operation) {
+  const spaced = operation.name.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  return known(`#${operation.name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}
+
+/** @param {Operation} operation */
+export function summaryOf(operation) {
+  return known(`#${operation.name}.`) ?? operation.summary;
+}

@@ -1,0 +1,127 @@
+/**
+ * What can be told of any reply, whatever the operation: its parts, its pictures, its boxes.
+ * @module
+ */
+import { boxAround } from "./geometry.js";
+
+/** @typedef {import("./geometry.js").Point} Point */
+/** @typedef {import("./geometry.js").Box} Box */
+/** @typedef {{path: string, type: string, base64: string, url: string}} ReplyPicture */
+/** @typedef {{path: string, box: Box, outline: Point[], entry: any}} Found */
+
+/** @param {any} reply */
+export function resultOf(reply) {
+  return reply.result ?? reply.content ?? reply;
+}
+
+/** @param {any} reply */
+export function infoOf(reply) {
+  return reply.details?.info ?? reply.info ?? {};
+}
+
+/** @param {any} reply */
+export function messageOf(reply) {
+  return String(reply.details?.message ?? "");
+}
+
+/**
+ * Return every picture in a reply, with the names that lead to it.
+ * @param {any} reply
+ * @returns {ReplyPicture[]}
+ */
+export function picturesIn(reply) {
+  /** @type {ReplyPicture[]} */
+  const found = [];
+  walk(reply, "", (value, path) => {
+    if (value.encoding !== "base64" || typeof value.value !== "string") return;
+    found.push({ path, type: value.format, base64: value.value, url: dataUrl(value) });
+  });
+  return found;
+}
+
+/** @param {{format: string, value: string}} picture */
+export function dataUrl({ format, value }) {
+  return `data:${format};base64,${value}`;
+}
+
+/**
+ * Return every place in a reply: boxes, outlines relative to them, vertices in px or in shares.
+ * @param {any} reply
+ * @param {number} width of the picture, px
+ * @param {number} height
+ * @returns {Found[]}
+ */
+export function placesIn(reply, width, height) {
+  /** @type {Found[]} */
+  const found = [];
+  walk(reply, "", (value, path) => {
+    const outline = outlineOf(value, width, height);
+    if (outline)
+      found.push({ path, outline, box: value.boundingBox ?? boxAround(outline), entry: value });
+  });
+  return found;
+}
+
+/**
+ * Return the outline, in px, of an entry of a reply that has one.
+ * @param {any} entry
+ * @param {number} width
+ * @param {number} height
+ * @returns {Point[] | null}
+ */
+export function outlineOf(entry, width, height) {
+  const box = entry.boundingBox;
+  if (box && typeof box.width === "number") {
+    const { x, y } = box;
+    const relative = entry.relativeVertices;
+    if (relative?.length > 2) {
+      return relative.map((/** @type {Point} */ v) => ({ x: x + v.x + 0.5, y: y + v.y + 0.5 }));
+    }
+    const [right, bottom] = [x + box.width, y + box.height];
+    return [
+      { x, y },
+      { x: right, y },
+      { x: right, y: bottom },
+      { x, y: bottom },
+    ];
+  }
+  const shares = entry.boundingPoly?.normalizedVertices ?? entry.normalizedVertices;
+  if (shares?.length) {
+    return shares.map((/** @type {Point} */ v) => ({
+      x: (v.x ?? 0) * width,
+      y: (v.y ?? 0) * height,
+    }));
+  }
+  if (Array.isArray(entry.matchingBox)) {
+    return entry.matchingBox.map((/** @type {number[]} */ [x, y]) => ({
+      x: x * width,
+      y: y * height,
+    }));
+  }
+  return null;
+}
+
+/**
+ * Return a reply with its long texts shortened, to be read.
+ * @param {any} reply
+ */
+export function readable(reply) {
+  const shortened = (/** @type {string} */ _, /** @type {any} */ value) =>
+    typeof value === "string" && value.length > 200
+      ? `${value.slice(0, 60)}… (${value.length})`
+      : value;
+  return JSON.stringify(reply, shortened, 2);
+}
+
+/**
+ * @param {any} value
+ * @param {string} path
+ * @param {(value: any, path: string) => void} visit objects only
+ */
+function walk(value, path, visit) {
+  if (value === null || typeof value !== "object") return;
+  if (!Array.isArray(value)) visit(value, path);
+  for (const [name, inner] of Object.entries(value)) {
+    walk(inner, path ? `${path}.${name}` : name, visit);
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * The account: tokens are kept in memory alone, and renewed before they expire.
+ * @module
+ */
+
+const CLIENT = "ltu-api";
+const EARLY = 0.75; // of a token's life, after which it is renewed
+const LONGEST_DELAY_MS = 2 ** 31 - 1; // of setTimeout
+
+/** What the token endpoint answers instead of tokens. */
+export class Refused extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status
+   */
+  constructor(message, status) {
+    super(message);
+    this.final = status < 429; // else it is too busy to say
+  }
+}
+
+export class Session extends EventTarget {
+  /** @param {string} tokenUrl */
+  constructor(tokenUrl) {
+    super();
+    this.tokenUrl = tokenUrl;
+    this.name = "";
+    this.access = "";
+    this.refreshToken = "";
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    /** @type {Promise<void> | null} */
+    this.renewing = null;
+  }
+
+  get open() {
+    return this.access !== "";
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} password
+   */
+  async signIn(name, password) {
+    await this.#ask({ grant_type: "password", username: name, password });
+    this.name = name;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Renew the access token; several that ask at once share one request. */
+  renew() {
+    this.renewing ??= this.#ask({
+      grant_type: "refresh_token",
+      refresh_token: this.refreshToken,
+    }).finally(() => {
+      this.renewing = null;
+    });
+    return this.renewing;
+  }
+
+  async signOut() {
+    const token = this.refreshToken;
+    this.forget();
+    const form = new URLSearchParams({ client_id: CLIENT, refresh_token: token });
+    try {
+      await fetch(this.tokenUrl.replace(/token$/, "logout"), { method: "POST", body: form });
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // out of reach: the session ends by itself
+    }
+  }
+
+  forget() {
+    clearTimeout(this.timer);
+    this.access = this.refreshToken = "";
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** @param {Record<string, string>} fields */
+  async #ask(fields) {
+    const answer = await fetch(this.tokenUrl, {
+      method: "POST",
+      body: new URLSearchParams({ client_id: CLIENT, ...fields }),
+    });
+    const body = await answer.json();
+    if (!answer.ok) {
+      throw new Refused(body.error_description ?? body.error ?? "", answer.status);
+    }
+    this.access = body.access_token;
+    this.refreshToken = body.refresh_token;
+    clearTimeout(this.timer);
+    const delay = Math.min(1000 * EARLY * body.expires_in, LONGEST_DELAY_MS);
+    // What goes wrong in the background is told when a request needs the token.
+    this.timer = setTimeout(() => this.renew().catch(() => {}), delay);
+  }
+}
