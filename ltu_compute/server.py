@@ -229,7 +229,7 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
     _prepare_the_process()
     store = prepare(settings)
     account = first_account(store, settings) if quickstart else None
-    if not store.accounts():
+    if not store.accounts() and not settings.oidc_issuer:
         log.warning(
             "nobody can log in: there is no account; make one with `ltu-compute user add`, or set "
             "%sBOOTSTRAP_USERNAME and %sBOOTSTRAP_PASSWORD",

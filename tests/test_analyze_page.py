@@ -10,10 +10,12 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask, Response
 from PIL import Image as Pillow
@@ -38,6 +40,7 @@ from ltu_compute.web.endpoint import Dialect, Reply
 from ltu_compute.web.pages import ANALYZE, PICTURE
 from tests.browser import chromium, watch
 from tests.conftest import IMAGES, PASSWORD, ROOT, USERNAME, Live
+from tests.issuer import AUDIENCE, CLIENT, SECRET, Issuer
 
 PICTURES = ROOT / "docs" / "pictures"
 REFERENCE, SHOT = "part-reference.jpg", "part-shot.jpg"
@@ -690,6 +693,32 @@ def sign_in_again(page: Page) -> None:
     expect(page.locator("dialog .problem")).to_have_text("Invalid user credentials")
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")
+
+
+def test_a_token_of_an_identity_provider(browser: Browser, serve: Any, tmp_path: Path) -> None:
+    """Accounts are elsewhere: a token is pasted, and another one asked for when it is refused."""
+    issuer = Issuer()
+    issuer.tokens_are(serve(issuer.app).url)
+    settings = Settings(data_dir=tmp_path, oidc_issuer=issuer.url, oidc_audience=AUDIENCE)
+    prepare(settings).close()
+    app = create_app(settings)
+    address = serve(app).url
+    grant = {"grant_type": "client_credentials", "scope": "images"}
+    answer = requests.post(f"{issuer.url}/token", grant, auth=(CLIENT, SECRET), timeout=10)
+    page = browser.new_page()
+    complaints = watch(page, address, refusals=True)
+    page.goto(f"{address}/#colorPalette")
+    for token in ("a.b.c", answer.json()["access_token"]):
+        expect(page.locator("dialog")).to_contain_text("identity provider")
+        page.fill("#token", token)
+        page.click("dialog button[type=submit]")
+        page.locator("dialog[open]").wait_for(state="detached")
+        if token == "a.b.c":
+            give(page, "coffee.jpg")
+    expect(page.locator(".headline")).to_contain_text("colours")
+    assert complaints == []
+    page.close()
+    app.extensions["ltu_compute"].store.close()
 
 
 def test_lost_connection_and_busy_service(open_page: Open) -> None:

@@ -23,11 +23,12 @@ export class Account {
   /** Say who is signed in. */
   show() {
     const { open, name } = this.session;
-    byId("account").textContent = open ? `${name} · ${t("sign-out")}` : t("sign-in");
+    const signOut = name ? `${name} · ${t("sign-out")}` : t("sign-out");
+    byId("account").textContent = open ? signOut : t("sign-in");
   }
 
   /**
-   * Ask for name and password; whoever asks meanwhile gets the same answer.
+   * Ask for name and password, or for a token of the identity provider; whoever asks meanwhile gets the same answer.
    * @param {string} [reason]
    * @returns {Promise<boolean>} whether somebody is signed in
    */
@@ -44,6 +45,7 @@ export class Account {
     const { dialog, session } = this;
     const name = field("username", "text", "username", session.name);
     const password = field("password", "password", "current-password");
+    const token = field("token", "password", "off");
     const problem = h("p", { class: "problem", role: "alert" });
     const go = h("button", { type: "submit", class: "primary" }, t("sign-in"));
     const later = h("button", { type: "button", class: "quiet" }, t("later"));
@@ -51,23 +53,25 @@ export class Account {
       "form",
       {},
       h("h2", { id: "session-title" }, t("session-title")),
-      h("p", { class: "muted" }, reason || t("session-help")),
-      h("label", {}, t("username"), name),
-      h("label", {}, t("password"), password),
+      h("p", { class: "muted" }, reason || t(session.external ? "token-help" : "session-help")),
+      ...(session.external
+        ? [h("label", {}, t("token"), token)]
+        : [h("label", {}, t("username"), name), h("label", {}, t("password"), password)]),
       problem,
       h("div", { class: "row" }, go, later),
     );
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       go.disabled = true;
-      problem.textContent = await this.#tried(name.value, password.value);
+      if (session.external) session.take(token.value);
+      else problem.textContent = await this.#tried(name.value, password.value);
       go.disabled = false;
       if (session.open) dialog.close();
     });
     later.addEventListener("click", () => dialog.close());
     replace(dialog, form);
     dialog.showModal();
-    (session.name ? password : name).focus();
+    (session.external ? token : session.name ? password : name).focus();
     return new Promise((resolve) =>
       dialog.addEventListener("close", () => resolve(session.open), { once: true }),
     );

@@ -24,6 +24,9 @@ export const french = {
   "session-help": "Avec le compte de ce service. Rien n’est gardé une fois la page fermée.",
   username: "Nom d’utilisateur",
   password: "Mot de passe",
+  token: "Jeton d’accès",
+  "token-help":
+    "Les comptes sont chez un fournisseur d’identité : collez un jeton d’accès de celui-ci. Rien n’est gardé une fois la page fermée.",
   later: "Plus tard",
   "session-expired":
     "La session est terminée. Reconnectez-vous : images et réglages sont conservés.",

@@ -26,6 +26,9 @@ export const english = {
   "session-help": "With the account of this service. Nothing is kept when the page is closed.",
   username: "User name",
   password: "Password",
+  token: "Access token",
+  "token-help":
+    "Accounts are with an identity provider: paste an access token of it. Nothing is kept when the page is closed.",
   later: "Not now",
   "session-expired": "The session has ended. Sign in again: pictures and settings are still here.",
   "drop-here": "Drop a picture here, or paste it",

@@ -20,7 +20,7 @@ export class Refused extends Error {
 }
 
 export class Session extends EventTarget {
-  /** @param {string} tokenUrl */
+  /** @param {string} tokenUrl empty, if the tokens come from an identity provider elsewhere */
   constructor(tokenUrl) {
     super();
     this.tokenUrl = tokenUrl;
@@ -37,6 +37,20 @@ export class Session extends EventTarget {
     return this.access !== "";
   }
 
+  /** Whether accounts are elsewhere, so that a token must be brought along. */
+  get external() {
+    return this.tokenUrl === "";
+  }
+
+  /**
+   * Take a token of an identity provider, until it is refused.
+   * @param {string} token
+   */
+  take(token) {
+    this.access = token.trim().replace(/^Bearer\s+/i, "");
+    this.dispatchEvent(new Event("change"));
+  }
+
   /**
    * @param {string} name
    * @param {string} password
@@ -49,6 +63,7 @@ export class Session extends EventTarget {
 
   /** Renew the access token; several that ask at once share one request. */
   renew() {
+    if (this.external) return Promise.reject(new Refused("", 401));
     this.renewing ??= this.#ask({
       grant_type: "refresh_token",
       refresh_token: this.refreshToken,
@@ -61,6 +76,7 @@ export class Session extends EventTarget {
   async signOut() {
     const token = this.refreshToken;
     this.forget();
+    if (this.external) return;
     const form = new URLSearchParams({ client_id: CLIENT, refresh_token: token });
     try {
       await fetch(this.tokenUrl.replace(/token$/, "logout"), { method: "POST", body: form });
