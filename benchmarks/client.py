@@ -1,6 +1,6 @@
 """Load driver for an installed service: requests per second and latency of each operation.
 
-``LTU_COMPUTE_PASSWORD=… python benchmarks/client.py http://127.0.0.1:8000 --username operator``
+``PASSWORD=… python benchmarks/client.py http://127.0.0.1:8000 --username operator``
 
 Logs in, sends every operation the same pictures over as many connections as asked for, for so many
 seconds or requests, and prints a table. It needs Python and nothing else, not even this project's
@@ -26,7 +26,7 @@ from urllib.parse import urlencode, urlsplit
 
 TOKEN_PATH = "/realms/Production/protocol/openid-connect/token"  # noqa: S105  (an address)
 OPERATIONS_PATH = "/v2/services/image"
-PASSWORD_VARIABLE = "LTU_COMPUTE_PASSWORD"  # noqa: S105  (a name)
+PASSWORD_VARIABLE = "PASSWORD"  # noqa: S105  (a name)
 
 IMAGES = Path(__file__).parent.parent / "fixtures" / "images"
 
