@@ -37,7 +37,7 @@ from ltu_compute.kernels.classification import (
     picture_features,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
-from ltu_compute.kernels.contours import outer_contours
+from ltu_compute.kernels.contours import outer_contours, outer_outlines
 from ltu_compute.kernels.differences import ComparisonSettings, compare
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
@@ -52,6 +52,7 @@ from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
     color_channel,
     otsu_object_mask,
+    otsu_object_outlines,
     quantized_object_mask,
     sobel_object_mask,
 )
@@ -88,6 +89,15 @@ def is_mask(mask: Any, image: Pixels) -> bool:
 
 def is_mask_or_none(mask: Any, image: Pixels) -> bool:
     return mask is None or (is_mask(mask, image) and mask.any())
+
+
+def are_outlines(outlines: Any, image: Pixels) -> bool:
+    return all(
+        outline.dtype == np.int32
+        and outline.min() >= 0
+        and (outline.max(axis=0) < image.shape[1::-1]).all()
+        for outline in outlines
+    )
 
 
 def is_picture(picture: Any, image: Pixels) -> bool:
@@ -157,6 +167,7 @@ CASES = [
             )
         ),
     ),
+    Case(outer_outlines, ("mask",), outer_outlines, are_outlines),
     Case(
         dominant_colors,
         ("bgr",),
@@ -195,6 +206,7 @@ CASES = [
         lambda gray: [otsu_object_mask(gray), otsu_object_mask(gray, period=180)],
         lambda masks, gray: all(is_mask_or_none(mask, gray) for mask in masks),
     ),
+    Case(otsu_object_outlines, ("gray",), otsu_object_outlines, are_outlines),
     Case(sobel_object_mask, ("gray",), sobel_object_mask, is_mask_or_none),
     Case(quantized_object_mask, ("bgr",), quantized_object_mask, is_mask_or_none),
     Case(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.object_detection import DetectedObject, detect_objects
+from ltu_compute.kernels.reduction import brightest_channel, darkest_channel
 from ltu_compute.kernels.types import Bgr, Gray
 
 KINDS: Mapping[str, str] = MappingProxyType(
@@ -420,8 +421,11 @@ def _step_features(image: Bgr) -> tuple[float, float, float, float]:
     rows = image[:: max(1, image.shape[0] // 400)]
     if rows.shape[1] < 2:
         return 1.0, 1.0, 0.0, 0.0
-    step = cv2.absdiff(np.ascontiguousarray(rows[:, 1:]), np.ascontiguousarray(rows[:, :-1])).max(
-        axis=2
+    step = brightest_channel(
+        np.asarray(
+            cv2.absdiff(np.ascontiguousarray(rows[:, 1:]), np.ascontiguousarray(rows[:, :-1])),
+            np.uint8,
+        )
     )
     counts = np.bincount(step.ravel(), minlength=256) / step.size
     return (
@@ -448,7 +452,7 @@ def _color_features(image: Bgr) -> tuple[float, float, float, float]:
 
 def _light_features(gray: Gray, image: Bgr) -> tuple[float, ...]:
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    chroma = image.max(axis=2).astype(np.int32) - image.min(axis=2)
+    chroma = brightest_channel(image) - darkest_channel(image)
     saturation = hsv[..., 1] / 255
     return (
         float(gray.mean()) / 255,

@@ -32,12 +32,45 @@ def outer_contours(mask: Mask, *, only_biggest: bool = False) -> list[Region]:
     S. Suzuki, K. Abe, "Topological Structural Analysis of Digitized Binary Images by Border
     Following", CVGIP 30(1), 1985.
     """
+    return regions(outer_outlines(mask), only_biggest=only_biggest)
+
+
+def outer_outlines(mask: Mask) -> list[Vertices]:
+    """Trace the outer outlines of the areas of a mask, in px of the mask, in no stated order.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (H, W)
+        0 is background, anything else belongs to an area.
+
+    Returns
+    -------
+    list of ndarray of int32, shape (N, 2)
+        One of each 8-connected area that does not lie in a hole of another; x, y in px.
+    """
     found, _ = cv2.findContours(
         np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
-    if not found:
+    return [np.asarray(outline, np.int32).reshape(-1, 2) for outline in found]
+
+
+def regions(outlines: Sequence[Vertices], *, only_biggest: bool = False) -> list[Region]:
+    """Return the areas that outlines enclose, each with its box.
+
+    Parameters
+    ----------
+    outlines : sequence of ndarray of int32, shape (N, 2)
+        From `outer_outlines`.
+    only_biggest : bool, default False
+        Return only the one that encloses most pixels.
+
+    Returns
+    -------
+    list of Region
+        In the order of `outer_contours`.
+    """
+    if not outlines:
         return []
-    outlines: list[Vertices] = [np.asarray(outline, np.int32).reshape(-1, 2) for outline in found]
     vertices = np.concatenate(outlines)
     starts = np.cumsum([0, *map(len, outlines[:-1])])
     corners = np.minimum.reduceat(vertices, starts)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.color_palette import Quantization, color_bins, quantization
-from ltu_compute.kernels.contours import enclosed_pixels
+from ltu_compute.kernels.contours import enclosed_pixels, outer_outlines
 from ltu_compute.kernels.reduction import brightest_channel, reduced
-from ltu_compute.kernels.types import Bgr, Gray, Mask
+from ltu_compute.kernels.types import Bgr, Gray, Mask, Vertices
 
 COLOR_CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -142,27 +142,60 @@ def otsu_object_mask(
     ----------
     N. Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE SMC 9(1), 1979.
     """
+    found = _otsu_foreground(channel, period)
+    return None if found is None else _objects(found, only_biggest=only_biggest)
+
+
+def otsu_object_outlines(
+    channel: Gray, *, only_biggest: bool = False, period: int | None = None
+) -> list[Vertices]:
+    """Trace the objects that `otsu_object_mask` finds, without drawing the mask.
+
+    Parameters
+    ----------
+    channel : ndarray of uint8, shape (H, W)
+        One channel of a picture.
+    only_biggest : bool, default False
+        Keep only the largest object.
+    period : int, optional
+        For a channel whose values lie on a circle, as of `otsu_object_mask`.
+
+    Returns
+    -------
+    list of ndarray of int32, shape (N, 2)
+        The outlines that `contours.outer_outlines` would find in the mask; none if nothing stands
+        out.
+    """
+    found = _otsu_foreground(channel, period)
+    return [] if found is None else _object_outlines(found, only_biggest=only_biggest)
+
+
+def _otsu_foreground(channel: Gray, period: int | None) -> Mask | None:
+    """Return the class that is not background, specks and holes included; None if there is none."""
     channel = np.ascontiguousarray(channel)
     if period is not None:
         channel = _circular_distance(channel, period)
-    smooth = _denoised(channel)
-    noise = _noise_amplitude(channel, smooth)
-    _, bright = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    bright_pixels = cv2.countNonZero(bright)
-    if not 0 < bright_pixels < bright.size:
+    levels = _denoised(channel)
+    noise = _noise_amplitude(channel, levels)
+    level_sum = int(cv2.sumElems(levels)[0])
+    threshold, _ = cv2.threshold(levels, 0, 0, cv2.THRESH_OTSU | cv2.THRESH_DRYRUN)
+    # All happens in one array: having memory cleared for others would cost more than the steps do.
+    cv2.threshold(levels, threshold, 0, cv2.THRESH_TOZERO, levels)
+    bright_pixels = cv2.countNonZero(levels)
+    if not 0 < bright_pixels < levels.size:
         return None
-    level_sum = int(cv2.sumElems(smooth)[0])
-    bright_sum = int(cv2.sumElems(cv2.bitwise_and(smooth, bright))[0])
-    dark_mean = (level_sum - bright_sum) / (bright.size - bright_pixels)
+    bright_sum = int(cv2.sumElems(levels)[0])
+    dark_mean = (level_sum - bright_sum) / (levels.size - bright_pixels)
     contrast = bright_sum / bright_pixels - dark_mean
     if contrast < max(_LEAST_CONTRAST, _NOISE_FACTOR * noise):
         return None
-    border = _border(bright)
+    border = _border(levels)
     bright_border = 2 * cv2.countNonZero(border) - border.size
-    bright_surplus = 2 * bright_pixels - bright.size
+    bright_surplus = 2 * bright_pixels - levels.size
     is_bright_background = (bright_border or bright_surplus or 1) > 0
-    found = cv2.bitwise_not(bright) if is_bright_background else bright
-    return _objects(np.asarray(found, np.uint8), only_biggest=only_biggest)
+    binary = cv2.THRESH_BINARY_INV if is_bright_background else cv2.THRESH_BINARY
+    cv2.threshold(levels, 0, 255, binary, levels)
+    return levels
 
 
 def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
@@ -307,14 +340,20 @@ def _border(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _objects(found: Mask, *, only_biggest: bool) -> Mask | None:
-    """Fill the holes of what was found and leave out what is too small."""
-    outlines, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    sizes = enclosed_pixels([np.asarray(outline, np.int32).reshape(-1, 2) for outline in outlines])
-    kept = np.flatnonzero(sizes >= _SMALLEST_SHARE * found.size)
-    if not kept.size:
+    """Fill the holes of what was found and leave out what is too small; `found` is overwritten."""
+    outlines = _object_outlines(found, only_biggest=only_biggest)
+    if not outlines:
         return None
-    if only_biggest:
+    found.fill(0)
+    cv2.drawContours(found, outlines, -1, 255, cv2.FILLED)
+    return found
+
+
+def _object_outlines(found: Mask, *, only_biggest: bool) -> list[Vertices]:
+    """Trace what was found and leave out what is too small."""
+    outlines = outer_outlines(found)
+    sizes = enclosed_pixels(outlines)
+    kept = np.flatnonzero(sizes >= _SMALLEST_SHARE * found.size)
+    if only_biggest and kept.size:
         kept = kept[[sizes[kept].argmax()]]
-    mask = np.zeros_like(found)
-    cv2.drawContours(mask, [outlines[index] for index in kept.tolist()], -1, 255, cv2.FILLED)
-    return mask
+    return [outlines[index] for index in kept.tolist()]

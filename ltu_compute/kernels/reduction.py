@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.types import Bgr, Gray, Size
 
-_STRIPE_PIXELS = 1 << 18
+_STRIPE_PIXELS = 1 << 17
 
 
 def reduced_size(size: Size, longest: int) -> Size:
@@ -70,8 +70,11 @@ def _joined(image: Bgr, join: Callable[..., Any]) -> Gray:
     """
     height, width = image.shape[:2]
     joined = np.empty((height, width), np.uint8)
-    step = max(1, _STRIPE_PIXELS // width)
+    step = min(height, max(1, _STRIPE_PIXELS // width))
+    # Without planes to write on, every stripe would have the system clear memory for new ones.
+    planes = [np.empty((step, width), np.uint8) for _ in range(3)]
     for top in range(0, height, step):
-        blue, green, red = cv2.split(image[top : top + step])
-        joined[top : top + step] = join(join(blue, green), red)
+        stripe = image[top : top + step]
+        blue, green, red = cv2.split(stripe, [plane[: len(stripe)] for plane in planes])
+        join(join(blue, green, blue), red, joined[top : top + step])
     return joined

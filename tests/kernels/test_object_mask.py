@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 from skimage.data import coffee, coins
 
+from ltu_compute.kernels.contours import outer_contours, regions
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
     color_channel,
     otsu_object_mask,
+    otsu_object_outlines,
     quantized_object_mask,
     sobel_object_mask,
 )
@@ -191,6 +193,41 @@ def test_hue_lies_on_a_circle(background, foreground):
     hue = (hue + np.random.default_rng(2).integers(-3, 4, hue.shape)) % 180
     hue = hue.astype(np.uint8)
     assert iou(otsu_object_mask(hue, only_biggest=False, period=180), truth) > 0.98
+
+
+def test_a_large_picture_step_by_step():
+    """What takes fewer passes finds what OpenCV finds step by step."""
+    gray = np.asarray(cv2.resize(coffee(), (1500, 1000), interpolation=cv2.INTER_CUBIC))[..., 1]
+    smooth = cv2.medianBlur(np.ascontiguousarray(gray), 5)
+    _, dark = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    outlines, _ = cv2.findContours(dark, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(outlines, key=cv2.contourArea)
+    truth = cv2.drawContours(np.zeros_like(smooth), [largest], -1, 255, cv2.FILLED)
+    np.testing.assert_array_equal(otsu_object_mask(gray), truth)
+
+
+def clouds(seed, sigma_px):
+    """Areas of all shapes, with holes, areas in holes, specks, and areas that touch corners."""
+    noise = np.random.default_rng(seed).normal(size=(150, 200)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma_px)
+    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+@pytest.mark.parametrize("only_biggest", [True, False])
+@pytest.mark.parametrize("sigma_px", [1.5, 3, 8, 25])
+def test_outlines_are_those_of_the_mask(sigma_px, only_biggest):
+    """Traced without drawing the mask, to the same vertices."""
+    gray = clouds(5, sigma_px)
+    mask = otsu_object_mask(gray, only_biggest=only_biggest)
+    traced = regions(otsu_object_outlines(gray, only_biggest=only_biggest))
+    drawn_first = outer_contours(mask)
+    assert [region.box for region in traced] == [region.box for region in drawn_first]
+    for region, other in zip(traced, drawn_first, strict=True):
+        np.testing.assert_array_equal(region.vertices, other.vertices)
+
+
+def test_what_is_flat_has_no_outlines():
+    assert otsu_object_outlines(np.full((40, 60), 90, np.uint8)) == []
 
 
 @pytest.mark.parametrize(

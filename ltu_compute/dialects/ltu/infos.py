@@ -240,10 +240,10 @@ def contours(image: Image, params: ContoursParams) -> Reply[ContoursResult, Cont
     Boxes are in pixels of the original image, vertices relative to their box.
     """
     channel = object_mask.color_channel(image.full(), "HSV", params.channel)
-    mask = object_mask.otsu_object_mask(
+    outlines = object_mask.otsu_object_outlines(
         channel, only_biggest=params.only_biggest, period=_period("HSV", params.channel)
     )
-    regions = [] if mask is None else contour_kernel.outer_contours(mask)
+    regions = contour_kernel.regions(outlines)
     return Reply(
         {"contours": [contour(region) for region in regions]},
         {"nbContours": len(regions)},
