@@ -22,7 +22,6 @@ COPY --from=build /opt/ltu-compute /opt/ltu-compute
 ENV PATH="/opt/ltu-compute/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     OMP_THREAD_LIMIT=1 \
-    MALLOC_ARENA_MAX=2 \
     LTU_COMPUTE_DATA_DIR=/data \
     LTU_COMPUTE_HOST=0.0.0.0
 USER 10001

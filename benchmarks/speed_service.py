@@ -128,7 +128,6 @@ def running(environment: Mapping[str, str] | None = None) -> Iterator[Running]:
             "LTU_COMPUTE_BOOTSTRAP_USERNAME": _USERNAME,
             "LTU_COMPUTE_BOOTSTRAP_PASSWORD": password,
             "LTU_COMPUTE_TOKEN_LIFETIME": "3600",
-            "MALLOC_ARENA_MAX": "2",  # as the Makefile sets it
             **(environment or {}),
         }
         program = Path(sys.executable).parent / "ltu-compute"

@@ -43,16 +43,18 @@ from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, ins
 from ltu_compute.oidc import Provider
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import Account, RedisCounter, Store
-from ltu_compute.web import headers, health, keycloak, logs, metrics, pages, views
+from ltu_compute.web import headers, health, keycloak, logs, metrics, pages, rate_limit, views
 from ltu_compute.web.endpoint import Dialect
 from ltu_compute.web.external import ExternalTokens
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.limits import Slots
 from ltu_compute.web.rate_limit import RateLimiter
+from ltu_compute.web.tokens import Tokens
 
 log = logging.getLogger("ltu_compute")
 
 REQUEST_ID = "X-Request-ID"
+LARGEST_INTEGER = (1 << 63) - 1  # that JSON is written with; a header may name any
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -107,7 +109,7 @@ def create_app(
         if settings.oidc_issuer
         else keycloak.realm_blueprint(services.store, services.key_ring, settings, clock)
     )
-    document = openapi.document(dialects, settings.oidc_issuer)
+    document = partial(openapi.document, dialects, settings.oidc_issuer)
     app.register_blueprint(pages.blueprint(document, openapi.yaml_text))
     warm = health.Once(lambda: warm_up(dialects, services.backends))
     health_routes = health.blueprint(
@@ -126,6 +128,7 @@ def create_app(
     headers.protect(app, settings)
     app.before_request(lambda: _identify(counted))
     app.after_request(lambda response: _sign_off(response, counted))
+    app.after_request(rate_limit.announce)
     app.register_error_handler(Exception, lambda error: _failure(dialects, error))
     return app
 
@@ -145,9 +148,8 @@ def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) 
         checks["identity provider"] = provider.check
         authenticate = ExternalTokens(provider, settings, clock).authenticate
     else:
-        authenticate = partial(
-            keycloak.authenticate, store=store, key_ring=key_ring, settings=settings, clock=clock
-        )
+        tokens = Tokens(key_ring, settings, clock)
+        authenticate = partial(keycloak.authenticate, store=store, tokens=tokens)
     return views.Services(
         settings=settings,
         store=store,
@@ -232,13 +234,14 @@ def _sign_off(response: Response, counted: metrics.Metrics) -> Response:
     fields = {
         "id": g.request_id,
         "account": g.get("account", "-"),
+        "client": request.remote_addr or "-",
         "operation": g.operation,
         "method": request.method,
         "path": request.path,
         "status": response.status_code,
         "ms": round(1000 * seconds, 1),
         "wait_ms": round(1000 * (waited or 0.0), 1),
-        "bytes_in": request.content_length or 0,
+        "bytes_in": min(request.content_length or 0, LARGEST_INTEGER),
         "bytes_out": response.content_length or 0,
         "images": [f"{image.size.width}x{image.size.height}" for image in images],
     }

@@ -1,11 +1,13 @@
 """The service as processes: preparation of what it stands on, and gunicorn."""
 
 import ctypes
+import gc
 import logging
 import os
 import resource
 import secrets
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -37,8 +39,13 @@ FIRST_USERNAME = "operator"
 STOPPING_S = 15  # in which requests in work are answered when the service stops
 OPEN_FILES = 4096  # that a process may have, if the system lets it
 LEAST_HELD_BYTES = 512 << 20  # that the requests of a worker may have, all together
-ARENAS = 2  # from which threads get their memory
-M_ARENA_MAX = -8  # in malloc.h of the GNU C library
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # in malloc.h of the GNU C library
+# By what the environment calls it: the option of mallopt, and what it is set to.
+ALLOCATION = {
+    "MALLOC_ARENA_MAX": (M_ARENA_MAX, 1),
+    "MALLOC_MMAP_THRESHOLD_": (M_MMAP_THRESHOLD, 64 << 20),
+    "MALLOC_TRIM_THRESHOLD_": (M_TRIM_THRESHOLD, 96 << 20),
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ def prepare(settings: Settings) -> Store:
     for name in unknown_names():
         log.warning("%s is no setting of this service; `ltu-compute settings` lists them", name)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if isinstance(settings.database, Path) and not os.access(settings.data_dir, os.W_OK | os.X_OK):
+        raise WrongSetting(f"{PREFIX}DATA_DIR: {settings.data_dir} cannot be written to")
     try:
         store = Store(settings.database)
     except ValueError as error:
@@ -149,6 +158,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, according to the address that it came to."""
         sock: PacedSocket = environ["gunicorn.socket"]
+        environ["wsgi.input"] = connections.Body(environ["wsgi.input"])
         app = self._operators if sock.listener else self._app
         return app(environ, start_response)
 
@@ -203,6 +213,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         app = create_app(self._settings)
         with suppress(Unavailable):  # it is logged, and /readyz goes on telling it
             app.extensions["ltu_compute_warm_up"]()
+        # All this stays. To look through it for garbage would take each worker time, and a copy.
+        gc.freeze()
         return Application(app, self._settings)
 
     def _when_ready(self, arbiter: Any) -> None:
@@ -226,6 +238,7 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
         Make a first account when there is none, and print what to try.
     """
     logs.configure(settings.log_format)
+    _check_address(settings)
     _prepare_the_process()
     store = prepare(settings)
     account = first_account(store, settings) if quickstart else None
@@ -246,16 +259,32 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
     Server(settings, ready).run()
 
 
+def _check_address(settings: Settings) -> None:
+    """Refuse an address that is taken; gunicorn would try it for seconds, and not say which."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise WrongSetting(
+                f"{PREFIX}HOST and {PREFIX}PORT: {_bind(settings.host, settings.port)} cannot be "
+                f"listened on: {error.strerror}"
+            ) from None
+
+
 def _prepare_the_process() -> None:
     """Have memory and files shared out as threads that come and go need it.
 
     Every thread of a process could have its own arena, and memory that is free in one is of no use
-    to the others: the commonest cause of a service that only ever grows. Where the environment
-    names a number, that counts.
+    to the others: the commonest cause of a service that only ever grows. And what a picture took
+    would go back to the system after each step, and be cleared anew for the next. Where the
+    environment names a number, that counts.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # the GNU C library has it
-    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
-        mallopt(M_ARENA_MAX, ARENAS)
+    for name, (option, value) in ALLOCATION.items():
+        if mallopt is not None and name not in os.environ:
+            mallopt(option, value)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

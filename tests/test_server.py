@@ -1,9 +1,13 @@
 """The service as its user runs it: gunicorn, a first account, the curl line that it prints."""
 
+import ctypes
 import json
 import os
+import platform
 import re
+import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +19,7 @@ import pytest
 import requests
 
 from ltu_compute.errors import WrongSetting
-from ltu_compute.server import first_account, prepare
+from ltu_compute.server import ALLOCATION, _prepare_the_process, first_account, prepare
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, ROOT, TOKEN_PATH
 
@@ -181,3 +185,71 @@ def test_a_data_folder_of_any_name(tmp_path: Path) -> None:
     prepare(Settings(data_dir=folder)).close()
     assert (folder / "ltu-compute.sqlite3").exists()
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+REUSE = """
+import resource
+import numpy as np
+from ltu_compute.server import _prepare_the_process
+_prepare_the_process()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(36 << 20, np.uint8)  # a picture of 12 megapixels
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library has mallopt")
+def test_memory_of_a_picture_is_used_again_and_not_fetched_anew() -> None:
+    environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+    command = [sys.executable, "-c", REUSE]
+    printed = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+    _first, *again = map(int, printed.stdout.split())
+    assert max(again) < (36 << 20) / resource.getpagesize() / 100
+
+
+def test_what_the_environment_says_of_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        def __init__(self) -> None:
+            self.options: dict[int, int] = {}
+
+        def mallopt(self, option: int, value: int) -> None:
+            self.options[option] = value
+
+    found = []
+    for given in ((), ("MALLOC_ARENA_MAX",), tuple(ALLOCATION)):
+        library = Library()
+        monkeypatch.setattr(ctypes, "CDLL", lambda _name, library=library: library)
+        for name in ALLOCATION:
+            monkeypatch.delenv(name, raising=False)
+        for name in given:
+            monkeypatch.setenv(name, "4")
+        _prepare_the_process()
+        found.append(library.options)
+    everything = {-8: 1, -3: 64 << 20, -1: 96 << 20}  # as malloc.h has the names
+    assert found == [everything, {-3: 64 << 20, -1: 96 << 20}, {}]
+
+
+def test_an_address_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = os.environ | {"LTU_COMPUTE_DATA_DIR": str(tmp_path)}
+        done = subprocess.run(
+            [COMMAND, "serve", "--port", port],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert f"LTU_COMPUTE_PORT: 127.0.0.1:{port} cannot be listened on" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path or not mode & os.W_OK)
+    with pytest.raises(WrongSetting, match=f"DATA_DIR: {tmp_path} cannot be written to"):
+        prepare(Settings(data_dir=tmp_path))

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 
 from ltu_compute.errors import BadParameters, Busy, NotFound, Unavailable
 from ltu_compute.settings import Settings
@@ -67,6 +68,24 @@ def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> No
     with store._engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, models.metadata) == []
+        assert context.get_current_revision() == models.REVISION
+
+
+def test_an_older_schema_is_brought_up_to_date(store: Store) -> None:
+    with store._transaction(writes=True) as connection:
+        connection.exec_driver_sql("DROP TABLE login_attempts")
+        connection.exec_driver_sql("DROP TABLE request_counts")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    store.migrate()
+    with store._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), models.metadata) == []
+
+
+def test_a_schema_of_a_later_version_is_left_alone(store: Store) -> None:
+    with store._transaction(writes=True) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(CommandError, match="9999"):
+        store.migrate()
 
 
 def test_processes_that_migrate_at_once_all_succeed(url: str) -> None:
@@ -167,17 +186,43 @@ def test_a_database_that_does_not_answer(url: str, caplog: pytest.LogCaptureFixt
     with pytest.raises(Unavailable) as caught:
         store.ping()
     assert str(caught.value) == "The accounts' database does not answer."
-    assert "does not answer" in caplog.text
+    with pytest.raises(Unavailable):
+        store.account(SOME_ID)
+    assert caplog.text.count("does not answer") == 2
     assert "secret" not in caplog.text
 
 
 def test_a_server_that_cuts_its_connections_is_reached_again(postgresql: postgres.Server) -> None:
     store = Store(postgresql.new_database())
-    store.ping()
+    store.migrate()
+    alice = store.add_account("alice", "wonderland")
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-    with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
-        assert connection.execute(cut, [store._url.database]).fetchall() == [(True,)]
-    store.ping()
+    for ask in (lambda: store.account(alice.id), store.accounts):
+        with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
+            assert connection.execute(cut, [store._url.database]).fetchall() == [(True,)]
+        assert ask() in (alice, [alice])
+    store.close()
+
+
+def test_an_account_that_cannot_be_read_now_can_be_read_later(postgresql: postgres.Server) -> None:
+    url = postgresql.new_database()
+    store = Store(f"{url}&options=-c%20lock_timeout%3D50ms")
+    store.migrate()
+    alice = store.add_account("alice", "wonderland")
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE accounts")
+        with pytest.raises(Unavailable):
+            store.account(alice.id)
+    assert store.account(alice.id) == alice
+    store.close()
+
+
+def test_a_database_without_tables_has_no_accounts_to_ask_for(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite3")
+    with pytest.raises(Unavailable):
+        store.account(SOME_ID)
+    store.migrate()
+    assert store.account(SOME_ID) is None
     store.close()
 
 

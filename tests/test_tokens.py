@@ -32,9 +32,19 @@ from ltu_compute.errors import Unauthorized, Unavailable
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Session, Store
 from ltu_compute.web import keycloak, keys
+from ltu_compute.web import tokens as tokens_module
 from ltu_compute.web.keycloak import authenticate, challenge, openapi_paths, realm_blueprint
 from ltu_compute.web.keys import KeyRing, SigningKey
-from ltu_compute.web.tokens import InvalidToken, MissingToken, Tokens
+from ltu_compute.web.tokens import (
+    InvalidToken,
+    MissingToken,
+    Signed,
+    SignedTokens,
+    Tokens,
+)
+from ltu_compute.web.tokens import (
+    verified as with_verified_signature,
+)
 
 START = 1_800_000_000
 ISSUER = "http://localhost/realms/Production"
@@ -128,14 +138,19 @@ def tokens(key_ring: KeyRing, settings: Settings, clock: Clock) -> Tokens:
 
 @pytest.fixture
 def client(
-    store: Store, key_ring: KeyRing, settings: Settings, clock: Clock, alice: Account
+    store: Store,
+    key_ring: KeyRing,
+    settings: Settings,
+    clock: Clock,
+    tokens: Tokens,
+    alice: Account,
 ) -> FlaskClient:
     app = Flask("realm")
     app.register_blueprint(realm_blueprint(store, key_ring, settings, clock))
 
     @app.get("/who")
     def who() -> str:
-        return authenticate(request, store, key_ring, settings, clock).username
+        return authenticate(request, store, tokens).username
 
     @app.errorhandler(Unauthorized)
     def unauthorized(error: Unauthorized) -> Response:
@@ -640,6 +655,115 @@ def test_a_token_does_not_open_another_address(client: FlaskClient) -> None:
     token = log_in(client)["access_token"]
     reply = who(client, token, base_url="http://elsewhere.example")
     assert reply.text == "The token was issued under another address than this one."
+
+
+# A token that was good a moment ago: its signature is not computed again, all else is asked again
+
+
+@pytest.fixture
+def signatures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens whose signatures were computed."""
+    computed: list[str] = []
+
+    def noted(token: str, *rest: Any) -> Any:
+        computed.append(token)
+        return with_verified_signature(token, *rest)
+
+    monkeypatch.setattr(tokens_module, "verified", noted)
+    return computed
+
+
+def test_a_signature_is_computed_once(client: FlaskClient, signatures: list[str]) -> None:
+    tokens = [log_in(client)["access_token"] for _ in range(2)]
+    for _ in range(3):
+        assert [who(client, token).text for token in tokens] == ["alice", "alice"]
+    assert signatures == tokens
+
+
+def test_a_known_token_goes_with_its_key(
+    client: FlaskClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = log_in(client)["access_token"]
+    assert who(client, token).status_code == 200
+    KeyRing(settings.keys_dir).rotate()  # another process, as is what removes the key
+    (settings.keys_dir / keys.FIRST_KEY).unlink()
+    monkeypatch.setattr(keys, "CHECK_INTERVAL_S", 0.0)
+    for _ in range(2):  # known, and forgotten
+        reply = who(client, token)
+        message = "The token was signed by another service, or with a retired key."
+        assert (reply.status_code, reply.text) == (401, message)
+    monkeypatch.undo()
+
+
+def test_a_known_token_is_over_when_it_is_over(
+    client: FlaskClient, clock: Clock, key_ring: KeyRing, signatures: list[str]
+) -> None:
+    token = log_in(client)["access_token"]
+    early = Genuine(token, key_ring.active).with_claims(nbf=START + 10)
+    clock.now = START + 10
+    assert [who(client, known).text for known in (token, early)] == ["alice", "alice"]
+    clock.now = START + 9  # a clock that was set right
+    assert who(client, early).text == "The token is not valid yet."
+    clock.now = START + 600
+    for known in (token, early):
+        reply = who(client, known)
+        assert (reply.status_code, reply.text) == (401, "The token has expired.")
+    assert signatures == [token, early]
+
+
+def test_a_known_token_opens_no_other_address(client: FlaskClient, signatures: list[str]) -> None:
+    token = log_in(client)["access_token"]
+    assert who(client, token).status_code == 200
+    reply = who(client, token, base_url="http://elsewhere.example")
+    assert reply.text == "The token was issued under another address than this one."
+    assert signatures == [token]
+
+
+def test_a_known_token_vouches_for_no_other(client: FlaskClient) -> None:
+    token = log_in(client)["access_token"]
+    assert who(client, token).status_code == 200
+    text, _, signature = token.rpartition(".")
+    others = {
+        f"{text}.{'A' * len(signature)}": "The signature of the token does not fit.",
+        f"{text}.": "The signature of the token does not fit.",
+        f"{token}=": "The token is malformed.",
+        text: "The token is malformed.",
+    }
+    assert {other: who(client, other).text for other in others} == others
+
+
+def test_what_is_known_of_a_token_cannot_be_changed(tokens: Tokens, alice: Account) -> None:
+    token = tokens.issue(alice, Session("session", alice.id, START, START + 600), ISSUER, START)
+    tokens.verify_access(token["access_token"], ISSUER)["sub"] = "another"
+    assert tokens.verify_access(token["access_token"], ISSUER)["sub"] == alice.id
+
+
+def test_no_more_tokens_are_known_than_may_be() -> None:
+    known = SignedTokens(2)
+    for name in ("first", "second"):
+        known.add(name, Signed("key", {"jti": name}))
+    assert known.get("first") == Signed("key", {"jti": "first"})
+    known.add("third", Signed("key", {"jti": "third"}))  # in place of the one not asked for
+    assert [known.get(name) is not None for name in ("first", "second", "third")] == [
+        True,
+        False,
+        True,
+    ]
+    known.drop("first")
+    known.drop("first")
+    assert known.get("first") is None
+    assert len(known) == 1
+
+
+def test_tokens_that_are_not_good_are_not_remembered(
+    tokens: Tokens, alice: Account, key_ring: KeyRing
+) -> None:
+    issued = tokens.issue(alice, Session("session", alice.id, START, START + 600), ISSUER, START)
+    foreign = Genuine(issued["access_token"], key_ring.active).foreign("jwk")
+    for token in (issued["refresh_token"], foreign, "a.b.c", ""):
+        with pytest.raises(InvalidToken):
+            tokens.verify_access(token, ISSUER)
+    assert len(tokens.known) == 0
 
 
 @dataclass(frozen=True)

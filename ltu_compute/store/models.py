@@ -1,4 +1,4 @@
-"""The tables. A change here needs a revision in `migrations`; a test compares the two."""
+"""The tables. A change here needs a revision in `migrations`; tests compare the two."""
 
 from sqlalchemy import (
     BigInteger,
@@ -14,6 +14,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+
+# Of the schema that these tables are: the latest in `migrations`.
+REVISION = "0002"
 
 # Names that both databases give alike, so that later revisions can name what they alter.
 metadata = MetaData(

@@ -3,6 +3,8 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
+from types import MappingProxyType
 from typing import (
     Annotated,
     Any,
@@ -77,14 +79,15 @@ class Params(BaseModel):
         return {name: value for name, value in bare.items() if value not in ("", None)}
 
     @classmethod
-    def wire_names(cls) -> dict[str, str]:
+    @cache
+    def wire_names(cls) -> Mapping[str, str]:
         """Return every name a parameter may have on the wire, and its proper one."""
         names = {}
         for name, info in cls.model_fields.items():
             alias = info.validation_alias
             choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
             names.update({str(choice): str(choices[0]) for choice in choices})
-        return names
+        return MappingProxyType(names)
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,14 @@ class Endpoint:
 
     def run(self, images: Sequence[object], params: Params, backends: Backends) -> Reply[Any, Any]:
         """Call the handler; one that declares no ``params`` or ``backends`` gets none."""
-        declared = inspect.signature(self.handler).parameters
         named = {"params": params, "backends": backends}
-        wanted = {name: value for name, value in named.items() if name in declared}
-        return self.handler(*images, **wanted)
+        return self.handler(*images, **{name: named[name] for name in self._wanted})
+
+    @cached_property
+    def _wanted(self) -> tuple[str, ...]:
+        """What else than images the handler declares that it takes."""
+        declared = inspect.signature(self.handler).parameters
+        return tuple(name for name in ("params", "backends") if name in declared)
 
     @property
     def summary(self) -> str:

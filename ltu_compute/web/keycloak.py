@@ -26,6 +26,7 @@ from ltu_compute.errors import (
 from ltu_compute.oidc import DISCOVERY
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.store import Account, LoginLimits, Store
+from ltu_compute.web import binding
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.tokens import (
     CLIENT_ID,
@@ -75,13 +76,7 @@ def challenge(error: Unauthorized) -> str:
     return f'{header}, error="invalid_token", error_description="{error}"'
 
 
-def authenticate(
-    request: Request,
-    store: Store,
-    key_ring: KeyRing,
-    settings: Settings,
-    clock: Clock = time.time,
-) -> Account:
+def authenticate(request: Request, store: Store, tokens: Tokens) -> Account:
     """Return the account that the bearer token of a request stands for.
 
     Raises
@@ -92,7 +87,7 @@ def authenticate(
         When the database does not answer.
     """
     token = bearer_token(request)
-    claims = Tokens(key_ring, settings, clock).verify_access(token, issuer_of(request, settings))
+    claims = tokens.verify_access(token, issuer_of(request, tokens.settings))
     account = store.account(claims["sub"])
     if account is None or not account.enabled:
         raise InvalidToken("The account is disabled or removed.")
@@ -241,7 +236,7 @@ class _Views:
         return _json(self._key_ring.jwks())
 
     def userinfo(self) -> Response:
-        account = authenticate(request, self._store, self._key_ring, self._settings, self._clock)
+        account = authenticate(request, self._store, self._tokens)
         return _json({"sub": account.id} | profile(account))
 
     def token(self) -> Response:
@@ -346,7 +341,7 @@ def _fields() -> tuple[dict[str, str], bool]:
     if request.mimetype != FORM:
         raise _Refused(415, "invalid_request", f"The Content-Type must be {FORM}.")
     request.max_content_length = MAX_FORM_BYTES
-    values = request.form.to_dict(flat=False)
+    values = binding.urlencoded(request)
     repeated = any(len(sent) > 1 for sent in values.values())
     return {name: sent[0] for name, sent in values.items() if sent[0]}, repeated
 

@@ -5,6 +5,7 @@ import hashlib
 import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flask import Blueprint, Response, current_app, g, request, send_from_direct
 
 from ltu_compute import codec
 from ltu_compute.errors import BadParameters, NotFound, Problem
+from ltu_compute.web import binding
 from ltu_compute.web.binding import URL_SCHEMES
 
 CONSOLE = Path(__file__).parent.parent / "console"
@@ -68,11 +70,20 @@ class Asset:
         return response
 
 
-def blueprint(document: dict[str, Any], yaml_text: Callable[[dict[str, Any]], str]) -> Blueprint:
+def blueprint(
+    document: Callable[[], dict[str, Any]], yaml_text: Callable[[dict[str, Any]], str]
+) -> Blueprint:
     """Return ``/`` (Analyze), ``/docs`` (Swagger UI), ``/openapi.json`` and ``/openapi.yaml``."""
     routes = Blueprint("pages", __name__)
-    as_json = Asset.of(orjson.dumps(document), "application/json")
-    as_yaml = Asset.of(yaml_text(document).encode(), "application/yaml")
+
+    @cache  # when it is asked for: writing it takes longer than starting the rest
+    def as_json() -> Asset:
+        return Asset.of(orjson.dumps(document()), "application/json")
+
+    @cache
+    def as_yaml() -> Asset:
+        return Asset.of(yaml_text(document()).encode(), "application/yaml")
+
     analyze = {
         file.relative_to(ANALYZE).as_posix(): Asset.of(file.read_bytes(), _mimetype(file))
         for file in ANALYZE.rglob("*.*")
@@ -92,11 +103,11 @@ def blueprint(document: dict[str, Any], yaml_text: Callable[[dict[str, Any]], st
 
     @routes.get("/openapi.json")
     def openapi_json() -> Response:
-        return as_json.response()
+        return as_json().response()
 
     @routes.get("/openapi.yaml")
     def openapi_yaml() -> Response:
-        return as_yaml.response()
+        return as_yaml().response()
 
     @routes.get("/docs", strict_slashes=False)
     def docs() -> Response:
@@ -115,15 +126,17 @@ def _remote_picture() -> Response:
     It is asked for by an account, fetched by the service's own rules, and checked to be a picture.
     """
     services = current_app.extensions["ltu_compute"]
-    account = services.authenticate(request)
-    g.account = account.username
-    services.rate_limiter.admit(account)
-    url = request.form.get("url", "").strip()
+    with services.entrance():
+        account = services.authenticate(request)
+        g.account = account.username
+        services.rate_limiter.admit(account)
+    sent = binding.urlencoded(request) if request.mimetype == binding.URLENCODED else {}
+    url = sent.get("url", [""])[0].strip()
     if not url[:8].lower().startswith(URL_SCHEMES):
         raise BadParameters(
             Problem("url", f"url: received {url[:80]!r}, allowed is an http(s) URL")
         )
-    content = services.fetcher.fetch(url, name="url")
+    content = services.fetch(url, name="url")
     picture = codec.Image.from_bytes(content, max_pixels=services.limits.pixels, name="url")
     response = _strict(Response(content, mimetype=f"image/{picture.format.lower()}"))
     response.cache_control.no_store = True

@@ -7,11 +7,13 @@ import base64
 import hashlib
 import json
 import math
+import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -26,9 +28,12 @@ AUDIENCE = "account"
 SCOPE = "openid email profile"
 # Ours have about 1500 characters; whatever is longer is not ours and not worth a signature check.
 MAX_TOKEN_LENGTH = 16384
+# Whose signatures are not computed again: some 4 MB, if as many accounts are at work at once.
+REMEMBERED = 1024
 
 REQUIRED_CLAIMS = ("exp", "iat", "jti", "iss", "aud", "sub", "typ", "azp", "sid")
 _MALFORMED = "The token is malformed."
+_FOREIGN = "The token was signed by another service, or with a retired key."
 
 Clock = Callable[[], float]
 Claims = dict[str, Any]
@@ -40,6 +45,56 @@ class MissingToken(Unauthorized):
 
 class InvalidToken(Unauthorized):
     """The request carries a token that opens nothing here; the message says why."""
+
+
+class Signed(NamedTuple):
+    """What a signature vouches for, and the id of the key that made it."""
+
+    kid: str
+    claims: Claims
+
+
+class SignedTokens:
+    """The access tokens of late whose signatures were found to fit. Threads may share it.
+
+    That a key made a signature stays true. Whether the key is still one of ours, and what the
+    claims are worth now and here, does not: that is for whoever looks a token up, each time.
+
+    Parameters
+    ----------
+    size
+        How many; the one that was not looked up for longest makes way for one more.
+    """
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        # By their digests: what opens the service is not kept.
+        self._signed: OrderedDict[bytes, Signed] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many are remembered."""
+        return len(self._signed)
+
+    def get(self, token: str) -> Signed | None:
+        """Return what is known of a token, None when that is nothing."""
+        digest = _digest(token)
+        with self._lock:
+            if digest in self._signed:
+                self._signed.move_to_end(digest)
+            return self._signed.get(digest)
+
+    def add(self, token: str, signed: Signed) -> None:
+        """Remember a token whose signature fits."""
+        with self._lock:
+            self._signed[_digest(token)] = signed
+            if len(self._signed) > self._size:
+                self._signed.popitem(last=False)
+
+    def drop(self, token: str) -> None:
+        """Forget a token."""
+        with self._lock:
+            self._signed.pop(_digest(token), None)
 
 
 @dataclass(frozen=True)
@@ -54,11 +109,14 @@ class Tokens:
         Lifetimes of tokens and sessions.
     clock
         Returns the time in seconds since 1970.
+    known
+        Access tokens whose signatures need not be computed again.
     """
 
     key_ring: KeyRing
     settings: Settings
     clock: Clock = time.time
+    known: SignedTokens = field(default_factory=SignedTokens, repr=False)
 
     def refresh_expiry(self, session_started_at: float, now: float) -> int:
         """Return until when a refresh token issued now is good, in seconds since 1970.
@@ -152,14 +210,7 @@ class Tokens:
             When it is not one: malformed, signed by another, expired, issued elsewhere, or a
             refresh or ID token.
         """
-        header = _own_header(token)
-        if header.get("alg") == "HS256":
-            # Ours or not, it could not be told without trying; the advice is the same.
-            raise InvalidToken("The token is not an access token; a refresh token is none.")
-        key = self.key_ring.by_kid(kid_of(header))
-        if key is None:
-            raise InvalidToken("The token was signed by another service, or with a retired key.")
-        claims = verified(token, key.private_key.public_key(), "RS256")
+        claims = self._signed_claims(token)
         if claims["typ"] != "Bearer":
             raise InvalidToken(f"The token is not an access token but of type {claims['typ']}.")
         if claims["iss"] != issuer:
@@ -168,6 +219,31 @@ class Tokens:
             raise InvalidToken("The token was issued for another client or audience.")
         self._check_time(claims, "The token has expired.", "The token is not valid yet.")
         return claims
+
+    def _signed_claims(self, token: str) -> Claims:
+        """Return the claims of a token that one of our keys signed; what they say is not checked.
+
+        A client sends the same token with every request: the signature is computed once, whether
+        its key is there is asked each time.
+        """
+        signed = self.known.get(token)
+        if signed is None:
+            signed = self._verified_signature(token)
+            self.known.add(token, signed)
+        elif self.key_ring.by_kid(signed.kid) is None:
+            self.known.drop(token)
+            raise InvalidToken(_FOREIGN)
+        return signed.claims.copy()
+
+    def _verified_signature(self, token: str) -> Signed:
+        header = _own_header(token)
+        if header.get("alg") == "HS256":
+            # Ours or not, it could not be told without trying; the advice is the same.
+            raise InvalidToken("The token is not an access token; a refresh token is none.")
+        key = self.key_ring.by_kid(kid_of(header))
+        if key is None:
+            raise InvalidToken(_FOREIGN)
+        return Signed(key.kid, verified(token, key.private_key.public_key(), "RS256"))
 
     def verify_refresh(self, token: str, issuer: str, *, expired: bool = False) -> Claims:
         """Return the claims of a refresh token that is good now, or was once with `expired`.
@@ -193,7 +269,7 @@ class Tokens:
     def _refresh_claims(self, token: str) -> Claims:
         key = self.key_ring.by_refresh_kid(kid_of(_own_header(token)))
         if key is None:
-            raise InvalidToken("The token was signed by another service, or with a retired key.")
+            raise InvalidToken(_FOREIGN)
         return verified(token, key.refresh_secret, "HS256")
 
     def _check_time(self, claims: Claims, over: str, early: str) -> None:
@@ -219,6 +295,10 @@ def profile(account: Account) -> Claims:
 
 def _signed(claims: Claims, algorithm: str, key: Any, kid: str) -> str:
     return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": kid})
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _half_hash(token: str) -> str:
