@@ -65,8 +65,8 @@ class _Key:
         if not isinstance(operations, list) or "verify" not in operations:
             return None
         algorithms = _algorithms(jwk)
-        if "alg" in jwk:
-            algorithms &= {jwk["alg"]}
+        if jwk.get("alg") is not None:
+            algorithms &= {str(jwk["alg"])}
         kid = jwk.get("kid", "")
         if not algorithms or not isinstance(kid, str):
             return None
@@ -128,10 +128,10 @@ class Provider:
         Unavailable
             When no keys are known, because the provider does not give them.
         """
-        found = self._known(kid)
+        found = self._known(kid, algorithm)
         if found is None:
             self._refresh(PATIENCE_S if self._keys else 2 * TIMEOUT_S)
-            found = self._known(kid)
+            found = self._known(kid, algorithm)
         elif self._clock() - self._fetched_at >= MAX_AGE_S and self._may_ask():
             threading.Thread(target=self._refresh, args=(0.0,), daemon=True).start()
         if not self._keys:
@@ -139,9 +139,7 @@ class Provider:
                 f"The identity provider {self.issuer} does not give its keys: {self._problem}",
                 retry_after=int(RETRY_S),
             )
-        if found is None or algorithm not in found.algorithms:
-            return None
-        return jwt.PyJWK(found.jwk, algorithm)
+        return None if found is None else jwt.PyJWK(found.jwk, algorithm)
 
     def check(self) -> None:
         """Return when there are keys to verify tokens with.
@@ -154,11 +152,13 @@ class Provider:
         if not self._keys:
             self.key("", "")
 
-    def _known(self, kid: str) -> _Key | None:
+    def _known(self, kid: str, algorithm: str) -> _Key | None:
         keys = self._keys
         if not kid:
-            return keys[0] if len(keys) == 1 else None
-        return next((key for key in keys if key.kid == kid), None)
+            keys = keys if len(keys) == 1 else ()
+        else:  # which keys of different types may share (RFC 7517 4.5)
+            keys = tuple(key for key in keys if key.kid == kid)
+        return next((key for key in keys if algorithm in key.algorithms), None)
 
     def _may_ask(self) -> bool:
         interval = REFRESH_INTERVAL_S if self._keys else RETRY_S

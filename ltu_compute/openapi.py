@@ -27,7 +27,7 @@ MEANINGS = {
     413: "Too many bytes or pixels.",
     415: "Not a JPEG, PNG or GIF, or a body of another type.",
     422: "An image that cannot be read, fetched, or used for this operation.",
-    429: "More requests than the account may make in a time; try again after Retry-After seconds.",
+    429: "Too many requests, or wrong passwords; try again after Retry-After seconds.",
     500: "A fault of the service; the message has the request's id.",
     501: "Google was asked for and is not enabled here; the message says how to enable it.",
     502: "Google refused, or gave no proper answer in time.",

@@ -95,6 +95,22 @@ def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Met
     assert found["ltu_compute_workers_ended_total", ""] == 1
 
 
+def test_who_lives_keeps_its_row_when_another_is_buried(counted: Metrics) -> None:
+    gone = in_a_fork(counted.begin)
+    counted.begin()
+    counted.bury(gone)
+    counted.end("edges", 200, 0.1)
+    assert told(counted)["ltu_compute_requests_in_flight", ""] == 0
+
+
+def test_a_version_of_the_format_that_is_none(counted: Metrics) -> None:
+    app = metrics.application(metrics.blueprint(counted))
+    accept = {"Accept": "application/openmetrics-text; version=abc"}
+    answer = app.test_client().get("/metrics", headers=accept)
+    assert answer.status_code == 200
+    assert "ltu_compute_slots" in answer.text
+
+
 def test_a_worker_is_told_before_it_serves_anybody(counted: Metrics) -> None:
     hold, let_go = os.pipe()
     pid = os.fork()

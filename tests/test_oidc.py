@@ -412,6 +412,23 @@ def test_a_token_without_a_kid_and_the_only_key(rsa_key: Any) -> None:
     assert provider.key("one", "RS256") is not None
 
 
+@pytest.mark.parametrize("alg", [["RS256"], {}, 1, True, "none"])
+def test_an_odd_key_leaves_the_others(rsa_key: Any, alg: Any) -> None:
+    odd, good = jwk(rsa_key, "odd", alg=alg), jwk(rsa_key, "good")
+    provider = Provider("https://login.example.com", read=Published(odd, good))
+    assert provider.key("good", "RS256") is not None
+    assert provider.key("odd", "RS256") is None
+
+
+def test_keys_of_two_types_may_share_a_name(rsa_key: Any, ec_key: Any) -> None:
+    both = Published(jwk(rsa_key, "one"), jwk(ec_key, "one"))
+    provider = Provider("https://login.example.com", read=both)
+    for algorithm in ("RS256", "ES256"):
+        found = provider.key("one", algorithm)
+        assert found is not None
+        assert found.algorithm_name == algorithm
+
+
 def test_short_rsa_keys_are_left_out() -> None:
     short = rsa.generate_private_key(65537, 1024)
     provider = Provider("https://login.example.com", read=Published(jwk(short, "short")))
@@ -446,7 +463,7 @@ def test_a_withdrawn_key_goes_when_the_keys_are_old(rsa_key: Any, published: Pub
     clock.now += oidc.MAX_AGE_S
     assert provider.key("rsa", "RS256") is not None, "nobody waits for that"
     for _ in range(500):
-        if provider._known("rsa") is None:
+        if provider._known("rsa", "RS256") is None:
             break
         time.sleep(0.01)
     assert provider.key("rsa", "RS256") is None

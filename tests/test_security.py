@@ -62,10 +62,19 @@ def test_an_image_one_column_over(strict_call: Caller) -> None:
     assert "2000" in answer.json["details"]["message"]
 
 
+BODIES = {
+    "application/x-www-form-urlencoded": b"image=%s&x="
+    % base64.b64encode(LARGE).replace(b"+", b"%2B"),
+    "application/json": b'{"image": "%s", "x": "' % base64.b64encode(LARGE),
+}
+
+
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_the_limit(strict_call: Caller, chunked: bool) -> None:
-    body = b"image=" + b"A" * 1_000_000
-    sent: dict[str, Any] = {"content_type": "application/x-www-form-urlencoded"}
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_body_over_the_limit(strict_call: Caller, kind: str, chunked: bool) -> None:
+    """Its beginning alone would be a whole request."""
+    body = BODIES[kind] + b"A" * 1_000_000 + b'"}' * kind.endswith("json")
+    sent: dict[str, Any] = {"content_type": kind}
     if chunked:
         sent |= {
             "input_stream": io.BytesIO(body),

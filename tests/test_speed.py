@@ -143,12 +143,10 @@ def test_a_bare_computation_replies_as_the_service_does(call: Caller, name):
 
 
 def test_the_driver_knows_every_operation_on_pictures():
-    """Those of recognition apart, whose models and languages an installation may lack."""
-    recognition = {"textDetection", "classification", "objectDetection"}
     declared = {
         endpoint.name: tuple(image.name for image in endpoint.images if image.required)
         for endpoint in DIALECTS[0].endpoints
-        if endpoint.images and endpoint.name not in recognition
+        if endpoint.images
     }
     assert declared == client.OPERATIONS
 

@@ -201,10 +201,13 @@ def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
     del chances["Blank"]
     if not _is_shaded(image):
         del chances["Overexposed"]
+    kinds = kind_chances(features)
+    if max(kinds["Screenshot"], kinds["Diagram"]) >= _MIN_CHANCE:
+        del chances["Blurred"]  # never in focus: their even areas look as if they were
     mids = {**KINDS, **QUALITIES}
     return tuple(
         Label(mids[name], name, chance)
-        for name, chance in (kind_chances(features) | chances).items()
+        for name, chance in (kinds | chances).items()
         if chance >= _MIN_CHANCE
     )
 

@@ -87,8 +87,12 @@ class Attempt(NamedTuple):
 
 
 def _network(address: str) -> str:
+    # Some proxies append the port, which is another one with every connection.
+    host = address[1:].partition("]")[0] if address.startswith("[") else address
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
     try:
-        parsed = ip_address(address.partition("%")[0])
+        parsed = ip_address(host.partition("%")[0])
     except ValueError:
         return address  # such as a Unix socket's, which has none
     if isinstance(parsed, IPv6Address):

@@ -12,6 +12,7 @@ from flask import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from ltu_compute import codec
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
@@ -79,7 +80,7 @@ def read(request: Request) -> Wire:
     if request.mimetype == JSON or request.mimetype.endswith("+json"):
         values.update({name: [value] for name, value in _json_object(request).items()})
     elif request.mimetype == URLENCODED:
-        values.update(_urlencoded(request))
+        values.update(urlencoded(request))
     elif request.mimetype == MULTIPART:
         values.update(request.form.lists())
     elif request.content_length or request.mimetype:
@@ -93,13 +94,40 @@ def read(request: Request) -> Wire:
     return Wire(values, {name: contents for name, contents in files.items() if contents})
 
 
-def _urlencoded(request: Request) -> dict[str, list[str]]:
+def whole_body(request: Request) -> bytes:
+    """Return a request's body.
+
+    Raises
+    ------
+    RequestEntityTooLarge
+        If it is over the request's limit. (Of one whose length is not announced Werkzeug would give
+        the beginning.)
+    """
+    limit = request.max_content_length
+    if limit is None or request.content_length is not None:
+        return request.get_data(cache=False)
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=False)
+    request.max_content_length = limit
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return body
+
+
+def urlencoded(request: Request) -> dict[str, list[str]]:
     """Return the fields of a urlencoded body, read as Flask reads the query string.
 
     Flask's own way with a body takes ten times as long for an image in base64, and admits any
     number of fields.
+
+    Raises
+    ------
+    TooManyBytes
+        If it has more fields than a multipart one may have parts.
+    RequestEntityTooLarge
+        If it is over the request's limit.
     """
-    body = request.get_data(cache=False)
+    body = whole_body(request)
     most = request.max_form_parts
     if most is not None and body.count(b"&") >= most:
         raise TooManyBytes(
@@ -125,7 +153,7 @@ def _contents(parts: list[FileStorage]) -> list[bytes]:
 
 
 def _json_object(request: Request) -> dict[str, Any]:
-    text = request.get_data(cache=False)
+    text = whole_body(request)
     if not text.strip():
         return {}
     try:
@@ -264,7 +292,7 @@ def _problems(model: type[Params], error: ValidationError) -> list[Problem]:
     return [_problem(schema, proper, detail) for detail in error.errors(include_url=False)]
 
 
-def _problem(schema: dict[str, Any], proper: dict[str, str], detail: ErrorDetails) -> Problem:
+def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDetails) -> Problem:
     """Return what is wrong with a value, under the name that it was sent by."""
     cause = detail.get("ctx", {}).get("error")
     path = [str(part) for part in detail["loc"]]

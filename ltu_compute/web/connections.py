@@ -8,7 +8,7 @@ those who have made them wait longest are cut off: there is always one for a hea
 import errno
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
+from werkzeug.exceptions import BadRequest
 
 GRACE_S = 10.0  # before the mean rate of a request, or of a reply, counts
 SENDING_RATE = 16 << 10  # bytes a second at which a reply must be taken, on average
@@ -293,8 +294,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not keepalive or conn.parser.mesg.body.failed:
             return False
         conn.sock.hurry()
-        while conn.parser.mesg.body.read(CHUNK):
-            pass
+        try:
+            while conn.parser.mesg.body.read(CHUNK):
+                pass
+        except errors.ParseException:
+            return False  # the reply has been sent; another one would be taken for the next's
         return not conn.sock.ended
 
     def handle_error(self, _request: Any, client: PacedSocket, _from: Any, exc: Exception) -> None:
@@ -358,8 +362,36 @@ def _refusal(error: Exception) -> tuple[int, str]:
     if isinstance(error, errors.ExpectationFailed):
         return 417, f"Expect: {error}"
     if isinstance(error, errors.ParseException):
-        return 400, f"this is not HTTP: {error}"
+        secret = isinstance(error, errors.InvalidHeader)  # the whole line
+        return 400, f"this is not HTTP: {'a header line without a name' if secret else error}"
     return 500, "internal error"
+
+
+class Body:
+    """A request's body, of which broken framing is an error of the client like any other."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int | None = None) -> bytes:
+        """Return so many bytes, or all that are left.
+
+        Raises
+        ------
+        BadRequest
+            If the chunks are not framed as they should be.
+        """
+        return self._checked(self._body.read, size)
+
+    def readline(self, size: int | None = None) -> bytes:
+        """Return a line, or so many bytes of it; see `read`."""
+        return self._checked(self._body.readline, size)
+
+    def _checked(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
+        try:
+            return read(size)
+        except errors.ParseException as error:
+            raise BadRequest(f"the body is not framed as HTTP has it: {error}") from error
 
 
 class Log(Logger):  # type: ignore[misc]

@@ -268,12 +268,14 @@ class KeyRing:
 
     def _listing(self) -> _Listing:
         files = []
-        for path in self._directory.glob("*.pem"):
+        for entry in os.scandir(self._directory):  # which fails where there is no such folder
+            if not entry.name.endswith(".pem"):
+                continue
             try:
-                status = path.stat()
+                status = entry.stat()
             except FileNotFoundError:
                 continue  # removed since it was listed
-            files.append((path.name, status.st_mtime_ns, status.st_size))
+            files.append((entry.name, status.st_mtime_ns, status.st_size))
         return tuple(sorted(files))
 
     def _readable(self, listing: _Listing) -> list[SigningKey]:

@@ -138,10 +138,11 @@ class Metrics:
 
     def _row_of(self, process: int, numbers: memoryview) -> int:
         """Return a process's own row; the last one is for all who found no other."""
-        for row in self._rows():
-            if numbers[row + PID] in (process, 0):
-                numbers[row + PID] = process
-                return row
+        for wanted in (process, 0):  # first its own: one before that may have become free
+            for row in self._rows():
+                if numbers[row + PID] == wanted:
+                    numbers[row + PID] = process
+                    return row
         return self._rows()[-1]
 
     # ---------------------------------------------------------------- telling
@@ -223,7 +224,10 @@ def blueprint(metrics: Metrics) -> Blueprint:
 
     @routes.get("/metrics")
     def tell() -> Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except (ValueError, TypeError):  # it names a version that is none
+            encode, content_type = choose_encoder("")
         return Response(encode(metrics.registry), content_type=content_type)
 
     return routes

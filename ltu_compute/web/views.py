@@ -14,7 +14,7 @@ from ltu_compute.errors import Busy, Problem
 from ltu_compute.fetch import Fetcher
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Store
-from ltu_compute.web import binding, rate_limit
+from ltu_compute.web import binding
 from ltu_compute.web.endpoint import Dialect, Endpoint
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.limits import Slots
@@ -24,6 +24,7 @@ JSON = "application/json"
 TEXT_ALLOWANCE = 64 << 10  # bytes of a body that are not images
 AT_THE_ENTRANCE = 4  # requests whose token is checked at once, in a worker
 ENTRANCE_S = 10.0  # that a request waits for that: a database that does not answer takes as long
+FETCHES = 16  # images that are fetched at once, in a worker
 BASE64_GROWTH = 1.45  # of an image as percent-encoded base64: 4/3, and + and / take 3 bytes
 
 
@@ -42,6 +43,9 @@ class Services:
     checks: dict[str, Callable[[], None]]
     _entrance: threading.Semaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(AT_THE_ENTRANCE)
+    )
+    _fetching: threading.Semaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(FETCHES)
     )
 
     @contextmanager
@@ -63,6 +67,22 @@ class Services:
         finally:
             self._entrance.release()
 
+    def fetch(self, url: str, *, name: str) -> bytes:
+        """Return what is at an address; see `Fetcher.fetch`.
+
+        Raises
+        ------
+        Busy
+            If too many images are being fetched: each takes memory and a thread that nothing can
+            call back before its deadline.
+        """
+        if not self._fetching.acquire(blocking=False):
+            raise Busy(f"{name}: busy: {FETCHES} images are being fetched; try again")
+        try:
+            return self.fetcher.fetch(url, name=name)
+        finally:
+            self._fetching.release()
+
     @property
     def limits(self) -> binding.Limits:
         """Largest image accepted."""
@@ -72,7 +92,6 @@ class Services:
 def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     """Return a dialect's endpoints as routes, misspelt names included."""
     routes = Blueprint(dialect.name, __name__)
-    routes.after_request(rate_limit.announce)
     for endpoint in dialect.endpoints:
         view = _view(dialect, endpoint, services)
         for name in (endpoint.name, *endpoint.aliases):
@@ -100,7 +119,7 @@ def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[
         request.max_content_length = body_limit(endpoint, services.settings)
         request.max_form_memory_size = request.max_content_length
         wire = binding.read(request)
-        bound = binding.bind(endpoint, wire, fetch=services.fetcher.fetch, limits=services.limits)
+        bound = binding.bind(endpoint, wire, fetch=services.fetch, limits=services.limits)
         g.images = bound.images
         with services.slots.claim() as place:
             g.place = place

@@ -63,9 +63,12 @@ export class Account {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       go.disabled = true;
-      if (session.external) session.take(token.value);
-      else problem.textContent = await this.#tried(name.value, password.value);
-      go.disabled = false;
+      try {
+        if (session.external) session.take(token.value);
+        else problem.textContent = await this.#tried(name.value, password.value);
+      } finally {
+        go.disabled = false;
+      }
       if (session.open) dialog.close();
     });
     later.addEventListener("click", () => dialog.close());

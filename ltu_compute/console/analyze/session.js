@@ -27,6 +27,7 @@ export class Session extends EventTarget {
     this.name = "";
     this.access = "";
     this.refreshToken = "";
+    this.generation = 0; // what was asked for in an earlier one does not count any more
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     /** @type {Promise<void> | null} */
@@ -47,6 +48,7 @@ export class Session extends EventTarget {
    * @param {string} token
    */
   take(token) {
+    this.generation += 1;
     this.access = token.trim().replace(/^Bearer\s+/i, "");
     this.dispatchEvent(new Event("change"));
   }
@@ -86,6 +88,7 @@ export class Session extends EventTarget {
   }
 
   forget() {
+    this.generation += 1;
     clearTimeout(this.timer);
     this.access = this.refreshToken = "";
     this.dispatchEvent(new Event("change"));
@@ -93,14 +96,18 @@ export class Session extends EventTarget {
 
   /** @param {Record<string, string>} fields */
   async #ask(fields) {
+    const { generation } = this;
     const answer = await fetch(this.tokenUrl, {
       method: "POST",
       body: new URLSearchParams({ client_id: CLIENT, ...fields }),
     });
-    const body = await answer.json();
-    if (!answer.ok) {
-      throw new Refused(body.error_description ?? body.error ?? "", answer.status);
+    const body = await answer.json().catch(() => ({})); // a proxy's own page, when it is busy
+    if (!answer.ok || !body.access_token) {
+      const told = body.error_description ?? body.error;
+      const status = answer.ok ? 502 : answer.status;
+      throw new Refused(told ?? `HTTP ${answer.status} ${answer.statusText}`, status);
     }
+    if (generation !== this.generation) throw new Refused("", 401); // signed out meanwhile
     this.access = body.access_token;
     this.refreshToken = body.refresh_token;
     clearTimeout(this.timer);
