@@ -4,6 +4,7 @@
 """
 
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -320,6 +321,15 @@ def test_contours(page: Page) -> None:
 def test_image_quality(page: Page) -> None:
     analyze(page, "imageQuality", "coffee.jpg")
     expect(page.locator(".gauge")).to_have_count(7)
+    with page.expect_download() as saved:
+        page.click("#save-json")
+    sharpness = json.loads(saved.value.path().read_bytes())["result"]["sharpness"]
+    told = headline(page).split()[0]
+    assert float(told.replace(",", "")) == pytest.approx(sharpness["val"], abs=0.005)
+    gauges = page.locator(".gauge")
+    expect(gauges.nth(0).locator("b")).to_have_text(told)
+    expect(gauges.nth(1).locator("b")).to_have_text(f"{sharpness['sml']:.2f}".rstrip("0"))
+    assert gauges.nth(0).locator("small").all_inner_texts() == ["0, unsharp", "sharp, ≥ 3,000"]
     expect(page.locator(".histogram rect")).to_have_count(255)
     blue = count_of((40, 110, 255), pixels(page.locator(".viewport")))
     assert blue > 500
@@ -404,6 +414,8 @@ def test_differences(page: Page) -> None:
     page.locator(".found button").nth(1).click()
     now = [canvas.evaluate(scale) for canvas in page.locator(".canvas").all()]
     assert all(after > 2 * earlier for earlier, after in zip(before, now, strict=True))
+    chosen = page.locator("[data-mark='1'] .line").first
+    assert chosen.evaluate("(line) => getComputedStyle(line).fill") == "rgba(0, 0, 0, 0)"
 
 
 def test_differences_blink_and_swipe(page: Page) -> None:
@@ -507,6 +519,16 @@ def test_region_is_drawn(page: Page) -> None:
     expect(page.locator(".handle")).to_have_count(4)
     compared = page.locator(".figures dd").nth(1).inner_text()
     assert 5 < float(compared.rstrip("%")) < 20
+    expect(page.locator(".actions .help")).to_contain_text("image1_roi.png")
+    with page.expect_download() as saved:
+        page.click("#save-region")
+    assert saved.value.suggested_filename == "image1_roi.png"
+    mask = np.asarray(Pillow.open(io.BytesIO(saved.value.path().read_bytes())).convert("L"))
+    assert mask.mean() / 255 == pytest.approx(0.27 * 0.45, rel=0.05)
+    text = print_report(page).text_content() or ""
+    assert "Region 1, polygon(" in text
+    assert page.locator("#report .within").count() == 1
+    page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
     after(page, lambda: page.locator("#region").get_by_text("Clear").click())
 
 
@@ -519,6 +541,10 @@ def test_region_from_the_object_mask_and_by_keyboard(page: Page) -> None:
     rectangle = page.locator("#region").get_by_text("Rectangle")
     after(page, lambda: rectangle.press("Enter"))
     expect(page.locator(".handle")).to_have_count(4)
+    focused = page.locator(".handle:focus")
+    expect(focused).to_have_attribute("aria-label", re.compile("^Corner 1 "))
+    after(page, lambda: page.keyboard.press("ArrowRight"))  # stays there through what is computed
+    expect(focused).to_have_attribute("aria-label", re.compile("^Corner 1 "))
     after(page, lambda: page.locator(".handle").first.press("Delete"))
     expect(page.locator(".handle")).to_have_count(0)
 
@@ -593,7 +619,7 @@ def test_copies_run_elsewhere(page: Page, service: Live) -> None:
     after(page, lambda: threshold.fill("2"))
     page.get_by_role("button", name="curl").click()
     words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
-    assert words[:3] == ["curl", "-s", f"{service.url}/v2/services/image/differences"]
+    assert words[:3] == ["curl", "-sS", f"{service.url}/v2/services/image/differences"]
     assert f'image1=@"{CUPS[0]}"' in words
     assert 'fic_settings={"threshold":2}' in words
     page.get_by_role("button", name="Python").click()
@@ -622,20 +648,32 @@ def test_saves(page: Page) -> None:
 
 def test_report_is_one_page(page: Page) -> None:
     analyze(page, "differences", REFERENCE, SHOT)
-    page.evaluate("() => { window.print = () => { window.printed = true; } }")
-    page.click("#print")
-    page.locator("#report:not([hidden])").wait_for(state="attached")
-    report = page.locator("#report")
+    report = print_report(page)
     assert report.locator("svg polygon").count() == 8
     text = report.text_content() or ""
-    assert all(
-        told in text for told in ("4 differences", REFERENCE, USERNAME, "fic_settings.weight")
+    sums = [hashlib.sha256((IMAGES / name).read_bytes()).hexdigest() for name in (REFERENCE, SHOT)]
+    words = (
+        "4 differences",
+        USERNAME,
+        "Fine settings · Weight",
+        "Alignment residual",
+        "image2 x, y",
     )
+    assert [told for told in (*words, REFERENCE, *sums) if told not in text] == []
+    assert "residual_px" not in text
     document = page.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page\b", document)) == 1
     assert document.count(b"/Subtype /Image") >= 2
     page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
     expect(report).to_be_hidden()
+
+
+def print_report(page: Page) -> Locator:
+    """Make the report, and print nothing."""
+    page.evaluate("() => { window.print = () => {}; }")
+    page.click("#print")
+    page.locator("#report:not([hidden])").wait_for(state="attached")
+    return page.locator("#report")
 
 
 # ------------------------------------------------------------------------------- failures
@@ -652,6 +690,27 @@ def test_errors_stand_beside_their_parameters(open_page: Open) -> None:
     expect(page.locator(".notice")).to_contain_text("a setting is refused")
     after(page, lambda: threshold.fill("1"))
     expect(row.locator(".problem")).to_be_hidden()
+
+
+def test_what_is_missing_or_too_much_is_told(browser: Browser, service: Live) -> None:
+    page = browser.new_page()
+    complaints = watch(page, service.url, refusals=True)
+    page.goto(f"{service.url}/#alignmentMatrix")
+    page.get_by_role("button", name="Not now").click()
+    give(page, REFERENCE, *CUPS)  # a plate and a cup
+    expect(page.locator(".remark")).to_have_text(f"Not taken, for want of a place: {CUPS[1]}.")
+    expect(page.locator(".notice")).to_contain_text("Sign in to analyze.")
+    page.locator(".notice button").click()
+    sign_in(page)
+    expect(page.locator(".notice")).to_contain_text("image1 and image2 do not match")
+    expect(page.locator(".slot > .problem").nth(1)).to_be_empty()
+    heads = [head.bounding_box() for head in page.locator(".slot-head").all()]
+    assert len({head["y"] for head in heads if head}) == 1
+    expect(page.locator(".remark")).not_to_be_empty()
+    page.get_by_role("button", name="Remove").first.click()
+    expect(page.locator(".remark")).to_be_empty()
+    assert complaints == []
+    page.close()
 
 
 def test_unsupported_and_oversized_files(open_page: Open, tmp_path: Any) -> None:
@@ -757,6 +816,8 @@ def test_french(open_page: Open) -> None:
     assert headline(page) == "4 différences"
     expect(page.locator(".figures")).to_contain_text("10,8")
     expect(page.locator(".presets")).to_contain_text("moins de bruit sur les bords")
+    assert f"Compte\u00a0: {USERNAME}" in (print_report(page).text_content() or "")
+    page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
     expect(page.get_by_role("button", name="Agrandir", exact=True)).to_have_count(2)
     after(page, lambda: page.locator("#language").select_option("en"))
     assert headline(page) == "4 differences"
@@ -772,7 +833,7 @@ def test_both_languages_say_the_same_things(page: Page) -> None:
     english, french = texts
     own = {key for key in french if key[0] not in "#=" and key[-1] != "?"}
     own = {key for key in own if not key.startswith("preset.") and not key.endswith("_many")}
-    assert {key for key in english if key[0] != "="} == own
+    assert {key for key in english if key[0] not in "#="} == own
     for key, text in english.items():
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", french[key])), key
     for operation in (key[1:-1] for key in french if re.fullmatch(r"#\w+\.", key)):
@@ -792,6 +853,8 @@ def test_keyboard_reaches_everything(page: Page) -> None:
         if page.evaluate("() => document.activeElement.matches('button, a, select, .viewport')"):
             assert outline != "none"
     assert {"language", "theme", "account", "viewport", "run"} <= seen
+    after(page, lambda: page.locator(".rail a[href='#edges']").press("Enter"))
+    expect(page.locator(".rail a[href='#edges']")).to_be_focused()
     viewport = page.locator(".viewport")
     viewport.focus()
     before = page.locator(".canvas").evaluate("(canvas) => canvas.style.transform")
@@ -861,3 +924,16 @@ def test_nothing_is_wider_than_the_screen(page: Page) -> None:
     for width, height in (PHONE, (768, 1024), WALL, DESK):
         page.set_viewport_size({"width": width, "height": height})
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        if (width, height) == PHONE:
+            picture, buttons = (
+                page.locator(f".slot {part}").first.bounding_box()
+                for part in (".viewport", ".zoom")
+            )
+            assert picture is not None
+            assert buttons is not None
+            assert buttons["y"] >= picture["y"] + picture["height"]
+            heights = [
+                part.evaluate("(part) => part.offsetHeight")
+                for part in page.locator(".preferences > *").all()
+            ]
+            assert max(heights) < 40  # nothing wraps

@@ -23,8 +23,11 @@ export class Account {
   /** Say who is signed in. */
   show() {
     const { open, name } = this.session;
-    const signOut = name ? `${name} · ${t("sign-out")}` : t("sign-out");
-    byId("account").textContent = open ? signOut : t("sign-in");
+    replace(
+      byId("account"),
+      open && name && h("span", { class: "who" }, `${name} ·`),
+      open ? t("sign-out") : t("sign-in"),
+    );
   }
 
   /**

@@ -15,6 +15,7 @@ export class Bench {
     /** @type {Slot[]} */
     this.slots = [];
     this.notice = h("div", { class: "notice", role: "alert" });
+    this.remark = h("div", { class: "remark", role: "status" }); // stays when there is a reply
     this.readout = h("div", { class: "readout" });
     this.tools = h("div", { class: "tools" });
     this.row = h("div", { class: "row panes" });
@@ -27,7 +28,14 @@ export class Bench {
     this.linked = null;
     /** Draw the lines between the panes where they are now. */
     this.redraw = () => {};
-    element.append(this.progress, this.readout, this.notice, this.tools, this.row);
+    element.append(
+      this.progress,
+      this.readout,
+      this.notice,
+      this.remark,
+      this.tools,
+      this.row,
+    );
   }
 
   get panes() {
@@ -48,11 +56,11 @@ export class Bench {
 
   /** Show the pictures beside each other. */
   beside() {
-    replace(
-      this.row,
-      this.slots.map((slot) => slot.element),
-      this.joints,
-    );
+    const wanted = [...this.slots.map((slot) => slot.element), this.joints];
+    const { childNodes } = this.row;
+    const there = wanted.every((element, index) => element === childNodes[index]);
+    if (there && childNodes.length === wanted.length) return; // moved, it would lose the focus
+    replace(this.row, wanted);
   }
 
   /**

@@ -346,6 +346,14 @@ export function scaleOf(field, usual) {
 
 /** @param {Field} field */
 export function labelOf(field) {
-  const spaced = field.name.replaceAll("_", " ");
-  return known(`=${field.name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
+  return wordsOf(field.name);
+}
+
+/**
+ * Return what the page calls something that the service names.
+ * @param {string} name
+ */
+export function wordsOf(name) {
+  const spaced = name.replaceAll("_", " ");
+  return known(`=${name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }

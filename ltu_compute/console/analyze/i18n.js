@@ -12,9 +12,9 @@ export const english = {
   docs: "API",
   language: "Language",
   theme: "Appearance",
-  "theme-system": "System theme",
-  "theme-light": "Light theme",
-  "theme-dark": "Dark theme",
+  "theme-system": "System",
+  "theme-light": "Light",
+  "theme-dark": "Dark",
   "sign-in": "Sign in",
   "sign-out": "Sign out",
   operations: "Operations",
@@ -59,9 +59,12 @@ export const english = {
   copy: "Copy",
   copied: "Copied",
   "copy-as": "Copy as",
+  "copy-region": "The request as curl or Python sends {name}: save it where they run.",
   save: "Save",
   "save-json": "JSON",
   report: "Report",
+  "sign-in-first": "Sign in to analyze.",
+  "left-out": "Not taken, for want of a place: {names}.",
   "need-picture_one": "One picture is missing.",
   "need-picture_other": "{n} pictures are missing.",
   failed: "No result",
@@ -143,6 +146,8 @@ export const english = {
   channel: "Channel",
   sharpness: "Sharpness (variance of the Laplacian)",
   "sharpness-sml": "Sharpness (modified Laplacian)",
+  unsharp: "0, unsharp",
+  sharp: "sharp",
   noise: "Noise (σ of 255)",
   under: "Underexposed",
   over: "Overexposed",
@@ -172,11 +177,24 @@ export const english = {
   "roi-regions_other": "{n} regions",
   "roi-object": "the object in {name}",
   "report-title": "{operation}: report",
-  "report-by": "Account",
+  "report-by": "Account: {name}",
   "report-more": "and {n} more",
-  "report-version": "Service",
+  "report-version": "Service: LTU Compute {version}",
+  named: "{name}: {value}",
+  "roi-rectangle": "Region {n}, rectangle",
+  "roi-polygon": "Region {n}, polygon",
+  yes: "yes",
+  no: "no",
   "shown-first": "The first {n} of {m} are listed.",
+  "#colorPalette": "Colour palette",
   "=fic_settings": "Fine settings",
+  "=color_space": "Colour space",
+  "=mask_color": "Mask colour",
+  "=method": "Alignment method",
+  "=inliers": "Agreeing keypoints",
+  "=residual_px": "Alignment residual",
+  "=expected_error_px": "Expected error",
+  "=bend_px": "Bend from flat",
 };
 
 const TEXTS = { en: english, fr: french };
@@ -255,6 +273,14 @@ export function number(value, digits = 2) {
 export function percent(share, digits = 1) {
   const style = { style: /** @type {const} */ ("percent"), maximumFractionDigits: digits };
   return new Intl.NumberFormat(current, style).format(share);
+}
+
+/**
+ * Return a share of a picture; those that are small with as many digits as tell them from nothing.
+ * @param {number} share in percent
+ */
+export function areaWords(share) {
+  return percent(share / 100, share < 0.01 ? 4 : 2);
 }
 
 /** @param {number} count */

@@ -77,6 +77,7 @@ const acts = {
   changed,
   regionChanged: () => {
     panel.showRegion(desk);
+    panel.showActions(desk);
     changed();
   },
   giving: (index) => ({
@@ -88,6 +89,7 @@ const acts = {
 
 function showDesk() {
   const { operation, slots, region } = desk;
+  replace(bench.remark);
   showRail(operations, operation);
   document.title = `${titleOf(operation)} – LTU Compute`;
   byId("here").textContent = titleOf(operation);
@@ -109,8 +111,10 @@ function showDesk() {
  */
 async function giveFiles(files, index) {
   const taken = files.slice(0, Math.max(desk.slots.length - index, 1));
+  const left = files.slice(taken.length).map((file) => file.name);
   const given = await Promise.all(taken.map((file) => pictureOf(file, file.name)));
   given.forEach((picture, offset) => give(picture, index + offset));
+  if (left.length) replace(bench.remark, h("p", {}, t("left-out", { names: left.join(", ") })));
 }
 
 /**
@@ -143,6 +147,7 @@ async function giveAddress(address, index) {
 function give(picture, index) {
   const before = pictures[index];
   pictures[index] = picture;
+  replace(bench.remark);
   const { slots, region } = desk;
   const focused = slots[index].element.contains(document.activeElement);
   latest.cancel();
@@ -208,11 +213,15 @@ async function run(asked = false) {
   notice.hold();
   const now = desk;
   const { missing, signature, subject } = now;
+  if (!asked && !session.open && subject.trim()) {
+    notice.tell(t("sign-in-first"), "", button("sign-in", () => account.signIn()));
+    return;
+  }
   if (missing) {
     if (asked) notice.tell(t("need-picture", { n: missing }));
     return;
   }
-  if (!asked && (signature === now.answered || !now.live || !session.open)) return;
+  if (!asked && (signature === now.answered || !now.live)) return;
   if (!session.open && !(await account.signIn())) return;
   working(true);
   try {
@@ -289,7 +298,10 @@ async function explain({ kind, message, problems, retryAfter }) {
   }
   const sentence = kind === "refused" ? "" : t(`error-${kind}`);
   const elsewhere = desk.form.tell(problems);
+  const ofAll = (/** @type {string} */ told) =>
+    desk.slots.length > 1 && desk.slots.every(({ field }) => told.includes(field.name));
   const unplaced = elsewhere.filter(({ parameter, message: told }) => {
+    if (ofAll(told)) return true; // about the pair, not about one of its pictures
     const index = desk.slots.findIndex(({ field }) => field.name === parameter);
     if (index >= 0) desk.slots[index].tell(`${sentence} ${told}`, ...waysOn(kind, index));
     return index < 0;
@@ -363,7 +375,11 @@ function startPreferences() {
 }
 
 function startListening() {
-  session.addEventListener("change", () => session.open && runSoon());
+  session.addEventListener("change", () => {
+    if (!session.open) return;
+    notice.clear(); // whatever asked to sign in
+    runSoon();
+  });
   addEventListener("hashchange", () => choose(location.hash.slice(1)));
   addEventListener("online", () => notice.retries && run(true));
   document.addEventListener("paste", takePaste);

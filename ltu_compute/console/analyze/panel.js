@@ -54,7 +54,11 @@ export class Panel {
    */
   showRegion({ region }) {
     this.regionWords.textContent = region?.words ?? "";
+    const focused = document.activeElement === this.regionClear;
     this.regionClear.disabled = region?.empty ?? true;
+    if (focused && this.regionClear.disabled) {
+      this.regionClear.parentElement?.querySelector("button")?.focus(); // a disabled one loses it
+    }
   }
 
   /**
@@ -95,7 +99,8 @@ export class Panel {
    * @param {Desk} desk
    */
   showActions(desk) {
-    const { operation, values, reply } = desk;
+    const { operation, values, reply, region } = desk;
+    const mask = region?.picture;
     replace(
       this.actions,
       h(
@@ -106,15 +111,17 @@ export class Panel {
         copyButton("Python", () => asPython(operation, values, desk.sent), SMALL),
         copyButton("JSON", () => asJson(operation, values), SMALL),
       ),
-      reply && this.#saving(desk),
+      mask && h("p", { class: "help" }, t("copy-region", { name: mask.name })),
+      (reply || mask) && this.#saving(desk),
       reply && raw(reply),
     );
   }
 
   /** @param {Desk} desk */
   #saving(desk) {
-    const { operation, reply } = desk;
-    const count = picturesIn(reply).length;
+    const { operation, reply, region } = desk;
+    const count = reply ? picturesIn(reply).length : 0;
+    const mask = region?.picture;
     const offer = (
       /** @type {string} */ id,
       /** @type {string} */ words,
@@ -124,11 +131,16 @@ export class Panel {
       "div",
       { class: "row" },
       h("span", { class: "muted" }, t("save")),
-      offer("save-json", t("save-json"), () =>
-        save(new Blob([indented(reply)], { type: "application/json" }), `${operation.name}.json`),
-      ),
+      reply &&
+        offer("save-json", t("save-json"), () =>
+          save(new Blob([indented(reply)], { type: "application/json" }), `${operation.name}.json`),
+        ),
       count > 0 && offer("save-pictures", t("pictures", { n: count }), () => savePictures(desk)),
-      offer("print", t("report"), () => printReport(desk, titleOf(operation), this.acts.account())),
+      mask && offer("save-region", mask.name, () => save(mask.blob, mask.name)),
+      reply &&
+        offer("print", t("report"), () =>
+          printReport(desk, titleOf(operation), this.acts.account()),
+        ),
     );
   }
 }

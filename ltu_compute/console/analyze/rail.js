@@ -13,6 +13,7 @@ import { known, t } from "./i18n.js";
  */
 export function showRail(operations, current) {
   const rail = byId("rail");
+  const focused = rail.contains(document.activeElement);
   /** @type {Map<string, Operation[]>} */
   const groups = new Map();
   const several = new Set(operations.map((operation) => operation.group)).size > 1;
@@ -37,6 +38,7 @@ export function showRail(operations, current) {
   );
   const here = rail.querySelector("[aria-current]");
   here?.scrollIntoView({ block: "nearest", inline: "center" });
+  if (focused && here instanceof HTMLElement) here.focus({ preventScroll: true });
 }
 
 /** @param {Operation} operation */

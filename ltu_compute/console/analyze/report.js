@@ -4,7 +4,9 @@
  */
 import { table } from "./controls.js";
 import { byId, h, replace, svg } from "./dom.js";
-import { language, number, t } from "./i18n.js";
+import { wordsOf } from "./form.js";
+import { boxAround } from "./geometry.js";
+import { areaWords, language, number, percent, t } from "./i18n.js";
 import { wireText } from "./operations.js";
 import { infoOf, messageOf, placesIn, resultOf } from "./reply.js";
 
@@ -23,6 +25,7 @@ export async function printReport({ operation, form, sent, region, reply }, titl
     ([name]) => !operation.pictures.some((p) => p.name === name && !p.required),
   );
   const lists = shown.map(([, picture], index) => placesOn(reply, picture, index, shown.length));
+  const sums = await Promise.all(shown.map(([, picture]) => sumOf(picture.blob)));
   const now = new Intl.DateTimeFormat(language(), { dateStyle: "long", timeStyle: "short" }).format(
     new Date(),
   );
@@ -37,26 +40,35 @@ export async function printReport({ operation, form, sent, region, reply }, titl
       "div",
       { class: "pair" },
       shown.map(([name, picture], index) =>
-        figure(name, picture, lists[index], name === region?.target ? region.shapes : []),
+        figure(name, picture, lists[index], sums[index], name === region?.target ? region : null),
       ),
     ),
     h(
       "div",
       { class: "columns" },
       table([], numbersOf(reply), t("result-of")),
-      table([], settingsOf(form.effective(), region?.words ?? ""), t("settings")),
+      table([], [...settingsOf(form.effective()), ...regionOf(region)], t("settings")),
     ),
-    lists[0].length > 0 && placesTable(lists[0]),
+    lists[0].length > 0 &&
+      placesTable(
+        lists,
+        shown.map(([name]) => name),
+      ),
     more > 0 && h("p", {}, t("report-more", { n: more })),
     h(
       "footer",
       {},
-      `${t("report-by")}: ${account} · ${t("report-version")}: LTU Compute ${reply.version ?? ""} · ${operation.name}`,
+      account && `${t("report-by", { name: account })} · `,
+      `${t("report-version", { version: reply.version ?? "" })} · ${operation.name}`,
     ),
   );
   await Promise.all([...report.querySelectorAll("img")].map((image) => image.decode()));
   report.hidden = false;
-  addEventListener("afterprint", () => (report.hidden = true), { once: true });
+  const done = () => {
+    report.hidden = true;
+    replace(report);
+  };
+  addEventListener("afterprint", done, { once: true });
   print();
 }
 
@@ -83,9 +95,10 @@ function placesOn(reply, { width, height }, index, count) {
  * @param {string} name
  * @param {Picture} picture
  * @param {import("./reply.js").Found[]} places
- * @param {import("./region.js").Shape[]} regions
+ * @param {string} sum SHA-256 of the file; empty: not known
+ * @param {import("./region.js").RegionEditor | null} region
  */
-function figure(name, picture, places, regions) {
+function figure(name, picture, places, sum, region) {
   const { width, height } = picture;
   const size = Math.max(width, height) / 40;
   const outlined = (/** @type {import("./geometry.js").Point[]} */ outline) => ({
@@ -95,7 +108,7 @@ function figure(name, picture, places, regions) {
   const drawing = svg(
     "svg",
     { viewBox: `0 0 ${width} ${height}` },
-    regions.map(({ points }) => svg("polygon", { ...outlined(points), class: "within" })),
+    region?.shapes.map(({ points }) => svg("polygon", { ...outlined(points), class: "within" })),
     places.flatMap(({ outline, box }, index) => {
       const { x, y } = box;
       return [
@@ -108,8 +121,19 @@ function figure(name, picture, places, regions) {
   return h(
     "figure",
     {},
-    h("div", { class: "print" }, image, drawing),
-    h("figcaption", {}, `${name}: ${picture.name}, ${width} × ${height} px`),
+    h(
+      "div",
+      { class: "print" },
+      image,
+      region && !region.empty && h("img", { src: region.dim.toDataURL(), alt: "", class: "dim" }),
+      drawing,
+    ),
+    h(
+      "figcaption",
+      {},
+      h("p", {}, t("named", { name, value: `${picture.name}, ${width} × ${height} px` })),
+      sum && h("p", { class: "sum" }, t("named", { name: "SHA-256", value: sum })),
+    ),
   );
 }
 
@@ -120,41 +144,108 @@ function figure(name, picture, places, regions) {
 function numbersOf(reply) {
   const plain = { score: reply.details?.score, ...infoOf(reply), ...infoOf(reply).alignment };
   return Object.entries(plain)
-    .filter(([, value]) => ["number", "string"].includes(typeof value) && value !== "")
-    .map(([name, value]) => [name, typeof value === "number" ? number(value, 3) : String(value)]);
+    .filter(([name, value]) => isTold(name, value))
+    .map(([name, value]) => [wordsOf(name), measured(name, value)]);
+}
+
+/**
+ * @param {string} name
+ * @param {any} value
+ */
+function isTold(name, value) {
+  if (value === null) return name.endsWith("_px"); // not known
+  return ["number", "string"].includes(typeof value) && value !== "";
+}
+
+/**
+ * Return a number of the reply as the page shows it.
+ * @param {string} name
+ * @param {number | string | null} value
+ */
+function measured(name, value) {
+  if (value === null) return "–";
+  if (typeof value === "string") return value;
+  if (name === "compared") return percent(value);
+  return `${number(value, 3)}${name.endsWith("_px") ? " px" : ""}`;
 }
 
 /**
  * @param {[string, any][]} settings
- * @param {string} region
  * @returns {[string, string][]}
  */
-function settingsOf(settings, region) {
+function settingsOf(settings) {
   const given = settings.filter(([, value]) => value !== "");
   /** @type {[string, string][]} */
-  const rows = given.map(([name, value]) => [name, wireText(value)]);
-  if (region) rows.push([t("roi"), region]);
+  const rows = given.map(([name, value]) => [
+    name.split(".").map(wordsOf).join(" · "),
+    typeof value === "number"
+      ? number(value, 6)
+      : typeof value === "boolean"
+        ? t(value ? "yes" : "no")
+        : wireText(value),
+  ]);
   return rows.length ? rows : [[t("no-settings"), ""]];
 }
 
-/** @param {import("./reply.js").Found[]} places */
-function placesTable(places) {
+/**
+ * Return where the region of interest is, in px of its picture.
+ * @param {import("./region.js").RegionEditor | null} region
+ * @returns {[string, string][]}
+ */
+function regionOf(region) {
+  if (!region) return [];
+  const px = (/** @type {number} */ value) => String(Math.round(value));
+  /** @type {[string, string][]} */
+  const rows = region.shapes.map(({ kind, points }, index) => {
+    const { x, y, width, height } = boxAround(points);
+    const where =
+      kind === "rectangle"
+        ? `x ${px(x)}, y ${px(y)}, ${px(width)} × ${px(height)} px`
+        : points.map((point) => `(${px(point.x)}, ${px(point.y)})`).join(" ");
+    return [t(`roi-${kind}`, { n: index + 1 }), where];
+  });
+  if (region.object) rows.push([t("roi"), t("roi-object", { name: region.target })]);
+  return rows;
+}
+
+/**
+ * Return the SHA-256 of a file; browsers give it to pages of https and of this machine alone.
+ * @param {Blob} blob
+ */
+async function sumOf(blob) {
+  if (!globalThis.isSecureContext) return "";
+  const sum = await crypto.subtle.digest("SHA-256", await blob.arrayBuffer());
+  return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * @param {import("./reply.js").Found[][]} lists by picture
+ * @param {string[]} names of the pictures
+ */
+function placesTable(lists, names) {
+  const [places] = lists;
   const [{ entry: first }] = places;
-  const measured = typeof first.area_percent === "number";
-  const digits = { maximumSignificantDigits: 3 };
-  const short = new Intl.NumberFormat(language(), digits);
+  const weighed = typeof first.area_percent === "number";
   return table(
-    ["", "x, y", t("size"), ...(measured ? [t("area"), t("strength")] : [])],
+    [
+      "",
+      ...names.map((name) => `${name} x, y`),
+      t("size"),
+      ...(weighed ? [t("area"), t("strength")] : []),
+    ],
     places
       .slice(0, ROWS)
       .map(({ box, entry }, index) => [
         `${index + 1} ${entry.name ?? ""}`,
-        `${Math.round(box.x)}, ${Math.round(box.y)}`,
+        ...lists.map((list) => corner(list[index])),
         `${Math.round(box.width)} × ${Math.round(box.height)} px`,
-        ...(measured
-          ? [`${short.format(entry.area_percent)} %`, short.format(entry.strength)]
-          : []),
+        ...(weighed ? [areaWords(entry.area_percent), number(entry.strength, 1)] : []),
       ]),
     t("place"),
   );
+}
+
+/** @param {import("./reply.js").Found | undefined} found */
+function corner(found) {
+  return found ? `${Math.round(found.box.x)}, ${Math.round(found.box.y)}` : "–";
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { fill, h, replace } from "./dom.js";
-import { bytes, t } from "./i18n.js";
+import { bytes, known, t } from "./i18n.js";
 import { Pane } from "./stage.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
@@ -44,7 +44,8 @@ export class Slot {
   /** @param {Picture | undefined} picture */
   show(picture) {
     this.tell(null);
-    const { name, description } = this.field;
+    const { name } = this.field;
+    const description = known(`${name}?`) ?? this.field.description;
     if (!picture) {
       replace(this.head, h("strong", {}, name), h("span", { class: "muted" }, description));
       replace(this.place, this.#empty());

@@ -14,7 +14,7 @@ import { chosen, wireText } from "./operations.js";
  */
 export function asCurl(operation, values, pictures) {
   const lines = [
-    `curl -s ${shell(location.origin + operation.path)}`,
+    `curl -sS ${shell(location.origin + operation.path)}`,
     `-H "Authorization: Bearer $TOKEN"`,
   ];
   for (const [name, picture] of Object.entries(pictures)) {

@@ -5,7 +5,7 @@
 import { readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { boxAround, project } from "../geometry.js";
-import { number, percent, t } from "../i18n.js";
+import { areaWords, number, percent, t } from "../i18n.js";
 import { messageOf, outlineOf, dataUrl } from "../reply.js";
 import { showMarks } from "./marks.js";
 import { comparePair } from "./over.js";
@@ -45,7 +45,7 @@ export function show(context) {
   const marks = first.map((/** @type {any} */ entry, /** @type {number} */ index) => ({
     places: [place(entry, panes[0]), place(second[index], panes[1])],
     tag: String(index + 1),
-    title: `${t("area")} ${percent(entry.area_percent / 100, entry.area_percent < 0.01 ? 4 : 2)}`,
+    title: `${t("area")} ${areaWords(entry.area_percent)}`,
     detail: `${t("strength")} ${number(entry.strength, 1)} · x ${entry.boundingBox.x}, y ${entry.boundingBox.y}`,
     zoomLabel: t("zoom-to", { n: index + 1 }),
   }));

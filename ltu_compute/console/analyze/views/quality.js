@@ -13,6 +13,10 @@ import { dataUrl } from "../reply.js";
 const UNDER = [40, 110, 255];
 /** @type {[number, number, number]} */
 const OVER = [255, 60, 20];
+// Where gauges end that values may go beyond.
+const SHARP = { val: 3000, sml: 150 };
+const NOISY = 20;
+const SPREAD = 128; // the most that levels from 0 to 255 can deviate
 
 /** @param {import("./index.js").Context} context */
 export async function show({ result, panes, bench, details, current, memo }) {
@@ -22,12 +26,19 @@ export async function show({ result, panes, bench, details, current, memo }) {
     over: await tinted(dataUrl(brightness.over_mask), OVER),
   };
   if (!current()) return;
+  const { val, sml } = sharpness;
+  const words = {
+    val: number(val),
+    under: percent(brightness.under_per / 100),
+    over: percent(brightness.over_per / 100),
+    noise: number(result.noise_sigma),
+  };
   replace(
     bench.readout,
-    readout(number(sharpness.val_norm, 2), t("sharpness"), [
-      [t("under"), percent(brightness.under_per / 100)],
-      [t("over"), percent(brightness.over_per / 100)],
-      [t("noise"), number(result.noise_sigma, 1)],
+    readout(words.val, t("sharpness"), [
+      [t("under"), words.under],
+      [t("over"), words.over],
+      [t("noise"), words.noise],
     ]),
   );
   const lay = (/** @type {"under" | "over"} */ name) => {
@@ -44,13 +55,25 @@ export async function show({ result, panes, bench, details, current, memo }) {
     h(
       "div",
       { class: "gauges" },
-      gauge(t("sharpness"), sharpness.val_norm, 3),
-      gauge(t("sharpness-sml"), sharpness.sml_norm, 1),
-      gauge(t("noise"), result.noise_sigma, 20),
-      gauge(t("under"), brightness.under_per, 100, " %"),
-      gauge(t("over"), brightness.over_per, 100, " %"),
-      gauge(t("mean"), brightness.l_mean, 255),
-      gauge(t("deviation"), brightness.l_std, 128),
+      gauge(t("sharpness"), words.val, val / SHARP.val, t("unsharp"), open("sharp", SHARP.val)),
+      gauge(
+        t("sharpness-sml"),
+        number(sml),
+        sml / SHARP.sml,
+        t("unsharp"),
+        open("sharp", SHARP.sml),
+      ),
+      gauge(t("noise"), words.noise, result.noise_sigma / NOISY, number(0), `≥ ${number(NOISY)}`),
+      gauge(t("under"), words.under, brightness.under_per / 100, percent(0), percent(1)),
+      gauge(t("over"), words.over, brightness.over_per / 100, percent(0), percent(1)),
+      gauge(t("mean"), number(brightness.l_mean), brightness.l_mean / 255, number(0), number(255)),
+      gauge(
+        t("deviation"),
+        number(brightness.l_std),
+        brightness.l_std / SPREAD,
+        number(0),
+        number(SPREAD),
+      ),
     ),
     h("h3", {}, t("histogram")),
     histogram(bytesOf(brightness.l_hist)),
@@ -58,14 +81,31 @@ export async function show({ result, panes, bench, details, current, memo }) {
 }
 
 /**
- * @param {string} label
- * @param {number} value
- * @param {number} full where the gauge ends
- * @param {string} [unit]
+ * Return the words at the end of a gauge that values may go beyond.
+ * @param {string} key
+ * @param {number} end
  */
-function gauge(label, value, full, unit = "") {
-  const words = `${number(value, 2)}${unit}`;
-  return h("div", { class: "gauge" }, h("span", {}, label), h("b", {}, words), meter(value / full));
+function open(key, end) {
+  return `${t(key)}, ≥ ${number(end)}`;
+}
+
+/**
+ * @param {string} label
+ * @param {string} words the value
+ * @param {number} share of the gauge
+ * @param {string} low what stands at its ends
+ * @param {string} high
+ */
+function gauge(label, words, share, low, high) {
+  return h(
+    "div",
+    { class: "gauge" },
+    h("span", {}, label),
+    h("b", {}, words),
+    meter(share),
+    h("small", {}, low),
+    h("small", {}, high),
+  );
 }
 
 /** @param {Uint8Array} bins 0 to 255 each */
