@@ -20,7 +20,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask, Response
 from PIL import Image as Pillow
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, Locator, Page, Route, expect
 from typing_extensions import TypedDict
 
 from ltu_compute.app import create_app
@@ -752,6 +752,34 @@ def sign_in_again(page: Page) -> None:
     expect(page.locator("dialog .problem")).to_have_text("Invalid user credentials")
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")
+
+
+def test_signing_out_is_not_undone_by_a_renewal(open_page: Open, clock: Clock) -> None:
+    page = open_page("edges", refusals=True)
+    after(page, lambda: give(page, "coffee.jpg"))
+    low = page.locator("input[type=number][name=threshold_min]")
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        held.append((route, route.fetch()))  # answered, and on its way
+
+    page.route("**/token", hold)
+    clock.ahead = 700  # the access token has expired: the next request has it renewed
+    with page.expect_request("**/token"):
+        low.fill("60")
+    page.click("#account")
+    expect(page.locator("#account")).to_have_text("Sign in")
+    route, answer = held[0]
+    with page.expect_response("**/token"):
+        route.fulfill(response=answer)
+    shown = results(page)
+    page.wait_for_timeout(500)
+    if page.locator("dialog[open]").count():
+        page.keyboard.press("Escape")
+    low.fill("70")
+    page.wait_for_timeout(500)
+    assert results(page) == shown
+    clock.ahead = 0
 
 
 def test_a_token_of_an_identity_provider(browser: Browser, serve: Any, tmp_path: Path) -> None:
