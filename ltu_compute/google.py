@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 
 from ltu_compute import codec
 from ltu_compute.codec import Image
+from ltu_compute.deadline import cut_off_after
 from ltu_compute.errors import ProviderFailed, Unavailable
 from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.languages import BIBLIOGRAPHIC, iso_code
@@ -277,7 +278,7 @@ class Vision:
         over = threading.Event()
         try:
             connection.connect()
-            with _deadline(connection.sock, self._timeout, over):
+            with cut_off_after(self._timeout, connection.sock, over):
                 connection.request("POST", self._path, body, headers)
                 with connection.getresponse() as reply:
                     content = reply.read(MAX_REPLY_BYTES + 1)
@@ -302,25 +303,6 @@ class Vision:
             return http.client.HTTPConnection(host, port, timeout=self._timeout)
         tls = self._tls or ssl.create_default_context()
         return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=tls)
-
-
-@contextmanager
-def _deadline(connected: socket.socket, seconds: float, over: threading.Event) -> Iterator[None]:
-    """Cut a connection off after a time, however slowly it goes on; ``over`` tells that it was."""
-
-    def cut() -> None:
-        over.set()
-        with suppress(OSError):  # it may be closed already
-            socket.socket.shutdown(connected, socket.SHUT_RDWR)  # below TLS, which is in use
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (

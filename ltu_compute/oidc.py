@@ -10,8 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from ltu_compute import __version__
+from ltu_compute.deadline import cut_off_after
 from ltu_compute.errors import Unavailable
 from ltu_compute.settings import LOOPBACK
 
@@ -239,7 +239,7 @@ def read_document(address: str, tls: ssl.SSLContext | None = None) -> Json:
     late = _Failure(f"it did not answer within {TIMEOUT_S:g} s")
     try:
         connection.connect()
-        with _deadline(connection.sock, over):
+        with cut_off_after(TIMEOUT_S, connection.sock, over):
             connection.request("GET", path, headers=headers)
             with connection.getresponse() as reply:
                 content = reply.read(MAX_DOCUMENT_BYTES + 1)
@@ -262,25 +262,6 @@ def read_document(address: str, tls: ssl.SSLContext | None = None) -> Json:
     if not isinstance(document, dict):
         raise _Failure("its answer is no JSON object")
     return document
-
-
-@contextmanager
-def _deadline(connected: socket.socket, over: threading.Event) -> Iterator[None]:
-    """Cut a connection off after a time, however slowly it goes on; ``over`` tells that it was."""
-
-    def cut() -> None:
-        over.set()
-        with suppress(OSError):  # it may be closed already
-            socket.socket.shutdown(connected, socket.SHUT_RDWR)  # below TLS, which is in use
-
-    timer = threading.Timer(TIMEOUT_S, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
