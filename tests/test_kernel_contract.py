@@ -7,7 +7,9 @@ and the emptiest ones, and gives the same output for the same input.
 import importlib
 import inspect
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -574,3 +576,21 @@ def test_constant_pictures_survive(case, level):
     flat = np.full((48, 64, 3), level, np.uint8)
     images = [as_kind(kind, flat) for kind in case.images]
     assert case.check(case.call(*images), *images)
+
+
+@every_kernel
+def test_computations_at_once_do_not_disturb_each_other(case):
+    """A service computes in threads: what a kernel keeps between calls must not be shared."""
+    pairs = [images_for(case, *shape) for shape in [(96, 128), (150, 110), (60, 200)]]
+    alone = [case.call(*images) for images in pairs]
+    start = threading.Barrier(len(pairs))
+
+    def call(images: list[Pixels]) -> Any:
+        start.wait()
+        return [case.call(*images) for _ in range(2)]
+
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        at_once = list(pool.map(call, pairs))
+    for expected, results in zip(alone, at_once, strict=True):
+        for result in results:
+            assert_same(result, expected)

@@ -8,7 +8,9 @@ fits it and says on which images; the images it is then measured on are others.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -395,9 +397,19 @@ _DETECTORS: dict[tuple[str, ...], Callable[[Gray, Collection[str]], list[Candida
 # ------------------------------------------------------------------------------------- cascades
 
 
-@cache
-def _cascade(name: str) -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+_unused_cascades: defaultdict[str, list[cv2.CascadeClassifier]] = defaultdict(list)
+
+
+@contextmanager
+def _cascade(name: str) -> Iterator[cv2.CascadeClassifier]:
+    """Lend a cascade to one thread: OpenCV keeps the picture in it while it searches."""
+    unused = _unused_cascades[name]
+    try:
+        cascade = unused.pop()
+    except IndexError:
+        cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+    yield cascade
+    unused.append(cascade)
 
 
 @cache
@@ -411,9 +423,10 @@ def _cascade_boxes(
     name: str, gray: Gray, min_windows: int, *, min_px: int = 0
 ) -> list[tuple[Box, int]]:
     """Return what a cascade finds and how many of its windows say so."""
-    boxes, windows = _cascade(name).detectMultiScale2(
-        gray, scaleFactor=1.1, minNeighbors=min_windows, minSize=(min_px, min_px)
-    )
+    with _cascade(name) as cascade:
+        boxes, windows = cascade.detectMultiScale2(
+            gray, scaleFactor=1.1, minNeighbors=min_windows, minSize=(min_px, min_px)
+        )
     return [
         (Box(*(int(value) for value in box)), int(count))
         for box, count in zip(boxes, windows, strict=True)
