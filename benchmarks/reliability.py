@@ -8,8 +8,10 @@ those of a service on half a machine.
 """
 
 import argparse
+import base64
 import contextlib
 import datetime as dt
+import functools
 import http.client
 import json
 import os
@@ -46,6 +48,7 @@ PATIENCE_S = 30.0
 PROBE_EVERY_S = 0.02
 BACK_OFF_S = 0.25  # in which a client that was refused tries again: less than it is told to wait
 BOUNDARY = "a-boundary-that-no-image-contains"
+MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 # ------------------------------------------------------------------------------- the service
@@ -101,12 +104,12 @@ class Service:
         body = parts + f"--{BOUNDARY}--\r\n".encode()
         return self.head(f"{OPERATIONS}/{operation}", len(body)) + body
 
-    def head(self, path: str, length: int) -> bytes:
+    def head(self, path: str, length: int, kind: str = MULTIPART) -> bytes:
         """Return the head of a request with a form."""
         return (
             f"POST {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
             f"Authorization: Bearer {self.token}\r\n"
-            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+            f"Content-Type: {kind}\r\n"
             f"Content-Length: {length}\r\n\r\n"
         ).encode()
 
@@ -618,29 +621,51 @@ def reload(duration: float) -> list[Row]:
 
 
 ONE, PAIR = ("image",), ("image1", "image2")
-MIX = (
-    ("colorPalette", ONE), ("edges", ONE), ("heatMap", ONE), ("contours", ONE),
-    ("objectMaskDetection", ONE), ("imageQuality", ONE), ("textDetection", ONE),
-    ("classification", ONE), ("objectDetection", ONE), ("differences", PAIR),
-    ("alignmentMatrix", PAIR), ("distance", ("refImage", "queryImage")),
+MIX = (  # how often, operation, parameters
+    (16, "colorPalette", ONE), (20, "edges", ONE), (6, "heatMap", ONE), (18, "contours", ONE),
+    (18, "objectMaskDetection", ONE), (12, "imageQuality", ONE), (0.4, "textDetection", ONE),
+    (0.3, "classification", ONE), (0.3, "objectDetection", ONE), (5, "differences", PAIR),
+    (2, "alignmentMatrix", PAIR), (2, "distance", ("refImage", "queryImage")),
 )  # fmt: skip
-SIZES_MP = (0.1, 0.1, 0.3, 0.3, 1.0, 1.0, 2.0, 4.0, 12.0)
+SIZES_MP = {0.1: 70, 0.3: 20, 1.0: 6, 2.0: 2.5, 4.0: 1, 12.0: 0.5}  # and how often
+WAYS = {"file": 6, "urlencoded": 3, "json": 1}
+UNUSABLE = 0.02  # share of the requests whose first image ends too early: answered 400
+
+
+def mixed(running: Service, generator: random.Random) -> Callable[[], bytes]:
+    """Return what makes the next of many requests of every kind, size and way in."""
+    pictures = {size: [photograph(size, noise) for noise in (1, 2)] for size in SIZES_MP}
+    often = [share for share, _, _ in MIX]
+
+    @functools.cache
+    def made(operation: str, names: Sequence[str], size: float, way: str, cut: bool) -> bytes:
+        parts = dict(zip(names, pictures[size], strict=False))
+        if cut:
+            parts[names[0]] = parts[names[0]][: len(parts[names[0]]) // 2]
+        if way == "file":
+            return running.request(operation, **parts)
+        texts = {name: base64.b64encode(content).decode() for name, content in parts.items()}
+        body = json.dumps(texts) if way == "json" else urllib.parse.urlencode(texts)
+        kind = "application/json" if way == "json" else "application/x-www-form-urlencoded"
+        return running.head(f"{OPERATIONS}/{operation}", len(body), kind) + body.encode()
+
+    def request() -> bytes:
+        ((_, operation, names),) = generator.choices(MIX, often)
+        (size,) = generator.choices(list(SIZES_MP), list(SIZES_MP.values()))
+        (way,) = generator.choices(list(WAYS), list(WAYS.values()))
+        return made(operation, names, size, way, generator.random() < UNUSABLE)
+
+    return request
 
 
 def soak(requests: int, most_seconds: float, clients: int = 2) -> list[Row]:
     """Send requests of every kind and size, and watch memory and open files."""
     deadline = time.monotonic() + most_seconds
     with service() as running:
-        pictures = {size: [photograph(size, noise) for noise in (1, 2)] for size in set(SIZES_MP)}
-        made: list[bytes] = []
-        for operation, names in MIX:
-            for size in SIZES_MP:
-                parts = dict(zip(names, pictures[size], strict=False))
-                made.append(running.request(operation, **parts))
-        generator = random.Random(1)  # noqa: S311
+        following = mixed(running, random.Random(1))  # noqa: S311
         statuses: Counter[int] = Counter()
         curve: list[tuple[int, float, int]] = []
-        lock = threading.Lock()
+        lock, every = threading.Lock(), max(50, requests // 500)
 
         def one() -> None:
             client = Client(running.host, running.port)
@@ -650,8 +675,8 @@ def soak(requests: int, most_seconds: float, clients: int = 2) -> list[Row]:
                     if number >= requests or time.monotonic() > deadline:
                         break
                     statuses[-1] += 1
-                    request = made[generator.randrange(len(made))]
-                if number % 50 == 0:
+                    request = following()
+                if number % every == 0:
                     curve.append((number, running.memory(), running.descriptors()))
                     running.token = _token(running)
                 request = _with_token(request, running.token)
@@ -695,7 +720,7 @@ def soak(requests: int, most_seconds: float, clients: int = 2) -> list[Row]:
 def _faults(log: Path) -> str:
     """Return the kinds of faults that a log tells of."""
     lines = log.read_text().splitlines()
-    found = Counter(line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line))
+    found = Counter(line for line in lines if re.match(r"[\w.]+([Ee]rror|Exception)\b", line))
     return "; ".join(f"{line} ({count} times)" for line, count in found.most_common(5))
 
 
