@@ -27,6 +27,7 @@ from ltu_compute.kernels.homography import (
 )
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.near_alignment import align_near
+from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.reduction import brightest_channel, reduced, reduced_size
 from ltu_compute.kernels.surface import Bend, find_bend
 from ltu_compute.kernels.tracking import Target, tracked_corners
@@ -47,6 +48,7 @@ _SHARPNESS_AT_CLIPPING = 0.5
 _HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
 _LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
 _LIGHT_GAIN = 4.0  # by which it brightens or darkens, at the most
+_SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that nobody sees
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 _LOOSE_PX = 1.0  # residual at which another alignment is tried, and one at which none bends
 _FLAT_PX = 0.4
@@ -571,17 +573,20 @@ def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
     aim = wanted.astype(np.float64) - rows @ prior
     stiffness = np.diag([0.002, 1e-4, 0.005, 0.005, 0.01, 0.01, 0.01]) * len(aim)
     solution = np.zeros(len(prior))
-    solution[1] = np.median(aim)
+    solution[1] = median(aim)
     # A level of grey weighs less in the dark.
     bright = np.exp(np.clip(wanted, 2.5, 5)).astype(np.float64)
     for _ in range(10):
         residual = aim - rows @ solution
-        scale = max(1.4826 * float(np.median(np.abs(residual))), 0.01)
+        scale = max(1.4826 * median(np.abs(residual)), 0.01)
         weights = np.square(np.clip(1 - np.square(residual / (4.685 * scale)), 0, None))
         weights *= bright
         weights /= weights.mean() + 1e-12
         weighted = rows * weights[:, None]
+        before = solution
         solution = np.linalg.solve(weighted.T @ rows + stiffness, weighted.T @ aim)
+        if np.abs(solution - before).max() < _SETTLED:
+            break
     return (prior + solution).astype(np.float32)
 
 
@@ -590,7 +595,7 @@ def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
     if len(wanted) == 0:
         return True
     fitted = basis @ coefficients
-    gain = float(np.percentile(np.abs(fitted - basis[:, 0]), 98))
+    gain = percentile(np.abs(fitted - basis[:, 0]), 98)
     agreement = float(np.mean(np.abs(wanted - fitted) < 0.15))
     low, high = _LIGHT_POWER
     return bool(
@@ -630,7 +635,7 @@ def _equally_sharp(
     detail = np.maximum(np.abs(_detail(luma1)), np.abs(_detail(luma2)))
     if not compared.any():
         return first, second
-    busy = compared & (detail >= np.percentile(detail[compared], 80)) & (detail > 1)
+    busy = compared & (detail >= percentile(detail[compared], 80)) & (detail > 1)
     if busy.sum() < 100:
         return first, second
     target1, target2 = luma1[busy], luma2[busy]
@@ -663,7 +668,7 @@ def _detail(values: Floats) -> Floats:
 def _trimmed(residual: Floats) -> float:
     """Mean magnitude of the residual without its largest tenth."""
     magnitude = np.abs(residual)
-    return float(magnitude[magnitude <= np.percentile(magnitude, 90)].mean())
+    return float(magnitude[magnitude <= percentile(magnitude, 90)].mean())
 
 
 # --- differences -------------------------------------------------------------------------------
@@ -779,19 +784,19 @@ def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     Where most of the image differs, that would be the difference itself: it is bounded by what the
     quietest tenth of the image shows.
     """
-    step = max(1, max(compared.shape) // 200)  # a sample says as much as all pixels
+    step = max(1, max(compared.shape) // 130)  # some 10,000 pixels say as much as all
     sampled = compared[::step, ::step]
     if not sampled.any():
         return np.zeros(3, np.float32)
     mean = cv2.blur(residual, (9, 9))
     square = cv2.blur(cv2.multiply(residual, residual), (9, 9))
     noise = np.zeros(3, np.float32)
-    for channel in range(3):  # contiguous values are sorted many times as fast
+    for channel in range(3):
         values, means, squares = (
             each[::step, ::step, channel][sampled] for each in (residual, mean, square)
         )
-        deviation = 1.4826 * np.median(np.abs(values - np.median(values)))
-        quiet = np.sqrt(np.percentile(np.maximum(squares - means * means, 0), 10))
+        deviation = 1.4826 * median(np.abs(values - np.float32(median(values))))
+        quiet = math.sqrt(percentile(np.maximum(squares - means * means, 0), 10))
         noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))
     return noise
 
@@ -899,17 +904,19 @@ def _bridged(mask: Mask, gap: float) -> Mask:
         255 - mask, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     rows, columns = np.nonzero(mask)
-    at = np.zeros((int(places.max()) + 1, 2), np.int64)  # where the nearest pixel of the mask is
-    at[places[rows, columns]] = np.stack([columns, rows], axis=1)
-    nearest = at[places]
-    owner = fragments[nearest[..., 1], nearest[..., 0]]
+    labels = places[rows, columns]  # each pixel of the mask has one of its own
+    at = np.zeros((int(places.max()) + 1, 2), np.int64)
+    at[labels] = np.stack([columns, rows], axis=1)
+    owners = np.zeros(len(at), np.int32)
+    owners[labels] = fragments[rows, columns]
+    owner = owners[places]  # the fragment that is nearest
     edges = []
     for one, other in (
         ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
         ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
     ):
         meet = (owner[one] != owner[other]) & (distance[one] + distance[other] <= gap)
-        edges.append(np.hstack([nearest[one][meet], nearest[other][meet]]))
+        edges.append(np.hstack([at[places[one][meet]], at[places[other][meet]]]))
     ends = np.concatenate(edges)
     lengths = np.hypot(ends[:, 0] - ends[:, 2], ends[:, 1] - ends[:, 3])
     bridged = mask.copy()

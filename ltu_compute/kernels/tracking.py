@@ -16,6 +16,10 @@ from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 _MAX_TRACKS = 800
 _SAMPLED = 4  # every which corner tells in advance whether the others are worth following
 _LEAST_SAMPLED = 100  # corners; of fewer, a sample tells little
+_MAX_GAP_PX = 0.3  # between a corner and where following it there and back leads
+# When to stop following: the kind of criterion, the most iterations, the least step in px.
+_EXACT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
+_ROUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, _MAX_GAP_PX / 10)
 
 
 def equalised(gray: Gray) -> Gray:
@@ -60,11 +64,17 @@ class Target:
 
 
 def tracked_corners(
-    matrix: Matrix, gray1: Gray, target: Target, *, farthest_px: float | None = None
+    matrix: Matrix,
+    gray1: Gray,
+    target: Target,
+    *,
+    halvings: int = 2,
+    farthest_px: float | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Corners of image 1 as `matrix` puts them in image 2, the target, and where they are there.
 
-    With `farthest_px` there are none where a sample of many, at the median, lies farther away.
+    A corner is followed over about half a window, or twice that for each of the `halvings`. With
+    `farthest_px` there are none where a sample of many, at the median, lies farther away.
     """
     size2 = target.size
     empty = np.zeros((0, 2), np.float32)
@@ -76,15 +86,16 @@ def tracked_corners(
     start = _corners_to_track(warped, cv2.bitwise_and(inside, target.above_noise))
     if len(start) == 0:
         return empty, empty
+    how = {"window": window, "halvings": halvings}
     if farthest_px is not None and len(start) >= _LEAST_SAMPLED:
         some = np.ascontiguousarray(start[::_SAMPLED])
-        seen, certain = _followed(warped, target.equalised, some, window)
+        seen, certain = _followed(warped, target.equalised, some, criteria=_EXACT, **how)
         shifts = np.linalg.norm(seen - some, axis=1)[certain]
         if not certain.any() or np.median(shifts) > farthest_px:
             return empty, empty
-    end, kept = _followed(warped, target.equalised, start, window)
-    back, kept_back = _followed(target.equalised, warped, end, window)
-    kept &= kept_back & (np.linalg.norm(back - start, axis=1) < 0.3)
+    end, kept = _followed(warped, target.equalised, start, criteria=_EXACT, **how)
+    back, kept_back = _followed(target.equalised, warped, end, criteria=_ROUGH, **how)
+    kept &= kept_back & (np.linalg.norm(back - start, axis=1) < _MAX_GAP_PX)
     return start[kept], end[kept]
 
 
@@ -109,7 +120,7 @@ def interior_mask(matrix: Matrix, size1: Size, size2: Size, margin: int) -> Mask
 
 def corner_scale(size: Size) -> int:
     """By what factor an image is reduced to find corners, which tracking then makes exact."""
-    return 2 if max(size) > 800 else 1
+    return 2 if max(size) >= 800 else 1
 
 
 def _corners_to_track(gray: Gray, mask: Mask) -> NDArray[np.float32]:
@@ -161,17 +172,22 @@ def _ranks(count: int) -> tuple[int, int]:
 
 
 def _followed(
-    first: Gray, second: Gray, points: NDArray[np.float32], window: int
+    first: Gray,
+    second: Gray,
+    points: NDArray[np.float32],
+    *,
+    window: int,
+    halvings: int,
+    criteria: tuple[int, int, float],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where points of one image are in another, and whether they were found there."""
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
     seen, found, error = cv2.calcOpticalFlowPyrLK(
         first,
         second,
         points.reshape(-1, 1, 2),
         np.zeros((len(points), 1, 2), np.float32),
         winSize=(window, window),
-        maxLevel=2,
+        maxLevel=halvings,
         criteria=criteria,
     )
     certain = (found.ravel() == 1) & (error.ravel() < 30)
