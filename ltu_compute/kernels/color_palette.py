@@ -149,10 +149,9 @@ def color_bins(image: Bgr) -> NDArray[np.uint16]:
     ndarray of uint16, shape (H, W)
         0 to 32767: blue in the lowest five bits, then green, then red.
     """
-    upper = (image >> (8 - _LEVEL_BITS)).astype(np.uint16)
-    upper[..., 1] <<= _LEVEL_BITS
-    upper[..., 2] <<= 2 * _LEVEL_BITS
-    return upper[..., 0] | upper[..., 1] | upper[..., 2]
+    packed = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2BGR555)
+    bins: NDArray[np.uint16] = np.asarray(packed, np.uint8).view(np.uint16)[..., 0]
+    return bins
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +273,9 @@ def _nearest(points: _Colors, centers: _Colors) -> NDArray[np.intp]:
 
 
 def _square_distances(points: _Colors, centers: _Colors) -> _Colors:
-    square: _Colors = ((points[:, None] - centers[None]) ** 2).sum(axis=2)
+    # Axis by axis: NumPy takes several times as long over an axis of three.
+    lightness, a, b = ((points[:, axis, None] - centers[:, axis]) ** 2 for axis in range(3))
+    square: _Colors = lightness + a + b
     return square
 
 

@@ -268,10 +268,11 @@ def quantized_object_mask(image: Bgr, *, only_biggest: bool = True) -> Mask | No
     """
     smooth = _denoised(np.ascontiguousarray(image))
     palette = quantization(reduced(smooth, _QUANTIZATION_PX), count=_COLORS)
-    labels = palette.label_of_bin[color_bins(smooth)]
-    is_background = _background_colors(palette, labels)
+    bins = color_bins(smooth)
+    is_background = _background_colors(palette, palette.label_of_bin[_border(bins)])
     is_object = np.where(is_background, 0, 255).astype(np.uint8)
-    return _objects(_denoised(is_object[labels]), only_biggest=only_biggest)
+    found = np.take(is_object[palette.label_of_bin], bins)
+    return _objects(_denoised(found), only_biggest=only_biggest)
 
 
 def _gradient_threshold(horizontal: NDArray[Any], vertical: NDArray[Any], noise: float) -> float:
@@ -284,10 +285,9 @@ def _gradient_threshold(horizontal: NDArray[Any], vertical: NDArray[Any], noise:
     return max(float(otsu) * unit, _NOISE_GRADIENT * noise, 4.0 * _LEAST_CONTRAST)
 
 
-def _background_colors(palette: Quantization, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which colours make up the background."""
+def _background_colors(palette: Quantization, border: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which colours make up the background, from the labels along the border."""
     count = len(palette.colors)
-    border = _border(labels)
     on_border = np.bincount(border, minlength=count) / border.size
     # Blends of object and background lead from one to the other, but there are few of them.
     common = palette.shares >= 0.005
@@ -345,7 +345,7 @@ def _objects(found: Mask, *, only_biggest: bool) -> Mask | None:
     if not outlines:
         return None
     found.fill(0)
-    cv2.drawContours(found, outlines, -1, 255, cv2.FILLED)
+    cv2.fillPoly(found, outlines, 255)  # none lies within another: twice as fast as drawContours
     return found
 
 

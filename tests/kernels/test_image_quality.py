@@ -131,6 +131,17 @@ def test_counts_beyond_what_float32_holds(monkeypatch):
     assert module._level_counts(gray)[3] == 4097**2
 
 
+@pytest.mark.parametrize("pixels", [1, 2, 3, 74, 75])
+@pytest.mark.parametrize("pairs_at_once", [1, 7, 1 << 24])
+def test_levels_are_counted_alike_in_pairs(noise, pixels, pairs_at_once, monkeypatch):
+    monkeypatch.setattr(module, "_PAIRED_PIXELS", 2)
+    monkeypatch.setattr(module, "_COUNTED", pairs_at_once)
+    gray = noise[:1, :pixels]
+    np.testing.assert_array_equal(
+        module._level_counts(gray), np.bincount(gray.ravel(), minlength=256)
+    )
+
+
 @pytest.mark.parametrize("settings", [{"bins": 1}, {"bins": 257}, {"tolerance": -0.1}])
 def test_settings_out_of_range(noise, settings):
     with pytest.raises(ValueError, match="must be"):

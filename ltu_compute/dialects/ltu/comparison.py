@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from ltu_compute.codec import Image, fitted
+from ltu_compute.codec import Image
 from ltu_compute.dialects.ltu.interface import (
     DIFFERENCES,
     DISTANCE,
@@ -119,7 +119,7 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
 
 
 def _matched(image: Image, box: Box) -> MatchedImage:
-    compared = fitted(image.size, WORKING_SIZE)
+    compared = image.fitted(WORKING_SIZE)
     left, top = box.x, box.y
     right, bottom = box.x + box.width, box.y + box.height
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
@@ -449,7 +449,7 @@ def _difference(
         outline = kernel.outline_picture(spot, params.color_bgra, params.mask_thickness)
         entry["mask"] = picture(outline)
     entry |= {"area_percent": found.area_percent, "strength": found.strength}
-    return entry  # type: ignore[return-value]
+    return entry  # type: ignore[return-value]  # made key by key
 
 
 class Preset(TypedDict):
@@ -557,7 +557,7 @@ def alignment_matrix(
         )
     found = alignment.rescaled(
         found,
-        from_sizes=(fitted(image1.size, longest), fitted(image2.size, longest)),
+        from_sizes=(image1.fitted(longest), image2.fitted(longest)),
         to_sizes=(image1.size, image2.size),
     )
     matrix1, matrix2 = _flat_pair(found.matrix)
