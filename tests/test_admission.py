@@ -16,6 +16,7 @@ from ltu_compute.web import limits, views
 from ltu_compute.web.limits import Slots, State
 from ltu_compute.web.shared import SharedNumbers
 from tests.conftest import Caller
+from tests.timing import until
 
 PATIENCE_S = 10
 # Python 3.12 and later warn of forking beside other threads. The children below do no more than
@@ -97,13 +98,6 @@ def thread_in_line(slots: Slots, name: str, served: list[str]) -> Iterator[threa
     yield thread
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
-
-
-def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_one_process_computes_and_another_waits() -> None:
@@ -263,7 +257,7 @@ def test_who_lent_a_slot_comes_before_all_that_came_later() -> None:
             assert slots.count(State.LENT) == 1
             back.set()
             until(lambda: slots.count(State.WAITING) == 2)
-            time.sleep(0.01)
+            time.sleep(0.01)  # in which the one behind could overtake
         lender.join(PATIENCE_S)
     assert served == ["lender", "later"]
     assert slots.count(State.FREE) == slots.places

@@ -1,5 +1,6 @@
 """Connections that are slow, wrong or cut, and workers that stop, are replaced or killed."""
 
+import io
 import json
 import logging
 import os
@@ -21,9 +22,10 @@ import requests
 from ltu_compute.server import OPEN_FILES
 from ltu_compute.web import connections
 from ltu_compute.web.connections import Pace, PacedSocket, Worker
-from tests.conftest import IMAGES, OPERATIONS, TOKEN_PATH
+from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH
 from tests.test_metrics import scraped
 from tests.test_server import address_in, started
+from tests.timing import until
 
 PATIENCE_S = 10
 TIMEOUT_S = 1.5
@@ -75,6 +77,29 @@ def test_what_comes_in_time_is_read(pair: tuple[PacedSocket, socket.socket]) -> 
     with pytest.raises(ConnectionResetError):
         paced.recv(100)
     assert paced.ended
+
+
+def test_it_is_read_into_a_buffer_as_well(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, theirs = pair
+    theirs.sendall(b"hello")
+    buffer = bytearray(100)
+    assert paced.recv_into(buffer) == paced.received == 5
+    assert buffer[:6] == b"hello\0"
+    theirs.close()
+    with pytest.raises(ConnectionResetError, match="gone"):
+        paced.recv_into(buffer)
+    assert paced.ended
+
+
+def test_whether_the_next_request_comes_at_once(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, theirs = pair
+    assert 0.04 < seconds_of(lambda: paced.comes_within(0.05)) < 1
+    assert not paced.comes_within(0)
+    theirs.sendall(b"x")
+    assert paced.comes_within(PATIENCE_S)
+    assert paced.recv(100) == b"x"
+    theirs.close()
+    assert paced.comes_within(PATIENCE_S)  # that nothing comes any more is something to know
 
 
 def test_one_that_is_too_slow_seems_to_have_gone(pair: tuple[PacedSocket, socket.socket]) -> None:
@@ -156,9 +181,8 @@ def test_a_thread_that_waits_is_set_free(
 
     thread = threading.Thread(target=wait)
     thread.start()
-    while not paced.blocked:
-        time.sleep(0.001)
-    time.sleep(0.02)
+    until(lambda: paced.blocked)
+    time.sleep(0.02)  # it says so just before it waits; either way it must be set free
     paced.cut_off()
     thread.join(PATIENCE_S)
     assert len(ended) == 1
@@ -219,6 +243,71 @@ def test_the_slowest_makes_room() -> None:
     assert [one.cut for one in held] == [False, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("alive", "others", "buffered", "comes", "stays"),
+    [
+        (True, 0, False, True, True),
+        (True, 0, False, False, False),
+        (True, 0, True, False, True),
+        (True, connections.STAYING, False, True, False),
+        (False, 0, False, True, False),
+    ],
+)
+def test_when_a_thread_waits_for_the_next_request(
+    pair: tuple[PacedSocket, socket.socket],
+    alive: bool,
+    others: int,
+    buffered: bool,
+    comes: bool,
+    stays: bool,
+) -> None:
+    """Not while many others need one, and not when the worker stops."""
+    paced, theirs = pair
+    buffer = io.BytesIO(b"GET" if buffered else b"")
+    parser = SimpleNamespace(unreader=SimpleNamespace(buf=buffer))
+    conn: Any = SimpleNamespace(sock=paced, parser=parser)
+    worker = worker_with(*(Held(0, 0.0, blocked=False) for _ in range(others + 1)))
+    worker.alive = alive
+    if comes:
+        theirs.sendall(b"GET")
+    assert worker._stays(conn) == stays
+
+
+def reply_to(method: str, pieces: list[bytes], headers: dict[str, str]) -> list[bytes]:
+    """Return what is sent of a reply, and in which pieces."""
+    sent: list[bytes] = []
+    request = SimpleNamespace(method=method, version=(1, 1), should_close=lambda: False)
+    sock = SimpleNamespace(sendall=lambda content: sent.append(bytes(content)))
+    response = connections.Response(request, sock, SimpleNamespace(protocol="http"))
+    response.start_response("200 OK", list(headers.items()))
+    for piece in pieces:
+        response.write(piece)
+    response.close()
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("method", "pieces", "length", "bodies"),
+    [
+        ("GET", [b"body"], 4, [b"body"]),
+        ("GET", [b"bo", b"dy"], 4, [b"bo", b"dy"]),
+        ("GET", [bytes(1 << 20)], 1 << 20, [b"", bytes(1 << 20)]),
+        ("GET", [], 0, [b""]),
+        ("GET", [b""], 0, [b""]),
+        ("HEAD", [b""], 4, [b""]),
+        ("GET", [b"bo", b"dy"], None, [b"", b"2\r\nbo\r\n", b"2\r\ndy\r\n", b"0\r\n\r\n"]),
+    ],
+)
+def test_head_and_body_are_sent_together(
+    method: str, pieces: list[bytes], length: int | None, bodies: list[bytes]
+) -> None:
+    headers = {} if length is None else {"Content-Length": str(length)}
+    head, separator, first = (sent := reply_to(method, pieces, headers))[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert separator
+    assert [first, *sent[1:]] == bodies
+
+
 # ------------------------------------------------------------------------------ the service
 
 
@@ -277,12 +366,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "METRICS_BIND": operators,
         "LOG_FORMAT": "json",
         "BOOTSTRAP_USERNAME": "qa",
-        "BOOTSTRAP_PASSWORD": "pw",
+        "BOOTSTRAP_PASSWORD": PASSWORD,
     }
     named = {f"LTU_COMPUTE_{name}": value for name, value in settings.items()}
     with started(data, **named) as (printed, master):
         url = address_in(printed)
-        form = {"username": "qa", "password": "pw", "client_id": "ltu-api"}
+        form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
         answer = requests.post(
             url + TOKEN_PATH, data=form | {"grant_type": "password"}, timeout=PATIENCE_S
         )
@@ -344,6 +433,35 @@ def test_a_refusal_is_read_although_the_rest_never_comes(service: Service) -> No
         sock.sendall(service.upload(3 << 20, token="no token"))
         status, _, _ = answer_of(sock)
         assert status == 401
+
+
+def request_in_full(service: Service, content: bytes = IMAGE) -> bytes:
+    head, _, start = service.upload(0).partition(b"\r\n\r\n")
+    body = start + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head.replace(b"Length: 0", b"Length: %d" % len(body)) + b"\r\n\r\n" + body
+
+
+def test_requests_that_come_at_once_are_answered_in_turn(service: Service) -> None:
+    """Three in one piece: the body of each ends where the next begins."""
+    with connected(service) as sock:
+        sock.sendall(3 * request_in_full(service))
+        received = b""
+        while received.count(b'{"result"') < 3:
+            piece = sock.recv(1 << 16)
+            assert piece, received
+            received += piece
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
+def test_a_body_may_come_in_any_pieces(service: Service) -> None:
+    whole = request_in_full(service)
+    body = whole.index(b"\r\n\r\n") + 4
+    with connected(service) as sock:
+        for end in (body - 1, body, body + 1, len(whole) - 1, len(whole)):
+            sock.sendall(whole[:end])
+            time.sleep(0.02)
+            sock.sendall(whole[end:])
+            assert answer_of(sock)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -440,6 +558,7 @@ def test_what_is_overridden_in_gunicorn_is_there() -> None:
             "_cut_off_the_slowest",
             "_spare_memory",
             "_blocked",
+            "_stays",
         }
 
 
@@ -489,10 +608,7 @@ def test_a_killed_worker_is_replaced_and_takes_no_count_along(service: Service) 
     workers = service.workers()
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE_S
-    while victim in service.workers():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: victim not in service.workers(), PATIENCE_S)
     assert service.post().status_code == 200
     assert service.counts()[name] == before[name] + 1
 
@@ -520,12 +636,9 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
     threads = [threading.Thread(target=ask, args=(pause,)) for pause in (0.0, 0.0, 0.3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    until(lambda: len(statuses) >= 10 or faults, PATIENCE_S)
     os.kill(service.master, signal.SIGHUP)
-    deadline = time.monotonic() + 2 * PATIENCE_S
-    while any(Path(f"/proc/{pid}").exists() for pid in old):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in old), 2 * PATIENCE_S)
     stop.set()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -536,7 +649,7 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
 
 def test_a_request_that_was_begun_is_answered_although_the_service_stops(tmp_path: Path) -> None:
     """One that is being sent, one that was connected and says nothing, and one kept open."""
-    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": "pw"}
+    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": PASSWORD}
     with started(tmp_path / "data", **named) as (printed, master):
         host, port = address_in(printed).removeprefix("http://").split(":")
         address = (host, int(port))
@@ -548,7 +661,7 @@ def test_a_request_that_was_begun_is_answered_although_the_service_stops(tmp_pat
             kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answer_of(kept)[0] == 200
             begun.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-            time.sleep(0.1)
+            time.sleep(0.1)  # nothing tells that a worker has these bytes, or knows of its end
             os.kill(master, signal.SIGTERM)
             time.sleep(0.3)
             kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

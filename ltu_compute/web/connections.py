@@ -6,20 +6,24 @@ those who have made them wait longest are cut off: there is always one for a hea
 """
 
 import errno
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from selectors import EVENT_READ
-from typing import Any
+from typing import Any, TypeVar
 
 from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
+from gunicorn.http import errors, wsgi
+from gunicorn.http.body import LengthReader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 from werkzeug.exceptions import BadRequest
+
+Done = TypeVar("Done")
 
 GRACE_S = 10.0  # before the mean rate of a request, or of a reply, counts
 SENDING_RATE = 16 << 10  # bytes a second at which a reply must be taken, on average
@@ -27,9 +31,13 @@ FIRST_BYTE_S = 15.0  # in which a new connection must say something
 LINGER_S = 10.0  # in which what a refused client still sends is taken, so that it reads the refusal
 SILENCE_S = 1.0  # after which a client that was answered is taken to send no more
 CHUNK = 1 << 18  # bytes, of what is thrown away
+_DISCARDED = memoryview(bytearray(CHUNK))  # where; that threads share it does not matter
+TOGETHER = 64 << 10  # bytes of a reply's body, up to which they are worth copying behind its head
 THREADS = 512  # clients that are read, answered or computed for at once, in a worker
 SPARE_THREADS = 32  # in which the next are served while others are being cut off
 CONNECTIONS = 960  # in a worker, idle ones included
+STAY_S = 0.05  # in which the next request of a connection finds the thread that served its last
+STAYING = 32  # connections in threads, up to which a thread waits for that
 STOP_IDLE_S = 2.0  # in which a connection may still bring a request when its worker stops
 STOP_READING_S = 5.0  # in which a request must have arrived when its worker stops
 
@@ -60,6 +68,9 @@ class PacedSocket(socket.socket):
     One that does not looks as if its client had hung up, and one that hangs up looks as if it had
     done so by force: half a request is never taken for a whole one.
 
+    The system never blocks on it: what is there is taken, and a thread waits for what is not. So
+    its timeout is a number here, and the many times that it is set cost no system call.
+
     Attributes
     ----------
     pace : Pace
@@ -83,11 +94,26 @@ class PacedSocket(socket.socket):
     begun = 0.0
     received = 0
     _sending = False
+    _timeout: float | None = None
 
     @classmethod
     def of(cls, accepted: socket.socket) -> "PacedSocket":
         """Return a connection that was accepted, from now on one that must keep pace."""
-        return cls(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        paced = cls(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        socket.socket.setblocking(paced, False)
+        return paced
+
+    def gettimeout(self) -> float | None:
+        """Return the seconds after which a thread waits no longer; None for those of the pace."""
+        return self._timeout
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the seconds after which a thread waits no longer; None for those of the pace."""
+        self._timeout = value
+
+    def setblocking(self, flag: bool) -> None:
+        """Let a thread wait as long as the pace allows, or not at all."""
+        self.settimeout(None if flag else 0.0)
 
     def begin(self, pace: Pace) -> None:
         """Begin to measure: a request starts."""
@@ -110,32 +136,63 @@ class PacedSocket(socket.socket):
         TimeoutError
             If a time that was set with `settimeout` is over sooner.
         """
+        content = self._received(super().recv, size, flags)
+        self._count(len(content))
+        return content
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Put what has come into a buffer, and return how much that is; see `recv`."""
+        count = self._received(super().recv_into, buffer, nbytes, flags)
+        self._count(count)
+        return count
+
+    def _received(self, action: Callable[..., Done], *arguments: Any) -> Done:
         left = self.begun + self.pace.allowed(self.received) - time.monotonic()
         if left <= 0:
             raise self._end("the client is too slow")
-        set_before = self.gettimeout()
-        sooner = set_before is not None and set_before < left
+        seconds = left if self._timeout is None else min(self._timeout, left)
         try:
-            with self._within(set_before if sooner else left):
-                content = super().recv(size, flags)
+            return self._in_time(seconds, select.POLLIN, action, *arguments)
         except TimeoutError:
-            if sooner:
+            if seconds < left:
                 raise
             raise self._end("the client is too slow") from None
-        if not content:
+
+    def _count(self, count: int) -> None:
+        if not count:
             raise self._end("the client has gone")
-        self.received += len(content)
-        return content
+        self.received += count
+
+    def send(self, content: Any, flags: int = 0) -> int:
+        """Send what the client takes, which must be something in time."""
+        with self._taking():
+            return self._in_time(GRACE_S, select.POLLOUT, super().send, content, flags)
 
     def sendall(self, content: Any, flags: int = 0) -> None:
         """Send all, to a client that takes it in time."""
-        with self._taking(len(content)):
-            super().sendall(content, flags)
+        deadline = time.monotonic() + GRACE_S + len(content) / SENDING_RATE
+        left = memoryview(content)
+        with self._taking():
+            while left:
+                seconds = deadline - time.monotonic()
+                sent = self._in_time(seconds, select.POLLOUT, super().send, left, flags)
+                left = left[sent:]
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a file, to a client that takes it in time."""
-        with self._taking(count or 0):
-            return super().sendfile(file, offset, count)
+        set_before = self._timeout
+        self._timeout = GRACE_S + (count or 0) / SENDING_RATE
+        self.blocked = True
+        try:
+            with self._taking():
+                return super().sendfile(file, offset, count)
+        finally:
+            self.blocked = False
+            self._timeout = set_before
+
+    def comes_within(self, seconds: float) -> bool:
+        """Wait so long for the client, and tell whether there is something to read."""
+        return self._ready(select.POLLIN, seconds)
 
     def cut_off(self) -> None:
         """End whatever a thread waits for here, at once."""
@@ -153,7 +210,7 @@ class PacedSocket(socket.socket):
         self.settimeout(SILENCE_S)
         try:
             while True:
-                self.recv(CHUNK)
+                self.recv_into(_DISCARDED)
         except OSError:
             return
 
@@ -168,29 +225,38 @@ class PacedSocket(socket.socket):
             return
 
     @contextmanager
-    def _taking(self, count: int) -> Iterator[None]:
+    def _taking(self) -> Iterator[None]:
         self._sending = True
         try:
-            with self._within(GRACE_S + count / SENDING_RATE):
-                yield
+            yield
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the client takes no reply") from None
         finally:
             self._sending = False
 
-    @contextmanager
-    def _within(self, seconds: float | None) -> Iterator[None]:
-        set_before = self.gettimeout()
-        self.settimeout(seconds)
+    def _in_time(
+        self, seconds: float, event: int, action: Callable[..., Done], *arguments: Any
+    ) -> Done:
+        """Return what an action returns once the system need not block for it."""
+        deadline = time.monotonic() + seconds
         self.blocked = True
         try:
-            yield
+            while True:
+                try:
+                    return action(*arguments)
+                except BlockingIOError:
+                    if not self._ready(event, deadline - time.monotonic()):
+                        raise TimeoutError("timed out") from None
         finally:
             self.blocked = False
-            self.settimeout(set_before)
+
+    def _ready(self, event: int, seconds: float) -> bool:
+        poll = select.poll()  # it takes numbers of files that select does not
+        poll.register(self, event)
+        return bool(poll.poll(max(0.0, 1000 * seconds)))
 
 
-class Connection(TConn):  # type: ignore[misc]
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection; a thread has it, or it is idle."""
 
     sock: PacedSocket
@@ -200,7 +266,46 @@ class Connection(TConn):  # type: ignore[misc]
         util.close(self.sock)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """A reply whose head goes out with the beginning of its body: the client wakes up once."""
+
+    headers_sent: bool
+    _head = b""
+
+    def send_headers(self) -> None:
+        """Keep the head until there is a body, or none to come."""
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
+            self._head = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        if self.chunked or len(data) > TOGETHER:
+            self._flush()
+            super()._emit_body(data)
+        else:
+            self.sock.sendall(self._head + data if self._head else data)
+            self._head = b""
+
+    def sendfile(self, respiter: Any) -> bool:
+        """Send a file after the head."""
+        self.send_headers()
+        self._flush()
+        return bool(super().sendfile(respiter))
+
+    def close(self) -> None:
+        """Send what has not been sent yet."""
+        self.send_headers()
+        self._flush()
+        super().close()
+
+    def _flush(self) -> None:
+        if self._head:
+            self.sock.sendall(self._head)
+            self._head = b""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A worker whose threads nobody can keep for long.
 
     Its application has attributes, besides being one of WSGI: the ``pace`` to keep; ``held_bytes``,
@@ -282,12 +387,55 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Connection) -> Any:
         """Serve a request; what is left of one that was refused is taken, too."""
-        conn.sock.begin(self.wsgi.pace)
-        keep = super().handle(conn) and not conn.sock.ended
-        if not keep:
-            conn.sock.linger()
-            conn.close()
-        return keep
+        while True:
+            conn.sock.begin(self.wsgi.pace)
+            if not super().handle(conn) or conn.sock.ended:
+                conn.sock.linger()
+                conn.close()
+                return False
+            if not self._stays(conn):
+                return True
+
+    def _stays(self, conn: Connection) -> bool:
+        """Tell whether the next request is there at once: then its thread is, too.
+
+        To hand a connection back, and on to another thread when it speaks again, takes as long as
+        half of a small request.
+        """
+        if not self.alive or len(self._in_threads) > STAYING:
+            return False
+        return bool(conn.parser.unreader.buf.getvalue()) or conn.sock.comes_within(STAY_S)
+
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        """Answer a request, and tell whether the connection may bring another.
+
+        As gunicorn does, without what it offers here that the service has by other means: hooks,
+        an access log, a number of requests after which a worker ends.
+        """
+        response, environ = wsgi.create(
+            req, conn.sock, conn.client, conn.server, self.cfg, response_class=Response
+        )
+        environ["wsgi.multithread"] = True
+        if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+            response.force_close()
+        try:
+            pieces = self.wsgi(environ, response.start_response)
+            with closing(pieces) if hasattr(pieces, "close") else nullcontext():
+                if isinstance(pieces, environ["wsgi.file_wrapper"]):
+                    response.write_file(pieces)
+                else:
+                    for piece in pieces:
+                        response.write(piece)
+                response.close()
+        except OSError:
+            raise
+        except Exception:
+            if not response.headers_sent:
+                raise
+            # Another reply on the same connection would be taken for the rest of this one.
+            self.log.exception("a reply ended halfway")
+            return False
+        return not response.should_close()
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         """Take what is left of a body that was refused: the next request comes after it."""
@@ -295,9 +443,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return False
         conn.sock.hurry()
         try:
-            while conn.parser.mesg.body.read(CHUNK):
+            while Body(conn.parser.mesg.body).readinto(_DISCARDED):
                 pass
-        except errors.ParseException:
+        except BadRequest:
             return False  # the reply has been sent; another one would be taken for the next's
         return not conn.sock.ended
 
@@ -383,6 +531,36 @@ class Body:
         """
         return self._checked(self._body.read, size)
 
+    def readinto(self, buffer: memoryview) -> int:
+        """Put into a buffer what has come, or what is left of the body; see `read`.
+
+        Of a body whose length is known nothing is put anywhere before.
+        """
+        reader = self._body.reader
+        if not isinstance(reader, LengthReader) or self._body.buf.tell():
+            content = self.read(len(buffer))
+            buffer[: len(content)] = content
+            return len(content)
+        wanted: int = min(len(buffer), reader.length)
+        if not wanted:
+            return 0
+        come = reader.unreader.take_buffered()
+        if come:
+            count = min(len(come), wanted)
+            buffer[:count] = come[:count]
+            reader.unreader.unread(come[count:])
+        else:
+            count = self._taken(reader.unreader.sock, buffer[:wanted])
+        reader.length -= count
+        return count
+
+    def _taken(self, sock: PacedSocket, buffer: memoryview) -> int:
+        try:
+            return sock.recv_into(buffer)
+        except OSError:
+            self._body.failed = True  # nobody knows where the next request would begin
+            raise
+
     def readline(self, size: int | None = None) -> bytes:
         """Return a line, or so many bytes of it; see `read`."""
         return self._checked(self._body.readline, size)
@@ -394,7 +572,7 @@ class Body:
             raise BadRequest(f"the body is not framed as HTTP has it: {error}") from error
 
 
-class Log(Logger):  # type: ignore[misc]
+class Log(Logger):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's own messages among all others, in their format."""
 
     def setup(self, cfg: Any) -> None:

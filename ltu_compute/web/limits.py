@@ -73,12 +73,16 @@ class Slots:
         Busy
             If every slot and every waiting place is taken.
         """
-        with self.take() as place:
+        place = Place(self, self._take())
+        seconds = None
+        try:
             place.wait()
             try:
                 yield place
             finally:
-                self._note(place.stop())
+                seconds = place.stop()
+        finally:
+            self._free(place.row, seconds)
 
     @contextmanager
     def take(self) -> Iterator["Place"]:
@@ -150,12 +154,6 @@ class Slots:
     def _states(self) -> list[int]:
         return self._shared.numbers[HEADER + STATE :: ROW].tolist()
 
-    def _note(self, seconds: float) -> None:
-        """Take the time of a computation into the mean."""
-        with self._shared.locked() as numbers:
-            mean, latest = numbers[MEAN_US], round(seconds * 1e6)
-            numbers[MEAN_US] = mean + (latest - mean) // SMOOTHING if mean else latest
-
     def _take(self) -> int:
         with self._shared.locked() as numbers:
             row = self._place_for_one_more(numbers)
@@ -164,8 +162,12 @@ class Slots:
             self._queue(numbers, row, numbers[NEXT_TICKET])
             return row
 
-    def _free(self, row: int) -> None:
+    def _free(self, row: int, computed: float | None = None) -> None:
+        """Free a place, and take the seconds that it computed for, if it did, into the mean."""
         with self._shared.locked() as numbers:
+            if computed is not None:
+                mean, latest = numbers[MEAN_US], round(computed * 1e6)
+                numbers[MEAN_US] = mean + (latest - mean) // SMOOTHING if mean else latest
             numbers[row + STATE] = State.FREE
             self._give_slots(numbers)
 

@@ -36,6 +36,9 @@ def configure(form: Literal["text", "json"]) -> None:
     text = logging.Formatter("%(asctime)s %(message)s")
     handler.setFormatter(JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # What no line tells need not be found out for each.
+    logging._srcfile = None  # noqa: SLF001  (as its documentation has it)
+    logging.logThreads = logging.logMultiprocessing = False
 
 
 def note(log: logging.Logger, event: str, fields: Mapping[str, Any]) -> None:
@@ -43,9 +46,18 @@ def note(log: logging.Logger, event: str, fields: Mapping[str, Any]) -> None:
 
     Texts are quoted and escaped, so that none can forge another field or another line.
     """
-    if log.isEnabledFor(logging.INFO):
-        text = " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
-        log.info("%s %s", event, text, extra={FIELDS: {"message": event, **fields}})
+    log.info("%s %s", event, _Line(fields), extra={FIELDS: {"message": event, **fields}})
+
+
+class _Line:
+    """Fields as text, once somebody wants it."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+
+    def __str__(self) -> str:
+        """Return ``name=value …``."""
+        return " ".join(f"{name}={_shown(value)}" for name, value in self._fields.items())
 
 
 def _shown(value: Any) -> str:
