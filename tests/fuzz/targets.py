@@ -42,7 +42,7 @@ def decoding(content: bytes) -> None:
         assert image.gray().shape == (image.height, image.width)
         assert max(image.fit_gray(16).shape) <= 16
     except ServiceError as error:
-        assert error.parameter == "image"  # noqa: PT017
+        assert error.parameter == "image"  # noqa: PT017  (it need not be refused)
 
 
 def mask(content: bytes) -> None:
@@ -52,7 +52,7 @@ def mask(content: bytes) -> None:
         values = np.unique(image.mask())
         assert set(values.tolist()) <= {0, 255}
     except ServiceError as error:
-        assert error.parameter == "image1_roi"  # noqa: PT017
+        assert error.parameter == "image1_roi"  # noqa: PT017  (it need not be refused)
 
 
 def base64(content: bytes) -> None:
@@ -60,7 +60,7 @@ def base64(content: bytes) -> None:
     try:
         assert codec.bytes_of_text(content)
     except ServiceError as error:
-        assert error.problems  # noqa: PT017
+        assert error.problems  # noqa: PT017  (it need not be refused)
 
 
 def settings(content: bytes) -> None:
@@ -85,7 +85,7 @@ def request(content: bytes) -> None:
         wire = binding.read(MemoryRequest(builder.get_environ()))
         binding.bind(endpoint, wire, fetch=_no_fetch, limits=LIMITS)
     except ServiceError as error:
-        assert error.problems  # noqa: PT017
+        assert error.problems  # noqa: PT017  (it need not be refused)
 
 
 def url(content: bytes) -> None:
@@ -93,7 +93,7 @@ def url(content: bytes) -> None:
     try:
         _fetcher().fetch(content.decode("utf-8", "replace"), name="image")
     except ServiceError as error:
-        assert error.parameter == "image"  # noqa: PT017
+        assert error.parameter == "image"  # noqa: PT017  (it need not be refused)
     else:
         raise AssertionError("something was fetched")
 
