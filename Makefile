@@ -11,7 +11,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/ltu-compute serve --quickstart
 
 test: check
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" tools/check

@@ -85,7 +85,7 @@ def supported_regression(
 def main() -> None:
     """Fit all classes and write the parameters."""
     cv2.setNumThreads(1)
-    object_detection._logistic.cache_clear()  # noqa: SLF001
+    object_detection._logistic.cache_clear()  # noqa: SLF001  (what is fitted)
     evidence: dict[str, list[tuple[tuple[float, ...], bool]]] = defaultdict(list)
     for each in labelled("tuning"):
         for found in candidates(each.picture, classes=each.classes):

@@ -166,7 +166,7 @@ def faces(scale: int, chosen: Set | None = None) -> Iterator[Labelled]:
 
     Even numbers are "tuning", odd ones "benchmark"; all when None.
     """
-    subset = skimage.data.lfw_subset()  # type: ignore[no-untyped-call]
+    subset = skimage.data.lfw_subset()
     subset = (subset * 255).round().astype(np.uint8)
     for number, small in enumerate(subset):
         if chosen is not None and number % 2 != (chosen == "benchmark"):
@@ -204,7 +204,7 @@ def people(chosen: Set) -> Iterator[Labelled]:
 
 def cats(chosen: Set) -> Iterator[Labelled]:
     """Yield one cat in many sizes, turns and lights."""
-    seen = skimage.data.chelsea()  # type: ignore[no-untyped-call]
+    seen = skimage.data.chelsea()
     cat = np.asarray(seen[..., ::-1], np.uint8)
     face = _rectangle(255, 156, 330, 330)
     rng = np.random.default_rng(1 if chosen == "tuning" else 2)
@@ -250,7 +250,7 @@ def codes(chosen: Set) -> Iterator[Labelled]:
         else:
             text = f"PART-{rng.integers(10**5):05}"
             drawn, name = code_128(text, module_px=module_px), "Barcode"
-        seen = worn(drawn, **wear, seed=number)  # type: ignore[arg-type]
+        seen = worn(drawn, **wear, seed=number)  # type: ignore[arg-type]  # of several types
         truth = Truth(name, seen.corners, text)
         yield Labelled(
             "codes", f"{name} {number}", colored(seen.picture), (truth,), frozenset({name})
@@ -375,13 +375,13 @@ def packaged(package: str, *inside: str) -> list[Path]:
         with tempfile.TemporaryDirectory() as name:
             content = Path(name)
             command = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
-            fetched = subprocess.run(  # noqa: S603
+            fetched = subprocess.run(
                 command, cwd=content, capture_output=True, text=True, check=False
             )
             archives = list(content.glob(f"{package}_*.deb"))
             if fetched.returncode != 0 or len(archives) != 1:
                 raise RuntimeError(f"{package} cannot be fetched: {fetched.stderr.strip()}")
-            subprocess.run(["dpkg-deb", "-x", archives[0], content], check=True)  # noqa: S603, S607
+            subprocess.run(["dpkg-deb", "-x", archives[0], content], check=True)
             for each in wanted:
                 target = folder / each
                 target.parent.mkdir(parents=True, exist_ok=True)

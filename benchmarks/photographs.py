@@ -175,14 +175,12 @@ def _content(package: str, folder: Path) -> Path:
     # Run by root, apt fetches as a user of its own, who may not write here, and complains of it;
     # said beforehand that it shall fetch as root, it does not. For others that changes nothing.
     command = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
-    fetched = subprocess.run(  # noqa: S603
-        command, cwd=folder, capture_output=True, text=True, check=False
-    )
+    fetched = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     archives = list(folder.glob(f"{package}_*.deb"))
     if fetched.returncode != 0 or len(archives) != 1:
         raise RuntimeError(f"{package} cannot be fetched: {fetched.stderr.strip()}")
     content = folder / "content"
-    subprocess.run(["dpkg-deb", "-x", archives[0], content], check=True)  # noqa: S603, S607
+    subprocess.run(["dpkg-deb", "-x", archives[0], content], check=True)
     return content
 
 

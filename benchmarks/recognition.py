@@ -196,7 +196,7 @@ def _codes(count: int, seed: int) -> str:
         read: Counter[str] = Counter()
         for number in range(count):
             for symbology, (drawn, text) in _symbols(rng).items():
-                picture = worn(drawn, **options, seed=number).picture  # type: ignore[arg-type]
+                picture = worn(drawn, **options, seed=number).picture  # type: ignore[arg-type]  # as above
                 name = "QR code" if symbology == "QR" else "Barcode"
                 said = {one.text for one in detect_objects(colored(picture), classes=(name,))}
                 read[symbology] += text in said

@@ -145,7 +145,7 @@ def service(**settings: str) -> Iterator[Service]:
         }
         command = [sys.executable, "-m", "ltu_compute.cli", "serve", "--port", "0"]
         with log.open("w") as errors:
-            process = subprocess.Popen(  # noqa: S603  (our own)
+            process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
             )
         try:
@@ -305,7 +305,7 @@ def _clients(
             answers.append(answer)
             turn += 1
             if answer.status == 503:
-                stop.wait(BACK_OFF_S * (0.5 + random.random()))  # noqa: S311
+                stop.wait(BACK_OFF_S * (0.5 + random.random()))  # noqa: S311  (no secret)
             elif pause or not answer.status:
                 stop.wait(pause or 0.01)
         client.close()
@@ -662,7 +662,7 @@ def soak(requests: int, most_seconds: float, clients: int = 2) -> list[Row]:
     """Send requests of every kind and size, and watch memory and open files."""
     deadline = time.monotonic() + most_seconds
     with service() as running:
-        following = mixed(running, random.Random(1))  # noqa: S311
+        following = mixed(running, random.Random(1))  # noqa: S311  (no secret)
         statuses: Counter[int] = Counter()
         curve: list[tuple[int, float, int]] = []
         lock, every = threading.Lock(), max(50, requests // 500)

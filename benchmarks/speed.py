@@ -390,7 +390,7 @@ def start(rounds: int) -> Measured:
     command = [sys.executable, "-c", program]
     added = []
     for _ in range(rounds):
-        printed = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603
+        printed = subprocess.run(command, capture_output=True, check=True, text=True)
         added.append(1000 * float(printed.stdout))
     started, worked = [], []
     for _ in range(3):
@@ -649,7 +649,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if not os.environ.items() >= AS_SERVED.items():
         os.environ.update(AS_SERVED)
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.speed", *sys.argv[1:]])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.speed", *sys.argv[1:]])  # noqa: S606  (itself)
     cv2.setNumThreads(1)
     speed_peers.installed()
     chosen = asked.part or PARTS

@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 
-import colorthief  # type: ignore[import-not-found]
+import colorthief
 import cv2
 import numpy as np
-import pylette  # type: ignore[import-not-found]
-from sklearn.cluster import KMeans  # type: ignore[import-not-found]
+import pylette
+from sklearn.cluster import KMeans
 
 _COLORS = 8
 _LONGEST = 512  # px, to which everybody reduces a picture before k-means on its pixels
@@ -37,7 +37,7 @@ def _scikit_learn(path: str) -> Colors:
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     fitted = KMeans(_COLORS, random_state=0).fit(image.reshape(-1, 3).astype(np.float32))
-    return np.rint(fitted.cluster_centers_).astype(int).tolist()  # type: ignore[no-any-return]
+    return np.rint(fitted.cluster_centers_).astype(int).tolist()  # type: ignore[no-any-return]  # no types
 
 
 _PEERS: dict[str, Callable[[str], Colors]] = {

@@ -42,10 +42,10 @@ def installed() -> None:
     done = FOLDER / ".installed"
     if done.exists() and done.read_text("utf-8") == wanted:
         return
-    subprocess.run([sys.executable, "-m", "venv", str(FOLDER)], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-m", "venv", str(FOLDER)], check=True)
     pip = [_python(), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     named = [f"{name}=={version}" for name, version in PACKAGES.items()]
-    subprocess.run([*pip, *named], check=True)  # noqa: S603
+    subprocess.run([*pip, *named], check=True)
     done.write_text(wanted, "utf-8")
 
 
@@ -63,7 +63,7 @@ def _worker() -> subprocess.Popen[str]:
     """Start the process of the Python peers once; it ends with this one."""
     program = Path(__file__).with_name("speed_peer_worker.py")
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [_python(), str(program)],
         env={**os.environ, **threads},
         stdin=subprocess.PIPE,
@@ -110,7 +110,7 @@ def odiff(first: Path, second: Path) -> Callable[[], object]:
     command = [str(found[0]), str(first), str(second), str(output)]
 
     def call() -> None:
-        ended = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+        ended = subprocess.run(command, capture_output=True, check=False)
         if ended.returncode not in {0, 22}:
             raise RuntimeError(f"odiff failed: {ended.returncode}, {ended.stderr!r}")
 
@@ -164,13 +164,13 @@ def plain_differences(first: bytes, second: bytes) -> int:
 def skimage_edges(path: Path) -> bytes:
     """Canny's edges of a file, as PNG."""
     gray = color.rgb2gray(io.imread(path))
-    return _png(feature.canny(gray))  # type: ignore[no-untyped-call]
+    return _png(feature.canny(gray))
 
 
 def skimage_object(path: Path) -> bytes:
     """Otsu's object in the brightness, holes filled and dirt taken away, as PNG."""
     value = color.rgb2hsv(io.imread(path))[..., 2]
-    bright = value > filters.threshold_otsu(value)  # type: ignore[no-untyped-call]
+    bright = value > filters.threshold_otsu(value)
     smallest = value.size // 10_000
     clean = morphology.remove_small_holes(bright, max_size=smallest)
     return _png(morphology.remove_small_objects(clean, max_size=smallest))
@@ -179,8 +179,8 @@ def skimage_object(path: Path) -> bytes:
 def skimage_contours(path: Path) -> int:
     """Outlines at Otsu's level of the brightness; return how many."""
     value = color.rgb2hsv(io.imread(path))[..., 2]
-    level = filters.threshold_otsu(value)  # type: ignore[no-untyped-call]
-    return len(measure.find_contours(value, level))  # type: ignore[no-untyped-call]
+    level = filters.threshold_otsu(value)
+    return len(measure.find_contours(value, level))
 
 
 def skimage_quality(path: Path) -> float:
@@ -188,10 +188,10 @@ def skimage_quality(path: Path) -> float:
     gray = color.rgb2gray(io.imread(path)) * 255
     counts, _ = np.histogram(gray, bins=255, range=(0, 255))
     masks = [_png(gray < 25.5), _png(gray > 229.5)]
-    laplacian = np.abs(filters.laplace(gray))  # type: ignore[no-untyped-call]
+    laplacian = np.abs(filters.laplace(gray))
     sharp = np.abs(2 * gray[1:-1] - gray[:-2] - gray[2:]).mean()
     sharp += np.abs(2 * gray[:, 1:-1] - gray[:, :-2] - gray[:, 2:]).mean()
-    noise = np.abs(filters.laplace(filters.laplace(gray))).mean()  # type: ignore[no-untyped-call]
+    noise = np.abs(filters.laplace(filters.laplace(gray))).mean()
     return float(counts.sum() + len(masks) + laplacian.var() + sharp + noise + gray.std())
 
 
@@ -212,7 +212,7 @@ def mean_difference(image: Bgr, colors: list[list[int]]) -> float:
     """
     pixels = color.rgb2lab(image[..., ::-1].reshape(-1, 1, 3))
     centers = color.rgb2lab(np.array(colors, np.uint8)[None])
-    differences = color.deltaE_ciede2000(pixels, centers)  # type: ignore[no-untyped-call]
+    differences = color.deltaE_ciede2000(pixels, centers)
     return float(differences.min(axis=1).mean())
 
 

@@ -134,7 +134,7 @@ def running(environment: Mapping[str, str] | None = None) -> Iterator[Running]:
         command = [str(program), "serve", "--port", "0", "--workers", str(WORKERS)]
         begun = time.perf_counter()
         with Path(folder, "log").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 command, cwd=_ROOT, env=variables, stdout=subprocess.PIPE, stderr=log, text=True
             )
         try:
@@ -219,7 +219,7 @@ def bare(name: str, files: list[Path], *, processes: int, seconds: float, thread
     module = "benchmarks.speed_service"
     command = [sys.executable, "-m", module, name, str(seconds), str(threads)]
     started = [
-        subprocess.Popen(  # noqa: S603
+        subprocess.Popen(
             [*command, *map(str, files)],
             cwd=_ROOT,
             stdin=subprocess.PIPE,

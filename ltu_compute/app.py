@@ -100,7 +100,9 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = views.TEXT_ALLOWANCE  # where an endpoint sets none
     if settings.proxy_hops:
         hops = settings.proxy_hops
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        # As Flask documents it; to mypy it is a method.
+        proxied = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)
+        app.wsgi_app = proxied  # type: ignore[method-assign]
 
     for dialect in dialects:
         app.register_blueprint(views.blueprint(dialect, services))

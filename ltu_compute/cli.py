@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +18,7 @@ from ltu_compute.errors import ServiceError
 from ltu_compute.settings import PREFIX, load, table
 
 PICTURE = {"encoding", "format", "value"}  # the keys that tell a picture within a reply
+SAVE = "Folder for the pictures; the reply then names their files instead of holding them."
 
 
 class Group(click.Group):
@@ -31,6 +33,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except ServiceError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            # Who reads has had enough, as `head` has: no error, and what is left goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except OSError as error:
             raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
@@ -283,9 +289,10 @@ def _operation(dialect: Any, endpoint: Any) -> click.Command:
         named = {p.name: p.opts[0].lstrip("-") for p in click.get_current_context().command.params}
         values = {named[name]: [value] for name, value in given.items() if value is not None}
         body = _computed(dialect, endpoint, sources, values)
-        click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         if save is not None:
-            _save(body.get("result", {}), save)
+            save.mkdir(parents=True, exist_ok=True)
+            body["result"] = _saved(body["result"], save, "")
+        click.echo(json.dumps(body, indent=2, ensure_ascii=False))
 
     text = f"{endpoint.summary}\n\n{endpoint.description}"
     return click.Command(endpoint.name, params=_options(endpoint), callback=run, help=text)
@@ -306,7 +313,7 @@ def _options(endpoint: Any) -> list[click.Parameter]:
         options.append(click.Option(names, help=meaning, metavar="VALUE"))
     if _returns_pictures(endpoint.result):
         folder = click.Path(path_type=Path, file_okay=False)
-        options.append(click.Option(["--save"], type=folder, help="Folder for the pictures."))
+        options.append(click.Option(["--save"], type=folder, help=SAVE))
     return options
 
 
@@ -343,11 +350,18 @@ def _computed(
     return body
 
 
-def _save(result: dict[str, Any], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in _pictures(result, ""):
-        (folder / name).write_bytes(content)
-        click.echo(folder / name, err=True)
+def _saved(node: Any, folder: Path, path: str) -> Any:
+    """Return a reply with the files of its pictures, which are written, in their places."""
+    if isinstance(node, list):
+        return [_saved(item, folder, f"{path}-{i}") for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    if node.keys() == PICTURE:
+        file = folder / f"{path.lstrip('-')}.{node['format'].rpartition('/')[2]}"
+        file.write_bytes(base64.b64decode(node["value"]))
+        return {"format": node["format"], "file": str(file)}
+    parts = ((key, f"{path}-{key.replace(' ', '-')}", value) for key, value in node.items())
+    return {key: _saved(value, folder, below) for key, below, value in parts}
 
 
 def _content(source: str) -> bytes:
@@ -357,19 +371,6 @@ def _content(source: str) -> bytes:
         return Path(source).read_bytes()
     except OSError as error:
         raise click.ClickException(f"{source}: {error.strerror}") from None
-
-
-def _pictures(node: Any, path: str) -> list[tuple[str, bytes]]:
-    """Return the pictures within a reply, as file names and contents."""
-    if isinstance(node, list):
-        return [found for i, item in enumerate(node) for found in _pictures(item, f"{path}-{i}")]
-    if not isinstance(node, dict):
-        return []
-    if node.keys() == PICTURE:
-        suffix = node["format"].rpartition("/")[2]
-        return [(f"{path.lstrip('-')}.{suffix}", base64.b64decode(node["value"]))]
-    parts = ((key.replace(" ", "-"), value) for key, value in node.items())
-    return [found for key, value in parts for found in _pictures(value, f"{path}-{key}")]
 
 
 @cache

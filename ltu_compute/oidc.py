@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ MAX_AGE_S = 3600.0  # after which keys are asked for again, so that a withdrawn 
 REFRESH_INTERVAL_S = 10.0  # between two times of asking: tokens with made-up keys cause no more
 RETRY_S = 2.0  # the same, as long as there are no keys at all
 PATIENCE_S = 1.0  # for which a token with an unknown key waits while another has them asked for
+WAITING = 64  # such tokens at once; each waits in a thread that others need
 RSA_BITS = 2048
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -53,8 +54,7 @@ class _Key:
     """A public key of the provider, and the algorithms that it may be used with."""
 
     kid: str
-    jwk: Json
-    algorithms: frozenset[str]
+    by_algorithm: Mapping[str, jwt.PyJWK]
 
     @classmethod
     def of(cls, jwk: Any) -> "_Key | None":
@@ -71,12 +71,12 @@ class _Key:
         if not algorithms or not isinstance(kid, str):
             return None
         try:
-            made = jwt.PyJWK(jwk, min(algorithms)).key
+            made = {algorithm: jwt.PyJWK(jwk, algorithm) for algorithm in algorithms}
         except (jwt.PyJWTError, ValueError, TypeError):
             return None
-        if getattr(made, "key_size", RSA_BITS) < RSA_BITS and jwk["kty"] == "RSA":
+        if jwk["kty"] == "RSA" and any(key.key.key_size < RSA_BITS for key in made.values()):
             return None
-        return cls(kid, jwk, algorithms)
+        return cls(kid, made)
 
 
 def _algorithms(jwk: Json) -> frozenset[str]:
@@ -91,7 +91,7 @@ class Provider:
 
     They are asked for again when a token names a key that is not among them, but not more often
     than every `REFRESH_INTERVAL_S`, and when they are older than `MAX_AGE_S`. While the provider
-    does not answer those that are kept go on working. Threads may share it.
+    does not answer those that are kept go on working. Threads may share it; a process has its own.
 
     Parameters
     ----------
@@ -114,6 +114,7 @@ class Provider:
         self._read = read or read_document
         self._clock = clock
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(WAITING)
         self._keys: tuple[_Key, ...] = ()
         self._fetched_at = self._tried_at = -float("inf")
         self._problem = ""
@@ -121,7 +122,9 @@ class Provider:
     def key(self, kid: str, algorithm: str) -> jwt.PyJWK | None:
         """Return the key with this id, for this algorithm; None: the issuer has none.
 
-        A token that names no key is verified with the only one there is.
+        A token that names no key is verified with the only one there is. The same key is the same
+        object until the keys are asked for again. Only who names a key that is not known waits,
+        and only as long as `WAITING` others do not.
 
         Raises
         ------
@@ -132,14 +135,18 @@ class Provider:
         if found is None:
             self._refresh(PATIENCE_S if self._keys else 2 * TIMEOUT_S)
             found = self._known(kid, algorithm)
-        elif self._clock() - self._fetched_at >= MAX_AGE_S and self._may_ask():
+        elif (
+            self._clock() - self._fetched_at >= MAX_AGE_S
+            and self._may_ask()
+            and not self._lock.locked()
+        ):
             threading.Thread(target=self._refresh, args=(0.0,), daemon=True).start()
         if not self._keys:
             raise Unavailable(
                 f"The identity provider {self.issuer} does not give its keys: {self._problem}",
                 retry_after=int(RETRY_S),
             )
-        return None if found is None else jwt.PyJWK(found.jwk, algorithm)
+        return found
 
     def check(self) -> None:
         """Return when there are keys to verify tokens with.
@@ -152,13 +159,14 @@ class Provider:
         if not self._keys:
             self.key("", "")
 
-    def _known(self, kid: str, algorithm: str) -> _Key | None:
+    def _known(self, kid: str, algorithm: str) -> jwt.PyJWK | None:
         keys = self._keys
         if not kid:
             keys = keys if len(keys) == 1 else ()
         else:  # which keys of different types may share (RFC 7517 4.5)
             keys = tuple(key for key in keys if key.kid == kid)
-        return next((key for key in keys if algorithm in key.algorithms), None)
+        fitting = (key.by_algorithm[algorithm] for key in keys if algorithm in key.by_algorithm)
+        return next(fitting, None)
 
     def _may_ask(self) -> bool:
         interval = REFRESH_INTERVAL_S if self._keys else RETRY_S
@@ -166,13 +174,17 @@ class Provider:
 
     def _refresh(self, patience_s: float) -> None:
         """Ask for the keys unless that was done a moment ago, or another thread is at it."""
-        if not self._lock.acquire(timeout=patience_s):
+        if not self._places.acquire(blocking=False):
             return
         try:
-            if self._may_ask():
-                self._ask()
+            if self._lock.acquire(timeout=patience_s):
+                try:
+                    if self._may_ask():
+                        self._ask()
+                finally:
+                    self._lock.release()
         finally:
-            self._lock.release()
+            self._places.release()
 
     def _ask(self) -> None:
         try:

@@ -67,15 +67,19 @@ def prepare(settings: Settings) -> Store:
     if isinstance(settings.database, Path) and not os.access(settings.data_dir, os.W_OK | os.X_OK):
         raise WrongSetting(f"{PREFIX}DATA_DIR: {settings.data_dir} cannot be written to")
     try:
-        store = Store(settings.database)
+        store = Store(settings)
     except ValueError as error:
         raise WrongSetting(f"{PREFIX}DATABASE_URL: {error}") from None
     store.migrate()
     KeyRing(settings.keys_dir).ensure()
     if settings.bootstrap_username and not store.accounts():
         password = settings.bootstrap_password.get_secret_value()
-        if not password:
-            raise WrongSetting(f"{PREFIX}BOOTSTRAP_PASSWORD: the account to make needs one")
+        if len(password) < settings.password_min_length:
+            raise WrongSetting(
+                f"{PREFIX}BOOTSTRAP_PASSWORD: received {len(password)} characters; the account to "
+                f"make needs {settings.password_min_length} or more "
+                f"({PREFIX}PASSWORD_MIN_LENGTH)"
+            )
         with suppress(AccountExists):  # another replica was faster
             store.add_account(settings.bootstrap_username, password)
             log.info("account %s made", settings.bootstrap_username)
@@ -91,7 +95,9 @@ def first_account(store: Store, settings: Settings) -> Credentials | None:
     path = settings.data_dir / FIRST_ACCOUNT
     kept = _read(path) or _given(settings)
     if not store.accounts():
-        made = kept or Credentials(FIRST_USERNAME, secrets.token_urlsafe(15))
+        made = kept or Credentials(
+            FIRST_USERNAME, secrets.token_urlsafe(max(15, settings.password_min_length))
+        )
         _write(path, made)  # first: a password that nobody knows would lock everybody out
         store.add_account(made.username, made.password)
         return made
@@ -172,7 +178,7 @@ class Application:
         self._metrics.bury(process)
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn, set up for computing: a process a processor, threads for the waiting."""
 
     def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:

@@ -168,6 +168,13 @@ class Settings(BaseSettings):
     bootstrap_password: SecretStr = Field(
         SecretStr(""), description="Password of the account that `serve` creates."
     )
+    password_min_length: int = Field(
+        8,
+        ge=8,
+        le=64,
+        description="Fewest characters of a password when an account is made or its password "
+        "changed; which characters is free. Passwords that are there already go on working.",
+    )
     signing_keys: Path | None = Field(
         None,
         description="Folder of the RSA keys (PEM) that sign tokens; give replicas the same one. "

@@ -14,6 +14,8 @@ from werkzeug.serving import make_server
 from ltu_compute.app import create_app
 from ltu_compute.server import prepare
 from ltu_compute.settings import Settings
+from ltu_compute.store import Store
+from tests import postgres
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fixtures"
@@ -32,6 +34,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Server]:
+    """A real PostgreSQL, for all tests: each has a schema or a database of its own."""
+    with postgres.server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a database of each kind that is not there yet, or empty."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state/store.sqlite3"
+    server: postgres.Server = request.getfixturevalue("postgresql")
+    return server.new_schema()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A store without accounts, on each kind of database."""
+    store = Store(url)
+    store.migrate()
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ It gives access tokens as RFC 9068 has them, signed with whatever keys it is giv
 
 from typing import Any
 
-from authlib.integrations.flask_oauth2 import (  # type: ignore[import-untyped]
+from authlib.integrations.flask_oauth2 import (
     AuthorizationServer,
 )
-from authlib.oauth2.rfc6749 import ClientMixin, grants  # type: ignore[import-untyped]
-from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator  # type: ignore[import-untyped]
+from authlib.oauth2.rfc6749 import ClientMixin, grants
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, Response, jsonify, request
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
@@ -17,7 +17,7 @@ AUDIENCE = "https://vision.example.com"
 CLIENT, SECRET = "station-7", "s3cret"
 
 
-class Client(ClientMixin):  # type: ignore[misc]
+class Client(ClientMixin):
     """The one machine that may ask for tokens."""
 
     def get_client_id(self) -> str:
@@ -87,7 +87,7 @@ class Issuer:
         self.url = url
         issuer = self
 
-        class Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
+        class Generator(JWTBearerTokenGenerator):
             def get_jwks(self) -> KeySet:
                 return KeySet([issuer.key])
 

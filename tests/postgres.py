@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 SYSTEM_USER = "postgres"
+SHARED = "postgres"  # the database that a cluster comes with
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,17 @@ class Server:
 
     def url(self, database: str) -> str:
         return f"postgresql://{SYSTEM_USER}@/{database}?host={self.folder}"
+
+    def new_schema(self) -> str:
+        """Make an empty schema and return an address at which it is all there is.
+
+        As good as a database of its own for whoever names no schema, and made in a hundredth of
+        the time and files.
+        """
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self.url(SHARED), autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{self.url(SHARED)}&options=-c%20search_path%3D{name}"
 
     def new_database(self) -> str:
         """Make an empty database and return its address."""

@@ -5,14 +5,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import sqlalchemy as sa
-from authlib.integrations.base_client.errors import OAuthError  # type: ignore[import-untyped]
-from authlib.integrations.requests_client import (  # type: ignore[import-untyped]
+from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.requests_client import (
     OAuth2Session as AuthlibSession,
 )
 from flask import Flask
@@ -28,33 +27,12 @@ from ltu_compute.store import LoginLimits, Store, logins, passwords
 from ltu_compute.store.models import login_attempts
 from ltu_compute.web import keycloak
 from ltu_compute.web.keys import KeyRing
-from tests import postgres
 from tests.conftest import PASSWORD, TOKEN_PATH, USERNAME, Live
+from tests.timing import Clock
 
 NOW = 1_800_000_000
 LIMITS = LoginLimits(failures=3, lock=30, lock_max=200, window=1000)
 HERE, ELSEWHERE = "203.0.113.7", "198.51.100.9"
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[postgres.Server]:
-    with postgres.server() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.sqlite3"
-    return str(request.getfixturevalue("postgresql").new_database())
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store = Store(url)
-    store.migrate()
-    yield store
-    store.close()
 
 
 def fail(store: Store, times: int, now: int = NOW, name: str = "a", address: str = HERE) -> None:
@@ -249,19 +227,9 @@ def test_processes_that_guess_at_once_learn_exactly_as_much(store: Store, url: s
 # The token endpoint
 
 
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = float(NOW)
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture(scope="module")

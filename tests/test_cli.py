@@ -1,6 +1,8 @@
 """The command: operations, accounts, keys, settings."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +78,12 @@ def test_pictures_are_saved(run: Any, tmp_path: Path) -> None:
     assert count > 0
     names = {f"diffOnImage{i}-{n}-mask.png" for i in (1, 2) for n in range(count)}
     assert {path.name for path in folder.iterdir()} == names
-    box = reply["result"]["diffOnImage1"][0]["boundingBox"]
+    differences = reply["result"]["diffOnImage1"]
+    assert [difference["mask"] for difference in differences] == [
+        {"format": "image/png", "file": str(folder / f"diffOnImage1-{n}-mask.png")}
+        for n in range(count)
+    ], "the reply tells where each is"
+    box = differences[0]["boundingBox"]
     mask = cv2.imread(str(folder / "diffOnImage1-0-mask.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (box["height"], box["width"])
     run("objectMaskDetection", IMAGES / "object-dark.png", "--save", folder)
@@ -108,6 +115,18 @@ def test_errors_are_a_line_and_a_status() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_who_has_read_enough_may_leave() -> None:
+    """As with other commands in a pipeline: no words, and the status of SIGPIPE."""
+    command = Path(sys.executable).parent / "ltu-compute"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [command, "settings"], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_a_file_that_is_not_there(run: Any) -> None:
     done = run("edges", "nowhere.jpg")
     assert done.exit_code == 1
@@ -115,9 +134,9 @@ def test_a_file_that_is_not_there(run: Any) -> None:
 
 
 def test_accounts(run: Any) -> None:
-    assert run("user", "add", "ann", stdin="secret of ann\n").exit_code == 0
-    assert run("user", "add", "bob", stdin="secret of bob\n").exit_code == 0
-    assert run("user", "add", "eve", "--password", "secret of eve").exit_code == 0
+    assert run("user", "add", "ann", stdin="the secret of ann\n").exit_code == 0
+    assert run("user", "add", "bob", stdin="the secret of bob\n").exit_code == 0
+    assert run("user", "add", "eve", "--password", "the secret of eve").exit_code == 0
     listed = run("user", "list").output
     assert "eve\tenabled" in listed
     assert "ann\tenabled" in listed
@@ -126,13 +145,23 @@ def test_accounts(run: Any) -> None:
     assert run("user", "disable", "bob").exit_code == 0
     assert "bob\tdisabled" in run("user", "list").output
     assert run("user", "enable", "bob").exit_code == 0
-    assert run("user", "password", "bob", stdin="another\n").exit_code == 0
+    assert run("user", "password", "bob", stdin="another of bob's\n").exit_code == 0
     assert run("user", "remove", "ann").exit_code == 0
     assert "ann" not in run("user", "list").output
     assert run("user", "remove", "ann").exit_code == 1
-    twice = run("user", "add", "bob", stdin="x\n")
+    twice = run("user", "add", "bob", stdin="another secret of bob\n")
     assert twice.exit_code == 1
     assert "bob" in twice.output
+
+
+def test_a_short_password_is_refused(run: Any) -> None:
+    assert run("user", "add", "ann", stdin="the secret of ann\n").exit_code == 0
+    for command in (["add", "bob"], ["password", "ann"]):
+        done = run("user", *command, stdin="hunter2\n")
+        assert done.exit_code == 1
+        assert "password: received 7 characters; a new one has 15 " in done.output
+        assert "hunter2" not in done.output
+    assert "bob" not in run("user", "list").output
 
 
 def test_keys(run: Any) -> None:

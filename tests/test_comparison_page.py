@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import cv2
@@ -27,9 +28,12 @@ def image(name: str) -> Image:
     return Image.from_bytes((IMAGES / name).read_bytes(), max_pixels=10**8)
 
 
-@cache
 def comparison(**changed: float) -> Comparison:
-    settings = ComparisonSettings(**changed)  # type: ignore[arg-type]
+    return compared(replace(ComparisonSettings(), **changed))
+
+
+@cache
+def compared(settings: ComparisonSettings) -> Comparison:
     working = max(512, 2 * settings.resolution)
     first, second = image(PART), image(SHOT)
     found = compare(

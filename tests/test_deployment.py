@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from ltu_compute.server import STOPPING_S
 from ltu_compute.settings import Settings, load, table
 from ltu_compute.web.views import body_limit
 from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH, USERNAME
+from tests.timing import until
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "ltu-compute.service"
@@ -285,6 +285,11 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def running(site: Path, upstream: str) -> Iterator[int]:
     """Run nginx in front of a service; give its https port."""
@@ -293,14 +298,8 @@ def running(site: Path, upstream: str) -> Iterator[int]:
     command = [nginx(), "-p", str(site), "-e", str(site / "log"), "-c", str(site / "nginx.conf")]
     process = subprocess.Popen(command)
     try:
-        for _ in range(500):
-            try:
-                socket.create_connection(("127.0.0.1", ports[1])).close()
-            except ConnectionRefusedError:
-                assert process.poll() is None, (site / "log").read_text()
-                time.sleep(0.01)
-            else:
-                break
+        until(lambda: process.poll() is not None or listens(ports[1]))
+        assert process.poll() is None, (site / "log").read_text()
         yield ports[1]
     finally:
         process.terminate()

@@ -35,7 +35,7 @@ REMOTE = {  # what the samples' addresses lead to here
 class RemoteImages(Fetcher):
     """Serves the addresses that the samples name from the fixtures; nothing leaves this machine."""
 
-    def fetch(self, url: str, *, name: str = "image") -> bytes:  # noqa: ARG002
+    def fetch(self, url: str, *, name: str = "image") -> bytes:  # noqa: ARG002  (as it is called)
         return (IMAGES / REMOTE[url.rpartition("/")[2]]).read_bytes()
 
 

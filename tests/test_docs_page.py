@@ -11,7 +11,7 @@ from tests.browser import chromium, watch
 from tests.conftest import IMAGES, PASSWORD, USERNAME, Live
 
 OPERATIONS = [endpoint for endpoint in dialect.endpoints if endpoint.images]
-FILES = ("part-reference.jpg", "part-shot.jpg")
+FILES = ("coffee.jpg", "coffee-shot.jpg")  # small ones: the page is tested, not the operations
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ import ltu_compute
 from ltu_compute.errors import FetchFailed, TooManyBytes
 from ltu_compute.fetch import Address, Fetcher, is_public, system_resolve
 from ltu_compute.settings import Settings
+from tests.timing import until
 
 BODY = b"\x89PNG, as far as fetching is concerned"
 Answer = Callable[[], Iterable[bytes]]
@@ -118,7 +119,7 @@ class World:
         self.port = port
         self.connections: list[tuple[str, int]] = []
 
-    def resolve(self, host: str, port: int) -> list[Address]:  # noqa: ARG002
+    def resolve(self, host: str, port: int) -> list[Address]:  # noqa: ARG002  (as it is called)
         if host not in self.names:
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
         return [ip_address(address) for address in self.names[host]]
@@ -283,10 +284,10 @@ LOOPBACK = [
     "LOCALHOST",
     "localhost.",
     "127.0.0.1.",
-    "１２７.０.０.１",  # noqa: RUF001
+    "１２７.０.０.１",  # noqa: RUF001  (full width is what is tried)
     "①②⑦.⓪.⓪.①",
     "127。0。0。1",
-    "ｌｏｃａｌｈｏｓｔ",  # noqa: RUF001
+    "ｌｏｃａｌｈｏｓｔ",  # noqa: RUF001  (as above)
     "[::1]",
     "[::]",
     "[::ffff:127.0.0.1]",
@@ -499,7 +500,7 @@ def test_the_system_resolver_is_the_default(server: Server) -> None:
 def test_redirects_are_followed_three_times(server: Server, depth: int) -> None:
     server.answers["/0"] = lambda: [reply()]
     for left in range(1, depth + 1):
-        server.answers[f"/{left}"] = lambda left=left: [redirect(f"/{left - 1}")]  # type: ignore[misc]
+        server.answers[f"/{left}"] = lambda left=left: [redirect(f"/{left - 1}")]
     if depth <= 3:
         assert local().fetch(server.url(f"/{depth}")) == BODY
     else:
@@ -742,8 +743,7 @@ def test_nothing_stays_behind(server: Server) -> None:
     for _ in range(5):
         fetcher.fetch(server.url("/x.png"))
         why(fetcher, "http://127.0.0.1:1/")
-    time.sleep(0.05)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2
+    until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2)
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from authlib.integrations.base_client.errors import OAuthError  # type: ignore[import-untyped]
-from authlib.integrations.requests_client import (  # type: ignore[import-untyped]
+from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.requests_client import (
     OAuth2Session as AuthlibSession,
 )
 from keycloak import KeycloakAuthenticationError, KeycloakOpenID, KeycloakPostError

@@ -28,6 +28,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.web.limits import Slots, State
 from tests import models as made
 from tests.conftest import IMAGES, Caller
+from tests.timing import until
 
 BOUNDS = Bounds(bytes=4 << 20, memory=1 << 30, seconds=10)
 BRISK = Bounds(bytes=4 << 20, memory=1 << 30, seconds=2)
@@ -552,8 +553,7 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     spinning, colours = (models.find(n, "classification") for n in ("spinning", "colours"))
     with ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(spinning.classify, flat(255, 255, 255))
-        while not models._turn.taken:
-            time.sleep(0.01)
+        until(lambda: models._turn.taken)
         with pytest.raises(Busy) as busy:
             colours.classify(flat(0, 0, 255))
         assert busy.value.retry_after == 2
@@ -790,8 +790,7 @@ def test_a_hanging_model_holds_no_slot(
 
     with ThreadPoolExecutor(3) as pool:
         spins = [pool.submit(ask, "classification", model="spinning") for _ in range(3)]
-        while not services.backends.models._turn.taken:
-            time.sleep(0.01)
+        until(lambda: services.backends.models._turn.taken)
         for _ in range(4):
             assert ask("colorPalette")[0].status_code == 200
         assert not all(spin.done() for spin in spins)
@@ -813,7 +812,7 @@ def test_a_slot_that_is_lent_comes_back() -> None:
     with slots.claim() as first, first.lent(), slots.claim(), pytest.raises(Busy):
         slots.check()  # the place of the first stays taken
     with pytest.raises(ZeroDivisionError), slots.claim() as place, place.lent():
-        1 / 0  # noqa: B018
+        1 / 0  # noqa: B018  (to raise is what it is for)
     with slots.claim():
         assert slots.count(State.COMPUTING) == 1
     assert slots.count(State.FREE) == 2

@@ -8,7 +8,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.oidc import Provider, read_document
 from ltu_compute.server import prepare
 from ltu_compute.settings import Settings, load
+from ltu_compute.web import tokens
 from ltu_compute.web.external import ExternalTokens
 from ltu_compute.web.tokens import InvalidToken
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, Live
 from tests.issuer import AUDIENCE, CLIENT, SECRET, Issuer
+from tests.timing import Clock, until
 
 NOW = 1_800_000_000
 MODELS = f"{OPERATIONS}/models"
@@ -198,16 +201,6 @@ def test_a_provider_that_is_down_and_comes_back(
 # Forged tokens
 
 
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def jwk(key: Any, kid: str, **more: Any) -> dict[str, Any]:
     """Return a public key as a JSON Web Key."""
     kind = jwt.algorithms.RSAAlgorithm if hasattr(key, "decrypt") else jwt.algorithms.ECAlgorithm
@@ -268,7 +261,7 @@ def published(rsa_key: Any, ec_key: Any, ed_key: Any) -> Published:
 @pytest.fixture
 def external(published: Published) -> ExternalTokens:
     settings = Settings(oidc_issuer=published.url, oidc_audience=AUDIENCE)
-    provider = Provider(published.url, read=published, clock=Clock())
+    provider = Provider(published.url, read=published, clock=Clock(1000.0))
     return ExternalTokens(provider, settings, clock=lambda: NOW)
 
 
@@ -402,6 +395,109 @@ def test_the_claim_that_names_the_account(published: Published, rsa_key: Any) ->
     assert name("preferred_username", CLAIMS) == "alice"
 
 
+# A token that was good a moment ago: its signature is not computed again, all else is asked again
+
+
+@pytest.fixture
+def signatures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens whose signatures were computed."""
+    computed: list[str] = []
+    verified = tokens.verified
+
+    def noted(token: str, *rest: Any) -> Any:
+        computed.append(token)
+        return verified(token, *rest)
+
+    monkeypatch.setattr(tokens, "verified", noted)
+    return computed
+
+
+def test_a_signature_is_computed_once(
+    external: ExternalTokens, rsa_key: Any, ec_key: Any, signatures: list[str]
+) -> None:
+    given = [
+        jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "rsa"}),
+        jwt.encode(CLAIMS, ec_key, "ES256", headers={"kid": "ec"}),
+    ]
+    for _ in range(3):
+        assert [external.account(token).username for token in given] == ["alice", "alice"]
+    assert signatures == given
+    external.verify(given[0])["sub"] = "another"
+    assert external.account(given[0]).id == "user-1", "what is known of it cannot be changed"
+
+
+def test_a_known_token_is_good_when_and_where_it_says(
+    external: ExternalTokens, rsa_key: Any, signatures: list[str]
+) -> None:
+    token = jwt.encode(
+        CLAIMS | {"nbf": NOW, "exp": NOW + 60}, rsa_key, "RS256", headers={"kid": "rsa"}
+    )
+    external.account(token)
+    for changes, words in (
+        ({"clock": lambda: NOW + 60}, "has expired"),
+        ({"clock": lambda: NOW - 31}, "not valid yet"),
+        (
+            {"settings": external.settings.model_copy(update={"oidc_audience": "x"})},
+            "another audience",
+        ),
+    ):
+        with pytest.raises(InvalidToken, match=words):
+            replace(external, **changes).account(token)
+    assert external.account(token).username == "alice"
+    assert signatures == [token]
+
+
+@pytest.mark.parametrize("kept", [[], ["another key of this name"]])
+def test_a_known_token_goes_with_its_key(
+    published: Published, rsa_key: Any, ed_key: Any, kept: list[str]
+) -> None:
+    clock = Clock(1000.0)
+    settings = Settings(oidc_issuer=published.url, oidc_audience=AUDIENCE)
+    provider = Provider(published.url, read=published, clock=clock)
+    external = ExternalTokens(provider, settings, clock=lambda: NOW)
+    token = jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "rsa"})
+    external.account(token)
+    foreign = rsa.generate_private_key(65537, 2048)
+    published.keys = [jwk(foreign, "rsa") for _ in kept] or [jwk(ed_key, "ed")]
+    clock.now += oidc.MAX_AGE_S
+    with suppress(InvalidToken):
+        external.account(token)  # which has the keys asked for
+    until(lambda: provider._fetched_at == clock.now)
+    with pytest.raises(InvalidToken, match="does not fit" if kept else UNKNOWN):
+        external.account(token)
+    assert len(external.known) == 0
+
+
+def test_a_known_token_outlives_an_answer_with_the_same_keys(
+    published: Published, rsa_key: Any
+) -> None:
+    clock = Clock(1000.0)
+    settings = Settings(oidc_issuer=published.url, oidc_audience=AUDIENCE)
+    provider = Provider(published.url, read=published, clock=clock)
+    external = ExternalTokens(provider, settings, clock=lambda: NOW)
+    token = jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "rsa"})
+    external.account(token)
+    clock.now += oidc.MAX_AGE_S
+    external.account(token)
+    until(lambda: provider._fetched_at == clock.now)
+    assert external.account(token).username == "alice"
+    assert len(external.known) == 1
+
+
+def test_tokens_that_are_not_good_are_not_remembered(
+    external: ExternalTokens, rsa_key: Any
+) -> None:
+    for token in (
+        jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "x"}),
+        jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "rsa"})[:-8],
+        jwt.encode(without("sub"), rsa_key, "RS256", headers={"kid": "rsa"}),
+        "a.b.c",
+    ):
+        with pytest.raises(InvalidToken):
+            external.account(token)
+    assert len(external.known) == 0
+
+
 # Keys
 
 
@@ -439,7 +535,7 @@ def test_short_rsa_keys_are_left_out() -> None:
 def test_a_new_key_is_asked_for_and_made_up_ones_seldom(
     rsa_key: Any, ec_key: Any, published: Published
 ) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     published.keys = [jwk(rsa_key, "old")]
     provider = Provider(published.url, read=published, clock=clock)
     assert provider.key("old", "RS256") is not None
@@ -455,17 +551,64 @@ def test_a_new_key_is_asked_for_and_made_up_ones_seldom(
     assert published.asked - asked <= 500 * 0.1 / oidc.REFRESH_INTERVAL_S + 1
 
 
+def test_made_up_keys_delay_no_token_whose_key_is_known(
+    published: Published, rsa_key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider is asked, and does not answer: few wait for that, and the others go on."""
+    monkeypatch.setattr(oidc, "WAITING", 3)
+    monkeypatch.setattr(oidc, "PATIENCE_S", 60.0)
+    answers = threading.Event()
+    answers.set()
+
+    def read(address: str) -> dict[str, Any]:
+        assert answers.wait(60)
+        return published(address)
+
+    clock = Clock(1000.0)
+    provider = Provider(published.url, read=read, clock=clock)
+    settings = Settings(oidc_issuer=published.url, oidc_audience=AUDIENCE)
+    external = ExternalTokens(provider, settings, clock=lambda: NOW)
+
+    def token(kid: str, number: int) -> str:
+        claims = CLAIMS | {"jti": f"{number}"}
+        return jwt.encode(claims, rsa_key, "RS256", headers={"kid": kid})
+
+    external.account(token("rsa", 0))
+    answers.clear()
+    clock.now += oidc.REFRESH_INTERVAL_S
+    refused: list[str] = []
+
+    def refuse(number: int) -> None:
+        with pytest.raises(InvalidToken, match=UNKNOWN):
+            external.account(token(f"made up {number}", number))
+        refused.append(f"made up {number}")
+
+    threads = [threading.Thread(target=refuse, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: provider._places._value == 0)
+    start = time.monotonic()
+    for number in range(3, 103):
+        refuse(number)
+        assert external.account(token("rsa", number)).username == "alice"
+        assert external.account(token("rsa", 0)).username == "alice"
+    assert time.monotonic() - start < 30
+    assert len(refused) == 100, "those three wait still"
+    answers.set()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 103
+    assert published.asked == 2, "once for the first token, once for all that were made up"
+
+
 def test_a_withdrawn_key_goes_when_the_keys_are_old(rsa_key: Any, published: Published) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     provider = Provider(published.url, read=published, clock=clock)
     assert provider.key("rsa", "RS256") is not None
     published.keys = [jwk(rsa_key, "other")]
     clock.now += oidc.MAX_AGE_S
     assert provider.key("rsa", "RS256") is not None, "nobody waits for that"
-    for _ in range(500):
-        if provider._known("rsa", "RS256") is None:
-            break
-        time.sleep(0.01)
+    until(lambda: provider._known("rsa", "RS256") is None)
     assert provider.key("rsa", "RS256") is None
     assert provider.key("other", "RS256") is not None
 
@@ -493,7 +636,7 @@ def test_many_that_wait_for_the_first_keys_ask_once(published: Published) -> Non
 
 
 def test_a_provider_that_was_never_there_is_asked_at_intervals(published: Published) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     published.failure = "the connection was refused"
     provider = Provider(published.url, read=published, clock=clock)
     with pytest.raises(Unavailable, match=f"{published.url} does not give its keys: the conn"):

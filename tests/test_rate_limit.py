@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psycopg
 import pytest
 import requests
 import sqlalchemy as sa
@@ -32,12 +34,6 @@ STORAGES = ("sqlite", "postgresql", "redis")
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[postgres.Server]:
-    with postgres.server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def redis() -> Iterator[redis_server.Server]:
     with redis_server.server() as server:
         yield server
@@ -49,7 +45,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.sqlite3"
     if request.param == "postgresql":
-        return str(request.getfixturevalue("postgresql").new_database())
+        return str(request.getfixturevalue("postgresql").new_schema())
     return str(request.getfixturevalue("redis").url)
 
 
@@ -124,6 +120,28 @@ def test_a_window_begins_with_the_first_request_and_ends(counter: Counter, key: 
     again = counter.count(key, 1)
     assert again.requests == 1
     assert again.ends_at > windows[0].ends_at
+
+
+def test_a_count_and_its_window_belong_together(postgresql: postgres.Server) -> None:
+    """While a statement runs time goes on: here 0.07 s whenever the database looks at its clock."""
+    url = postgresql.new_database()
+    store = Store(url)
+    store.migrate()
+    store.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SEQUENCE ticks")
+        connection.execute(
+            "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
+            "$$ SELECT to_timestamp(1800000000 + 0.07 * nextval('public.ticks')) $$"
+        )
+        path = f'ALTER DATABASE "{connection.info.dbname}" SET search_path = public, pg_catalog'
+        connection.execute(path)
+    windows = [store.count("a", 1) for _ in range(200)]
+    store.close()
+    for before, after in pairwise(windows):
+        assert after.requests in (1, before.requests + 1)
+        assert (after.requests == 1) == (after.ends_at > before.ends_at)
+    assert sum(window.requests == 1 for window in windows) > 10
 
 
 def test_a_shorter_time_counts_from_now_on(counter: Counter, key: str) -> None:

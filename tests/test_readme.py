@@ -74,8 +74,8 @@ def measured(heading: str) -> dict[str, dict[str, str]]:
     Of rows that begin alike the first counts, unless it is about a few pictures only.
     """
     report = (ROOT / "benchmarks" / "README.md").read_text()
-    section = report[re.search(f"^##+ {heading}$", report, re.MULTILINE).start() :]  # type: ignore[union-attr]
-    lines = re.search(r"(^\|.*\n)+", section, re.MULTILINE)[0].splitlines()  # type: ignore[index]
+    section = report[re.search(f"^##+ {heading}$", report, re.MULTILINE).start() :]
+    lines = re.search(r"(^\|.*\n)+", section, re.MULTILINE)[0].splitlines()
     head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     rows: dict[str, dict[str, str]] = {}
     for first, *cells in body:

@@ -14,26 +14,27 @@ from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
 
 
 @pytest.fixture(scope="module")
-def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[FlaskClient]]:
+def replicas(
+    tmp_path_factory: pytest.TempPathFactory, postgresql: postgres.Server
+) -> Iterator[list[FlaskClient]]:
     folder = tmp_path_factory.mktemp("replicas")
-    with postgres.server() as server:
-        database = SecretStr(server.new_database())
-        clients, stores = [], []
-        for name in ("one", "other"):
-            settings = Settings(
-                data_dir=folder / name,
-                database_url=database,
-                signing_keys=folder / "keys",
-                issuer="https://vision.example.com",
-            )
-            stores.append(prepare(settings))
-            clients.append(create_app(settings).test_client())
-        stores[0].add_account(USERNAME, PASSWORD)
-        yield clients
-        for client in clients:
-            client.application.extensions["ltu_compute"].store.close()
-        for store in stores:
-            store.close()
+    database = SecretStr(postgresql.new_database())
+    clients, stores = [], []
+    for name in ("one", "other"):
+        settings = Settings(
+            data_dir=folder / name,
+            database_url=database,
+            signing_keys=folder / "keys",
+            issuer="https://vision.example.com",
+        )
+        stores.append(prepare(settings))
+        clients.append(create_app(settings).test_client())
+    stores[0].add_account(USERNAME, PASSWORD)
+    yield clients
+    for client in clients:
+        client.application.extensions["ltu_compute"].store.close()
+    for store in stores:
+        store.close()
 
 
 def test_a_token_of_one_opens_the_other(replicas: list[FlaskClient]) -> None:

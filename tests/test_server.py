@@ -21,7 +21,7 @@ import requests
 from ltu_compute.errors import WrongSetting
 from ltu_compute.server import ALLOCATION, _prepare_the_process, first_account, prepare
 from ltu_compute.settings import Settings
-from tests.conftest import OPERATIONS, ROOT, TOKEN_PATH
+from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
 
@@ -138,14 +138,14 @@ def test_a_second_start_prints_the_same_account(tmp_path: Path) -> None:
 
 
 def test_bootstrap_makes_the_account_that_is_named(tmp_path: Path) -> None:
-    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": "p&w d"}
+    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": PASSWORD}
     with running(tmp_path, **named) as printed:
-        form = {"username": "qa", "password": "p&w d", "client_id": "ltu-api"}
+        form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
         url = address_in(printed) + TOKEN_PATH
         answer = requests.post(url, data=form | {"grant_type": "password"}, timeout=10)
     assert answer.status_code == 200
     assert not (tmp_path / "first-account").exists()
-    assert "p&w d" not in printed
+    assert PASSWORD not in printed
 
 
 def test_the_first_account_after_its_password_was_changed(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_first_account_after_its_password_was_changed(tmp_path: Path) -> Non
     assert first_account(store, settings) == made
     account = store.account_by_name(made.username)
     assert account is not None
-    store.set_password(account.id, "another one")
+    store.set_password(account.id, "another one of some length")
     assert first_account(store, settings) is None
     store.remove_account(account.id)
     again = first_account(store, settings)
@@ -175,9 +175,20 @@ def test_a_damaged_first_account_is_told(tmp_path: Path) -> None:
     store.close()
 
 
-def test_an_account_to_make_needs_a_password(tmp_path: Path) -> None:
-    with pytest.raises(WrongSetting, match="LTU_COMPUTE_BOOTSTRAP_PASSWORD"):
-        prepare(Settings(data_dir=tmp_path, bootstrap_username="qa"))
+@pytest.mark.parametrize("password", ["", "p" * 7])
+def test_an_account_to_make_needs_a_password(tmp_path: Path, password: str) -> None:
+    words = f"BOOTSTRAP_PASSWORD: received {len(password)} characters; .* needs 8 or more"
+    with pytest.raises(WrongSetting, match=words):
+        prepare(Settings(data_dir=tmp_path, bootstrap_username="qa", bootstrap_password=password))
+
+
+def test_the_first_account_has_a_password_as_long_as_is_asked_for(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, password_min_length=64)
+    store = prepare(settings)
+    made = first_account(store, settings)
+    assert made is not None
+    assert len(made.password) >= 64
+    store.close()
 
 
 def test_a_data_folder_of_any_name(tmp_path: Path) -> None:

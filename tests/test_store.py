@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import argon2
@@ -22,28 +21,6 @@ from tests import postgres
 
 NOW = 1_800_000_000
 SOME_ID = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[postgres.Server]:
-    with postgres.server() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state/store.sqlite3"
-    server: postgres.Server = request.getfixturevalue("postgresql")
-    return server.new_database()
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store = Store(url)
-    store.migrate()
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -282,6 +259,49 @@ def test_unfit_fields(tmp_path: Path, parameter: str, fields: dict[str, str]) ->
         store.add_account(**({"username": "bob", "password": "pw"} | fields))
     assert caught.value.parameter == parameter
     assert not list(tmp_path.iterdir()), "refused before the database is asked"
+
+
+@pytest.mark.parametrize(
+    ("least", "password", "accepted"),
+    [
+        (15, "", False),
+        (15, "p" * 14, False),
+        (15, "p" * 15, True),  # of whatever characters: there are no rules of composition
+        (15, "\U0001f600" * 15, True),
+        (8, "p" * 7, False),
+        (8, " " * 8, True),
+        (64, "p" * 63, False),
+        (64, "p" * 1024, True),
+        (64, "p" * 1025, False),
+    ],
+)
+def test_a_new_password_is_as_long_as_the_settings_ask(
+    tmp_path: Path, least: int, password: str, accepted: bool
+) -> None:
+    """NIST SP 800-63B-4, 3.1.1.2; what was set before goes on working."""
+    settings = Settings(data_dir=tmp_path, password_min_length=least)
+    before = Store(settings.database)
+    before.migrate()
+    alice = before.add_account("alice", "short")
+    store = Store(settings)
+    for change in (
+        lambda: store.add_account("bob", password),
+        lambda: store.set_password(alice.id, password),
+    ):
+        assert store.check_password("alice", "short") == alice
+        if accepted:
+            change()
+            continue
+        with pytest.raises(BadParameters) as caught:
+            change()
+        words = f"received {len(password)} characters; a new one has {least} "
+        assert caught.value.parameter == "password"
+        assert words in str(caught.value)
+        assert "LTU_COMPUTE_PASSWORD_MIN_LENGTH" in str(caught.value)
+    for name in ("alice", "bob"):
+        assert (store.check_password(name, password) is not None) is accepted
+    before.close()
+    store.close()
 
 
 def test_the_longest_name_and_password(store: Store) -> None:

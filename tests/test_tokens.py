@@ -45,6 +45,7 @@ from ltu_compute.web.tokens import (
 from ltu_compute.web.tokens import (
     verified as with_verified_signature,
 )
+from tests.timing import Clock
 
 START = 1_800_000_000
 ISSUER = "http://localhost/realms/Production"
@@ -62,19 +63,9 @@ LOGIN = {
 }
 
 
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = float(START)
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture(scope="module")
@@ -374,8 +365,8 @@ def test_the_claims(client: FlaskClient, alice: Account, key_ring: KeyRing) -> N
 
 
 def test_what_is_not_known_of_an_account_is_not_claimed(client: FlaskClient, store: Store) -> None:
-    store.add_account("bob", "pw")
-    token = log_in(client, username="bob", password="pw")["access_token"]
+    store.add_account("bob", LOGIN["password"])
+    token = log_in(client, username="bob")["access_token"]
     reply = get(client, USERINFO, headers={"Authorization": f"Bearer {token}"})
     assert set(reply.json) == {"sub", "email_verified", "preferred_username"}
 
@@ -498,7 +489,7 @@ def remove(client: FlaskClient, store: Store, account: Account, token: str) -> N
 
 
 def change_password(client: FlaskClient, store: Store, account: Account, token: str) -> None:
-    store.set_password(account.id, "looking-glass")
+    store.set_password(account.id, "through the looking-glass")
 
 
 def leave(client: FlaskClient, store: Store, account: Account, token: str) -> None:
@@ -739,7 +730,7 @@ def test_what_is_known_of_a_token_cannot_be_changed(tokens: Tokens, alice: Accou
 
 
 def test_no_more_tokens_are_known_than_may_be() -> None:
-    known = SignedTokens(2)
+    known: SignedTokens[str] = SignedTokens(2)
     for name in ("first", "second"):
         known.add(name, Signed("key", {"jti": name}))
     assert known.get("first") == Signed("key", {"jti": "first"})
@@ -1007,7 +998,7 @@ def verified(
     folder = tmp_path_factory.mktemp("verified")
     (folder / keys.FIRST_KEY).touch(mode=0o600)
     (folder / keys.FIRST_KEY).write_bytes(key_files[0])
-    tokens = Tokens(KeyRing(folder), Settings(data_dir=folder), Clock())
+    tokens = Tokens(KeyRing(folder), Settings(data_dir=folder), Clock(START))
     account = Account("8f14e45f-0000-4000-8000-000000000000", "alice", True, "", "", "", START)
     session = Session("c9f0f895-0000-4000-8000-000000000000", account.id, START, START + 1800)
     token = tokens.issue(account, session, ISSUER, START)["access_token"]

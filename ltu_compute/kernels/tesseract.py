@@ -147,7 +147,7 @@ def _installation() -> _Installation:
 @functools.cache
 def _listed(program: str, environment: tuple[tuple[str, str], ...]) -> _Installation:
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  (Tesseract)
             (program, "--list-langs"),
             capture_output=True,
             env=dict(environment),
@@ -318,7 +318,7 @@ def _run(
         *("-", "-", "-l", name, "--psm", str(layout), "--dpi", _DPI, *options),
     )
     try:
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(  # noqa: S603  (Tesseract)
             command,
             input=b"P5 %d %d 255\n" % (width, height) + page.tobytes(),
             capture_output=True,

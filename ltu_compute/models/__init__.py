@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,9 @@ class Turn:
         """Whether somebody has it."""
         return self._taken
 
+    def _another_than(self, ended: int) -> bool:
+        return self._ended != ended
+
     @contextmanager
     def take(self, seconds: float) -> Iterator[None]:
         """Wait for it and hold it.
@@ -68,8 +72,8 @@ class Turn:
             end = time.monotonic() + seconds
             while self._taken:
                 patience = min(PATIENCE_S, end - time.monotonic())
-                before = self._ended
-                if not self._changed.wait_for(lambda: self._ended != before, patience):  # noqa: B023
+                another = partial(self._another_than, self._ended)
+                if not self._changed.wait_for(another, patience):
                     raise Busy(
                         "busy: a model is running, and one runs at a time; try again",
                         retry_after=max(1, math.ceil(seconds)),

@@ -224,7 +224,7 @@ def _described(session: Any, version: int, digest: str) -> dict[str, Any]:
 
 
 def _run(session: Any, header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  (as above)
 
     names = [found.name for found in session.get_outputs()]
     tensor = np.frombuffer(content, header["dtype"]).reshape(header["shape"])

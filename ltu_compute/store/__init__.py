@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from ltu_compute.errors import BadParameters, NotFound, Problem, Unavailable
-from ltu_compute.settings import Settings
+from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.store import counters, logins, passwords
 from ltu_compute.store.counters import Counter, RedisCounter, Window
 from ltu_compute.store.database import WRITES, address, engine_for
@@ -89,7 +89,8 @@ class Store:
     ----------
     database
         The settings, the path of a SQLite file, or an address: ``sqlite:///FILE``,
-        ``postgresql://…``.
+        ``postgresql://…``. How long a new password must be say the settings; without them it must
+        not be empty.
 
     Raises
     ------
@@ -102,7 +103,11 @@ class Store:
     """
 
     def __init__(self, database: Settings | str | Path) -> None:
-        self._url = address(database.database if isinstance(database, Settings) else database)
+        self._password_min_length = 1
+        if isinstance(database, Settings):
+            self._password_min_length = database.password_min_length
+            database = database.database
+        self._url = address(database)
         self._engine = engine_for(self._url)
         self._pinged = -PING_S
         _stores.add(self)
@@ -161,10 +166,10 @@ class Store:
             When the name is taken; upper and lower case are the same.
         BadParameters
             When a name is empty, over 255 characters or holds control characters, or the password
-            is empty or over 1024 characters.
+            is too short or over 1024 characters.
         """
         _check_username(username)
-        _check_password(password)
+        self._check_new_password(password)
         for parameter, value in (
             ("email", email),
             ("first_name", first_name),
@@ -232,11 +237,11 @@ class Store:
         Raises
         ------
         BadParameters
-            When the password is empty or over 1024 characters.
+            When the password is too short or over 1024 characters.
         NotFound
             When there is no such account.
         """
-        _check_password(password)
+        self._check_new_password(password)
         password_hash = passwords.hashed(password)
         with self._transaction(writes=True) as connection:
             changed = connection.execute(
@@ -397,6 +402,21 @@ class Store:
 
     # Below the surface
 
+    def _check_new_password(self, password: str) -> None:
+        # NIST SP 800-63B-4, 3.1.1.2: 15 characters where a password is the only factor, whichever
+        # they are. Their number is told, never what they are.
+        least = self._password_min_length
+        if not least <= len(password) <= PASSWORD_LENGTH:
+            problem = (
+                f"password: received {len(password)} characters; a new one has {least} "
+                f"({PREFIX}PASSWORD_MIN_LENGTH) to {PASSWORD_LENGTH}"
+            )
+        elif not _is_password(password):
+            problem = "password: received half a surrogate pair, which is no character"
+        else:
+            return
+        raise BadParameters(Problem("password", problem))
+
     def _is_current(self) -> bool:
         with self._transaction() as connection:
             if not sa.inspect(connection).has_table(_VERSION.name):
@@ -446,7 +466,7 @@ def _before_fork() -> None:
 
 def _after_fork() -> None:
     for store in tuple(_stores):
-        store._engine.dispose(close=False)  # noqa: SLF001
+        store._engine.dispose(close=False)  # noqa: SLF001  (of this module)
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
@@ -508,10 +528,3 @@ def _is_password(password: str) -> bool:
     return 1 <= len(password) <= PASSWORD_LENGTH and not any(
         unicodedata.category(letter) == "Cs" for letter in password
     )
-
-
-def _check_password(password: str) -> None:
-    if not _is_password(password):
-        raise BadParameters(
-            Problem("password", f"A password has 1 to {PASSWORD_LENGTH} characters.")
-        )

@@ -64,7 +64,6 @@ def count(connection: sa.Connection, key: str, seconds: int) -> Window:
 @cache
 def _statements(postgres: bool) -> tuple[sa.Executable, sa.Executable]:
     """Return what counts, and what clears away; made once, which takes longer than to run them."""
-    # Asked by the statement itself: who waited for another's row must not come with an older time.
     now: Any = (
         sa.extract("epoch", sa.func.clock_timestamp()).cast(sa.Double)
         if postgres
@@ -72,19 +71,21 @@ def _statements(postgres: bool) -> tuple[sa.Executable, sa.Executable]:
     )
     seconds = sa.bindparam("seconds", type_=sa.Double)
     end = request_counts.c.ends_at
-    over = sa.or_(end <= now, end > now + seconds + SLACK_S)
     insert: Any = (postgresql.insert if postgres else sqlite.insert)(request_counts)
-    counting = (
-        insert.values(key=sa.bindparam("counted"), requests=1, ends_at=now + seconds)
-        .on_conflict_do_update(
-            index_elements=["key"],
-            set_={
-                "requests": sa.case((over, 1), else_=request_counts.c.requests + 1),
-                "ends_at": sa.case((over, now + seconds), else_=end),
-            },
-        )
-        .returning(request_counts.c.requests, request_counts.c.ends_at)
-    )
+    inserting = insert.values(key=sa.bindparam("counted"), requests=1, ends_at=now + seconds)
+    # PostgreSQL's clock goes on within a statement. So whether a window is over, and when the next
+    # one ends, is told by one look at it: else, on the border, the number of one window would go
+    # with the end of another. Only whether an end is believed takes another look, after the wait
+    # for the row: who came while others waited for long must not seem to come from the future.
+    own_end = inserting.excluded.ends_at
+    over = sa.or_(end <= own_end - seconds, end > now + seconds + SLACK_S)
+    counting = inserting.on_conflict_do_update(
+        index_elements=["key"],
+        set_={
+            "requests": sa.case((over, 1), else_=request_counts.c.requests + 1),
+            "ends_at": sa.case((over, own_end), else_=end),
+        },
+    ).returning(request_counts.c.requests, request_counts.c.ends_at)
     ended = (
         sa.select(request_counts.c.key)
         .where(end <= now)

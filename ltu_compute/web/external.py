@@ -6,9 +6,10 @@ Knows tokens and claims; the provider's keys come from `oidc`. Sources: RFC 7519
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeGuard
 
+import jwt
 from flask import Request
 
 from ltu_compute.oidc import Provider
@@ -16,7 +17,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import Account
 from ltu_compute.web import tokens
 from ltu_compute.web.keycloak import bearer_token
-from ltu_compute.web.tokens import Claims, Clock, InvalidToken
+from ltu_compute.web.tokens import Claims, Clock, InvalidToken, Signed, SignedTokens
 
 # Of RFC 9068 and of Keycloak; upper and lower case are the same, "application/" may be left out.
 HEADER_TYPES = frozenset({"jwt", "at+jwt"})
@@ -25,6 +26,14 @@ OF_ID_TOKENS = ("at_hash", "c_hash")
 # A provider's clock may be ahead of ours; what has expired, has.
 EARLY_S = 30
 NAME_LENGTH = 255
+
+
+class Signer(NamedTuple):
+    """A key of the provider, and what a token names it by."""
+
+    kid: str
+    algorithm: str
+    key: jwt.PyJWK
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,14 @@ class ExternalTokens:
         The audience, and the claim that names the account.
     clock
         Returns the time in seconds since 1970.
+    known
+        Access tokens whose signatures need not be computed again.
     """
 
     provider: Provider
     settings: Settings
     clock: Clock = time.time
+    known: SignedTokens[Signer] = field(default_factory=SignedTokens, repr=False)
 
     def authenticate(self, request: Request) -> Account:
         """Return the account that the bearer token of a request stands for.
@@ -93,16 +105,7 @@ class ExternalTokens:
         Unavailable
             When the provider's keys cannot be had.
         """
-        header = tokens.unverified_header(token)
-        if _kind(header.get("typ", "JWT")) not in HEADER_TYPES:
-            raise InvalidToken("The token is not an access token.")
-        algorithm = header.get("alg")
-        key = None
-        if isinstance(algorithm, str) and algorithm[:2] in {"RS", "PS", "ES", "Ed"}:
-            key = self.provider.key(tokens.kid_of(header), algorithm)
-        if key is None:
-            raise InvalidToken("The token was signed by another service, or with a retired key.")
-        claims = tokens.verified(token, key, str(algorithm), ("exp", "iss", "aud", "sub"))
+        claims = self._signed_claims(token)
         if claims["iss"] != self.provider.issuer:
             raise InvalidToken("The token was issued by another service.")
         if self.settings.oidc_audience not in tokens.strings(claims["aud"]):
@@ -116,6 +119,35 @@ class ExternalTokens:
         if now + EARLY_S < claims.get("nbf", 0):
             raise InvalidToken("The token is not valid yet.")
         return claims
+
+    def _signed_claims(self, token: str) -> Claims:
+        """Return the claims of a token that the provider signed; what they say is not checked.
+
+        As with tokens of our own, the signature is computed once; whether the provider still has
+        the very key that made it is asked each time.
+        """
+        signed = self.known.get(token)
+        if signed is not None:
+            signer = signed.key
+            if self.provider.key(signer.kid, signer.algorithm) is signer.key:
+                return signed.claims.copy()
+            self.known.drop(token)
+        signed = self._verified_signature(token)
+        self.known.add(token, signed)
+        return signed.claims.copy()
+
+    def _verified_signature(self, token: str) -> Signed[Signer]:
+        header = tokens.unverified_header(token)
+        if _kind(header.get("typ", "JWT")) not in HEADER_TYPES:
+            raise InvalidToken("The token is not an access token.")
+        kid, algorithm = tokens.kid_of(header), header.get("alg")
+        key = None
+        if isinstance(algorithm, str) and algorithm[:2] in {"RS", "PS", "ES", "Ed"}:
+            key = self.provider.key(kid, algorithm)
+        if key is None:
+            raise InvalidToken("The token was signed by another service, or with a retired key.")
+        claims = tokens.verified(token, key, str(algorithm), ("exp", "iss", "aud", "sub"))
+        return Signed(Signer(kid, str(algorithm), key), claims)
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

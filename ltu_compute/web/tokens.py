@@ -13,7 +13,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jwt
 
@@ -47,14 +47,17 @@ class InvalidToken(Unauthorized):
     """The request carries a token that opens nothing here; the message says why."""
 
 
-class Signed(NamedTuple):
-    """What a signature vouches for, and the id of the key that made it."""
+_Key = TypeVar("_Key")
 
-    kid: str
+
+class Signed(NamedTuple, Generic[_Key]):
+    """What a signature vouches for, and what tells the key that made it."""
+
+    key: _Key
     claims: Claims
 
 
-class SignedTokens:
+class SignedTokens(Generic[_Key]):
     """The access tokens of late whose signatures were found to fit. Threads may share it.
 
     That a key made a signature stays true. Whether the key is still one of ours, and what the
@@ -70,13 +73,13 @@ class SignedTokens:
         self._size = size
         self._lock = threading.Lock()
         # By their digests: what opens the service is not kept.
-        self._signed: OrderedDict[bytes, Signed] = OrderedDict()
+        self._signed: OrderedDict[bytes, Signed[_Key]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many are remembered."""
         return len(self._signed)
 
-    def get(self, token: str) -> Signed | None:
+    def get(self, token: str) -> Signed[_Key] | None:
         """Return what is known of a token, None when that is nothing."""
         digest = _digest(token)
         with self._lock:
@@ -84,7 +87,7 @@ class SignedTokens:
                 self._signed.move_to_end(digest)
             return self._signed.get(digest)
 
-    def add(self, token: str, signed: Signed) -> None:
+    def add(self, token: str, signed: Signed[_Key]) -> None:
         """Remember a token whose signature fits."""
         with self._lock:
             self._signed[_digest(token)] = signed
@@ -116,7 +119,7 @@ class Tokens:
     key_ring: KeyRing
     settings: Settings
     clock: Clock = time.time
-    known: SignedTokens = field(default_factory=SignedTokens, repr=False)
+    known: SignedTokens[str] = field(default_factory=SignedTokens, repr=False)
 
     def refresh_expiry(self, session_started_at: float, now: float) -> int:
         """Return until when a refresh token issued now is good, in seconds since 1970.
@@ -230,12 +233,12 @@ class Tokens:
         if signed is None:
             signed = self._verified_signature(token)
             self.known.add(token, signed)
-        elif self.key_ring.by_kid(signed.kid) is None:
+        elif self.key_ring.by_kid(signed.key) is None:
             self.known.drop(token)
             raise InvalidToken(_FOREIGN)
         return signed.claims.copy()
 
-    def _verified_signature(self, token: str) -> Signed:
+    def _verified_signature(self, token: str) -> Signed[str]:
         header = _own_header(token)
         if header.get("alg") == "HS256":
             # Ours or not, it could not be told without trying; the advice is the same.

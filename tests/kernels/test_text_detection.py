@@ -1,7 +1,5 @@
-import importlib.util
 import os
 import re
-import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -26,15 +24,6 @@ from ltu_compute.kernels.text_detection import (
 WANTED = {"en", "de", "fr"}
 
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"  # of fonts-dejavu-core
-
-needs_tesseract = pytest.mark.skipif(
-    shutil.which("tesseract") is None or not set(installed_languages()) >= WANTED,
-    reason="needs tesseract-ocr, tesseract-ocr-deu and tesseract-ocr-fra",
-)
-pytestmark = pytest.mark.skipif(not Path(FONT).exists(), reason="needs fonts-dejavu-core")
-needs_tesserocr = pytest.mark.skipif(
-    importlib.util.find_spec("tesserocr") is None, reason="needs the extra tesserocr"
-)
 
 LINES = ("Handle with care", "Store in a dry place", "Keep away from the cold")
 WORDS = " ".join(LINES).split()
@@ -93,7 +82,6 @@ def corners_of(boxes):
 # ------------------------------------------------------------------------------------ reading
 
 
-@needs_tesseract
 def test_words_lines_and_corners():
     sheet, boxes = page()
     found = detect_text(bgr(sheet))
@@ -109,7 +97,6 @@ def test_words_lines_and_corners():
     np.testing.assert_allclose(corners, corners_of(boxes), atol=4)
 
 
-@needs_tesseract
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90, 15, -15, 7.3, 40, 165, -100])
 def test_turned_text_is_read_and_located(degrees):
     sheet, boxes = page()
@@ -121,7 +108,6 @@ def test_turned_text_is_read_and_located(degrees):
     np.testing.assert_allclose([word.corners for word in found.words], expected, atol=4)
 
 
-@needs_tesseract
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90])
 def test_capitals_and_figures_do_not_tell_which_side_is_up(degrees):
     """They have no ascenders or descenders: reading them has to decide."""
@@ -146,7 +132,6 @@ def framed(sheet):
     return framed
 
 
-@needs_tesseract
 @pytest.mark.parametrize(
     "drawn",
     [
@@ -165,7 +150,6 @@ def test_text_that_is_hard_to_see(drawn):
     assert detect_text(bgr(drawn())).text == "\n".join(LINES)
 
 
-@needs_tesseract
 def test_both_polarities_on_one_page():
     head, _ = page(("Operating manual",), ink=255, paper=30)
     body, _ = page()
@@ -176,7 +160,6 @@ def test_both_polarities_on_one_page():
     assert detect_text(bgr(sheet)).text.split() == ["Operating", "manual", *WORDS]
 
 
-@needs_tesseract
 def test_a_small_label_in_a_large_picture():
     """Reduced for the analysis, it is read at its full size, where it is."""
     sheet, boxes = page(size=18, margin=20)
@@ -188,7 +171,6 @@ def test_a_small_label_in_a_large_picture():
     np.testing.assert_allclose([word.corners for word in found.words], expected, atol=3)
 
 
-@needs_tesseract
 @pytest.mark.parametrize("turns", [0, 1])
 def test_a_label_on_the_longest_strip(turns):
     """OpenCV warps no picture with a longer side; its analysis works on a shorter one."""
@@ -202,7 +184,6 @@ def test_a_label_on_the_longest_strip(turns):
         np.testing.assert_allclose([word.corners for word in found.words], expected, atol=4)
 
 
-@needs_tesseract
 def test_a_label_in_a_photograph():
     photograph = cv2.imread(str(Path(skimage.__file__).parent / "data" / "chelsea.png"))
     photograph = cv2.resize(photograph, None, fx=2, fy=2)
@@ -219,7 +200,6 @@ def bar_code(module=3, height=150):
     return np.tile(row, (height, 1))
 
 
-@needs_tesseract
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90])
 @pytest.mark.parametrize("lying", [False, True])
 def test_a_bar_code_is_no_text(degrees, lying):
@@ -235,7 +215,6 @@ def test_a_bar_code_is_no_text(degrees, lying):
     np.testing.assert_allclose([word.corners for word in found.words], expected, atol=4)
 
 
-@needs_tesseract
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90])
 def test_a_type_plate_with_a_bar_code(degrees):
     plate = cv2.imread(str(Path(__file__).parents[2] / "fixtures/images/label.png"))
@@ -258,7 +237,6 @@ ON_THE_PART = set(
 """What is written there (`fixtures/make_fixtures.py`), and what is left where a screw hides it."""
 
 
-@needs_tesseract
 @pytest.mark.parametrize(
     ("shot", "number"), [("reference", "226"), ("shot", "286")], ids=["reference", "shot"]
 )
@@ -272,13 +250,11 @@ def test_a_machine_part_has_few_words_and_no_language(shot, number):
     assert found.language == ""
 
 
-@needs_tesseract
 @pytest.mark.parametrize("text", ["7", "A", "Paprika", "4012345 678901"])
 def test_a_single_word(text):
     assert detect_text(bgr(page((text,), size=40)[0])).text == text
 
 
-@needs_tesseract
 @pytest.mark.parametrize(
     "picture",
     [
@@ -297,7 +273,6 @@ def test_no_text(picture):
     assert (found.text, found.language, found.rotation) == ("", "", 0)
 
 
-@needs_tesseract
 def test_the_same_picture_gives_the_same_answer():
     picture = bgr(turned(noisy(page()[0]), 12)[0])
     first, second = detect_text(picture), detect_text(picture)
@@ -314,7 +289,6 @@ GERMAN = ("Die Straße ist nicht", "für Fußgänger und Radler", "geöffnet")
 FRENCH = ("La crème à la vanille", "est à conserver au frais", "jusqu'à l'été")
 
 
-@needs_tesseract
 @pytest.mark.parametrize(("lines", "language"), [(LINES, "en"), (GERMAN, "de"), (FRENCH, "fr")])
 def test_the_language_is_found(lines, language):
     found = detect_text(bgr(page(lines)[0]))
@@ -322,13 +296,11 @@ def test_the_language_is_found(lines, language):
     assert found.text == "\n".join(lines)
 
 
-@needs_tesseract
 @pytest.mark.parametrize("languages", [("de",), ("deu",), ("ger",), ("DE", "en"), ("fr", "deu")])
 def test_languages_may_be_named(languages):
     assert detect_text(bgr(page(GERMAN)[0]), languages=languages).text == "\n".join(GERMAN)
 
 
-@needs_tesseract
 def test_a_language_that_is_not_installed():
     with pytest.raises(LanguageMissing, match="tlh") as caught:
         detect_text(bgr(page()[0]), languages=("de", "tlh"))
@@ -362,7 +334,6 @@ def test_a_language_needs_words_that_tell(least, language):
     assert language_of("at the ship", ("deu", "eng"), least=least) == language
 
 
-@needs_tesseract
 @pytest.mark.parametrize(
     ("asked", "language"), [((), ""), (("de",), "de"), (("fr", "en"), "fr"), (("en", "fr"), "en")]
 )
@@ -590,15 +561,12 @@ def test_all_readings_of_a_picture_have_one_deadline(tesseract, monkeypatch):
     assert len(calls.read_text().splitlines()) == 2
 
 
-@needs_tesseract
-@needs_tesserocr
 def test_a_deadline_within_the_process():
     passed = engine.Deadline(0.0, 3.0)
     with pytest.raises(TesseractTimedOut, match="longer than 3 s"):
         engine.Reader("eng", engine.BLOCK, passed).read([page()[0]])
 
 
-@needs_tesseract
 def test_a_long_page_is_read_in_parts_in_the_language_of_its_middle():
     lines = FRENCH * 20
     sheet, boxes = page(lines, size=24)
@@ -654,8 +622,6 @@ def test_a_blank_page_is_one_strip():
     assert text_layout.Rows.find_in(np.full((9, 9), 255, np.uint8)).strips(3) == [slice(0, 9)]
 
 
-@needs_tesseract
-@needs_tesserocr
 @pytest.mark.parametrize("degrees", [0, 180, 11])
 @pytest.mark.parametrize("lines", [LINES, GERMAN, FRENCH])
 def test_program_and_library_read_the_same(monkeypatch, lines, degrees):
