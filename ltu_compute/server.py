@@ -27,7 +27,7 @@ from ltu_compute.web import connections, logs
 from ltu_compute.web.connections import Pace, PacedSocket
 from ltu_compute.web.keys import KeyRing
 from ltu_compute.web.limits import Slots
-from ltu_compute.web.metrics import Metrics
+from ltu_compute.web.metrics import CLOSED, Metrics
 from ltu_compute.web.tokens import CLIENT_ID
 from ltu_compute.web.views import BASE64_GROWTH
 
@@ -171,6 +171,14 @@ class Application:
     def enter(self) -> None:
         """Begin as a worker."""
         self._metrics.enter()
+
+    def hold(self, connections: int | None) -> None:
+        """Tell the other workers how many connections this one has; None: it takes no more."""
+        self._metrics.hold(CLOSED if connections is None else connections)
+
+    def is_crowded(self) -> bool:
+        """Tell whether another worker has fewer connections than this one."""
+        return self._metrics.is_crowded()
 
     def bury(self, process: int) -> None:
         """Take back what a worker that ended had."""

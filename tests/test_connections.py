@@ -557,6 +557,7 @@ def test_what_is_overridden_in_gunicorn_is_there() -> None:
             "_close_an_idle_one",
             "_cut_off_the_slowest",
             "_spare_memory",
+            "_tell",
             "_blocked",
             "_stays",
         }

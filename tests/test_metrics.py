@@ -295,3 +295,28 @@ def test_a_text_cannot_forge_a_field(
     with caplog.at_level(logging.INFO):
         logs.note(logging.getLogger("x"), "event", {"name": value})
     assert caplog.messages == [f"event name={shown}"]
+
+
+def test_who_has_more_connections_than_another(counted: Metrics) -> None:
+    assert not counted.is_crowded()  # alone
+    own, other = os.getpid(), 1 << 40
+    numbers = counted._shared.numbers
+    for row, process in zip(counted._rows(), (other, own), strict=False):
+        numbers[row + metrics.PID] = process
+    theirs = counted._rows()[0] + metrics.CONNECTIONS
+    for held, by_the_other, crowded in [
+        (0, 0, False),
+        (1, 0, True),
+        (1, 1, False),
+        (1, 2, False),
+        (5, metrics.CLOSED, False),  # it accepts no more
+    ]:
+        counted.hold(held)
+        numbers[theirs] = by_the_other
+        assert counted.is_crowded() is crowded
+        assert told(counted)["ltu_compute_connections", ""] == held + max(0, by_the_other)
+    counted.hold(1)
+    numbers[theirs] = 0
+    counted.bury(other)
+    assert not counted.is_crowded()
+    assert told(counted)["ltu_compute_connections", ""] == 1

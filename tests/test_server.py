@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from ltu_compute.errors import WrongSetting
 from ltu_compute.server import ALLOCATION, _prepare_the_process, first_account, prepare
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+from tests.timing import until
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
 
@@ -264,3 +265,25 @@ def test_a_folder_that_cannot_be_written_to(
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path or not mode & os.W_OK)
     with pytest.raises(WrongSetting, match=f"DATA_DIR: {tmp_path} cannot be written to"):
         prepare(Settings(data_dir=tmp_path))
+
+
+def test_workers_share_out_clients_that_keep_their_connections(tmp_path: Path) -> None:
+    """Else a few stations would compute in one process while the other idles."""
+
+    def sockets(process: str) -> int:
+        files = Path(f"/proc/{process}/fd").iterdir()
+        return sum(str(file.readlink()).startswith("socket:") for file in files)
+
+    with started(tmp_path / "data") as (printed, pid), ExitStack() as clients:
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        until(lambda: len(children.read_text().split()) == 2)
+        address = address_in(printed)
+        until(lambda: requests.get(f"{address}/readyz", timeout=5).ok)
+        workers = children.read_text().split()
+        before = [sockets(process) for process in workers]
+        for _ in range(8):
+            session = clients.enter_context(requests.Session())
+            assert session.get(f"{address}/healthz").status_code == 200
+        after = [sockets(process) for process in workers]
+    taken = [now - then for now, then in zip(after, before, strict=True)]
+    assert min(taken) >= 3

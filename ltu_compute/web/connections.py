@@ -38,6 +38,7 @@ SPARE_THREADS = 32  # in which the next are served while others are being cut of
 CONNECTIONS = 960  # in a worker, idle ones included
 STAY_S = 0.05  # in which the next request of a connection finds the thread that served its last
 STAYING = 32  # connections in threads, up to which a thread waits for that
+YIELD_S = 0.001  # for which a worker lets one that has fewer connections accept the next
 STOP_IDLE_S = 2.0  # in which a connection may still bring a request when its worker stops
 STOP_READING_S = 5.0  # in which a request must have arrived when its worker stops
 
@@ -309,20 +310,32 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A worker whose threads nobody can keep for long.
 
     Its application has attributes, besides being one of WSGI: the ``pace`` to keep; ``held_bytes``,
-    which all requests of a worker together may have; and ``refuse``, which gives the whole reply to
-    a request that is not HTTP.
+    which all requests of a worker together may have; ``refuse``, which gives the whole reply to a
+    request that is not HTTP; ``hold`` and ``is_crowded``, by which workers share connections out.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._in_threads: set[Connection] = set()
         self._stopped_at = float("inf")
+        self._told = 0  # connections, to the other workers
 
     # ---------------------------------------------------------------- beginning
 
     def accept(self, listener: Any) -> None:
-        """Accept a connection; a thread has it once something can be read."""
-        self._accept(listener)
+        """Accept a connection; a thread has it once something can be read.
+
+        All workers hear of a new connection, and the same one would often be the first: then a few
+        clients that keep theirs would share one process, and its interpreter, while others idle.
+        """
+        if self.wsgi.is_crowded():
+            time.sleep(YIELD_S)  # where the other does not come for it, it is still there then
+        if self._accept(listener):
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = self.nr_conns
+        self.wsgi.hold(self.nr_conns)
 
     def _accept(self, listener: Any) -> bool:
         try:
@@ -465,6 +478,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Listen, or stop to: then those who have connected by now are still served."""
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
+            self.wsgi.hold(None)
             for listener in self.sockets:
                 while self._accept(listener):
                     pass
@@ -479,6 +493,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def murder_pending(self) -> None:
         """Close connections that never said anything, and cut off those that must end now."""
         super().murder_pending()
+        if self.alive and self.nr_conns != self._told:
+            self._tell()
         self._spare_memory()
         if time.monotonic() > self._stopped_at + STOP_READING_S:
             for sock in self._blocked():

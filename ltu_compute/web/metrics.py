@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import (
 
 from ltu_compute import __version__
 from ltu_compute.web.limits import Slots, State
-from ltu_compute.web.shared import SharedNumbers
+from ltu_compute.web.shared import BYTES, SharedNumbers
 
 PREFIX = "ltu_compute_"
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -31,8 +31,10 @@ PROCESSES = 64  # of which the memory is told, and the requests in flight
 OTHER = "other"  # what is asked of no operation
 
 IMAGES, IMAGE_BYTES, IMAGE_PIXELS, WORKERS_LOST, TOTALS = range(5)
-PID, IN_FLIGHT, PROCESS = range(3)
+PID, IN_FLIGHT, CONNECTIONS, PROCESS = range(4)
+CLOSED = -1  # connections of a process that takes no more
 HISTOGRAM = len(BOUNDS_S) + 2  # the buckets, and the sum in µs
+_NOBODY = memoryview(bytes(PROCESS * BYTES)).cast("q")  # a row that is free
 
 
 class Metrics:
@@ -116,6 +118,21 @@ class Metrics:
             if waited is not None:
                 _observe(numbers, self._waits, waited)
 
+    def hold(self, connections: int) -> None:
+        """Note how many connections this process has; `CLOSED` where it accepts no others."""
+        with self._shared.locked() as numbers:
+            numbers[self._row_of(os.getpid(), numbers) + CONNECTIONS] = connections
+
+    def is_crowded(self) -> bool:
+        """Tell whether another process that accepts connections has fewer than this one."""
+        own, others = 0, []
+        for process, connections in self._connections():
+            if process == os.getpid():
+                own = connections
+            elif connections != CLOSED:
+                others.append(connections)
+        return bool(others) and min(others) < own
+
     def count_refusal(self, status: int) -> None:
         """Count what was refused before it was a request."""
         with self._shared.locked() as numbers:
@@ -127,11 +144,17 @@ class Metrics:
             numbers[WORKERS_LOST] += 1
             for row in self._rows():
                 if numbers[row + PID] == process:
-                    numbers[row + PID] = numbers[row + IN_FLIGHT] = 0
+                    numbers[row : row + PROCESS] = _NOBODY
 
     def _count(self, numbers: memoryview, index: int, status: int) -> None:
         if status in STATUSES:
             numbers[self._requests + index * len(STATUSES) + status - STATUSES.start] += 1
+
+    def _connections(self) -> list[tuple[int, int]]:
+        rows = self._rows()
+        numbers = self._shared.numbers[rows.start : rows.stop].tolist()
+        held = zip(numbers[PID::PROCESS], numbers[CONNECTIONS::PROCESS], strict=True)
+        return [(process, connections) for process, connections in held if process]
 
     def _rows(self) -> range:
         return range(self._processes, self._processes + PROCESSES * PROCESS, PROCESS)
@@ -196,6 +219,7 @@ class Metrics:
                 "Requests begun and not answered.",
                 sum(row[IN_FLIGHT] for row in rows),
             ),
+            ("connections", "Connections open.", sum(max(0, row[CONNECTIONS]) for row in rows)),
             ("requests_waiting", "Waiting for a slot.", self._slots.count(State.WAITING)),
             ("requests_computing", "Holding a slot.", self._slots.count(State.COMPUTING)),
             ("slots", "Computations at once.", self._slots.computing),
