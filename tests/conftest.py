@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from urllib3 import encode_multipart_formdata
 from werkzeug.serving import make_server
+from werkzeug.test import EnvironBuilder
 
 from ltu_compute.app import create_app
 from ltu_compute.server import prepare
@@ -106,9 +108,25 @@ class Caller:
 
     def open(self, operation: str, **kwargs: Any) -> Any:
         headers = {**self._headers, **kwargs.pop("headers", {})}
+        if isinstance(kwargs.get("data"), dict):
+            kwargs |= _as_clients_send(kwargs["data"], kwargs.get("content_type"))
         answer = self._client.open(f"{OPERATIONS}/{operation}", headers=headers, **kwargs)
         answer.request.environ["wsgi.input"].close()  # the test client leaves a file open
         return answer
+
+
+def _as_clients_send(form: dict[str, Any], content_type: str | None) -> dict[str, Any]:
+    """Return a body and its type: Werkzeug's encoder leaves out the line of what is empty."""
+    builder = EnvironBuilder(method="POST", data=form, content_type=content_type)
+    if builder.mimetype != "multipart/form-data":
+        return {"data": form, "content_type": content_type}
+    texts = [(name, str(value)) for name, value in builder.form.items(multi=True)]
+    files = [
+        (name, (file.filename or "", file.read(), file.mimetype))
+        for name, file in builder.files.items(multi=True)
+    ]
+    body, with_boundary = encode_multipart_formdata([*texts, *files])
+    return {"data": body, "content_type": with_boundary}
 
 
 @pytest.fixture

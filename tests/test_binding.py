@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,9 +14,13 @@ import cv2
 import numpy as np
 import pytest
 from flask import Flask, Request, Response
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.test import EnvironBuilder
 
 from ltu_compute.app import create_app
+from ltu_compute.errors import BadParameters, TooManyBytes
 from ltu_compute.settings import Settings
 from ltu_compute.web import binding
 from tests.conftest import IMAGES, Caller
@@ -124,6 +129,257 @@ def test_the_fields_of_a_urlencoded_body_are_bounded(call: Caller) -> None:
     refused = post(1001)
     assert refused.status_code == 413
     assert "1001 fields, allowed are 1000" in refused.json["details"]["message"]
+
+
+def multipart_request(body: bytes) -> Request:
+    kind = "multipart/form-data; boundary=b"
+    environ = EnvironBuilder(method="POST", input_stream=io.BytesIO(body), content_type=kind)
+    environ.content_length = len(body)
+    request = Request(environ.get_environ() | {"wsgi.input_terminated": True})
+    request.max_content_length = request.max_form_memory_size = 1 << 20
+    request.max_form_parts = 3
+    return request
+
+
+def as_flask_reads(body: bytes) -> Any:
+    """Return what Flask makes of a multipart body, without file fields that were left empty."""
+    try:
+        with multipart_request(body) as request:
+            texts = {name or "": list(given) for name, given in request.form.lists()}
+            files: dict[str, list[bytes]] = {}
+            for name, part_ in request.files.items(multi=True):
+                content = part_.read()
+                if part_.filename or content:
+                    files.setdefault(name or "", []).append(content)
+    except RequestEntityTooLarge as refused:
+        return type(refused)
+    return texts, files
+
+
+def as_read_here(body: bytes) -> Any:
+    try:
+        return binding.multipart(multipart_request(body))
+    except (BadParameters, TooManyBytes, RequestEntityTooLarge) as refused:
+        return type(refused)
+
+
+DISPOSITION = b'Content-Disposition: form-data; name="a"'
+HEAD = b"--b\r\n" + DISPOSITION + b"%b\r\n\r\n"
+FRAME = HEAD + b"%b\r\n--b--\r\n"
+FILE = b'; filename="f"'
+MULTIPART = {
+    "a text": (FRAME % (b"", b"x y"), ({"a": ["x y"]}, {})),
+    "a file": (FRAME % (FILE, b"\xff\xd8"), ({}, {"a": [b"\xff\xd8"]})),
+    "a file that is empty": (FRAME % (FILE, b""), ({}, {"a": [b""]})),
+    "a field that was left empty": (FRAME % (b'; filename=""', b""), ({}, {})),
+    "a file without a name": (FRAME % (b'; filename=""', b"x"), ({}, {"a": [b"x"]})),
+    "a name of RFC 5987": (FRAME % (b"; filename*=UTF-8''%C3%A4", b"x"), ({}, {"a": [b"x"]})),
+    "line breaks at both ends": (FRAME % (FILE, b"\r\n\n\r\n"), ({}, {"a": [b"\r\n\n\r\n"]})),
+    "the delimiter within a line": (FRAME % (FILE, b"x--b\r\n"), ({}, {"a": [b"x--b\r\n"]})),
+    "something before and after": (b"x\r\n" + FRAME % (b"", b"y") + b"z", ({"a": ["y"]}, {})),
+    "Latin-1": (
+        FRAME % (b"\r\nContent-Type: text/plain; charset=ISO-8859-1", b"\xe4"),
+        ({"a": ["ä"]}, {}),
+    ),
+    "a charset that is not known": (
+        FRAME % (b"\r\nContent-Type: text/plain; charset=utf-7", b"+AOQ-"),
+        ({"a": ["+AOQ-"]}, {}),
+    ),
+    "what is no UTF-8": (FRAME % (b"", b"\xe4"), ({"a": ["\ufffd"]}, {})),
+    "an empty name": (FRAME.replace(b'"a"', b'""') % (b"", b"x"), ({"": ["x"]}, {})),
+    "no part": (b"--b--\r\n", ({}, {})),
+    "nothing": (b"", ({}, {})),
+    "as many parts as there may be": (
+        (HEAD % b"" + b"x\r\n") * 2 + FRAME % (b"", b"x"),
+        ({"a": ["x"] * 3}, {}),
+    ),
+    "too long a text": (FRAME % (b"", bytes(1 << 20)), RequestEntityTooLarge),
+}
+
+
+@pytest.mark.parametrize("case", MULTIPART)
+def test_multipart_bodies(case: str) -> None:
+    body, expected = MULTIPART[case]
+    assert as_read_here(body) == expected == as_flask_reads(body)
+
+
+def test_a_text_is_bounded_apart_from_the_body() -> None:
+    request = multipart_request(FRAME % (b"", b"123") + bytes(100))
+    request.max_form_memory_size = 3
+    assert binding.multipart(request) == ({"a": ["123"]}, {})
+    request = multipart_request(FRAME % (b"", b"1234"))
+    request.max_form_memory_size = 3
+    with pytest.raises(RequestEntityTooLarge):
+        binding.multipart(request)
+
+
+# Flask reads some of these, and takes the others for empty: a client then learns of an image that
+# it has sent that it is missing.
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "no end": (HEAD % b"" + b"x", "Unexpected end"),
+    "no multipart body": (b"a=1&b=2", "Boundary not found"),
+    "another boundary": ((FRAME % (b"", b"x")).replace(b"--b", b"--c"), "Boundary not found"),
+    "no content": (HEAD % b"" + FRAME % (b"", b"x"), "No content"),
+    "no content at the end": (HEAD % b"" + b"--b--", "Unexpected end"),
+    "line feeds alone": ((FRAME % (b"", b"x")).replace(b"\r", b""), "Invalid line break"),
+    "blanks after a delimiter": (HEAD % b"" + b"x\r\n--b  \r\n", "Unexpected bytes after boundary"),
+    "what is almost the end": (FRAME % (FILE, b"\r\n--bx"), "Unexpected bytes after boundary"),
+    "a header on two lines": (FRAME % (b";\r\n filename=f", b"x"), "header continuation"),
+    "a header without a colon": (FRAME % (b"\r\nx", b"x"), "Malformed segment header"),
+    "a header that is no UTF-8": (FRAME % (b"; x=\xff", b"x"), "header failed to decode"),
+    "no name": (FRAME.replace(b'; name="a"', b"") % (b"", b"x"), "Missing name"),
+    "no disposition": (b"--b\r\nX: y\r\n\r\nx\r\n--b--", "Missing Content-Disposition"),
+    "no form": (b"--b\r\nContent-Disposition: x; name=a\r\n\r\nx\r\n--b--", "Wrong type"),
+    "a length that is not its own": (FRAME % (b"\r\nContent-Length: 2", b"x"), "Content-Length"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_multipart_bodies_are_refused(call: Caller, case: str) -> None:
+    body, words = BROKEN[case]
+    answer = call.post("edges", data=body, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 400, answer.text
+    (error,) = answer.json["errors"]
+    assert error["parameter"] == "body"
+    assert words in error["message"]
+    assert "RFC 7578" in error["message"]
+    assert "received 'b'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "boundary", ["", "; boundary=", "; boundary=ä", "; boundary*=UTF-8''%E2%82%AC"]
+)
+def test_a_boundary_that_is_none(call: Caller, boundary: str) -> None:
+    body = FRAME % (b"", b"x")
+    answer = call.post("edges", data=body, content_type="multipart/form-data" + boundary)
+    assert answer.status_code == 400, answer.text
+    assert [error["parameter"] for error in answer.json["errors"]] == ["body"]
+
+
+MANY: dict[str, tuple[bytes, str]] = {
+    "parts": (
+        (HEAD % b"" + b"x\r\n") * 1001,
+        "Maximum segment count exceeded; allowed are 1000 parts",
+    ),
+    "headers": (
+        FRAME % (b"\r\nx: y" * 8, b"x"),
+        "header count exceeded; allowed are 1000 parts, 8",
+    ),
+    "bytes in a header": (FRAME % (b'; x="%b"' % bytes(4096), b"x"), "4096 bytes in a header"),
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+def test_what_is_in_a_multipart_body_is_bounded(call: Caller, case: str) -> None:
+    body, words = MANY[case]
+    answer = call.post("edges", data=body, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 413, answer.text
+    (error,) = answer.json["errors"]
+    assert error["parameter"] == "body"
+    assert words in error["message"]
+
+
+FOLDED = HEAD % (b";" + b"\r\n x" * 1000) + b"x\r\n"
+HOSTILE = {  # what comes first, and what is repeated
+    "almost delimiters": (HEAD % b"", b"\r\n--bx"),
+    "halves of delimiters": (HEAD % b"", b"\r\n--"),
+    "carriage returns": (HEAD % b"", b"\r"),
+    "line breaks before all": (b"", b"\r\n"),
+    "blanks after a delimiter": (HEAD % b"" + b"x\r\n--b", b" "),
+    "tiny parts": (b"", HEAD % b"" + b"\r\n"),
+    "headers": (b"--b\r\n", b"a: b\r\n"),
+    "a header that does not end": (b"--b\r\n" + DISPOSITION, b"; a"),
+    "headers on many lines": (b"", FOLDED),
+    "what is to be unquoted": (b"", HEAD % (b'; a="' + b'\\"' * 2000) + b"x\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_no_multipart_body_takes_long(case: str) -> None:
+    """What is read at 4 MB/s and less is quadratic, or goes through Python byte by byte."""
+    first, repeated = HOSTILE[case]
+    body = (first + repeated * ((4 << 20) // len(repeated)))[: 4 << 20]
+    request = multipart_request(body)
+    request.max_content_length, request.max_form_parts = 4 << 20, 1000
+    start = time.process_time()
+    with pytest.raises((BadParameters, TooManyBytes)):
+        binding.multipart(request)
+    assert time.process_time() - start < 1
+
+
+CONTENT_PIECES = (
+    *(b"--b", b"--b--", b"\r\n--", b"\r\n-", b"\r\n", b"\n", b"\r", b"-", b" ", b"b", b"\xff"),
+    *(b"\r\n\r\n", DISPOSITION, HEAD % b"", b"\0" * 100),
+)
+content_of_a_part = (
+    st.lists(st.sampled_from(CONTENT_PIECES), max_size=8)
+    .map(b"".join)
+    .filter(lambda content: b"\r\n--b" not in b"\r\n" + content)
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from("acé"), st.booleans(), content_of_a_part), max_size=3))
+def test_what_was_put_into_a_multipart_body_comes_out(parts: list[tuple[str, bool, bytes]]) -> None:
+    body = b""
+    texts: dict[str, list[str]] = {}
+    files: dict[str, list[bytes]] = {}
+    for name, is_file, content in parts:
+        head = HEAD.replace(b'"a"', f'"{name}"'.encode()) % (FILE if is_file else b"")
+        body += head + content + b"\r\n"
+        if is_file:
+            files.setdefault(name, []).append(content)
+        else:
+            texts.setdefault(name, []).append(content.decode("utf-8", "replace"))
+    assert as_read_here(body + b"--b--\r\n") == (texts, files)
+
+
+# No line breaks of one character: Flask takes them for delimiters' where these are content.
+MULTIPART_PIECES = (
+    *(b"--b", b"--b--", b"\r\n--b\r\n", b"\r\n--b--\r\n", b"\r\n", b"--", b" ", b"\r\n "),
+    *(b"\r\n\r\n", b"\t", b"\v", b":", b"x", b"\xe4", DISPOSITION, FILE, b'; filename=""'),
+    *(FRAME % (b"", b"y"), FRAME % (FILE, b"z"), HEAD % b"", HEAD % FILE),
+    b"Content-Type: text/plain; charset=iso-8859-1",
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(MULTIPART_PIECES), max_size=16))
+def test_multipart_bodies_are_refused_or_read_as_flask_reads_them(pieces: list[bytes]) -> None:
+    body = b"".join(pieces)
+    read = as_read_here(body)
+    assert read in (BadParameters, TooManyBytes) or read == as_flask_reads(body)
+
+
+class Dribble(io.BytesIO):
+    """A body that comes in pieces; it notes how much room it is offered."""
+
+    offered = 0
+
+    def readinto(self, buffer: Any) -> int:
+        self.offered = max(self.offered, len(buffer))
+        with memoryview(buffer) as whole:
+            return super().readinto(whole[:40_000])
+
+
+@pytest.mark.parametrize("length", [0, 1, 65_536, 65_537, 3_000_001])
+def test_a_body_is_received_in_pieces(length: int) -> None:
+    content = np.random.default_rng(length).bytes(length)
+    request = multipart_request(content)
+    request.max_content_length = length
+    request.environ["wsgi.input"] = body = Dribble(content)
+    assert binding.whole_body(request) == content
+    assert body.offered <= binding.LARGE
+
+
+def test_what_is_announced_takes_no_memory() -> None:
+    """Hundreds may announce the largest body there is, and send nothing."""
+    request = multipart_request(b"")
+    request.environ |= {"CONTENT_LENGTH": str(1 << 30), "wsgi.input": (body := Dribble(b"x" * 9))}
+    request.max_content_length = 1 << 30
+    with pytest.raises(ClientDisconnected):
+        binding.whole_body(request)
+    assert body.offered <= binding.SMALL
 
 
 PLACES: dict[str, Callable[[], dict[str, Any]]] = {

@@ -281,7 +281,7 @@ def test_workers_share_out_clients_that_keep_their_connections(tmp_path: Path) -
         until(lambda: requests.get(f"{address}/readyz", timeout=5).ok)
         workers = children.read_text().split()
         before = [sockets(process) for process in workers]
-        for _ in range(8):
+        for _ in range(12):
             session = clients.enter_context(requests.Session())
             assert session.get(f"{address}/healthz").status_code == 200
         after = [sockets(process) for process in workers]
