@@ -321,8 +321,12 @@ class _Png(PngImageFile):
 def _inflated(compressed: Sequence[memoryview]) -> Iterator[bytes]:
     """Inflate a zlib stream that comes in pieces; yield up to `_STORED` bytes at a time."""
     inflate = zlib_ng.decompressobj()
-    for piece in compressed:
-        waiting: bytes | memoryview = piece
+    # In slices: what has not been looked at is copied after each block that comes out.
+    slices = (
+        piece[at : at + _STORED] for piece in compressed for at in range(0, len(piece), _STORED)
+    )
+    for part in slices:
+        waiting: bytes | memoryview = part
         while len(waiting) and not inflate.eof:
             pixels = inflate.decompress(waiting, _STORED)
             waiting = inflate.unconsumed_tail

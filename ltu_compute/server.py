@@ -95,6 +95,12 @@ def first_account(store: Store, settings: Settings) -> Credentials | None:
     path = settings.data_dir / FIRST_ACCOUNT
     kept = _read(path) or _given(settings)
     if not store.accounts():
+        if kept and len(kept.password) < settings.password_min_length:
+            raise WrongSetting(
+                f"{path}: the password in it has {len(kept.password)} characters, and there is no "
+                f"account yet: a new one needs {settings.password_min_length} or more "
+                f"({PREFIX}PASSWORD_MIN_LENGTH); without the file one is made"
+            )
         made = kept or Credentials(
             FIRST_USERNAME, secrets.token_urlsafe(max(15, settings.password_min_length))
         )

@@ -700,3 +700,16 @@ def test_two_spellings_that_contradict(call: Caller) -> None:
     answer = call.post("edges", data=sent)
     assert answer.status_code == 400
     assert "'1' and '2'" in answer.json["errors"][0]["message"]
+
+
+def test_a_body_that_was_compressed_is_refused(call: Caller) -> None:
+    answer = call.post("edges", data={"image": part(PNG)}, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+    assert [e["parameter"] for e in answer.json["errors"]] == ["Content-Encoding"]
+    assert "'gzip'" in answer.json["details"]["message"]
+
+
+def test_an_image_under_another_name_is_told(call: Caller) -> None:
+    answer = call.post("edges", data={"img": part(PNG), "canny": "1"})
+    assert answer.status_code == 400
+    assert "received were 'canny', 'img'" in answer.json["details"]["message"]

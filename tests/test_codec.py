@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 import cv2
@@ -16,6 +17,7 @@ import PIL.ImageOps
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zlib_ng import zlib_ng
 
 from ltu_compute import codec
 from ltu_compute.codec import MAX_SIDE, Image
@@ -1025,3 +1027,34 @@ def test_base64_round_trip(content: bytes) -> None:
     assert codec.bytes_of_text(text.rstrip("=")) == content
     signed = images.PNG_SIGNATURE + content  # no file begins with a "+"
     assert codec.bytes_of_text(codec.base64_text(signed).replace("+", " ")) == signed
+
+
+def test_a_png_in_one_piece_is_inflated_in_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left over is copied after each block: of a whole picture, that would be quadratic."""
+    lengths = []
+
+    class Recording:
+        def __init__(self) -> None:
+            self._inner = zlib_ng.decompressobj()
+
+        def decompress(self, piece: bytes, most: int) -> bytes:
+            lengths.append(len(piece))
+            return self._inner.decompress(piece, most)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inner, name)
+
+    noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
+    content = io.BytesIO()
+    PIL.Image.fromarray(noise).save(content, "PNG")
+    joined = b"".join(
+        content.getvalue()[start + 8 : end - 4]
+        for kind, start, end in codec._png_chunks(content.getvalue())
+        if kind == b"IDAT"
+    )
+    whole = content.getvalue()[:33] + codec._chunk(b"IDAT", joined) + codec._chunk(b"IEND", b"")
+    monkeypatch.setattr(codec, "zlib_ng", SimpleNamespace(**vars(zlib_ng)))
+    monkeypatch.setattr(codec.zlib_ng, "decompressobj", Recording)
+    pixels = Image.from_bytes(whole, max_pixels=1 << 20).full()
+    np.testing.assert_array_equal(pixels[..., ::-1], noise)
+    assert sum(lengths) >= len(joined) > 5 * max(lengths)

@@ -457,3 +457,15 @@ def test_images_that_do_not_match_are_refused(call: Caller, other: str, words: s
     )
     assert answer.status_code == 422
     assert words in answer.json["details"]["message"]
+
+
+def test_distance_compares_at_one_scale_whatever_the_format(call: Caller) -> None:
+    """A JPEG of 1000 px is had at 500 px at once, a PNG at 512."""
+    image = cv2.resize(cv2.imread(str(IMAGES / "astronaut.jpg")), (1000, 750))
+    jpeg, png = (cv2.imencode(suffix, image)[1].tobytes() for suffix in (".jpg", ".png"))
+    for reference, query in [(jpeg, png), (png, jpeg), (jpeg, jpeg)]:
+        parts = {"refImage": (io.BytesIO(reference), "a"), "queryImage": (io.BytesIO(query), "b")}
+        result = call.post("distance", data=parts).json["result"]
+        for side in ("reference", "query"):
+            assert result[side]["resizedDimensions"] == [500, 375]
+        assert result["distance"] < 0.1

@@ -645,7 +645,7 @@ def test_an_account_is_out_at_once(
 def test_a_token_does_not_open_another_address(client: FlaskClient) -> None:
     token = log_in(client)["access_token"]
     reply = who(client, token, base_url="http://elsewhere.example")
-    assert reply.text == "The token was issued under another address than this one."
+    assert "http://elsewhere.example" in reply.text
 
 
 # A token that was good a moment ago: its signature is not computed again, all else is asked again
@@ -706,7 +706,7 @@ def test_a_known_token_opens_no_other_address(client: FlaskClient, signatures: l
     token = log_in(client)["access_token"]
     assert who(client, token).status_code == 200
     reply = who(client, token, base_url="http://elsewhere.example")
-    assert reply.text == "The token was issued under another address than this one."
+    assert "http://elsewhere.example" in reply.text
     assert signatures == [token]
 
 
@@ -832,7 +832,7 @@ FOREIGN = "The token was signed by another service, or with a retired key."
 UNFIT = "The signature of the token does not fit."
 NOT_ACCESS = "The token is not an access token; a refresh token is none."
 NOT_FOR_US = "The token was issued for another client or audience."
-ELSEWHERE = "The token was issued under another address than this one."
+ELSEWHERE = "The token was issued under another address than this one: "
 TOO_LONG = "The token is too long to be one of this service."
 FORGERIES: dict[str, tuple[str | Callable[[Genuine], str], str]] = {
     "dots": ("..", MALFORMED),
@@ -947,7 +947,7 @@ def test_tokens_that_open_nothing(tokens: Tokens, genuine: Genuine, name: str) -
     forge, message = FORGERIES[name]
     with pytest.raises(InvalidToken) as caught:
         tokens.verify_access(forge if isinstance(forge, str) else forge(genuine), ISSUER)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 def test_the_service_answers_401_and_soon(client: FlaskClient, genuine: Genuine) -> None:

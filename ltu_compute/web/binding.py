@@ -88,6 +88,12 @@ def read(request: Request) -> Wire:
     RequestEntityTooLarge
         If it is over the request's limit.
     """
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedFormat(
+            f"Content-Encoding: received {_shown(encoding)}, allowed is a body as it is (identity)",
+            parameter="Content-Encoding",
+        )
     values: dict[str, list[Any]] = dict(request.args.lists())
     files: dict[str, list[bytes]] = {}
     if request.mimetype == JSON or request.mimetype.endswith("+json"):
@@ -384,7 +390,8 @@ def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> bytes | s
             return _from_text(image.name, texts[index], problems)
     if image.required:
         what = "an image is required: a file, an http(s) URL or base64 text"
-        problems.append(Problem(image.name, f"{image.name}: {what}"))
+        names = ", ".join(map(_shown, [*wire.values, *wire.files][:5])) or "nothing"
+        problems.append(Problem(image.name, f"{image.name}: {what}; received were {names}"))
     return None
 
 

@@ -32,6 +32,7 @@ LINGER_S = 10.0  # in which what a refused client still sends is taken, so that 
 SILENCE_S = 1.0  # after which a client that was answered is taken to send no more
 CHUNK = 1 << 18  # bytes, of what is thrown away
 _DISCARDED = memoryview(bytearray(CHUNK))  # where; that threads share it does not matter
+DRAINED = 64 << 20  # bytes of a refused body that are taken to keep a connection
 TOGETHER = 64 << 10  # bytes of a reply's body, up to which they are worth copying behind its head
 THREADS = 512  # clients that are read, answered or computed for at once, in a worker
 SPARE_THREADS = 32  # in which the next are served while others are being cut off
@@ -273,9 +274,16 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
     headers_sent: bool
     _head = b""
 
+    @property
+    def begun(self) -> bool:
+        """Whether the client has some of it."""
+        return self.headers_sent and not self._head
+
     def send_headers(self) -> None:
         """Keep the head until there is a body, or none to come."""
         if not self.headers_sent:
+            if self.sock.ended or _left(self.req) > DRAINED:
+                self.force_close()  # and say so
             lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
             self._head = "".join(lines).encode("latin-1")
             self.headers_sent = True
@@ -304,6 +312,12 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
         if self._head:
             self.sock.sendall(self._head)
             self._head = b""
+
+
+def _left(req: Any) -> int:
+    """Return how many bytes of a request are still to come, as far as that was announced."""
+    reader = req.body.reader
+    return reader.length if isinstance(reader, LengthReader) else 0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -443,7 +457,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             raise
         except Exception:
-            if not response.headers_sent:
+            if not response.begun:
                 raise
             # Another reply on the same connection would be taken for the rest of this one.
             self.log.exception("a reply ended halfway")
@@ -547,11 +561,15 @@ class Body:
         """
         return self._checked(self._body.read, size)
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview | bytearray) -> int:
         """Put into a buffer what has come, or what is left of the body; see `read`.
 
         Of a body whose length is known nothing is put anywhere before.
         """
+        with memoryview(buffer) as place:  # of which a part is no copy
+            return self._put(place)
+
+    def _put(self, buffer: memoryview) -> int:
         reader = self._body.reader
         if not isinstance(reader, LengthReader) or self._body.buf.tell():
             content = self.read(len(buffer))

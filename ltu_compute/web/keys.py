@@ -236,7 +236,7 @@ class KeyRing:
         """
         key = self.by_kid(kid)
         if key is None:
-            raise NotFound("There is no such key.")
+            raise NotFound(f"There is no key {kid!r}; `ltu-compute keys list` lists them.")
         try:
             (self._directory / key.name).unlink(missing_ok=True)
         except OSError as error:

@@ -36,6 +36,7 @@ def configure(form: Literal["text", "json"]) -> None:
     text = logging.Formatter("%(asctime)s %(message)s")
     handler.setFormatter(JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # else it lists its plug-ins
     # What no line tells need not be found out for each.
     logging._srcfile = None  # noqa: SLF001  (as its documentation has it)
     logging.logThreads = logging.logMultiprocessing = False

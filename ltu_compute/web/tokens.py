@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jwt
 
 from ltu_compute.errors import Unauthorized
-from ltu_compute.settings import Settings
+from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.store import Account, Session
 from ltu_compute.web.keys import KeyRing
 
@@ -217,7 +217,10 @@ class Tokens:
         if claims["typ"] != "Bearer":
             raise InvalidToken(f"The token is not an access token but of type {claims['typ']}.")
         if claims["iss"] != issuer:
-            raise InvalidToken("The token was issued under another address than this one.")
+            raise InvalidToken(
+                f"The token was issued under another address than this one: {claims['iss']}, not "
+                f"{issuer} ({PREFIX}ISSUER can name one for all)."
+            )
         if AUDIENCE not in strings(claims["aud"]) or claims["azp"] != CLIENT_ID:
             raise InvalidToken("The token was issued for another client or audience.")
         self._check_time(claims, "The token has expired.", "The token is not valid yet.")

@@ -94,7 +94,8 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     0: the same; below 1: a match, one shows what the other shows; 1 to 1.8: similar in colours
     and shapes; above: nothing in common. Two parts named `image` are understood as well.
     """
-    found = image_distance(reference.fit(WORKING_SIZE), query.fit(WORKING_SIZE))
+    longest = _common(reference, query)
+    found = image_distance(reference.fit(longest), query.fit(longest))
     value = single(found.distance)
     decision: Literal["Match", "Similar", "No match"] = (
         "Match" if value < MATCH else "Similar" if value <= single(SIMILAR) else "No match"
@@ -108,8 +109,8 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
             "matchStrength": single(found.match_strength),
             "matchStrengthWithoutWeighting": single(found.match_strength_without_weighting),
         },
-        "query": _matched(query, found.box2),
-        "reference": _matched(reference, found.box1),
+        "query": _matched(query, longest, found.box2),
+        "reference": _matched(reference, longest, found.box1),
     }
     return Reply(
         result,
@@ -118,8 +119,17 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     )
 
 
-def _matched(image: Image, box: Box) -> MatchedImage:
-    compared = image.fitted(WORKING_SIZE)
+def _common(*images: Image) -> int:
+    """Return the size to compare at: where one comes out a little smaller, all do.
+
+    A shot must not seem farther from its reference because one of them is a PNG.
+    """
+    reduced = (image for image in images if max(image.size) > WORKING_SIZE)
+    return min((max(image.fitted(WORKING_SIZE)) for image in reduced), default=WORKING_SIZE)
+
+
+def _matched(image: Image, longest: int, box: Box) -> MatchedImage:
+    compared = image.fitted(longest)
     left, top = box.x, box.y
     right, bottom = box.x + box.width, box.y + box.height
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
