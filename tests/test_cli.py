@@ -159,7 +159,7 @@ def test_a_short_password_is_refused(run: Any) -> None:
     for command in (["add", "bob"], ["password", "ann"]):
         done = run("user", *command, stdin="hunter2\n")
         assert done.exit_code == 1
-        assert "password: received 7 characters; a new one has 15 " in done.output
+        assert "password: received 7 characters; a new one has 8 " in done.output
         assert "hunter2" not in done.output
     assert "bob" not in run("user", "list").output
 

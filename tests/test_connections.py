@@ -276,8 +276,13 @@ def test_when_a_thread_waits_for_the_next_request(
 def reply_to(method: str, pieces: list[bytes], headers: dict[str, str]) -> list[bytes]:
     """Return what is sent of a reply, and in which pieces."""
     sent: list[bytes] = []
-    request = SimpleNamespace(method=method, version=(1, 1), should_close=lambda: False)
-    sock = SimpleNamespace(sendall=lambda content: sent.append(bytes(content)))
+    request = SimpleNamespace(
+        method=method,
+        version=(1, 1),
+        should_close=lambda: False,
+        body=SimpleNamespace(reader=None),
+    )
+    sock = SimpleNamespace(ended=False, sendall=lambda content: sent.append(bytes(content)))
     response = connections.Response(request, sock, SimpleNamespace(protocol="http"))
     response.start_response("200 OK", list(headers.items()))
     for piece in pieces:

@@ -43,6 +43,16 @@ schemathesis.openapi.format("binary", contents)
 schemathesis.openapi.format("image", texts)
 
 
+FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
+
+
+@schemathesis.hook
+def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
+    """A form cannot say that a list is empty: it would be sent without it, and rightly accepted."""
+    values = case.body.values() if isinstance(case.body, dict) else ()
+    return case.media_type not in FORMS or not any(value in ([], {}) for value in values)
+
+
 schema = schemathesis.openapi.from_dict(
     document(), config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
 )
