@@ -218,6 +218,10 @@ def test_a_text_is_bounded_apart_from_the_body() -> None:
 BROKEN: dict[str, tuple[bytes, str]] = {
     "no end": (HEAD % b"" + b"x", "Unexpected end"),
     "no multipart body": (b"a=1&b=2", "Boundary not found"),
+    "a part of two names": (
+        b"--b\r\ncontent-disposition: form-data; name=a\r\n" + (FRAME % (b"", b"x"))[5:],
+        "given twice",
+    ),
     "another boundary": ((FRAME % (b"", b"x")).replace(b"--b", b"--c"), "Boundary not found"),
     "no content": (HEAD % b"" + FRAME % (b"", b"x"), "No content"),
     "no content at the end": (HEAD % b"" + b"--b--", "Unexpected end"),
@@ -318,7 +322,7 @@ content_of_a_part = (
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from("acé"), st.booleans(), content_of_a_part), max_size=3))
 def test_what_was_put_into_a_multipart_body_comes_out(parts: list[tuple[str, bool, bytes]]) -> None:
     body = b""
@@ -343,7 +347,7 @@ MULTIPART_PIECES = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, derandomize=True)
 @given(st.lists(st.sampled_from(MULTIPART_PIECES), max_size=16))
 def test_multipart_bodies_are_refused_or_read_as_flask_reads_them(pieces: list[bytes]) -> None:
     body = b"".join(pieces)

@@ -275,6 +275,8 @@ def _parts(
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
                 part = event
+                if sum(name == "Content-Disposition" for name, _ in part.headerlist) > 1:
+                    raise ParserError("Content-Disposition is given twice for a part")
             elif event is not None:
                 pieces.append(event)
             else:
