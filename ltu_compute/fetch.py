@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from ltu_compute import __version__
+from ltu_compute.deadline import cut_off_after
 from ltu_compute.errors import FetchFailed, TooManyBytes
 from ltu_compute.settings import Settings
 
@@ -150,22 +151,11 @@ class _Deadline:
         A socket's own time-out starts again with every byte, so that a server could drip for
         hours. A duplicate is shut down because TLS takes the descriptor of the socket over.
         """
-        with connection.dup() as duplicate:
-
-            def shut_down() -> None:
-                try:
-                    duplicate.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    return  # the server, or we, have already closed it
-
-            timer = threading.Timer(self.left(), shut_down)
-            timer.daemon = True
-            timer.start()
-            try:
-                yield
-            finally:
-                timer.cancel()
-                timer.join()
+        with (
+            connection.dup() as duplicate,
+            cut_off_after(self.left(), duplicate, threading.Event()),
+        ):
+            yield
 
 
 class _Target(NamedTuple):

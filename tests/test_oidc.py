@@ -447,16 +447,23 @@ def test_a_known_token_is_good_when_and_where_it_says(
     assert signatures == [token]
 
 
-@pytest.mark.parametrize("kept", [[], ["another key of this name"]])
-def test_a_known_token_goes_with_its_key(
-    published: Published, rsa_key: Any, ed_key: Any, kept: list[str]
-) -> None:
+def known_token(published: Published, rsa_key: Any) -> tuple[Clock, ExternalTokens, str]:
+    """Return a provider's clock, what verifies its tokens, and one that it has verified."""
     clock = Clock(1000.0)
     settings = Settings(oidc_issuer=published.url, oidc_audience=AUDIENCE)
     provider = Provider(published.url, read=published, clock=clock)
     external = ExternalTokens(provider, settings, clock=lambda: NOW)
     token = jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "rsa"})
     external.account(token)
+    return clock, external, token
+
+
+@pytest.mark.parametrize("kept", [[], ["another key of this name"]])
+def test_a_known_token_goes_with_its_key(
+    published: Published, rsa_key: Any, ed_key: Any, kept: list[str]
+) -> None:
+    clock, external, token = known_token(published, rsa_key)
+    provider = external.provider
     foreign = rsa.generate_private_key(65537, 2048)
     published.keys = [jwk(foreign, "rsa") for _ in kept] or [jwk(ed_key, "ed")]
     clock.now += oidc.MAX_AGE_S
@@ -471,12 +478,8 @@ def test_a_known_token_goes_with_its_key(
 def test_a_known_token_outlives_an_answer_with_the_same_keys(
     published: Published, rsa_key: Any
 ) -> None:
-    clock = Clock(1000.0)
-    settings = Settings(oidc_issuer=published.url, oidc_audience=AUDIENCE)
-    provider = Provider(published.url, read=published, clock=clock)
-    external = ExternalTokens(provider, settings, clock=lambda: NOW)
-    token = jwt.encode(CLAIMS, rsa_key, "RS256", headers={"kid": "rsa"})
-    external.account(token)
+    clock, external, token = known_token(published, rsa_key)
+    provider = external.provider
     clock.now += oidc.MAX_AGE_S
     external.account(token)
     until(lambda: provider._fetched_at == clock.now)
