@@ -1,6 +1,5 @@
 """The application factory: where everything meets."""
 
-import io
 import logging
 import re
 import time
@@ -8,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -58,13 +56,6 @@ LARGEST_INTEGER = (1 << 63) - 1  # that JSON is written with; a header may name 
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class MemoryRequest(Request):
-    """A request whose files stay in memory: nothing that is sent ever touches a disk."""
-
-    def _get_file_stream(self, *_length_type_and_name: Any, **_more: Any) -> IO[bytes]:
-        return io.BytesIO()
-
-
 def create_app(
     settings: Settings | None = None,
     *,
@@ -96,7 +87,6 @@ def create_app(
     services = _services(settings, fetcher or Fetcher(settings), clock)
 
     app = Flask("ltu_compute", static_folder=None)
-    app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = views.TEXT_ALLOWANCE  # where an endpoint sets none
     if settings.proxy_hops:
         hops = settings.proxy_hops

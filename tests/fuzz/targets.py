@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pybase64
+from flask import Request
 from flask.testing import FlaskClient
 from pydantic import ValidationError
 from werkzeug.test import EnvironBuilder
 
 from ltu_compute import codec
-from ltu_compute.app import MemoryRequest, create_app
+from ltu_compute.app import create_app
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu.comparison import DifferencesParams
 from ltu_compute.errors import FetchFailed, ServiceError
@@ -82,7 +83,7 @@ def request(content: bytes) -> None:
     builder = EnvironBuilder(method="POST", input_stream=io.BytesIO(body), content_type=kind)
     builder.content_length = len(body)
     try:
-        wire = binding.read(MemoryRequest(builder.get_environ()))
+        wire = binding.read(Request(builder.get_environ()))
         binding.bind(endpoint, wire, fetch=_no_fetch, limits=LIMITS)
     except ServiceError as error:
         assert error.problems  # noqa: PT017  (it need not be refused)
