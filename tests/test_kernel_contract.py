@@ -438,11 +438,13 @@ every_kernel = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kern
 
 
 def kernels() -> Iterator[Callable[..., Any]]:
-    """Find all public functions of all kernels."""
+    """Find all public functions of all kernels; of a package, those that it publishes."""
     for module_info in pkgutil.iter_modules(ltu_compute.kernels.__path__):
         module = importlib.import_module(f"{ltu_compute.kernels.__name__}.{module_info.name}")
+        published = getattr(module, "__all__", ()) if module_info.ispkg else ()
         for name, function in inspect.getmembers(module, inspect.isfunction):
-            if function.__module__ == module.__name__ and not name.startswith("_"):
+            own = function.__module__ == module.__name__ and not name.startswith("_")
+            if own or name in published:
                 yield function
 
 

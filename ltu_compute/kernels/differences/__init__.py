@@ -1,0 +1,30 @@
+"""What differs between two shots of the same thing.
+
+Each step has a module: ``registration`` brings image 2 under image 1, ``light`` and ``sharpness``
+take out what lamp and lens did, ``difference_map`` measures what is left, ``regions`` cuts that
+into differences. ``comparison`` runs them.
+"""
+
+from ltu_compute.kernels.differences.comparison import compare
+from ltu_compute.kernels.differences.registration import ASPECT_TOLERANCE
+from ltu_compute.kernels.differences.results import (
+    Comparison,
+    Difference,
+    Spot,
+    outline_picture,
+    region_mask,
+)
+from ltu_compute.kernels.differences.settings import MAX_RESOLUTION, PRESETS, ComparisonSettings
+
+__all__ = [
+    "ASPECT_TOLERANCE",
+    "MAX_RESOLUTION",
+    "PRESETS",
+    "Comparison",
+    "ComparisonSettings",
+    "Difference",
+    "Spot",
+    "compare",
+    "outline_picture",
+    "region_mask",
+]

@@ -1,0 +1,157 @@
+"""What differs between two shots of the same thing.
+
+The second image is aligned with the first, its light is fitted to the first's, and what is left is
+compared within the reach of what alignment, noise and clipping cannot tell, both ways: a pixel
+counts as different when it lies beyond the range of the other image's neighbourhood.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.difference_map import measure, registration_slack
+from ltu_compute.kernels.differences.light import in_light_of
+from ltu_compute.kernels.differences.regions import cut_out
+from ltu_compute.kernels.differences.registration import (
+    View,
+    edge_to_edge,
+    find_alignment,
+    find_bend_of,
+    same_aspect,
+)
+from ltu_compute.kernels.differences.results import Comparison
+from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.highlights import highlight_mask
+from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
+from ltu_compute.kernels.reduction import reduced
+from ltu_compute.kernels.tracking import Target
+from ltu_compute.kernels.types import Bgr, Mask, Size
+
+_HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
+
+
+def compare(
+    image1: Bgr,
+    image2: Bgr,
+    settings: ComparisonSettings,
+    *,
+    size1: Size,
+    size2: Size,
+    roi1: Mask | None = None,
+) -> Comparison | None:
+    """Find what differs between two images.
+
+    Parameters
+    ----------
+    image1, image2 : ndarray of uint8, shapes (H, W, 3)
+        The images, reduced to a longest side of ``max(512, 2 * settings.resolution)`` where they
+        are larger: fine patterns that were reduced twice would differ by their aliases.
+    settings : ComparisonSettings
+        What counts as a difference.
+    size1, size2 : Size
+        Sizes of the original images; results are in their px.
+    roi1 : ndarray of uint8, shape (H, W), optional
+        Region of interest on image 1, of any size: what is 0 is not compared.
+
+    Returns
+    -------
+    Comparison or None
+        None where the images could not be aligned and differ in aspect ratio.
+
+    Raises
+    ------
+    ValueError
+        If an image is not a colour image of 8 bits or is empty.
+    """
+    for image in (image1, image2):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+    reduced1, reduced2 = size_of(image1), size_of(image2)
+    gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
+    gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
+    target = Target(gray2)
+    alignment = find_alignment(gray1, target)
+    if alignment is not None:
+        matrix = alignment.matrix
+    elif same_aspect(size1, size2):
+        matrix = edge_to_edge(reduced1, reduced2)
+    else:
+        return None
+    matrix1to2 = rescale_homography(
+        matrix, from_sizes=(reduced1, reduced2), to_sizes=(size1, size2)
+    )
+
+    # Image 2 may be the smaller one: nothing is compared that it does not show.
+    shown = scale_at_centre(matrix, reduced1) * max(reduced1)
+    reference = reduced(image1, round(np.clip(shown, 32, settings.resolution)))
+    frame = size_of(reference)
+    to_image2 = rescale_homography(
+        matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
+    )
+    view = View(to_image2, find_bend_of(gray1, target, alignment), frame, reduced2)
+    aligned_image = view.of(image2)
+    shared = view.shared() & ~_highlit(image1, image2, view)
+    # Light, focus and noise are told by all that both show; margin and region only exclude.
+    corrected = in_light_of(reference, aligned_image, shared)
+    remaining = view.bend or alignment
+    px2 = scale_at_centre(to_image2, frame)  # of image 2 to a px compared
+    residual = 0.0 if remaining is None else remaining.residual_px / px2
+    play = registration_slack(residual / max(frame))
+    difference_map = measure(reference, aligned_image, corrected, shared, settings, play=play)
+    compared = shared & _asked(frame, margin=settings.margin, size1=size1, roi1=roi1)
+    difference_map *= compared
+    differences = cut_out(difference_map, compared, settings, view, (size1, size2))
+    return Comparison(
+        aligned=alignment is not None,
+        alignment=alignment,
+        residual_px=float("nan") if alignment is None else alignment.residual_px / px2,
+        bend_px=0.0 if view.bend is None else view.bend.largest_px / px2,
+        matrix1to2=matrix1to2,
+        differences=differences,
+        score=float(sum(d.area_percent * d.strength for d in differences)),
+        compared_percent=100.0 * float(np.count_nonzero(compared)) / compared.size,
+        reference=reference,
+        aligned_image=aligned_image,
+        corrected_image=corrected,
+        difference_map=difference_map,
+    )
+
+
+def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:
+    """Where a comparison is asked for, in the frame of the compared image 1."""
+    x = margin * frame.width / size1.width
+    y = margin * frame.height / size1.height
+    columns = np.arange(frame.width) + 0.5
+    rows = np.arange(frame.height) + 0.5
+    asked = ((rows > y) & (rows < frame.height - y))[:, None] & (
+        (columns > x) & (columns < frame.width - x)
+    )
+    if roi1 is not None:
+        included = np.where(roi1 > 0, np.uint8(255), np.uint8(0))
+        asked &= cv2.resize(included, frame, interpolation=cv2.INTER_AREA) > 127
+    return np.asarray(asked, np.bool_)
+
+
+def _highlit(image1: Bgr, image2: Bgr, view: View) -> NDArray[np.bool_]:
+    """Where a highlight that moved hides what either image shows, in the frame.
+
+    A light that only one of them shows is a difference: a lamp that was lit, a white drop.
+    """
+    none = np.zeros((view.frame.height, view.frame.width), bool)
+    highlights1 = highlight_mask(image1)
+    if not highlights1.any():
+        return none
+    highlights2 = highlight_mask(image2)
+    if not highlights2.any():
+        return none
+    on1 = cv2.resize(highlights1, view.frame, interpolation=cv2.INTER_AREA) > 0
+    on2 = view.of(highlights2) > 0
+    reach = round(_HIGHLIGHT_STEP * max(view.frame))
+    hidden = np.zeros_like(on1)
+    for one, other in ((on1, on2), (on2, on1)):
+        away = (~other).astype(np.uint8)
+        near = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
+        _, labels = cv2.connectedComponents(one.astype(np.uint8))
+        moved = np.unique(labels[near & one])
+        hidden |= np.isin(labels, moved[moved > 0])
+    return np.asarray(hidden, np.bool_)

@@ -1,0 +1,163 @@
+"""Measure by how much each pixel differs beyond misregistration and noise."""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
+from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.sharpness import equally_sharp
+from ltu_compute.kernels.order_statistics import median, percentile
+from ltu_compute.kernels.reduction import brightest_channel
+from ltu_compute.kernels.types import Bgr, Mask
+
+_SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range
+_SHARPNESS_AT_CLIPPING = 0.5
+_NOISE_FLOOR = 1.0  # ΔE that any camera's noise may reach
+_SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
+_FINER = 1.5  # times the reference size, from where on the finest scale is that of the pixels
+
+
+def measure(
+    reference: Bgr,
+    aligned_image: Bgr,
+    corrected: Bgr,
+    compared: NDArray[np.bool_],
+    settings: ComparisonSettings,
+    *,
+    play: float,
+) -> Floats:
+    """Difference of each pixel beyond misregistration and noise, in ΔE.
+
+    `play` is what the surface may be displaced by beyond its matrix, in px at 400 px longest side.
+    """
+    scale = max(compared.shape) / REFERENCE_SIZE
+    level = _with_doubt(reference, aligned_image, corrected)
+    # What is not compared must not leak into what is.
+    np.copyto(level, reference, where=~compared[..., None])
+    first, second = _coordinates(reference, settings), _coordinates(level, settings)
+    first, second = equally_sharp(first, second, compared)
+    brightest = cv2.max(*(brightest_channel(image) for image in (reference, aligned_image)))
+    at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8)) >= 250
+    softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
+    softness = np.asarray(cv2.merge([softness] * 3), np.float32)
+    radius = settings.edge_tolerance + play * max(1.0, scale)
+    difference_map = np.zeros(compared.shape, np.float32)
+    sigmas = [sigma * scale for sigma in _SCALES]
+    if scale > _FINER:
+        sigmas.append(_SCALES[0])  # more pixels shall show smaller differences
+    for sigma in sigmas:
+        blurred1 = blurred(first, sigma)
+        blurred2 = blurred(second, sigma)
+        allowance = 2.5 * _noise(blurred1 - blurred2, compared)
+        for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
+            beyond = _beyond_range(one, other, radius, allowance, softness)
+            cv2.max(difference_map, beyond, difference_map)
+    return difference_map * beyond_rim(compared)
+
+
+def beyond_rim(compared: NDArray[np.bool_]) -> Mask:
+    """Where resampling does not reach over the rim of what both show: 1, elsewhere 0."""
+    return np.asarray(
+        cv2.erode(
+            compared.astype(np.uint8),
+            np.ones((5, 5), np.uint8),
+            borderType=cv2.BORDER_CONSTANT,
+            borderValue=1,
+        ),
+        np.uint8,
+    )
+
+
+def registration_slack(residual: float) -> float:
+    """Return by how much a surface that is not flat may be displaced beyond its matrix.
+
+    Some times the median residual, given as a share of the longest side, less what is usual on
+    flat surfaces; in px at 400 px longest side.
+    """
+    return max(0.0, 2.5 * residual * REFERENCE_SIZE - 0.5) if np.isfinite(residual) else 0.0
+
+
+def _with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
+    """Give image 2 the benefit of the doubt where either image is clipped.
+
+    A pixel that is blown out only says "at least as bright", a black one "at most". A pixel that
+    was reduced from partly clipped ones, or that noise was cut off from, says so in part: doubt
+    grows from a level of 225 to 250, and from 12 to 4.
+    """
+    levels = np.arange(256, dtype=np.float32)
+    bright = np.clip((levels - 225) / 25, 0, 1)
+    dark = np.clip((12 - levels) / 8, 0, 1)
+    gap = cv2.subtract(reference, corrected, dtype=cv2.CV_32F)
+    if_darker = cv2.max(cv2.LUT(aligned_image, bright), cv2.LUT(reference, dark))
+    if_brighter = cv2.max(cv2.LUT(reference, bright), cv2.LUT(aligned_image, dark))
+    doubt = np.where(gap > 0, if_darker, if_brighter)
+    return np.asarray(cv2.add(doubt * gap, corrected, dtype=cv2.CV_32F), np.float32)
+
+
+def _coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
+    """Colours as points of a space in which distance is difference; black to white is 100."""
+    unit = image.astype(np.float32) / 255
+    if not settings.use_hsv:
+        return np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2LAB), np.float32)
+    hsv = np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2HSV), np.float32)
+    # The HSV cone: hue runs in a circle and means nothing without saturation and value.
+    angle = np.deg2rad(hsv[..., 0])
+    chroma = hsv[..., 1] * hsv[..., 2]
+    cone = np.stack([hsv[..., 2], chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1)
+    return np.asarray(100 * cone, np.float32)
+
+
+def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
+    """Estimate the residual's standard deviation by channel, from the median deviation.
+
+    Where most of the image differs, that would be the difference itself: it is bounded by what the
+    quietest tenth of the image shows.
+    """
+    step = max(1, max(compared.shape) // 130)  # some 10,000 pixels say as much as all
+    sampled = compared[::step, ::step]
+    if not sampled.any():
+        return np.zeros(3, np.float32)
+    mean = cv2.blur(residual, (9, 9))
+    square = cv2.blur(cv2.multiply(residual, residual), (9, 9))
+    noise = np.zeros(3, np.float32)
+    for channel in range(3):
+        values, means, squares = (
+            each[::step, ::step, channel][sampled] for each in (residual, mean, square)
+        )
+        deviation = 1.4826 * median(np.abs(values - np.float32(median(values))))
+        quiet = math.sqrt(percentile(np.maximum(squares - means * means, 0), 10))
+        noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))
+    return noise
+
+
+def _beyond_range(
+    values: Floats, other: Floats, radius: float, allowance: Floats, softness: Floats
+) -> Floats:
+    """Return how far values lie beyond the range of the other image's neighbourhood."""
+    low, high = _range(other, radius)
+    # Sharpness differs from shot to shot: an edge or a point may be that much higher.
+    beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
+    beyond -= cv2.multiply(softness, cv2.subtract(high, low))
+    beyond = cv2.subtract(beyond, (*allowance.tolist(), 0))
+    cv2.max(beyond, 0, beyond)
+    cv2.multiply(beyond, beyond, beyond)
+    return np.asarray(cv2.sqrt(cv2.transform(beyond, np.ones((1, 3), np.float32))), np.float32)
+
+
+def _range(values: Floats, radius: float) -> tuple[Floats, Floats]:
+    """Least and greatest value within `radius` px, which need not be whole."""
+    whole = int(radius)
+    part = radius - whole
+    low = high = values
+    if whole:
+        kernel = np.ones((2 * whole + 1, 2 * whole + 1), np.uint8)
+        low = np.asarray(cv2.erode(values, kernel), np.float32)
+        high = np.asarray(cv2.dilate(values, kernel), np.float32)
+    if part > 0.01:
+        kernel = np.ones((3, 3), np.uint8)
+        low = low + part * (np.asarray(cv2.erode(low, kernel), np.float32) - low)
+        high = high + part * (np.asarray(cv2.dilate(high, kernel), np.float32) - high)
+    return low, high

@@ -1,0 +1,117 @@
+"""Fit the light of one shot to that of another."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.filtering import Floats, blurred
+from ltu_compute.kernels.order_statistics import median, percentile
+from ltu_compute.kernels.types import Bgr
+
+_LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
+_LIGHT_GAIN = 4.0  # by which it brightens or darkens, at the most
+_SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that nobody sees
+_LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
+
+
+def in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
+    """Fit the light of one image to that of another, robustly against what differs.
+
+    Each channel is fitted as a power of the other (gain and gamma) times a quadratic field over
+    the image (a lamp moved), by iteratively reweighted least squares with Tukey's biweight in the
+    logarithm; what remains is corrected by the median over large windows. Where the fit is not
+    what light does, because most of the image shows something else, nothing is corrected.
+    """
+    if np.array_equal(reference, other):
+        return other
+    height, width = compared.shape
+    step = max(1, max(height, width) // 100)
+    soft1 = blurred(reference, 1.5)
+    soft2 = blurred(other, 1.5)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    terms = np.broadcast_arrays(np.float32(1), x, y, x * x, x * y, y * y)
+    sampled = compared[::step, ::step]
+    logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
+    corrected = np.empty_like(soft2)
+    for channel in range(3):
+        source = soft2[::step, ::step, channel]
+        target = soft1[::step, ::step, channel]
+        usable = sampled & _unclipped(source) & _unclipped(target)
+        wanted = np.log(target[usable] + 2)
+        field_rows = (term[::step, ::step][usable] for term in terms)
+        rows = np.stack([np.log(source[usable] + 2), *field_rows], axis=-1)
+        coefficients = _robust_fit(rows, wanted)
+        if not _is_light(coefficients, rows, wanted):
+            return other
+        power, constant, *slopes = coefficients
+        light = power * cv2.LUT(other[..., channel], logarithms) + constant
+        for slope, term in zip(slopes, (x, y, x * x, x * y, y * y), strict=True):
+            light += slope * term
+        corrected[..., channel] = np.exp(np.clip(light, -5, 6)) - 2
+    known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
+    corrected += _local_offset(soft1 - blurred(corrected, 1.5), known)
+    return np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
+
+
+def _unclipped(values: Floats) -> NDArray[np.bool_]:
+    return (values > 6) & (values < 249)
+
+
+def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
+    """Coefficients of `basis`, shape (N, 7), for `wanted`; drawn to "no change" by a weak prior."""
+    prior = np.zeros(basis.shape[1])
+    prior[0] = 1.0
+    if len(wanted) < 50:
+        return prior.astype(np.float32)
+    rows = basis.astype(np.float64)
+    aim = wanted.astype(np.float64) - rows @ prior
+    stiffness = np.diag([0.002, 1e-4, 0.005, 0.005, 0.01, 0.01, 0.01]) * len(aim)
+    solution = np.zeros(len(prior))
+    solution[1] = median(aim)
+    # A level of grey weighs less in the dark.
+    bright = np.exp(np.clip(wanted, 2.5, 5)).astype(np.float64)
+    for _ in range(10):
+        residual = aim - rows @ solution
+        scale = max(1.4826 * median(np.abs(residual)), 0.01)
+        weights = np.square(np.clip(1 - np.square(residual / (4.685 * scale)), 0, None))
+        weights *= bright
+        weights /= weights.mean() + 1e-12
+        weighted = rows * weights[:, None]
+        before = solution
+        solution = np.linalg.solve(weighted.T @ rows + stiffness, weighted.T @ aim)
+        if np.abs(solution - before).max() < _SETTLED:
+            break
+    return (prior + solution).astype(np.float32)
+
+
+def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
+    """Tell whether a fit is a change of light, and explains most of the image."""
+    if len(wanted) == 0:
+        return True
+    fitted = basis @ coefficients
+    gain = percentile(np.abs(fitted - basis[:, 0]), 98)
+    agreement = float(np.mean(np.abs(wanted - fitted) < 0.15))
+    low, high = _LIGHT_POWER
+    return bool(
+        low <= coefficients[0] <= high
+        and gain <= np.log(_LIGHT_GAIN)
+        and agreement >= _LIGHT_AGREEMENT
+    )
+
+
+def _local_offset(residual: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Median of the residual in windows of a third of the image, at most 10 levels."""
+    height, width = residual.shape[:2]
+    longest = max(height, width)
+    if min(height, width) < 48:
+        return np.zeros_like(residual)
+    size = (max(1, round(48 * width / longest)), max(1, round(48 * height / longest)))
+    share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    bounded = np.clip(residual, -40, 40) * known
+    coarse = cv2.resize(bounded, size, interpolation=cv2.INTER_AREA) / np.maximum(share, 0.2)
+    levels = np.clip(np.rint(coarse * 3 + 128), 0, 255).astype(np.uint8)
+    median = (cv2.medianBlur(levels, 15).astype(np.float32) - 128) / 3
+    smooth = blurred(np.clip(median, -10, 10), 3)
+    offset = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(offset, np.float32)

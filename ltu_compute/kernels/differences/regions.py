@@ -1,0 +1,156 @@
+"""Cut a difference map into differences."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.difference_map import beyond_rim
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
+from ltu_compute.kernels.differences.registration import View, edge_to_edge
+from ltu_compute.kernels.differences.results import Difference, Spot
+from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.homography import map_points
+from ltu_compute.kernels.types import Box, Mask, Size
+
+_DELTA_E_PER_THRESHOLD = 8.0
+_HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
+_MERGED_GAP = 12  # fragments no farther apart are one difference
+
+
+def cut_out(
+    difference_map: Floats,
+    compared: NDArray[np.bool_],
+    settings: ComparisonSettings,
+    view: View,
+    sizes: tuple[Size, Size],
+) -> tuple[Difference, ...]:
+    """Cut the difference map into differences, largest first.
+
+    Smoothing decides what is a difference and where; its extent and strength are measured on the
+    map as it was before, because smoothing spreads what is small.
+    """
+    level = settings.threshold * _DELTA_E_PER_THRESHOLD
+    smoothed = _smoothed(difference_map, compared, settings.smooth)
+    mask = _hysteresis(smoothed, 0.5 * level, level)
+    gap = _MERGED_GAP * max(compared.shape) / REFERENCE_SIZE
+    reach = 2 * max(1, round(gap / 2)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    closed = cv2.bitwise_or(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), mask)
+    joined = _bridged(np.asarray(closed, np.uint8), gap)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    sharp = _smoothed(difference_map, compared, 0)
+    sharp[sharp <= 0.5 * level] = 0
+    extent = cv2.morphologyEx((sharp > 0).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    areas = np.bincount(labels[extent], minlength=count)
+    sums = np.bincount(labels.ravel(), weights=sharp.ravel(), minlength=count)
+    size1, size2 = sizes
+    to_size1, to_size2 = edge_to_edge(view.frame, size1), edge_to_edge(view.size2, size2)
+    found = []
+    for label in range(1, count):
+        x, y, width, height, _ = (int(v) for v in stats[label])
+        area = int(areas[label])
+        if area == 0:  # smoothing alone has put something here
+            continue
+        area_percent = 100.0 * area / compared.size
+        if area_percent < settings.min_area_percent:
+            continue
+        outline = _outline(labels[y : y + height, x : x + width] == label) + np.array([x, y])
+        found.append(
+            Difference(
+                on1=_spot(map_points(outline, to_size1), size1),
+                on2=_spot(map_points(view.onto2(outline), to_size2), size2),
+                area_percent=area_percent,
+                strength=settings.weight * float(sums[label] / area),
+            )
+        )
+    found.sort(key=lambda d: (-d.area_percent, d.on1.box))
+    return tuple(found)
+
+
+def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float) -> Floats:
+    """Erase what is small, and the halos that blurring leaves."""
+    longest = max(compared.shape)
+    smoothed = difference_map.copy()
+    sigma = 2.5 * smooth
+    if sigma > 0.05:
+        smoothed = blurred(difference_map, sigma) * beyond_rim(compared)
+    # What fades beside something much stronger is not part of it.
+    reach = 2 * max(1, round(6 * longest / REFERENCE_SIZE)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    smoothed[smoothed < _HALO * cv2.dilate(smoothed, kernel)] = 0
+    return smoothed
+
+
+def _hysteresis(values: Floats, low: float, high: float) -> Mask:
+    """Areas above `low` that somewhere rise above `high` (Canny, PAMI 1986)."""
+    above = (values > low).astype(np.uint8)
+    count, labels = cv2.connectedComponents(above, connectivity=8)
+    peaks = np.zeros(count, bool)
+    peaks[np.unique(labels[values > high])] = True
+    peaks[0] = False
+    mask: Mask = np.where(peaks[labels], np.uint8(255), np.uint8(0))
+    return mask
+
+
+def _bridged(mask: Mask, gap: float) -> Mask:
+    """Join fragments no farther than `gap` px apart by the shortest lines: a minimum spanning tree.
+
+    Closing alone joins what lies side by side, not the ends of a broken scratch.
+    """
+    count, fragments = cv2.connectedComponents(mask, connectivity=8)
+    if count <= 2:
+        return mask
+    distance, places = cv2.distanceTransformWithLabels(
+        255 - mask, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(mask)
+    labels = places[rows, columns]  # each pixel of the mask has one of its own
+    at = np.zeros((int(places.max()) + 1, 2), np.int64)
+    at[labels] = np.stack([columns, rows], axis=1)
+    owners = np.zeros(len(at), np.int32)
+    owners[labels] = fragments[rows, columns]
+    owner = owners[places]  # the fragment that is nearest
+    edges = []
+    for one, other in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        meet = (owner[one] != owner[other]) & (distance[one] + distance[other] <= gap)
+        edges.append(np.hstack([at[places[one][meet]], at[places[other][meet]]]))
+    ends = np.concatenate(edges)
+    lengths = np.hypot(ends[:, 0] - ends[:, 2], ends[:, 1] - ends[:, 3])
+    bridged = mask.copy()
+    root = np.arange(count)
+    for index in np.lexsort((*ends.T, lengths)):
+        x1, y1, x2, y2 = (int(v) for v in ends[index])
+        first, second = root[fragments[y1, x1]], root[fragments[y2, x2]]
+        if lengths[index] > gap or first == second:
+            continue
+        root[root == second] = first
+        cv2.line(bridged, (x1, y1), (x2, y2), 255)
+    return bridged
+
+
+def _outline(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Outline of a connected region, around its pixels' areas rather than through their centres."""
+    factor = 4
+    fine = cv2.resize(
+        region.astype(np.uint8), None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST
+    )
+    contours, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contour = max(contours, key=cv2.contourArea)
+    contour = cv2.approxPolyDP(contour, 1.5, closed=True).reshape(-1, 2)
+    return np.asarray((contour + 0.5) / factor - 0.5, np.float64)
+
+
+def _spot(outline: NDArray[np.float64], size: Size) -> Spot:
+    """Describe an outline in px of an image, cut at the image's edges."""
+    limits = [size.width - 1, size.height - 1]
+    rounded = np.clip(np.rint(outline), 0, limits).astype(np.int32)
+    changed = np.any(rounded != np.roll(rounded, 1, axis=0), axis=1)
+    vertices = rounded[changed] if changed.any() else rounded[:1]
+    (x, y), radius = cv2.minEnclosingCircle(vertices.reshape(-1, 1, 2))
+    corner = vertices.min(axis=0)
+    extent = vertices.max(axis=0) - corner + 1
+    box = Box(int(corner[0]), int(corner[1]), int(extent[0]), int(extent[1]))
+    return Spot(box, (float(x), float(y)), float(radius), vertices - corner)

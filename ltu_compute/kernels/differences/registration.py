@@ -1,0 +1,163 @@
+"""Bring image 2 under image 1: alignment, bend and resampling."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.alignment import Alignment, align, align_still, refined
+from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.homography import (
+    inverse,
+    map_points,
+    overlap_mask,
+    rescale_homography,
+    scale_at_centre,
+    size_of,
+)
+from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.near_alignment import align_near
+from ltu_compute.kernels.reduction import reduced, reduced_size
+from ltu_compute.kernels.surface import Bend, find_bend
+from ltu_compute.kernels.tracking import Target, tracked_corners
+from ltu_compute.kernels.types import Gray, Matrix, Points, Size
+
+ASPECT_TOLERANCE = 0.01
+"""By how much, relatively, the aspect ratios of images compared as they lie may differ."""
+
+_LOOSE_PX = 1.0  # residual at which another alignment is tried, and one at which none bends
+_FLAT_PX = 0.4
+
+
+def find_alignment(gray1: Gray, target: Target) -> Alignment | None:
+    """Align the images, in px of the arrays given."""
+    gray2 = target.gray
+    size1, size2 = size_of(gray1), size_of(gray2)
+    alike = same_aspect(size1, size2)
+    if alike:
+        onto1 = target
+        if size1 != size2:
+            resized = cv2.resize(gray2, size1, interpolation=cv2.INTER_AREA)
+            onto1 = Target(np.asarray(resized, np.uint8))
+        still = align_still(gray1, onto1)
+        if still is not None:
+            scaling = edge_to_edge(size1, size2)
+            points2 = map_points(still.inlier_points1, scaling).astype(np.float32)
+            return replace(still, matrix=scaling, inlier_points2=points2)
+    found = _by_keypoints(gray1, target)
+    if alike and (found is None or found.residual_px > _LOOSE_PX):
+        near = align_near(gray1, gray2)
+        # Pixels alone could be made to agree with anything: what is tracked must lie flat, too.
+        flat = near is not None and not near.residual_px > _LOOSE_PX
+        if near and flat and (found is None or near.residual_px < 0.5 * found.residual_px):
+            return near
+    return found
+
+
+def _by_keypoints(gray1: Gray, target: Target) -> Alignment | None:
+    gray2 = target.gray
+    size1, size2 = size_of(gray1), size_of(gray2)
+    small1, small2 = reduced(gray1, WORKING_SIZE), reduced(gray2, WORKING_SIZE)
+    alignment = align(small1, small2)
+    if alignment is None:
+        return None
+    matrix = rescale_homography(
+        alignment.matrix, from_sizes=(size_of(small1), size_of(small2)), to_sizes=(size1, size2)
+    )
+    alignment = replace(alignment, matrix=matrix)
+    if size_of(small1) == size1 and size_of(small2) == size2:
+        return alignment
+    return refined(alignment, gray1, gray2, target=target)
+
+
+def same_aspect(size1: Size, size2: Size) -> bool:
+    """Tell whether two sizes have the same aspect ratio, within `ASPECT_TOLERANCE`."""
+    ratio = (size1.width * size2.height) / (size1.height * size2.width)
+    return bool(abs(np.log(ratio)) <= ASPECT_TOLERANCE)
+
+
+def edge_to_edge(size1: Size, size2: Size) -> Matrix:
+    """Matrix between two images that lie on each other edge to edge."""
+    return rescale_homography(np.eye(3), from_sizes=(size1, size1), to_sizes=(size1, size2))
+
+
+def find_bend_of(gray1: Gray, target: Target, alignment: Alignment | None) -> Bend | None:
+    """How the surface bends beyond its homography, in px of image 2."""
+    if alignment is None or alignment.method == "near" or not alignment.residual_px > _FLAT_PX:
+        return None
+    start, end = tracked_corners(alignment.matrix, gray1, target)
+    return find_bend(start, end, target.size)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How image 2 lies under the compared image 1: a homography, and where that bends, a bend.
+
+    ``matrix`` maps px of the frame, the compared image 1, to px of image 2, which ``size2`` and
+    ``bend`` are in, too.
+    """
+
+    matrix: Matrix
+    bend: Bend | None
+    frame: Size
+    size2: Size
+
+    def onto2(self, points: Points) -> NDArray[np.float64]:
+        """Return where points of the frame lie on image 2."""
+        places = map_points(points, self.matrix)
+        return places if self.bend is None else places + self.bend.at(places)
+
+    def of(self, image2: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Show image 2, or a mask of it, as the compared image 1 sees it."""
+        if self.bend is None and np.allclose(self.matrix, edge_to_edge(self.frame, self.size2)):
+            flags = cv2.INTER_AREA if self.frame.width <= self.size2.width else cv2.INTER_CUBIC
+            return np.asarray(cv2.resize(image2, self.frame, interpolation=flags), np.uint8)
+        scale = scale_at_centre(self.matrix, self.frame)
+        source = image2
+        if scale > 1.02:
+            sigma = 0.5 * np.sqrt(scale**2 - 1)
+            source = np.asarray(cv2.GaussianBlur(image2, (0, 0), sigma), np.uint8)
+        if self.bend is None:
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            seen = cv2.warpPerspective(
+                source, self.matrix, self.frame, flags=flags, borderMode=cv2.BORDER_REPLICATE
+            )
+        else:
+            seen = cv2.remap(
+                source, self._places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        return np.asarray(seen, np.uint8)
+
+    def shared(self) -> NDArray[np.bool_]:
+        """Where image 2 shows what the frame shows."""
+        if self.bend is None:
+            return overlap_mask(inverse(self.matrix), self.size2, self.frame) > 0
+        limits = [self.size2.width - 1, self.size2.height - 1]
+        places = self._places
+        inside = np.all((places >= 0) & (places <= limits), axis=2)
+        known = np.zeros((self.frame.height, self.frame.width), np.uint8)
+        outline = np.rint(map_points(self.bend.known, inverse(self.matrix))).astype(np.int32)
+        cv2.fillConvexPoly(known, outline.reshape(-1, 1, 2), 1)
+        return np.asarray(inside & (known > 0), np.bool_)
+
+    @cached_property
+    def _places(self) -> Floats:
+        """Where each pixel of the frame lies on image 2, shape (H, W, 2)."""
+        columns, rows = np.meshgrid(np.arange(self.frame.width), np.arange(self.frame.height))
+        points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)
+        flat = map_points(points, self.matrix).reshape(self.frame.height, self.frame.width, 2)
+        if self.bend is None:
+            return flat.astype(np.float32)
+        # A bend varies slowly: told on a coarse grid, interpolated in between.
+        step = 8
+        coarse = reduced_size(self.frame, max(self.frame) // step)
+        centres = [
+            (np.arange(count) + 0.5) * full / count - 0.5
+            for count, full in zip(coarse, self.frame, strict=True)
+        ]
+        grid = np.stack(np.meshgrid(*centres), axis=-1).reshape(-1, 2)
+        bends = self.bend.at(map_points(grid, self.matrix)).reshape(coarse.height, coarse.width, 2)
+        fine = cv2.resize(bends.astype(np.float32), self.frame, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(flat + fine, np.float32)

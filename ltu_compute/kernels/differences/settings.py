@@ -1,0 +1,76 @@
+"""What counts as a difference: settings and presets."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+MAX_RESOLUTION = 900
+"""Largest longest side, in px, at which images are compared."""
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What counts as a difference.
+
+    Attributes
+    ----------
+    threshold : float
+        Colour difference that counts, in units of 8 ΔE (CIE76, 100 between black and white); 0 or
+        more. The higher, the fewer differences. A difference also holds its surroundings of more
+        than half of that.
+    smooth : float
+        Smoothing of the difference map, 0 or more: a Gaussian of sigma 2.5 · ``smooth`` px of the
+        compared image. The higher, the more small differences are erased.
+    margin : int
+        Border that is not compared, in px of the original image 1.
+    resolution : int
+        Longest side, in px, at which the images are compared, 16 to 900. Smaller images are not
+        enlarged.
+    use_hsv : bool
+        Compare hue, saturation and value instead of CIE Lab.
+    weight : float
+        Factor of all strengths and so of the score; 0 or more.
+    min_area_percent : float
+        Differences of a smaller share of image 1 are dropped, in percent.
+    edge_tolerance : float
+        Displacement that is no difference, in px compared; 0 or more. It is widened where the
+        alignment's residual says that the surface is not flat.
+    """
+
+    threshold: float = 0.6
+    smooth: float = 0.2
+    margin: int = 0
+    resolution: int = 400
+    use_hsv: bool = False
+    weight: float = 1.0
+    min_area_percent: float = 0.0
+    edge_tolerance: float = 1.0
+
+    def __post_init__(self) -> None:
+        numbers = (
+            self.threshold,
+            self.smooth,
+            self.margin,
+            self.weight,
+            self.min_area_percent,
+            self.edge_tolerance,
+        )
+        if not all(math.isfinite(number) and number >= 0 for number in numbers):
+            raise ValueError("settings must be finite and not negative")
+        if not 16 <= self.resolution <= MAX_RESOLUTION:
+            raise ValueError(f"resolution must be from 16 to {MAX_RESOLUTION}")
+
+
+_BORDERS = ComparisonSettings(margin=10, edge_tolerance=2.0)
+PRESETS: Mapping[int, ComparisonSettings] = MappingProxyType(
+    {
+        1: ComparisonSettings(),
+        2: _BORDERS,
+        3: replace(_BORDERS, smooth=0.8),
+        4: replace(_BORDERS, smooth=0.8, min_area_percent=0.05),
+        5: replace(_BORDERS, smooth=0.4, min_area_percent=0.05),
+    }
+)
+"""Settings by number: 1 fine differences, 2 less noise on borders, 3 and smoothed, 4 and without
+small differences, 5 as 4 but smoothed less."""
