@@ -28,6 +28,8 @@ from ltu_compute.kernels.alignment import (
     at_full_size,
     refined,
 )
+from ltu_compute.kernels.alignment.near import align_near
+from ltu_compute.kernels.alignment.tracking import Target, equalised, tracked_corners
 from ltu_compute.kernels.barcodes import read_barcodes
 from ltu_compute.kernels.classification import (
     COLORS,
@@ -48,7 +50,6 @@ from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import size_of, warp_onto
 from ltu_compute.kernels.image_quality import histogram_picture, image_quality
 from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints
-from ltu_compute.kernels.near_alignment import align_near
 from ltu_compute.kernels.object_detection import CLASSES, candidates, detect_objects
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
@@ -61,7 +62,6 @@ from ltu_compute.kernels.object_mask import (
 from ltu_compute.kernels.reduction import brightest_channel, darkest_channel, reduced
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
-from ltu_compute.kernels.tracking import Target, equalised, tracked_corners
 from ltu_compute.kernels.types import Bgr, Size
 
 Pixels = NDArray[np.uint8]

@@ -14,13 +14,13 @@ from ltu_compute.kernels.alignment import (
     expected_error_px,
     rescaled,
 )
+from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.homography import (
     is_plausible,
     map_points,
     rescale_homography,
     warp_onto,
 )
-from ltu_compute.kernels.tracking import Target
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 SIZE = Size(512, 384)

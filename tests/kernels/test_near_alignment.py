@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ltu_compute.kernels.alignment import align
+from ltu_compute.kernels.alignment.near import align_near
 from ltu_compute.kernels.homography import map_points
-from ltu_compute.kernels.near_alignment import align_near
 from ltu_compute.kernels.types import Gray, Matrix
 
 WIDTH, HEIGHT = 800, 600

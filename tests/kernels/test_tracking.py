@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.kernels import tracking
-from ltu_compute.kernels.tracking import Target, tracked_corners
+from ltu_compute.kernels.alignment import tracking
+from ltu_compute.kernels.alignment.tracking import Target, tracked_corners
 from ltu_compute.kernels.types import Gray
 
 SHIFT = np.array([[1.0, 0, 2.5], [0, 1, -1.5], [0, 0, 1]])

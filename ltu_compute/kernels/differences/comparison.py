@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.differences.difference_map import measure, registration_slack
 from ltu_compute.kernels.differences.light import in_light_of
 from ltu_compute.kernels.differences.regions import cut_out
@@ -24,7 +25,6 @@ from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
 from ltu_compute.kernels.reduction import reduced
-from ltu_compute.kernels.tracking import Target
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots

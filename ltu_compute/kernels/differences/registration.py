@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, align, align_still, refined
+from ltu_compute.kernels.alignment.near import align_near
+from ltu_compute.kernels.alignment.tracking import Target, tracked_corners
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.homography import (
     inverse,
@@ -18,10 +20,8 @@ from ltu_compute.kernels.homography import (
     size_of,
 )
 from ltu_compute.kernels.keypoints import WORKING_SIZE
-from ltu_compute.kernels.near_alignment import align_near
 from ltu_compute.kernels.reduction import reduced, reduced_size
 from ltu_compute.kernels.surface import Bend, find_bend
-from ltu_compute.kernels.tracking import Target, tracked_corners
 from ltu_compute.kernels.types import Gray, Matrix, Points, Size
 
 ASPECT_TOLERANCE = 0.01

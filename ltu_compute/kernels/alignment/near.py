@@ -1,4 +1,4 @@
-"""Bring two shots into alignment that lie nearly alike: for what `alignment` rightly refuses.
+"""Bring two shots into alignment that lie nearly alike: for what `search` rightly refuses.
 
 Perforated plates and grids look the same when they are moved by a period, plain parts offer few
 points that could be told apart. But a second shot of them lies near the first: of all alignments
@@ -15,7 +15,10 @@ from itertools import product
 import cv2
 import numpy as np
 
-from ltu_compute.kernels.alignment import Alignment, local_correlation, refined
+from ltu_compute.kernels.alignment.agreement import local_correlation
+from ltu_compute.kernels.alignment.refinement import refined
+from ltu_compute.kernels.alignment.result import Alignment
+from ltu_compute.kernels.alignment.tracking import equalised
 from ltu_compute.kernels.homography import (
     is_plausible,
     map_points,
@@ -25,7 +28,6 @@ from ltu_compute.kernels.homography import (
     warp_onto,
 )
 from ltu_compute.kernels.reduction import reduced
-from ltu_compute.kernels.tracking import equalised
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 _SEARCH_SIZE = 192

@@ -1,0 +1,37 @@
+"""Bring two images into alignment: the homography that maps one onto the other.
+
+Keypoints give a first matrix (MAGSAC++: Barath et al., CVPR 2020), tracked corners make it exact
+to a fraction of a pixel (pyramidal Lucas-Kanade: Bouguet, Intel 2000), and the pixels have the last
+word: a matrix under which the images do not look alike is not returned, nor one that they do not
+determine.
+
+`search` finds an alignment by keypoints, `still` and `near` without them; `refinement` makes it
+exact by `tracking`; `agreement` and `precision` judge it.
+"""
+
+from ltu_compute.kernels.alignment.agreement import agreement_of, local_correlation
+from ltu_compute.kernels.alignment.near import align_near
+from ltu_compute.kernels.alignment.precision import expected_error_px
+from ltu_compute.kernels.alignment.refinement import REFINEMENT_SIZE, at_full_size, refined
+from ltu_compute.kernels.alignment.result import Alignment, rescaled
+from ltu_compute.kernels.alignment.search import align, align_exactly
+from ltu_compute.kernels.alignment.still import align_still
+from ltu_compute.kernels.alignment.tracking import Target, equalised, tracked_corners
+
+__all__ = [
+    "REFINEMENT_SIZE",
+    "Alignment",
+    "Target",
+    "agreement_of",
+    "align",
+    "align_exactly",
+    "align_near",
+    "align_still",
+    "at_full_size",
+    "equalised",
+    "expected_error_px",
+    "local_correlation",
+    "refined",
+    "rescaled",
+    "tracked_corners",
+]

@@ -1,0 +1,69 @@
+"""How alike two images are once they are aligned."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.homography import overlap_mask, size_of, warp_onto
+from ltu_compute.kernels.types import Gray, Matrix
+
+MIN_AGREEMENT = 0.6  # correlation of blocks that are alike
+
+
+def agreement_of(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
+    """Return how alike the aligned images are: the median correlation of their textured blocks.
+
+    Each block of a sixteenth of the shorter side is compared by zero-mean normalised
+    cross-correlation, so other light does not count and a changed part cannot outvote the rest.
+
+    Returns
+    -------
+    float
+        -1 to 1; 0 where neither image has texture.
+    """
+    return block_agreement(matrix, gray1, gray2).median
+
+
+class Agreement(NamedTuple):
+    """How alike the textured blocks of aligned images are."""
+
+    median: float  # of their correlations
+    alike: int  # blocks
+    share: float  # of blocks that are alike
+
+
+def block_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> Agreement:
+    """Return how alike the blocks of the aligned images are, as `agreement_of` compares them."""
+    size2 = size_of(gray2)
+    warped = warp_onto(gray1, matrix, size2)
+    inside = overlap_mask(matrix, size_of(gray1), size2)
+    side = max(8, round(min(size2) / 16))
+    # A slight blur forgives the last half pixel.
+    first = cv2.GaussianBlur(warped, (0, 0), 1.0).astype(np.float32)
+    second = cv2.GaussianBlur(gray2, (0, 0), 1.0).astype(np.float32)
+    correlation, deviation = local_correlation(first, second, side)
+    share = cv2.blur(inside.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
+    half = side // 2
+    rows = slice(half, None, max(1, side // 2))
+    whole = share[rows, rows] > 254
+    textured = whole & (deviation[rows, rows] > 3)
+    if textured.sum() < 4:
+        return Agreement(0.0, 0, 0.0)
+    blocks = correlation[rows, rows][textured]
+    alike = blocks >= MIN_AGREEMENT
+    return Agreement(float(np.median(blocks)), int(alike.sum()), float(alike.mean()))
+
+
+def local_correlation(
+    first: NDArray[np.float32], second: NDArray[np.float32], side: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Correlation of two images in windows of `side` px, and the greater standard deviation."""
+    window = (side, side)
+    mean1, mean2 = cv2.blur(first, window), cv2.blur(second, window)
+    variance1 = np.maximum(cv2.blur(first * first, window) - mean1 * mean1, 0)
+    variance2 = np.maximum(cv2.blur(second * second, window) - mean2 * mean2, 0)
+    covariance = cv2.blur(first * second, window) - mean1 * mean2
+    correlation = covariance / np.sqrt(np.maximum(variance1 * variance2, 1.0))
+    return correlation, np.sqrt(np.maximum(variance1, variance2))

@@ -1,0 +1,61 @@
+"""Tell whether the camera moved at all between two shots."""
+
+import numpy as np
+
+from ltu_compute.kernels.alignment.agreement import MIN_AGREEMENT, agreement_of
+from ltu_compute.kernels.alignment.matches import MIN_INLIERS
+from ltu_compute.kernels.alignment.result import Alignment
+from ltu_compute.kernels.alignment.tracking import Target, tracked_corners
+from ltu_compute.kernels.homography import size_of
+from ltu_compute.kernels.types import Gray
+
+_STIRRED_PX = 1.0  # a median shift that no camera makes which did not move
+
+
+def align_still(gray1: Gray, target: Target) -> Alignment | None:
+    """Tell whether two images of one size come from a camera that did not move.
+
+    Parameters
+    ----------
+    gray1 : ndarray of uint8, shape (H, W)
+        Image 1.
+    target : Target
+        Image 2, of equal size.
+
+    Returns
+    -------
+    Alignment or None
+        With the identity as its matrix where the tracked corners stay where they are, within a
+        fifth of a pixel at the median; None where they move or there are too few to tell.
+    """
+    gray2 = target.gray
+    if gray1.shape != gray2.shape:
+        return None
+    start, end = tracked_corners(np.eye(3), gray1, target, halvings=1, farthest_px=_STIRRED_PX)
+    if len(start) < MIN_INLIERS * 2:
+        return None
+    shift = np.linalg.norm(end - start, axis=1)
+    residual_px = float(np.median(shift))
+    spread = start.max(axis=0) - start.min(axis=0)
+    # A turn about the middle moves the middle little: look at the far corners too.
+    if (
+        residual_px > 0.2
+        or np.percentile(shift, 75) > 0.5
+        or (spread < 0.3 * size_of(gray1)[0]).any()
+    ):
+        return None
+    agreement = agreement_of(np.eye(3), gray1, gray2)
+    if agreement < MIN_AGREEMENT:
+        return None
+    stays = shift < 1
+    return Alignment(
+        matrix=np.eye(3),
+        inliers=int(stays.sum()),
+        matches=len(start),
+        residual_px=residual_px,
+        method="still",
+        agreement=agreement,
+        expected_error_px=residual_px,
+        inlier_points1=start[stays],
+        inlier_points2=start[stays],
+    )

@@ -1,0 +1,128 @@
+"""Elect a similarity by keypoints that may each have several partners."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.alignment.agreement import MIN_AGREEMENT, block_agreement
+from ltu_compute.kernels.alignment.matches import count_places, row_keys
+from ltu_compute.kernels.alignment.result import Alignment
+from ltu_compute.kernels.homography import is_plausible, map_points, size_of
+from ltu_compute.kernels.keypoints import Keypoints
+from ltu_compute.kernels.types import Gray, Matrix
+
+MIN_WITNESSES = 5
+
+
+class Candidates(NamedTuple):
+    """Possible matches: places, turn in rad and scale, one entry each."""
+
+    points1: NDArray[np.float32]
+    points2: NDArray[np.float32]
+    turns: NDArray[np.float32]
+    scales: NDArray[np.float32]
+
+
+def possible_matches(
+    keypoints1: Keypoints, keypoints2: Keypoints, distances: NDArray[np.float32]
+) -> Candidates:
+    """Match every keypoint with up to eight that look nearly as alike as its nearest."""
+    count = min(8, len(keypoints2))
+    close = distances <= 1.25 * distances.min(axis=1, keepdims=True) + 0.05
+    crowded = np.flatnonzero(np.count_nonzero(close, axis=1) > count)
+    if len(crowded):
+        nearest = np.argpartition(distances[crowded], count - 1, axis=1)[:, :count]
+        chosen = np.zeros((len(crowded), len(keypoints2)), bool)
+        np.put_along_axis(chosen, nearest, values=True, axis=1)
+        close[crowded] &= chosen
+    first, second = np.divmod(np.flatnonzero(close), close.shape[1])  # faster than in two axes
+    return Candidates(
+        keypoints1.points[first],
+        keypoints2.points[second],
+        np.deg2rad(keypoints2.angles[second] - keypoints1.angles[first]),
+        keypoints2.sizes[second] / keypoints1.sizes[first],
+    )
+
+
+def elect_similarity(
+    candidates: Candidates, tolerance_px: float
+) -> tuple[Matrix, NDArray[np.bool_], int] | None:
+    """Find the similarity that most candidates agree upon.
+
+    Each candidate knows by its keypoints' directions and sizes how image 1 would be turned and
+    scaled and so where its middle would come to lie; it votes for that, coarsely (the Hough
+    transform of Lowe's section 7.3). The greatest parties are fitted and counted.
+
+    Returns
+    -------
+    tuple or None
+        The matrix, which candidates agree with it, and at how many places they lie.
+    """
+    points1, points2, turns, scales = candidates
+    if len(points1) < MIN_WITNESSES:
+        return None
+    middle = (points1.min(axis=0) + points1.max(axis=0)) / 2
+    arm = (middle - points1) * scales[:, None]
+    cosine, sine = np.cos(turns), np.sin(turns)
+    centre_x = points2[:, 0] + cosine * arm[:, 0] - sine * arm[:, 1]
+    centre_y = points2[:, 1] + sine * arm[:, 0] + cosine * arm[:, 1]
+    votes = np.stack(
+        [
+            centre_x / (8 * tolerance_px),
+            centre_y / (8 * tolerance_px),
+            np.mod(turns, 2 * np.pi) / (np.pi / 6),
+            np.log2(scales),
+        ],
+        axis=1,
+    )
+    best: tuple[Matrix, NDArray[np.bool_], int] | None = None
+    for shift in (0.0, 0.5):  # a party on the border of two cells is whole in the other grid
+        cells = np.floor(votes + shift)
+        cells[:, 2] %= 12
+        _, party, counts = np.unique(row_keys(cells), return_inverse=True, return_counts=True)
+        for index in np.argsort(-counts, kind="stable")[:3]:
+            members = party == index
+            if members.sum() < 3:
+                continue
+            fitted, _ = cv2.estimateAffinePartial2D(
+                points1[members],
+                points2[members],
+                method=cv2.RANSAC,
+                ransacReprojThreshold=tolerance_px,
+            )
+            if fitted is None:
+                continue
+            matrix = np.vstack([fitted, [0, 0, 1]])
+            gap = np.linalg.norm(map_points(points1, matrix) - points2, axis=1)
+            agree = gap < tolerance_px
+            places = min(count_places(points1[agree]), count_places(points2[agree]))
+            if best is None or places > best[2]:
+                best = matrix, agree, places
+    return best
+
+
+def is_ambiguous(found: Alignment, candidates: Candidates, gray1: Gray, gray2: Gray) -> bool:
+    """Tell whether another matrix explains the images about as well: repetitive patterns.
+
+    What the matrix explains is taken away; what remains must not agree upon another one under
+    which the pixels agree too, with as few exceptions and over an area, or at a number of places,
+    that compares.
+    """
+    mapped = map_points(candidates.points1, found.matrix)
+    gap = np.linalg.norm(mapped - candidates.points2, axis=1)
+    elsewhere = gap > 0.02 * max(gray2.shape)
+    explained = count_places(candidates.points1[~elsewhere])
+    rest = Candidates(*(column[elsewhere] for column in candidates))
+    rival = elect_similarity(rest, 0.01 * max(gray2.shape))
+    if rival is None or rival[2] < 0.15 * explained:
+        return False
+    if not is_plausible(rival[0], size_of(gray1), size_of(gray2)):
+        return False
+    ours, theirs = (block_agreement(each, gray1, gray2) for each in (found.matrix, rival[0]))
+    return bool(
+        theirs.median >= max(MIN_AGREEMENT, ours.median - 0.1)
+        and theirs.share >= ours.share - 0.05
+        and (theirs.alike >= 0.4 * ours.alike or rival[2] >= 0.5 * explained)
+    )
