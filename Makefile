@@ -21,7 +21,7 @@ bench: $(VENV)/.test
 
 bench-accuracy: $(VENV)/.test
 	@set -e; for each in differences alignment distance text recognition; do \
-	    $(BIN)/python -m benchmarks.$$each --write --save .data/benchmarks --jobs "$$(nproc)"; done
+	    $(BIN)/python -m benchmarks.accuracy.$$each --write --save .data/benchmarks --jobs "$$(nproc)"; done
 
 openapi: $(VENV)/.run
 	$(BIN)/ltu-compute openapi

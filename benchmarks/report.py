@@ -18,7 +18,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from benchmarks.photographs import SOURCES, Set
+from benchmarks.accuracy.photographs import SOURCES, Set
 from ltu_compute.kernels.types import Bgr, Size
 
 README = Path(__file__).parent / "README.md"

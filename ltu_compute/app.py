@@ -17,8 +17,15 @@ from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ltu_compute import codec, openapi
-from ltu_compute.backends import Backends
+from ltu_compute import openapi
+from ltu_compute.admission import rate_limit
+from ltu_compute.admission.rate_limit import RateLimiter
+from ltu_compute.admission.slots import Slots
+from ltu_compute.auth import keycloak
+from ltu_compute.auth.external_tokens import ExternalTokens
+from ltu_compute.auth.identity_provider import Provider
+from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.auth.tokens import Tokens
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import (
     BadParameters,
@@ -36,18 +43,14 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
-from ltu_compute.fetch import Fetcher
+from ltu_compute.image import codec
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
-from ltu_compute.oidc import Provider
+from ltu_compute.outbound.fetch import Fetcher
+from ltu_compute.recognisers.backends import Backends
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import Account, RedisCounter, Store
-from ltu_compute.web import headers, health, keycloak, logs, metrics, pages, rate_limit, views
+from ltu_compute.web import headers, health, logs, metrics, pages, views
 from ltu_compute.web.endpoint import Dialect
-from ltu_compute.web.external import ExternalTokens
-from ltu_compute.web.keys import KeyRing
-from ltu_compute.web.limits import Slots
-from ltu_compute.web.rate_limit import RateLimiter
-from ltu_compute.web.tokens import Tokens
 
 log = logging.getLogger("ltu_compute")
 

@@ -7,8 +7,10 @@ import yaml
 from pydantic import TypeAdapter
 
 from ltu_compute import __version__
+from ltu_compute.admission import rate_limit
+from ltu_compute.auth import keycloak
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.web import health, keycloak, rate_limit
+from ltu_compute.web import health
 from ltu_compute.web.binding import FORMS, JSON
 from ltu_compute.web.endpoint import Dialect, Endpoint
 

@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 from flask import Flask
 
+from ltu_compute.admission.shared_memory import SharedNumbers
+from ltu_compute.admission.slots import LONGEST_RETRY_S, MEAN_US, RECHECK_S, Slots, State
 from ltu_compute.errors import Busy
-from ltu_compute.web import limits, views
-from ltu_compute.web.limits import Slots, State
-from ltu_compute.web.shared import SharedNumbers
+from ltu_compute.web import views
 from tests.conftest import Caller
-from tests.timing import until
+from tests.support.timing import until
 
 PATIENCE_S = 10
 # Python 3.12 and later warn of forking beside other threads. The children below do no more than
@@ -176,7 +176,7 @@ def test_a_killed_holder_gives_its_slot_to_the_next(hook: bool) -> None:
     if hook:
         slots.bury(first.pid)
     assert second.said() == "c"
-    assert time.monotonic() - killed < (limits.RECHECK_S if hook else 4 * limits.RECHECK_S)
+    assert time.monotonic() - killed < (RECHECK_S if hook else 4 * RECHECK_S)
     second.go_on()
     assert second.join() == 0
     assert slots.count(State.FREE) == 2
@@ -265,8 +265,8 @@ def test_who_lent_a_slot_comes_before_all_that_came_later() -> None:
 
 def test_retry_after_is_the_time_in_which_the_queue_is_done() -> None:
     slots = Slots(computing=2, waiting=4)
-    for seconds, expected in ((0.01, 1), (2.0, 6), (1000.0, limits.LONGEST_RETRY_S)):
-        slots._shared.numbers[limits.MEAN_US] = round(seconds * 1e6)
+    for seconds, expected in ((0.01, 1), (2.0, 6), (1000.0, LONGEST_RETRY_S)):
+        slots._shared.numbers[MEAN_US] = round(seconds * 1e6)
         with ExitStack() as taken:
             for _ in range(slots.places):
                 taken.enter_context(slots.take())
@@ -280,7 +280,7 @@ def test_the_mean_follows_what_computations_take() -> None:
     for _ in range(3):
         with slots.claim():
             time.sleep(0.02)
-    assert 0.02 <= slots._shared.numbers[limits.MEAN_US] / 1e6 < 0.2
+    assert 0.02 <= slots._shared.numbers[MEAN_US] / 1e6 < 0.2
 
 
 def test_a_few_at_a_time_have_their_tokens_checked(

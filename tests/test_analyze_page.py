@@ -24,7 +24,6 @@ from playwright.sync_api import APIResponse, Browser, Locator, Page, Route, expe
 from typing_extensions import TypedDict
 
 from ltu_compute.app import create_app
-from ltu_compute.codec import Image
 from ltu_compute.dialects.ltu import dialect
 from ltu_compute.dialects.ltu.interface import (
     STANDARD,
@@ -35,13 +34,14 @@ from ltu_compute.dialects.ltu.interface import (
     Picture,
     picture,
 )
-from ltu_compute.server import prepare
+from ltu_compute.image.codec import Image
+from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.web.endpoint import Dialect, Reply
 from ltu_compute.web.pages import ANALYZE, PICTURE
-from tests.browser import chromium, watch
 from tests.conftest import IMAGES, PASSWORD, ROOT, USERNAME, Live
-from tests.issuer import AUDIENCE, CLIENT, SECRET, Issuer
+from tests.support.browser import chromium, watch
+from tests.support.issuer import AUDIENCE, CLIENT, SECRET, Issuer
 
 PICTURES = ROOT / "docs" / "pictures"
 REFERENCE, SHOT = "part-reference.jpg", "part-shot.jpg"

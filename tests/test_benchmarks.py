@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import differences, pairs, peers, photographs, report
-from benchmarks.composed import COMPOSED
-from benchmarks.differences import Found, Score, score, summary
-from benchmarks.pairs import LEVELS, STRAINS, Defect, Pair, Rect, bounds
-from benchmarks.photographs import Photograph
+from benchmarks import report
+from benchmarks.accuracy import differences, pairs, peers, photographs
+from benchmarks.accuracy.composed import COMPOSED
+from benchmarks.accuracy.differences import Found, Score, score, summary
+from benchmarks.accuracy.pairs import LEVELS, STRAINS, Defect, Pair, Rect, bounds
+from benchmarks.accuracy.photographs import Photograph
 from ltu_compute.kernels.types import Box, Size
 
 SEED = 5

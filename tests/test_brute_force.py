@@ -21,14 +21,14 @@ from oauthlib.oauth2 import InvalidGrantError, LegacyApplicationClient
 from requests_oauthlib import OAuth2Session
 
 from ltu_compute.app import create_app
-from ltu_compute.server import prepare
+from ltu_compute.auth import keycloak
+from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import LoginLimits, Store, logins, passwords
-from ltu_compute.store.models import login_attempts
-from ltu_compute.web import keycloak
-from ltu_compute.web.keys import KeyRing
+from ltu_compute.store.tables import login_attempts
 from tests.conftest import PASSWORD, TOKEN_PATH, USERNAME, Live
-from tests.timing import Clock
+from tests.support.timing import Clock
 
 NOW = 1_800_000_000
 LIMITS = LoginLimits(failures=3, lock=30, lock_max=200, window=1000)

@@ -19,8 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zlib_ng import zlib_ng
 
-from ltu_compute import codec
-from ltu_compute.codec import MAX_SIDE, Image
 from ltu_compute.errors import (
     BadParameters,
     ServiceError,
@@ -28,8 +26,10 @@ from ltu_compute.errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
+from ltu_compute.image import codec
+from ltu_compute.image.codec import MAX_SIDE, Image
 from ltu_compute.kernels.types import Size
-from tests import images
+from tests.support import images
 
 KINDS = images.every_kind()
 LIMIT = 50_000_000

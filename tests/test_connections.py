@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 import requests
 
-from ltu_compute.server import OPEN_FILES
-from ltu_compute.web import connections
-from ltu_compute.web.connections import Pace, PacedSocket, Worker
+from ltu_compute.serving import connections
+from ltu_compute.serving.connections import Pace, PacedSocket, Worker
+from ltu_compute.serving.server import OPEN_FILES
 from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH
+from tests.support.timing import until
 from tests.test_metrics import scraped
 from tests.test_server import address_in, started
-from tests.timing import until
 
 PATIENCE_S = 10
 TIMEOUT_S = 1.5

@@ -21,11 +21,11 @@ from flask import Flask
 from packaging.requirements import Requirement
 
 from ltu_compute.app import create_app
-from ltu_compute.server import STOPPING_S
+from ltu_compute.serving.server import STOPPING_S
 from ltu_compute.settings import Settings, load, table
 from ltu_compute.web.views import body_limit
 from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH, USERNAME
-from tests.timing import until
+from tests.support.timing import until
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "ltu-compute.service"

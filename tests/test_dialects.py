@@ -14,7 +14,7 @@ from flask import Flask
 
 from ltu_compute.app import create_app
 from ltu_compute.dialects.ltu import dialect
-from ltu_compute.fetch import Fetcher
+from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
 from tests.conftest import FIXTURES, IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Live
 

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import ltu_compute
 from ltu_compute.errors import FetchFailed, TooManyBytes
-from ltu_compute.fetch import Address, Fetcher, is_public, system_resolve
+from ltu_compute.outbound.fetch import Address, Fetcher, is_public, system_resolve
 from ltu_compute.settings import Settings
-from tests.timing import until
+from tests.support.timing import until
 
 BODY = b"\x89PNG, as far as fetching is concerned"
 Answer = Callable[[], Iterable[bytes]]

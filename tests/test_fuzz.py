@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import hostile
 from tests.fuzz.targets import CORPUS, TARGETS, seeds
+from tests.support import hostile
 
 ROUNDS = 400
 

@@ -23,11 +23,11 @@ import numpy as np
 import pytest
 
 from ltu_compute.app import create_app, warm_up
-from ltu_compute.backends import Backends
-from ltu_compute.codec import Image
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ProviderFailed, WrongSetting
-from ltu_compute.google import Vision
+from ltu_compute.image.codec import Image
+from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.google import Vision
 from ltu_compute.settings import Settings, load
 from tests.conftest import IMAGES, Caller
 from tests.test_contract import schema_of

@@ -1,6 +1,7 @@
 """Damaged files by the thousand: every one is read or refused, none ever fails.
 
-`benchmarks/hostile.py` sends more of them, by every way in, to a service in its own processes.
+`benchmarks/stress/hostile.py` sends more of them, by every way in, to a service in its own
+processes.
 """
 
 import io
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ltu_compute.codec import Image
 from ltu_compute.errors import ServiceError, TooManyPixels
-from tests import hostile
+from ltu_compute.image.codec import Image
 from tests.conftest import Caller
+from tests.support import hostile
 
 LIMIT = 1_000_000
 BOMBS = hostile.bombs()

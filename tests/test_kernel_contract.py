@@ -59,7 +59,7 @@ from ltu_compute.kernels.object_mask import (
     quantized_object_mask,
     sobel_object_mask,
 )
-from ltu_compute.kernels.reduction import brightest_channel, darkest_channel, reduced
+from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, reduced
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
 from ltu_compute.kernels.types import Bgr, Size

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
+from ltu_compute.admission.slots import Slots
 from ltu_compute.web import logs, metrics
-from ltu_compute.web.limits import Slots
 from ltu_compute.web.metrics import BOUNDS_S, OTHER, Metrics
 from tests.conftest import IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Caller
 

@@ -18,17 +18,17 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper, onnx_ml_pb2
 
+from ltu_compute.admission.slots import Slots, State
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
 from ltu_compute.errors import BadParameters, Busy, ModelFailed
-from ltu_compute.models import Model, Models, Rejected, Turn, decoders, worker
-from ltu_compute.models.manifest import Manifest, coco_mids
-from ltu_compute.models.session import Bounds, ModelError, Session
+from ltu_compute.recognisers.onnx import Model, Models, Rejected, Turn, decoders, worker
+from ltu_compute.recognisers.onnx.manifest import Manifest, coco_mids
+from ltu_compute.recognisers.onnx.session import Bounds, ModelError, Session
 from ltu_compute.settings import Settings
-from ltu_compute.web.limits import Slots, State
-from tests import models as made
 from tests.conftest import IMAGES, Caller
-from tests.timing import until
+from tests.support import onnx_models as made
+from tests.support.timing import until
 
 BOUNDS = Bounds(bytes=4 << 20, memory=1 << 30, seconds=10)
 BRISK = Bounds(bytes=4 << 20, memory=1 << 30, seconds=2)
@@ -546,7 +546,7 @@ def test_a_model_that_never_ends_is_ended_and_starts_again(tmp_path: Path) -> No
 
 def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever: a second one waits a little, and no longer."""
-    monkeypatch.setattr("ltu_compute.models.PATIENCE_S", 0.1)
+    monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.1)
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
     made.install(tmp_path, "colours", made.colours(), made.COLOURS)
     models = Models(tmp_path, BRISK)
@@ -565,7 +565,7 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_those_who_wait_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Together they may take longer than anybody has patience with one; but not for ever."""
-    monkeypatch.setattr("ltu_compute.models.PATIENCE_S", 0.6)
+    monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.6)
     turn = Turn()
     running = []
 
@@ -869,7 +869,9 @@ def test_finding_one_checks_no_other(shop: Path) -> None:
 
 
 def test_the_table_of_mids_is_whole() -> None:
-    path = Path(__file__).parent.parent / "ltu_compute" / "models" / "coco80_to_mid.csv"
+    path = (
+        Path(__file__).parent.parent / "ltu_compute" / "recognisers" / "onnx" / "coco80_to_mid.csv"
+    )
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [int(row["coco_id"]) for row in rows] == list(range(80))
     assert len({row["coco"] for row in rows}) == 80

@@ -23,18 +23,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from flask import Flask
 from openapi_spec_validator import validate
 
-from ltu_compute import oidc
 from ltu_compute.app import create_app
+from ltu_compute.auth import identity_provider, tokens
+from ltu_compute.auth.external_tokens import ExternalTokens
+from ltu_compute.auth.identity_provider import Provider, read_document
+from ltu_compute.auth.tokens import InvalidToken
 from ltu_compute.errors import Unavailable, WrongSetting
-from ltu_compute.oidc import Provider, read_document
-from ltu_compute.server import prepare
+from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings, load
-from ltu_compute.web import tokens
-from ltu_compute.web.external import ExternalTokens
-from ltu_compute.web.tokens import InvalidToken
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, Live
-from tests.issuer import AUDIENCE, CLIENT, SECRET, Issuer
-from tests.timing import Clock, until
+from tests.support.issuer import AUDIENCE, CLIENT, SECRET, Issuer
+from tests.support.timing import Clock, until
 
 NOW = 1_800_000_000
 MODELS = f"{OPERATIONS}/models"
@@ -182,7 +181,7 @@ def test_a_provider_that_is_down_and_comes_back(
     ready = client.get("/readyz")
     assert ready.status_code == 503
     assert issuer.url in ready.json["checks"]["identity provider"]
-    monkeypatch.setattr(oidc, "RETRY_S", 0.0)
+    monkeypatch.setattr(identity_provider, "RETRY_S", 0.0)
     issuer.broken = False
     assert get(app, token).status_code == 200
     issuer.broken = True
@@ -192,7 +191,7 @@ def test_a_provider_that_is_down_and_comes_back(
     issuer.broken = False
     new = token_from(issuer)
     issuer.broken = True
-    monkeypatch.setattr(oidc, "REFRESH_INTERVAL_S", 0.0)
+    monkeypatch.setattr(identity_provider, "REFRESH_INTERVAL_S", 0.0)
     assert get(app, new).status_code == 401
     issuer.broken = False
     assert get(app, new).status_code == 200
@@ -235,7 +234,7 @@ class Published:
 
     def __call__(self, address: str) -> dict[str, Any]:
         if self.failure:
-            raise oidc._Failure(self.failure)
+            raise identity_provider._Failure(self.failure)
         if address == f"{self.url}/.well-known/openid-configuration":
             self.asked += 1
             return {"issuer": self.url, "jwks_uri": f"{self.url}/jwks"}
@@ -466,7 +465,7 @@ def test_a_known_token_goes_with_its_key(
     provider = external.provider
     foreign = rsa.generate_private_key(65537, 2048)
     published.keys = [jwk(foreign, "rsa") for _ in kept] or [jwk(ed_key, "ed")]
-    clock.now += oidc.MAX_AGE_S
+    clock.now += identity_provider.MAX_AGE_S
     with suppress(InvalidToken):
         external.account(token)  # which has the keys asked for
     until(lambda: provider._fetched_at == clock.now)
@@ -480,7 +479,7 @@ def test_a_known_token_outlives_an_answer_with_the_same_keys(
 ) -> None:
     clock, external, token = known_token(published, rsa_key)
     provider = external.provider
-    clock.now += oidc.MAX_AGE_S
+    clock.now += identity_provider.MAX_AGE_S
     external.account(token)
     until(lambda: provider._fetched_at == clock.now)
     assert external.account(token).username == "alice"
@@ -543,7 +542,7 @@ def test_a_new_key_is_asked_for_and_made_up_ones_seldom(
     provider = Provider(published.url, read=published, clock=clock)
     assert provider.key("old", "RS256") is not None
     published.keys.append(jwk(ec_key, "new"))
-    clock.now += oidc.REFRESH_INTERVAL_S - 1
+    clock.now += identity_provider.REFRESH_INTERVAL_S - 1
     assert provider.key("new", "ES256") is None
     clock.now += 1
     assert provider.key("new", "ES256") is not None
@@ -551,15 +550,15 @@ def test_a_new_key_is_asked_for_and_made_up_ones_seldom(
     for i in range(500):
         clock.now += 0.1
         assert provider.key(f"made up {i}", "RS256") is None
-    assert published.asked - asked <= 500 * 0.1 / oidc.REFRESH_INTERVAL_S + 1
+    assert published.asked - asked <= 500 * 0.1 / identity_provider.REFRESH_INTERVAL_S + 1
 
 
 def test_made_up_keys_delay_no_token_whose_key_is_known(
     published: Published, rsa_key: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The provider is asked, and does not answer: few wait for that, and the others go on."""
-    monkeypatch.setattr(oidc, "WAITING", 3)
-    monkeypatch.setattr(oidc, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(identity_provider, "WAITING", 3)
+    monkeypatch.setattr(identity_provider, "PATIENCE_S", 60.0)
     answers = threading.Event()
     answers.set()
 
@@ -578,7 +577,7 @@ def test_made_up_keys_delay_no_token_whose_key_is_known(
 
     external.account(token("rsa", 0))
     answers.clear()
-    clock.now += oidc.REFRESH_INTERVAL_S
+    clock.now += identity_provider.REFRESH_INTERVAL_S
     refused: list[str] = []
 
     def refuse(number: int) -> None:
@@ -609,7 +608,7 @@ def test_a_withdrawn_key_goes_when_the_keys_are_old(rsa_key: Any, published: Pub
     provider = Provider(published.url, read=published, clock=clock)
     assert provider.key("rsa", "RS256") is not None
     published.keys = [jwk(rsa_key, "other")]
-    clock.now += oidc.MAX_AGE_S
+    clock.now += identity_provider.MAX_AGE_S
     assert provider.key("rsa", "RS256") is not None, "nobody waits for that"
     until(lambda: provider._known("rsa", "RS256") is None)
     assert provider.key("rsa", "RS256") is None
@@ -647,7 +646,7 @@ def test_a_provider_that_was_never_there_is_asked_at_intervals(published: Publis
     published.failure = ""
     with pytest.raises(Unavailable):
         provider.check()
-    clock.now += oidc.RETRY_S
+    clock.now += identity_provider.RETRY_S
     provider.check()
 
 
@@ -730,7 +729,7 @@ def dripping(handler: http.server.BaseHTTPRequestHandler) -> None:
         (with_body(b"[]"), "no JSON object"),
         (with_body(b"<html>"), "no JSON object"),
         (with_body(b"[" * 100_000), "no JSON object"),
-        (with_body(b" " * (oidc.MAX_DOCUMENT_BYTES + 1)), "has over 1048576 bytes"),
+        (with_body(b" " * (identity_provider.MAX_DOCUMENT_BYTES + 1)), "has over 1048576 bytes"),
         (lambda handler: handler.wfile.write(b"\r\n\r\nhello"), "not proper HTTP"),
         (lambda _handler: time.sleep(0.6), "within 0.4 s"),
         (dripping, "within 0.4 s"),
@@ -740,10 +739,10 @@ def dripping(handler: http.server.BaseHTTPRequestHandler) -> None:
 def test_answers_that_are_none(
     answer: Callable[[Any], None], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oidc, "TIMEOUT_S", 0.4)
+    monkeypatch.setattr(identity_provider, "TIMEOUT_S", 0.4)
     start = time.monotonic()
     with answering(answer) as address:
-        with pytest.raises(oidc._Failure, match=words):
+        with pytest.raises(identity_provider._Failure, match=words):
             read_document(address)
         assert time.monotonic() - start < 3
 
@@ -756,7 +755,7 @@ def test_answers_that_are_none(
     ],
 )
 def test_providers_that_cannot_be_reached(address: str, words: str) -> None:
-    with pytest.raises(oidc._Failure, match=words):
+    with pytest.raises(identity_provider._Failure, match=words):
         read_document(address)
 
 
@@ -787,6 +786,6 @@ def test_certificates_are_verified(tmp_path: Path, ec_key: ec.EllipticCurvePriva
     trusting = ssl.create_default_context(cafile=str(file))
     trusting.check_hostname = False
     with answering(with_body(b'{"a": 1}'), tls) as address:
-        with pytest.raises(oidc._Failure, match="certificate is not valid"):
+        with pytest.raises(identity_provider._Failure, match="certificate is not valid"):
             read_document(address)
         assert read_document(address, trusting) == {"a": 1}

@@ -279,7 +279,7 @@ def test_masks_and_vertices(call: Caller) -> None:
 
 
 def test_a_colour_mask_is_encoded_as_in_the_document() -> None:
-    from ltu_compute import codec
+    from ltu_compute.image import codec
 
     content = (FIXTURES / "vendor" / "difference-mask.png").read_bytes()
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)

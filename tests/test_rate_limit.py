@@ -20,12 +20,12 @@ from pydantic import SecretStr
 
 from ltu_compute.app import create_app
 from ltu_compute.errors import Unavailable, WrongSetting
-from ltu_compute.server import prepare
+from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Rate, Settings, load
 from ltu_compute.store import Counter, RedisCounter, Store
-from ltu_compute.store.models import request_counts
-from tests import postgres, redis_server
+from ltu_compute.store.tables import request_counts
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
+from tests.support import postgres, redis_server
 from tests.test_contract import schema_of
 from tests.test_server import address_in, running
 

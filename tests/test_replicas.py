@@ -7,10 +7,10 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from ltu_compute.app import create_app
-from ltu_compute.server import prepare
+from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings
-from tests import postgres
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
+from tests.support import postgres
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from flask import Flask
 
+from ltu_compute.admission.slots import Slots
 from ltu_compute.app import create_app
 from ltu_compute.errors import Busy, WrongSetting
 from ltu_compute.settings import Settings, load
-from ltu_compute.web.limits import Slots
 from tests.conftest import IMAGES, OPERATIONS, Caller
 
 LARGE = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()

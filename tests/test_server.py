@@ -19,10 +19,10 @@ import pytest
 import requests
 
 from ltu_compute.errors import WrongSetting
-from ltu_compute.server import ALLOCATION, _prepare_the_process, first_account, prepare
+from ltu_compute.serving.server import ALLOCATION, _prepare_the_process, first_account, prepare
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
-from tests.timing import until
+from tests.support.timing import until
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
 
@@ -202,7 +202,7 @@ def test_a_data_folder_of_any_name(tmp_path: Path) -> None:
 REUSE = """
 import resource
 import numpy as np
-from ltu_compute.server import _prepare_the_process
+from ltu_compute.serving.server import _prepare_the_process
 _prepare_the_process()
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

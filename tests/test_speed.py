@@ -8,14 +8,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks import client, speed_inputs, speed_peers
-from benchmarks.client import Outcome, Request, driven, login, multipart
-from benchmarks.photographs import Photograph
-from benchmarks.speed_plot import log_log
-from benchmarks.speed_service import operation
-from benchmarks.speed_timing import Row, Spent, Times, growth, interleaved, ratio, timed
-from ltu_compute.codec import Image
+from benchmarks.accuracy.photographs import Photograph
+from benchmarks.speed import inputs, peers
+from benchmarks.speed.plot import log_log
+from benchmarks.speed.service import operation
+from benchmarks.speed.timing import Row, Spent, Times, growth, interleaved, ratio, timed
+from benchmarks.stress import client
+from benchmarks.stress.client import Outcome, Request, driven, login, multipart
 from ltu_compute.dialects import DIALECTS
+from ltu_compute.image.codec import Image
 from ltu_compute.kernels.types import Size
 from tests.conftest import IMAGES, PASSWORD, USERNAME, Caller, Live
 
@@ -107,22 +108,22 @@ def test_a_plot_of_nothing_is_refused():
 @pytest.fixture
 def small_inputs(monkeypatch, tmp_path):
     """Inputs of 320 px, of one fixture in the place of the photographs."""
-    stand_in = [Photograph(name, IMAGES / "chelsea.jpg") for name in speed_inputs.PHOTOGRAPHS]
-    monkeypatch.setattr(speed_inputs, "photographs", lambda _: stand_in)
-    monkeypatch.setattr(speed_inputs, "SIZES", {"tiny": Size(320, 240)})
-    monkeypatch.setattr(speed_inputs, "FOLDER", tmp_path)
+    stand_in = [Photograph(name, IMAGES / "chelsea.jpg") for name in inputs.PHOTOGRAPHS]
+    monkeypatch.setattr(inputs, "photographs", lambda _: stand_in)
+    monkeypatch.setattr(inputs, "SIZES", {"tiny": Size(320, 240)})
+    monkeypatch.setattr(inputs, "FOLDER", tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("kind", ["noisy", "clean"])
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_inputs_are_the_same_every_time(small_inputs, monkeypatch, kind, suffix):
-    first = speed_inputs.shot(kind, "tiny", suffix=suffix)
-    monkeypatch.setattr(speed_inputs, "FOLDER", small_inputs / "again")
-    again = speed_inputs.shot(kind, "tiny", suffix=suffix)
+    first = inputs.shot(kind, "tiny", suffix=suffix)
+    monkeypatch.setattr(inputs, "FOLDER", small_inputs / "again")
+    again = inputs.shot(kind, "tiny", suffix=suffix)
     assert again.path != first.path
     assert again.content == first.content
-    second = speed_inputs.shot(kind, "tiny", again=True, suffix=suffix)
+    second = inputs.shot(kind, "tiny", again=True, suffix=suffix)
     assert second.content != first.content
     assert Image.from_bytes(first.content, max_pixels=1 << 20).size == (320, 240)
 
@@ -220,9 +221,7 @@ def test_the_driver_is_bounded(wrong, capsys):
 def test_the_error_of_quantisation_is_that_of_the_nearest_colour():
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2] = (255, 0, 0)  # blue, in BGR
-    assert speed_peers.mean_difference(image, [[0, 0, 255], [0, 0, 0]]) == pytest.approx(
-        0, abs=1e-6
-    )
-    half, whole = (speed_peers.mean_difference(each, [[0, 0, 0]]) for each in (image, image[:2]))
+    assert peers.mean_difference(image, [[0, 0, 255], [0, 0, 0]]) == pytest.approx(0, abs=1e-6)
+    half, whole = (peers.mean_difference(each, [[0, 0, 0]]) for each in (image, image[:2]))
     assert half == pytest.approx(whole / 2)
     assert whole > 30

@@ -15,9 +15,9 @@ from alembic.util import CommandError
 
 from ltu_compute.errors import BadParameters, Busy, NotFound, Unavailable
 from ltu_compute.settings import Settings
-from ltu_compute.store import Account, AccountExists, Store, models, passwords
+from ltu_compute.store import Account, AccountExists, Store, passwords, tables
 from ltu_compute.store.database import address
-from tests import postgres
+from tests.support import postgres
 
 NOW = 1_800_000_000
 SOME_ID = "00000000-0000-4000-8000-000000000000"
@@ -44,8 +44,8 @@ def test_migrating_again_changes_nothing_and_keeps_the_accounts(
 def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> None:
     with store._engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, models.metadata) == []
-        assert context.get_current_revision() == models.REVISION
+        assert compare_metadata(context, tables.metadata) == []
+        assert context.get_current_revision() == tables.REVISION
 
 
 def test_an_older_schema_is_brought_up_to_date(store: Store) -> None:
@@ -55,7 +55,7 @@ def test_an_older_schema_is_brought_up_to_date(store: Store) -> None:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     store.migrate()
     with store._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), models.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
 
 def test_a_schema_of_a_later_version_is_left_alone(store: Store) -> None:
@@ -382,9 +382,9 @@ def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
 
 def test_a_hash_of_another_cost_is_renewed_at_login(store: Store, alice: Account) -> None:
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("wonderland")
-    column = models.accounts.c.password_hash
+    column = tables.accounts.c.password_hash
     with store._transaction(writes=True) as connection:
-        connection.execute(sa.update(models.accounts).values(password_hash=cheap))
+        connection.execute(sa.update(tables.accounts).values(password_hash=cheap))
     assert store.check_password("alice", "wonderland") == alice
     with store._transaction() as connection:
         renewed = connection.execute(sa.select(column)).scalar_one()
@@ -485,7 +485,7 @@ def test_sessions_that_are_over_are_cleared_away(store: Store, alice: Account) -
     for start in (0, 5, 9, 10):
         store.create_session(alice.id, NOW + start, 5)
     with store._transaction() as connection:
-        left = connection.execute(sa.select(models.sessions.c.started_at)).scalars().all()
+        left = connection.execute(sa.select(tables.sessions.c.started_at)).scalars().all()
     assert sorted(left) == [NOW + 9, NOW + 10]
 
 
@@ -499,6 +499,6 @@ def test_two_that_clear_away_do_not_wait_for_each_other(postgresql: postgres.Ser
         other.execute("SELECT id FROM sessions WHERE id = %s FOR UPDATE", [sessions[0].id])
         store.purge_sessions(NOW + 10)
     with store._transaction() as connection:
-        left = connection.execute(sa.select(models.sessions.c.id)).scalars().all()
+        left = connection.execute(sa.select(tables.sessions.c.id)).scalars().all()
     assert left == [sessions[0].id]
     store.close()

@@ -28,24 +28,16 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
+from ltu_compute.auth import keycloak, signing_keys
+from ltu_compute.auth import tokens as tokens_module
+from ltu_compute.auth.keycloak import authenticate, challenge, openapi_paths, realm_blueprint
+from ltu_compute.auth.signing_keys import KeyRing, SigningKey
+from ltu_compute.auth.tokens import InvalidToken, MissingToken, Signed, SignedTokens, Tokens
+from ltu_compute.auth.tokens import verified as with_verified_signature
 from ltu_compute.errors import Unauthorized, Unavailable
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Session, Store
-from ltu_compute.web import keycloak, keys
-from ltu_compute.web import tokens as tokens_module
-from ltu_compute.web.keycloak import authenticate, challenge, openapi_paths, realm_blueprint
-from ltu_compute.web.keys import KeyRing, SigningKey
-from ltu_compute.web.tokens import (
-    InvalidToken,
-    MissingToken,
-    Signed,
-    SignedTokens,
-    Tokens,
-)
-from ltu_compute.web.tokens import (
-    verified as with_verified_signature,
-)
-from tests.timing import Clock
+from tests.support.timing import Clock
 
 START = 1_800_000_000
 ISSUER = "http://localhost/realms/Production"
@@ -82,7 +74,7 @@ def key_files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 def settings(tmp_path: Path, key_files: list[bytes]) -> Settings:
     settings = Settings(data_dir=tmp_path)
     settings.keys_dir.mkdir(mode=0o700)
-    first = settings.keys_dir / keys.FIRST_KEY
+    first = settings.keys_dir / signing_keys.FIRST_KEY
     first.touch(mode=0o600)
     first.write_bytes(key_files[0])
     return settings
@@ -677,8 +669,8 @@ def test_a_known_token_goes_with_its_key(
     token = log_in(client)["access_token"]
     assert who(client, token).status_code == 200
     KeyRing(settings.keys_dir).rotate()  # another process, as is what removes the key
-    (settings.keys_dir / keys.FIRST_KEY).unlink()
-    monkeypatch.setattr(keys, "CHECK_INTERVAL_S", 0.0)
+    (settings.keys_dir / signing_keys.FIRST_KEY).unlink()
+    monkeypatch.setattr(signing_keys, "CHECK_INTERVAL_S", 0.0)
     for _ in range(2):  # known, and forgotten
         reply = who(client, token)
         message = "The token was signed by another service, or with a retired key."
@@ -996,8 +988,8 @@ def verified(
 ) -> tuple[Tokens, str]:
     """What verifies, and a good token; hypothesis wants them the same for all examples."""
     folder = tmp_path_factory.mktemp("verified")
-    (folder / keys.FIRST_KEY).touch(mode=0o600)
-    (folder / keys.FIRST_KEY).write_bytes(key_files[0])
+    (folder / signing_keys.FIRST_KEY).touch(mode=0o600)
+    (folder / signing_keys.FIRST_KEY).write_bytes(key_files[0])
     tokens = Tokens(KeyRing(folder), Settings(data_dir=folder), Clock(START))
     account = Account("8f14e45f-0000-4000-8000-000000000000", "alice", True, "", "", "", START)
     session = Session("c9f0f895-0000-4000-8000-000000000000", account.id, START, START + 1800)
@@ -1108,10 +1100,10 @@ def test_the_first_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [path.name for path in folder.iterdir()] == [keys.FIRST_KEY]
+    assert [path.name for path in folder.iterdir()] == [signing_keys.FIRST_KEY]
     assert len({ring.active.kid for ring in rings}) == 1
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((folder / keys.FIRST_KEY).stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / signing_keys.FIRST_KEY).stat().st_mode) == 0o600
     rings[0].ensure()
     assert len(list(folder.iterdir())) == 1
 
@@ -1152,15 +1144,15 @@ def test_rotation(client: FlaskClient, key_ring: KeyRing, settings: Settings) ->
 def test_files_that_come_and_go_are_noticed(
     key_ring: KeyRing, settings: Settings, key_files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "CHECK_INTERVAL_S", 0)
+    monkeypatch.setattr(signing_keys, "CHECK_INTERVAL_S", 0)
     (old,) = key_ring.keys
     added = settings.keys_dir / "2099.pem"
     added.write_bytes(key_files[1])
-    assert [key.name for key in key_ring.keys] == [keys.FIRST_KEY, "2099.pem"]
+    assert [key.name for key in key_ring.keys] == [signing_keys.FIRST_KEY, "2099.pem"]
     assert key_ring.active.name == "2099.pem"
     added.unlink()
     assert key_ring.active.kid == old.kid
-    monkeypatch.setattr(keys, "CHECK_INTERVAL_S", 3600)
+    monkeypatch.setattr(signing_keys, "CHECK_INTERVAL_S", 3600)
     added.write_bytes(key_files[1])
     assert key_ring.active.kid == old.kid, "not looked at every time"
 
@@ -1168,7 +1160,7 @@ def test_files_that_come_and_go_are_noticed(
 def test_a_key_that_would_not_become_the_newest_is_refused(
     key_ring: KeyRing, settings: Settings
 ) -> None:
-    (settings.keys_dir / keys.FIRST_KEY).rename(settings.keys_dir / "zz.pem")
+    (settings.keys_dir / signing_keys.FIRST_KEY).rename(settings.keys_dir / "zz.pem")
     with pytest.raises(Unavailable, match=r"zz\.pem"):
         key_ring.rotate()
     assert [path.name for path in settings.keys_dir.iterdir()] == ["zz.pem"]
@@ -1204,7 +1196,7 @@ def test_a_file_that_is_no_key(
     ring = KeyRing(settings.keys_dir)
     with pytest.raises(Unavailable, match=r"zz\.pem"):
         ring.ensure()
-    assert ring.active.name == keys.FIRST_KEY, "what runs goes on with the others"
+    assert ring.active.name == signing_keys.FIRST_KEY, "what runs goes on with the others"
     assert "zz.pem is left out" in caplog.text
 
 

@@ -3,7 +3,7 @@
 What kind of picture it is (photograph, illustration, screenshot, document, diagram), how it was
 taken (black-and-white, blurred, dark, overexposed), whether it is a pattern or blank, which colours
 dominate, and what the detectors found in it. Kind and quality come from logistic regression on some
-thirty figures that anyone can interpret; ``benchmarks/fit_classification.py`` fits it and says on
+thirty figures that anyone can interpret; ``training/classification.py`` fits it and says on
 which pictures; the pictures it is then measured on are others.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.object_detection import DetectedObject, detect_objects
-from ltu_compute.kernels.reduction import brightest_channel, darkest_channel
+from ltu_compute.kernels.resizing import brightest_channel, darkest_channel
 from ltu_compute.kernels.types import Bgr, Gray
 
 KINDS: Mapping[str, str] = MappingProxyType(

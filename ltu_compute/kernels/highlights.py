@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.reduction import darkest_channel
+from ltu_compute.kernels.resizing import darkest_channel
 from ltu_compute.kernels.types import Bgr, Mask
 
 _CORE_LEVEL = 249

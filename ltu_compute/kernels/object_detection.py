@@ -3,7 +3,7 @@
 The detectors are those that come with OpenCV's package (Haar cascades, a HOG detector of people, QR
 codes) and the project's own for bar codes and text. What a detector says of a find (how many of its
 windows agree, the margin of its classifier...) becomes a score by logistic regression: among finds
-of score 0.8, about 8 of 10 were right where it was fitted. ``benchmarks/fit_object_detection.py``
+of score 0.8, about 8 of 10 were right where it was fitted. ``training/object_detection.py``
 fits it and says on which images; the images it is then measured on are others.
 """
 

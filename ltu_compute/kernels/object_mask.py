@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.color_palette import Quantization, color_bins, quantization
 from ltu_compute.kernels.contours import enclosed_pixels, outer_outlines
-from ltu_compute.kernels.reduction import brightest_channel, reduced
+from ltu_compute.kernels.resizing import brightest_channel, reduced
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Vertices
 
 COLOR_CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -25,7 +25,7 @@ from ltu_compute.store import counters, logins, passwords
 from ltu_compute.store.counters import Counter, RedisCounter, Window
 from ltu_compute.store.database import WRITES, address, engine_for
 from ltu_compute.store.logins import LoginLimits
-from ltu_compute.store.models import REVISION, accounts, sessions
+from ltu_compute.store.tables import REVISION, accounts, sessions
 
 __all__ = [
     "Account",

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.settings import PREFIX
-from ltu_compute.store.models import request_counts
+from ltu_compute.store.tables import request_counts
 
 # Of clocks that were set back; a window that ends later than it can is not believed.
 SLACK_S = 1.0

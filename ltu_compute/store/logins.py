@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ltu_compute.settings import Settings
-from ltu_compute.store.models import login_attempts
+from ltu_compute.store.tables import login_attempts
 
 # How much looser the counts are that others share.
 SHARED = 10

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from ltu_compute import codec
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
+from ltu_compute.image import codec
 from ltu_compute.web.endpoint import Endpoint, ImageField, Params
 
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"

@@ -19,8 +19,8 @@ from typing import (
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from ltu_compute.backends import Backends
 from ltu_compute.errors import Problem, ServiceError
+from ltu_compute.recognisers.backends import Backends
 
 Result = TypeVar("Result")
 Info = TypeVar("Info")

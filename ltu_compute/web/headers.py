@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from flask import Flask, Response, request
 
+from ltu_compute.admission import rate_limit
 from ltu_compute.settings import Settings
-from ltu_compute.web import rate_limit
 
 # Replies are for programs: nothing in them is to be run, drawn or framed. Pages bring their own.
 POLICY = "default-src 'none'; frame-ancestors 'none'"

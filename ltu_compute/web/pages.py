@@ -13,8 +13,8 @@ import flask_swagger_ui
 import orjson
 from flask import Blueprint, Response, current_app, g, request, send_from_directory
 
-from ltu_compute import codec
 from ltu_compute.errors import BadParameters, NotFound, Problem
+from ltu_compute.image import codec
 from ltu_compute.web import binding
 from ltu_compute.web.binding import URL_SCHEMES
 

@@ -9,16 +9,16 @@ from typing import Any
 import orjson
 from flask import Blueprint, Request, Response, g, request
 
-from ltu_compute.backends import Backends
+from ltu_compute.admission.rate_limit import RateLimiter
+from ltu_compute.admission.slots import Slots
+from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.errors import Busy, Problem
-from ltu_compute.fetch import Fetcher
+from ltu_compute.outbound.fetch import Fetcher
+from ltu_compute.recognisers.backends import Backends
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Store
 from ltu_compute.web import binding
 from ltu_compute.web.endpoint import Dialect, Endpoint
-from ltu_compute.web.keys import KeyRing
-from ltu_compute.web.limits import Slots
-from ltu_compute.web.rate_limit import RateLimiter
 
 JSON = "application/json"
 TEXT_ALLOWANCE = 64 << 10  # bytes of a body that are not images

@@ -18,16 +18,16 @@ from flask.testing import FlaskClient
 from pydantic import ValidationError
 from werkzeug.test import EnvironBuilder
 
-from ltu_compute import codec
 from ltu_compute.app import create_app
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu.comparison import DifferencesParams
 from ltu_compute.errors import FetchFailed, ServiceError
-from ltu_compute.fetch import Address, Fetcher, is_public
-from ltu_compute.server import prepare
+from ltu_compute.image import codec
+from ltu_compute.outbound.fetch import Address, Fetcher, is_public
+from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.web import binding
-from tests import images
+from tests.support import images
 
 CORPUS = Path(__file__).parent / "corpus"
 LIMITS = binding.Limits(bytes=1 << 20, pixels=1 << 20)

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.drawn_codes import (
+from ltu_compute.kernels.barcodes import read_barcodes
+from tests.support.drawn_codes import (
     bars,
     code_128,
     code_128_modules,
@@ -11,7 +12,6 @@ from benchmarks.drawn_codes import (
     ean_13_modules,
     worn,
 )
-from ltu_compute.kernels.barcodes import read_barcodes
 
 
 def texts(picture):

@@ -3,9 +3,6 @@ import numpy as np
 import pytest
 import skimage.data
 
-from benchmarks.drawn_codes import code_128, colored
-from benchmarks.drawn_pictures import draw, pattern
-from benchmarks.fit_classification import multinomial_regression
 from ltu_compute.kernels.classification import (
     COLORS,
     FEATURES,
@@ -17,6 +14,9 @@ from ltu_compute.kernels.classification import (
     picture_features,
     quality_chances,
 )
+from tests.support.drawn_codes import code_128, colored
+from tests.support.drawn_pictures import draw, pattern
+from training.classification import multinomial_regression
 
 
 def bgr(picture):

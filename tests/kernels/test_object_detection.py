@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import skimage.data
 
-from benchmarks.drawn_codes import code_128, colored, ean_13, qr_code, worn
-from benchmarks.fit_object_detection import logistic_regression, supported_regression
 from ltu_compute.kernels import object_detection as module
 from ltu_compute.kernels.object_detection import (
     CLASSES,
@@ -14,6 +12,8 @@ from ltu_compute.kernels.object_detection import (
     candidates,
     detect_objects,
 )
+from tests.support.drawn_codes import code_128, colored, ean_13, qr_code, worn
+from training.object_detection import logistic_regression, supported_regression
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.reduction import (
-    brightest_channel,
-    darkest_channel,
-    reduced,
-    reduced_size,
-)
+from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, reduced, reduced_size
 from ltu_compute.kernels.types import Size
 
 

@@ -5,8 +5,6 @@ from typing import Annotated
 from pydantic import AliasChoices, Field
 from typing_extensions import TypedDict
 
-from ltu_compute import codec
-from ltu_compute.codec import Image
 from ltu_compute.dialects.ltu.interface import (
     STANDARD,
     Info,
@@ -16,6 +14,8 @@ from ltu_compute.dialects.ltu.interface import (
     mask_picture,
     picture,
 )
+from ltu_compute.image import codec
+from ltu_compute.image.codec import Image
 from ltu_compute.kernels import image_quality as kernel
 from ltu_compute.web.endpoint import Reply
 

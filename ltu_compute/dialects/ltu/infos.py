@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from ltu_compute.codec import Image
 from ltu_compute.dialects.ltu.interface import (
     HEAT_MAP,
     STANDARD,
@@ -19,6 +18,7 @@ from ltu_compute.dialects.ltu.interface import (
     picture,
 )
 from ltu_compute.errors import NotEnoughContent
+from ltu_compute.image.codec import Image
 from ltu_compute.kernels import contours as contour_kernel
 from ltu_compute.kernels import object_mask
 from ltu_compute.kernels.color_palette import dominant_colors

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ltu_compute import __version__, codec
+from ltu_compute import __version__
 from ltu_compute.errors import (
     BadParameters,
     Busy,
@@ -26,6 +26,7 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
+from ltu_compute.image import codec
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Vertices
 from ltu_compute.web.endpoint import Dialect, Endpoint, Params, Reply
 

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from ltu_compute.backends import Backends
-from ltu_compute.codec import Image
 from ltu_compute.dialects.ltu.interface import (
     LABELS,
     STANDARD,
@@ -23,13 +21,15 @@ from ltu_compute.dialects.ltu.interface import (
     single,
 )
 from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable, Unprocessable
-from ltu_compute.google import RelevantLabel
+from ltu_compute.image.codec import Image
 from ltu_compute.kernels import tesseract
 from ltu_compute.kernels import text_detection as text_kernel
 from ltu_compute.kernels.classification import Label, classify
 from ltu_compute.kernels.object_detection import CLASSES, DetectedObject, detect_objects
 from ltu_compute.kernels.types import Size
-from ltu_compute.models import Model, Rejected
+from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.google import RelevantLabel
+from ltu_compute.recognisers.onnx import Model, Rejected
 from ltu_compute.web.endpoint import Reply
 
 

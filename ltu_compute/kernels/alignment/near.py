@@ -27,7 +27,7 @@ from ltu_compute.kernels.homography import (
     size_of,
     warp_onto,
 )
-from ltu_compute.kernels.reduction import reduced
+from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 _SEARCH_SIZE = 192

@@ -20,7 +20,7 @@ from ltu_compute.kernels.homography import (
     rescale_homography,
     size_of,
 )
-from ltu_compute.kernels.reduction import reduced
+from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 REFINEMENT_SIZE = 1600

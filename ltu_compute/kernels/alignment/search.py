@@ -41,7 +41,7 @@ from ltu_compute.kernels.keypoints import (
     detect_orb_keypoints,
     match_keypoints,
 )
-from ltu_compute.kernels.reduction import reduced
+from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 _MANY_INLIERS = 20

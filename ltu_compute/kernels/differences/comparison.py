@@ -24,7 +24,7 @@ from ltu_compute.kernels.differences.results import Comparison
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
-from ltu_compute.kernels.reduction import reduced
+from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots

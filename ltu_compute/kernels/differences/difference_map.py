@@ -10,7 +10,7 @@ from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, bl
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import equally_sharp
 from ltu_compute.kernels.order_statistics import median, percentile
-from ltu_compute.kernels.reduction import brightest_channel
+from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Mask
 
 _SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range

@@ -20,7 +20,7 @@ from ltu_compute.kernels.homography import (
     size_of,
 )
 from ltu_compute.kernels.keypoints import WORKING_SIZE
-from ltu_compute.kernels.reduction import reduced, reduced_size
+from ltu_compute.kernels.resizing import reduced, reduced_size
 from ltu_compute.kernels.surface import Bend, find_bend
 from ltu_compute.kernels.types import Gray, Matrix, Points, Size
 

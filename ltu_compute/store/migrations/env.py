@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from ltu_compute.store.models import metadata
+from ltu_compute.store.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -1,0 +1,1 @@
+"""How many requests compute, wait, and may come from one account."""

@@ -1,0 +1,1 @@
+"""Connections to elsewhere: remote images, and a deadline for each connection."""

@@ -1,0 +1,1 @@
+"""What answers recognition: installed models and remote providers."""

@@ -1,0 +1,72 @@
+"""What recognition stands on besides kernels: models of the operator's own, and Google."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from ltu_compute.errors import NotEnabled, WrongSetting
+from ltu_compute.recognisers.google import Vision
+from ltu_compute.recognisers.onnx import Idle, Models
+from ltu_compute.settings import PREFIX, Settings
+
+
+@dataclass(frozen=True)
+class Backends:
+    """One of each a process.
+
+    Attributes
+    ----------
+    models : Models
+        The models of the operator's own.
+    vision : Vision, optional
+        Google, where there is a key.
+    google_by_default : bool
+        Whether Google answers where a request names neither a provider nor a model.
+    idle : Idle
+        What is entered while a model's process, or Google, is waited for.
+    """
+
+    models: Models
+    vision: Vision | None = None
+    google_by_default: bool = False
+    idle: Idle = nullcontext
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Backends":
+        """Return what the settings name.
+
+        Raises
+        ------
+        WrongSetting
+            Google is to answer by default, and there is no key.
+        """
+        vision = Vision(settings) if settings.google_api_key.get_secret_value() else None
+        google_by_default = settings.default_provider == "Google"
+        if google_by_default and vision is None:
+            raise WrongSetting(
+                f"{PREFIX}DEFAULT_PROVIDER: Google needs a key in {PREFIX}GOOGLE_API_KEY"
+            )
+        return cls(Models.of(settings), vision, google_by_default)
+
+    def idling(self, idle: Idle) -> "Backends":
+        """Return the same with something to enter while others compute."""
+        return replace(self, idle=idle)
+
+    def local(self) -> "Backends":
+        """Return the same without Google: nothing leaves this machine."""
+        return replace(self, vision=None, google_by_default=False)
+
+    def google(self) -> Vision:
+        """Return Google.
+
+        Raises
+        ------
+        NotEnabled
+            There is no key.
+        """
+        if self.vision is None:
+            raise NotEnabled(
+                "provider: Google is not enabled on this service; to enable it, set "
+                f"{PREFIX}GOOGLE_API_KEY to a key of the Cloud Vision API and restart",
+                parameter="provider",
+            )
+        return self.vision

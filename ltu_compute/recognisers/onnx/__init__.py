@@ -1,0 +1,396 @@
+"""Models of the operator's own: a folder each, with ``model.onnx`` and ``model.yaml``.
+
+Each is checked when the service starts and runs in a process of its own (`worker`), so that a bad
+one costs its own requests and nothing else.
+"""
+
+import logging
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ltu_compute.errors import BadParameters, Busy, ModelFailed, Problem
+from ltu_compute.kernels.classification import Label
+from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers.onnx import decoders
+from ltu_compute.recognisers.onnx.manifest import Manifest, read
+from ltu_compute.recognisers.onnx.session import Bounds, Contract, ModelError, Outputs, Session
+from ltu_compute.settings import Settings
+
+log = logging.getLogger("ltu_compute")
+
+ONNX, MANIFEST = "model.onnx", "model.yaml"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+GRAY_LEVEL = 114  # of the picture that a model is tried on
+PATIENCE_S = 2.0  # with one run, by those who wait for it: one that hangs must not gather others
+
+Idle = Callable[[], AbstractContextManager[None]]
+"""What is entered while another process or machine computes and this one does not."""
+
+
+class Turn:
+    """The right to run a model: one at a time, of all that share it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self._ended = 0  # turns
+
+    @property
+    def taken(self) -> bool:
+        """Whether somebody has it."""
+        return self._taken
+
+    def _another_than(self, ended: int) -> bool:
+        return self._ended != ended
+
+    @contextmanager
+    def take(self, seconds: float) -> Iterator[None]:
+        """Wait for it and hold it.
+
+        Parameters
+        ----------
+        seconds : float
+            A turn's longest, and how long is waited at the most.
+
+        Raises
+        ------
+        Busy
+            If it is not free in that time, or as soon as one turn lasts for `PATIENCE_S`.
+        """
+        with self._changed:
+            end = time.monotonic() + seconds
+            while self._taken:
+                patience = min(PATIENCE_S, end - time.monotonic())
+                another = partial(self._another_than, self._ended)
+                if not self._changed.wait_for(another, patience):
+                    raise Busy(
+                        "busy: a model is running, and one runs at a time; try again",
+                        retry_after=max(1, math.ceil(seconds)),
+                    )
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._ended += 1
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A model that is not used, and why."""
+
+    name: str
+    reason: str
+
+
+class Model:
+    """A model that has been checked.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds its files.
+    bounds : Bounds
+        What it may be and take.
+    turn : Turn
+        What it runs in, shared with other models.
+
+    Attributes
+    ----------
+    name : str
+        That of its folder.
+    manifest : Manifest
+        Its ``model.yaml``.
+    contract : Contract
+        What the model says of itself.
+
+    Raises
+    ------
+    ModelError
+        If it is not fit for use.
+    """
+
+    def __init__(self, folder: Path, bounds: Bounds, turn: Turn) -> None:
+        self.name = folder.name
+        self.manifest: Manifest = read(folder / MANIFEST)
+        self._path = folder / ONNX
+        self._bounds = bounds
+        self._turn = turn
+        self._lock = threading.Lock()
+        if not self._path.exists():
+            raise ModelError(f"it has no {ONNX}")
+        self._session: Session | None = Session(self._path, bounds)
+        try:
+            self.contract: Contract = self._session.contract
+            self._dtype = _input_dtype(self.contract, self.manifest)
+            width, height = self.manifest.input.size
+            gray = np.full((height, width, 3), GRAY_LEVEL, np.uint8)
+            if self.manifest.task == "classification":
+                self._probabilities(gray, nullcontext)
+            else:
+                self._detections(gray, nullcontext)
+        finally:
+            self.close()  # processes that share it by forking must not share its pipes
+
+    @property
+    def working_size(self) -> int:
+        """Longest side, in px, up to which larger pictures give it more to see."""
+        return 2 * max(self.manifest.input.size)
+
+    def classify(
+        self, image: Bgr, *, max_results: int = 10, idle: Idle = nullcontext
+    ) -> tuple[Label, ...]:
+        """Return the labels of an image, best first.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W, 3)
+            The picture.
+        max_results : int
+            How many, at the most.
+        idle : Idle, optional
+            Entered while the model's process is waited for.
+
+        Raises
+        ------
+        ModelFailed
+            The model failed, or took more than it may.
+        Busy
+            Others are running, and it had no turn (`Turn`).
+        """
+        try:
+            scores = self._probabilities(image, idle)
+        except ModelError as error:
+            raise self._failed(error) from None
+        best = np.argsort(-scores, kind="stable")[:max_results]
+        labels = self.manifest.classes
+        return tuple(
+            Label(mid=labels[i].mid, description=labels[i].name, score=float(scores[i]))
+            for i in best
+            if scores[i] >= self.manifest.threshold
+        )
+
+    def detect(
+        self,
+        image: Bgr,
+        *,
+        classes: Collection[str] | None = None,
+        max_results: int | None = None,
+        idle: Idle = nullcontext,
+    ) -> tuple[DetectedObject, ...]:
+        """Return the objects in an image, best first, within its borders.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W, 3)
+            The picture.
+        classes : collection of str, optional
+            Names of the labels to return. Default: all.
+        max_results : int, optional
+            How many, at the most.
+        idle : Idle, optional
+            Entered while the model's process is waited for.
+
+        Raises
+        ------
+        ModelFailed
+            The model failed, or took more than it may.
+        Busy
+            Others are running, and it had no turn (`Turn`).
+        """
+        try:
+            found, placement = self._detections(image, idle)
+        except ModelError as error:
+            raise self._failed(error) from None
+        rows, columns = image.shape[:2]
+        boxes = np.clip(placement.back(found.boxes), 0, [columns, rows, columns, rows])
+        labels = self.manifest.classes
+        objects = tuple(
+            DetectedObject(
+                name=labels[label].name,
+                mid=labels[label].mid,
+                score=float(score),
+                corners=box[[[0, 1], [2, 1], [2, 3], [0, 3]]],
+            )
+            for box, label, score in zip(boxes, found.classes, found.scores, strict=True)
+            if box[2] > box[0]
+            and box[3] > box[1]
+            and (classes is None or labels[label].name in classes)
+        )
+        return objects[:max_results]
+
+    def close(self) -> None:
+        """End the model's process; the next use starts one."""
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
+
+    def _probabilities(self, image: Bgr, idle: Idle) -> decoders.Floats:
+        outputs, _ = self._run(image, idle)
+        return decoders.probabilities(outputs, self.manifest)
+
+    def _detections(self, image: Bgr, idle: Idle) -> tuple[decoders.Detections, decoders.Placement]:
+        outputs, placement = self._run(image, idle)
+        return decoders.detections(outputs, self.manifest), placement
+
+    def _run(self, image: Bgr, idle: Idle) -> tuple[Outputs, decoders.Placement]:
+        canvas, placement = decoders.placed(image, self.manifest)
+        tensor = decoders.tensor(canvas, self.manifest, self._dtype)
+        with idle(), self._turn.take(self._bounds.seconds):  # the turn ends before the idleness
+            outputs = self._running().run(tensor)
+        return outputs, placement
+
+    def _running(self) -> Session:
+        with self._lock:
+            if self._session is None or not self._session.alive:
+                self._session = Session(self._path, self._bounds, sha256=self.contract.sha256)
+            return self._session
+
+    def _failed(self, error: ModelError) -> ModelFailed:
+        log.error("model %s failed: %s", self.name, error)
+        return ModelFailed(f"model: {self.name} failed: {error}", parameter="model")
+
+
+def _input_dtype(contract: Contract, manifest: Manifest) -> str:
+    """Return the element type of a model's input, after checking that it is the one declared."""
+    if len(contract.inputs) != 1:
+        names = ", ".join(found["name"] for found in contract.inputs)
+        raise ModelError(f"it has {len(contract.inputs)} inputs, allowed is one picture: {names}")
+    found = contract.inputs[0]
+    if found["type"] not in DTYPES:
+        raise ModelError(
+            f"its input {found['name']} is a {found['type']}, allowed are {', '.join(DTYPES)}"
+        )
+    declared = manifest.input.shape
+    shape = found["shape"]
+    fits = len(shape) == len(declared) and all(
+        side == given
+        for given, side in zip(shape, declared, strict=True)
+        if isinstance(given, int)  # others are free
+    )
+    if not fits:
+        raise ModelError(
+            f"its input {found['name']} is {' x '.join(map(str, shape))}, {MANIFEST} says "
+            f"{' x '.join(map(str, declared))}"
+        )
+    return DTYPES[found["type"]]
+
+
+class Models:
+    """The models of a folder, as they were when they were first asked for.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Holds a folder a model. ``None``: there are none.
+    bounds : Bounds
+        What each may be and take.
+
+    Attributes
+    ----------
+    unreadable : str
+        Why the folder could not be read when `names` was first asked for; empty if it could.
+    """
+
+    def __init__(self, folder: Path | None, bounds: Bounds) -> None:
+        self._folder = folder
+        self._bounds = bounds
+        self._lock = threading.Lock()
+        self._turn = Turn()
+        self._checked: dict[str, Model | Rejected] = {}
+        self._names: list[str] | None = None
+        self.unreadable = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Models":
+        """Return the models that the settings name."""
+        bounds = Bounds(settings.model_max_bytes, settings.model_memory, settings.model_timeout)
+        return cls(settings.models_dir, bounds)
+
+    def report(self) -> None:
+        """Check all models and log how each fared."""
+        for found in self.all():
+            if isinstance(found, Rejected):
+                log.error("model %s is not used: %s", found.name, found.reason)
+            else:
+                log.info("model %s: %s", found.name, found.manifest.task)
+
+    def names(self) -> list[str]:
+        """Return the names of all models, usable or not."""
+        with self._lock:
+            if self._names is None:
+                self._names = self._listed()
+            return self._names
+
+    def all(self) -> list[Model | Rejected]:
+        """Return all models, in the order of their names."""
+        return [self._check(name) for name in self.names()]
+
+    def find(self, name: str, task: str) -> Model:
+        """Return a model.
+
+        Raises
+        ------
+        BadParameters
+            There is none of that name for that task; the message lists those there are.
+        ModelFailed
+            It is there, and not usable.
+        """
+        found = self._check(name) if name in self.names() else None
+        if isinstance(found, Rejected):
+            raise ModelFailed(f"model: {name} is not usable: {found.reason}", parameter="model")
+        if found is not None and found.manifest.task == task:
+            return found
+        fitting = [m.name for m in self.all() if isinstance(m, Model) and m.manifest.task == task]
+        installed = f"installed for {task}: {', '.join(fitting) or 'none'}"
+        if found is not None:
+            installed = f"which is for {found.manifest.task}; {installed}"
+        raise BadParameters(Problem("model", f"model: received {name[:80]!r}, {installed}"))
+
+    def close(self) -> None:
+        """End the processes of all models."""
+        with self._lock:
+            models = [found for found in self._checked.values() if isinstance(found, Model)]
+        for model in models:
+            model.close()
+
+    def _listed(self) -> list[str]:
+        if self._folder is None:
+            return []
+        try:
+            folders = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        except OSError as error:
+            self.unreadable = f"the models' folder {self._folder} cannot be read: {error.strerror}"
+            log.warning("%s", self.unreadable)
+            return []
+        return sorted(name for name in folders if not name.startswith("."))
+
+    def _check(self, name: str) -> Model | Rejected:
+        with self._lock:
+            if name not in self._checked:
+                self._checked[name] = self._checked_now(name)
+            return self._checked[name]
+
+    def _checked_now(self, name: str) -> Model | Rejected:
+        if self._folder is None or not NAME.fullmatch(name):
+            return Rejected(name, f"a model's name must match {NAME.pattern}")
+        try:
+            return Model(self._folder / name, self._bounds, self._turn)
+        except ModelError as error:
+            return Rejected(name, str(error))
+        except OSError as error:
+            return Rejected(name, f"it cannot be read: {error.strerror}")

@@ -1,0 +1,262 @@
+"""From a picture to a model's input, and from its outputs to labels and boxes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers.onnx.manifest import Manifest
+from ltu_compute.recognisers.onnx.session import ModelError, Outputs
+
+MAX_CANDIDATES = 1000  # boxes of a picture that suppression looks at, the best ones
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in a model's input: x' = x · scale_x + left, y' = y · scale_y + top."""
+
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+
+    def back(self, boxes: Floats) -> Floats:
+        """Return boxes (N, 4) of left, top, right, bottom in px of the picture."""
+        offset = np.array([self.left, self.top] * 2)
+        original: Floats = (boxes - offset) / np.array([self.scale_x, self.scale_y] * 2)
+        return original
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes found.
+
+    Attributes
+    ----------
+    boxes : ndarray of float64, shape (N, 4)
+        Left, top, right, bottom in px of the model's input.
+    classes : ndarray of int64, shape (N,)
+        Index of the label.
+    scores : ndarray of float64, shape (N,)
+        0 to 1.
+    """
+
+    boxes: Floats
+    classes: NDArray[np.int64]
+    scores: Floats
+
+    def at(self, index: NDArray[Any]) -> "Detections":
+        """Return some of them."""
+        return Detections(self.boxes[index], self.classes[index], self.scores[index])
+
+
+def placed(image: Bgr, manifest: Manifest) -> tuple[Bgr, Placement]:
+    """Return a picture at the size of a model's input, and where it lies in it.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture.
+    manifest : Manifest
+        Size, and whether to letterbox, stretch or crop.
+    """
+    width, height = manifest.input.size
+    rows, columns = image.shape[:2]
+    if manifest.resize == "stretch":
+        placement = Placement(width / columns, height / rows, 0, 0)
+        return _resized(image, width, height), placement
+    if manifest.resize == "crop":
+        scale = max(width / columns, height / rows)
+        part_width = min(columns, max(1, round(width / scale)))
+        part_height = min(rows, max(1, round(height / scale)))
+        x, y = (columns - part_width) // 2, (rows - part_height) // 2
+        part = image[y : y + part_height, x : x + part_width]
+        scale_x, scale_y = width / part_width, height / part_height
+        placement = Placement(scale_x, scale_y, -x * scale_x, -y * scale_y)
+        return _resized(part, width, height), placement
+    scale = min(width / columns, height / rows)
+    inner_width = min(width, max(1, round(columns * scale)))
+    inner_height = min(height, max(1, round(rows * scale)))
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    canvas = np.full((height, width, 3), manifest.input.padding, np.uint8)
+    inner = _resized(image, inner_width, inner_height)
+    canvas[top : top + inner_height, left : left + inner_width] = inner
+    return canvas, Placement(inner_width / columns, inner_height / rows, left, top)
+
+
+def _resized(image: Bgr, width: int, height: int) -> Bgr:
+    rows, columns = image.shape[:2]
+    if (columns, rows) == (width, height):
+        return image
+    smaller = width <= columns and height <= rows
+    resized: Bgr = cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    )
+    return resized
+
+
+def tensor(canvas: Bgr, manifest: Manifest, dtype: str) -> NDArray[Any]:
+    """Return a picture of the input's size as the tensor that the model takes.
+
+    Parameters
+    ----------
+    canvas : ndarray of uint8, shape (height, width, 3)
+        From `placed`.
+    manifest : Manifest
+        Layout, channels and normalisation.
+    dtype : {"float32", "float16", "uint8"}
+        Element type; uint8 takes the grey levels as they are.
+    """
+    declared = manifest.input
+    pixels: NDArray[Any] = canvas
+    if declared.channels == "RGB":
+        pixels = canvas[:, :, ::-1]
+    elif declared.channels == "GRAY":
+        pixels = cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
+    if dtype != "uint8":
+        mean, std = np.array(declared.mean, np.float32), np.array(declared.std, np.float32)
+        pixels = ((pixels.astype(np.float32) * np.float32(declared.scale) - mean) / std).astype(
+            dtype
+        )
+    if declared.layout == "NCHW":
+        pixels = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels[np.newaxis])
+
+
+def probabilities(outputs: Outputs, manifest: Manifest) -> Floats:
+    """Return the probability of every label, shape (N,): the first output, through softmax.
+
+    Raises
+    ------
+    ModelError
+        The output does not hold a finite number a label, or no probabilities where it should.
+    """
+    name, output = next(iter(outputs.items()))
+    count = len(manifest.classes)
+    values = output.astype(np.float64).ravel()
+    if values.size != count or output.ndim == 0 or max(output.shape) != count:
+        raise ModelError(f"its output {name} is {_of(output)}, not one number for {count} labels")
+    _finite(name, values)
+    if manifest.logits:
+        exponents = np.exp(values - values.max())
+        softmax: Floats = exponents / exponents.sum()
+        return softmax
+    if values.min() < 0 or values.max() > 1:
+        raise ModelError(f"its output {name} holds no probabilities; set logits: true")
+    return values
+
+
+def detections(outputs: Outputs, manifest: Manifest) -> Detections:
+    """Return the boxes of a detector's outputs, best first, without duplicates.
+
+    Raises
+    ------
+    ModelError
+        The outputs are not of the form that the decoder reads.
+    """
+    decode = {"yolov8": _yolov8, "ssd": _ssd}[manifest.decoder]
+    found = decode(outputs, manifest)
+    left, top, right, bottom = found.boxes.T
+    sound = (found.scores >= manifest.threshold) & (right > left) & (bottom > top)
+    kept = found.at(np.flatnonzero(sound))
+    best = np.argsort(-kept.scores, kind="stable")[:MAX_CANDIDATES]
+    return suppressed(kept.at(best), manifest.max_overlap)
+
+
+def _yolov8(outputs: Outputs, manifest: Manifest) -> Detections:
+    """Read (1, 4 + classes, N): centre x, y, width, height in px, and a score a class.
+
+    Source: the export of Ultralytics YOLOv8 (its detection head without NMS).
+    """
+    name, output = next(iter(outputs.items()))
+    rows = 4 + len(manifest.classes)
+    if output.ndim != 3 or output.shape[0] != 1 or rows not in output.shape[1:]:
+        raise ModelError(
+            f"its output {name} is {_of(output)}, not 1 x {rows} x N: 4 and "
+            f"{len(manifest.classes)} labels"
+        )
+    predictions = output[0].astype(np.float64)
+    if predictions.shape[0] != rows:
+        predictions = predictions.T
+    _finite(name, predictions)
+    x, y, width, height = predictions[:4]
+    boxes = np.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=1)
+    scores = predictions[4:]
+    classes = scores.argmax(axis=0)
+    best = scores[classes, np.arange(scores.shape[1])]
+    return Detections(boxes, classes.astype(np.int64), np.clip(best, 0, 1))
+
+
+def _ssd(outputs: Outputs, manifest: Manifest) -> Detections:
+    """Read boxes, classes and scores that a detector gives as three outputs.
+
+    Source: the exports of TensorFlow's object detection API (yxyx, shares, classes from 1) and
+    of torchvision (xyxy, px).
+    """
+    declared = manifest.outputs
+    names = (declared.boxes, declared.classes, declared.scores)
+    missing = [name for name in names if name not in outputs]
+    if missing:
+        raise ModelError(f"it has no output {', '.join(missing)}; it has {', '.join(outputs)}")
+    boxes, classes, scores = (
+        output[0] if output.ndim > axes and output.shape[0] == 1 else output
+        for output, axes in zip((outputs[name] for name in names), (2, 1, 1), strict=True)
+    )
+    count = len(boxes) if boxes.ndim else 0
+    if boxes.shape != (count, 4) or classes.shape != (count,) or scores.shape != (count,):
+        shapes = ", ".join(f"{name} is {_of(outputs[name])}" for name in names)
+        raise ModelError(f"its outputs are not N boxes, classes and scores: {shapes}")
+    corners = boxes.astype(np.float64)
+    _finite(declared.boxes, corners)
+    _finite(declared.scores, scores)
+    if declared.box_order == "yxyx":
+        corners = corners[:, [1, 0, 3, 2]]
+    if declared.normalized:
+        corners = corners * np.array(manifest.input.size * 2)
+    _finite(declared.classes, classes)
+    numbers = classes.astype(np.int64) - declared.first_class
+    known = np.flatnonzero((numbers >= 0) & (numbers < len(manifest.classes)))
+    values = np.clip(scores.astype(np.float64), 0, 1)
+    return Detections(corners, numbers, values).at(known)
+
+
+def suppressed(found: Detections, max_overlap: float) -> Detections:
+    """Return detections without those that a better one of the same class covers.
+
+    Greedy non-maximum suppression.
+
+    Parameters
+    ----------
+    found : Detections
+        Best first.
+    max_overlap : float
+        Intersection over union above which the worse one goes.
+    """
+    left, top, right, bottom = found.boxes.T
+    areas = (right - left) * (bottom - top)
+    alive = np.ones(len(areas), bool)
+    for i in range(len(areas)):
+        if not alive[i]:
+            continue
+        width = np.minimum(right[i], right) - np.maximum(left[i], left)
+        height = np.minimum(bottom[i], bottom) - np.maximum(top[i], top)
+        common = np.maximum(width, 0) * np.maximum(height, 0)
+        overlaps = common > max_overlap * (areas[i] + areas - common)
+        worse = overlaps & (found.classes == found.classes[i])
+        worse[: i + 1] = False
+        alive &= ~worse
+    return found.at(np.flatnonzero(alive))
+
+
+def _finite(name: str, values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise ModelError(f"its output {name} holds numbers that are none (NaN or infinite)")
+
+
+def _of(output: NDArray[Any]) -> str:
+    return " x ".join(map(str, output.shape)) or "a single number"

@@ -1,0 +1,217 @@
+"""``model.yaml``: what a model is for, what it takes and how its outputs are read."""
+
+import csv
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from ltu_compute.recognisers.onnx import worker
+from ltu_compute.recognisers.onnx.session import ModelError
+
+MAX_BYTES = 1 << 20
+MAX_SIDE = 4096  # px of an input
+
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Input(_Strict):
+    """How a picture becomes the model's input: (pixel · scale - mean) / std, a channel at a time.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Width and height, in px.
+    layout : {"NCHW", "NHWC"}
+        Order of the axes.
+    channels : {"RGB", "BGR", "GRAY"}
+        Order of the channels.
+    resize : {"letterbox", "stretch", "crop"}, optional
+        The whole picture with bars beside it, the whole picture distorted, or the central part
+        that has the input's aspect. Default: letterbox for detection, crop for classification.
+    padding : int
+        Grey level of a letterbox's bars.
+    scale : float
+        Factor on the grey levels 0 to 255.
+    mean, std : tuple of float
+        One a channel, or one for all.
+    """
+
+    size: tuple[Side, Side]
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
+    resize: Literal["letterbox", "stretch", "crop"] | None = None
+    padding: int = Field(114, ge=0, le=255)
+    scale: Positive = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[Positive, ...] = (1.0,)
+
+    @property
+    def depth(self) -> int:
+        """Number of channels."""
+        return 1 if self.channels == "GRAY" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the tensor."""
+        width, height = self.size
+        if self.layout == "NHWC":
+            return 1, height, width, self.depth
+        return 1, self.depth, height, width
+
+    @model_validator(mode="after")
+    def _one_a_channel(self) -> Self:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) not in (1, self.depth):
+                raise ValueError(f"{name} must hold 1 or {self.depth} numbers")
+        return self
+
+
+class ClassLabel(_Strict):
+    """A class: what it is called, and its Open Images mid ("" where it has none)."""
+
+    name: str = Field(min_length=1, max_length=200)
+    mid: str = Field("", max_length=50)
+
+
+class SsdOutputs(_Strict):
+    """The outputs of an SSD by their names: each (1, N, ...) or (N, ...).
+
+    Attributes
+    ----------
+    boxes, classes, scores : str
+        Names of the outputs.
+    box_order : {"yxyx", "xyxy"}
+        Order of a box's numbers: top, left, bottom, right; or left, top, right, bottom.
+    normalized : bool
+        Whether they are shares of the input's sides, or px of the input.
+    first_class : int
+        The class number of the first label; those below it are background.
+    """
+
+    boxes: str = "detection_boxes"
+    classes: str = "detection_classes"
+    scores: str = "detection_scores"
+    box_order: Literal["yxyx", "xyxy"] = "yxyx"
+    normalized: bool = True
+    first_class: int = Field(1, ge=0)
+
+
+class Manifest(_Strict):
+    """The content of a ``model.yaml``.
+
+    Attributes
+    ----------
+    task : {"classification", "detection"}
+        What it is for.
+    input : Input
+        What it takes.
+    labels : "coco80" or tuple of str or ClassLabel
+        Its classes in their order; `classes` is what they mean.
+    decoder : {"softmax", "yolov8", "ssd"}
+        How its outputs are read (`decoders`).
+    logits : bool
+        softmax: whether the output is logits, or already probabilities.
+    outputs : SsdOutputs
+        ssd: its outputs.
+    min_score : float
+        Results below it are never given.
+    max_overlap : float
+        Detection: of two boxes of a class that overlap by more (intersection over union), the
+        better one stays.
+    """
+
+    task: Literal["classification", "detection"]
+    input: Input
+    labels: Literal["coco80"] | Annotated[tuple[str | ClassLabel, ...], Field(min_length=1)]
+    decoder: Literal["softmax", "yolov8", "ssd"]
+    logits: bool = True
+    outputs: SsdOutputs = SsdOutputs()
+    min_score: float | None = Field(None, ge=0, le=1)
+    max_overlap: float = Field(0.45, ge=0, le=1)
+
+    @cached_property
+    def classes(self) -> tuple[ClassLabel, ...]:
+        """The classes in their order; one that COCO knows and that has no mid gets its mid."""
+        mids = coco_mids()
+        return tuple(
+            label
+            if isinstance(label, ClassLabel)
+            else ClassLabel(name=label, mid=mids.get(label.casefold(), ""))
+            for label in (mids if self.labels == "coco80" else self.labels)
+        )
+
+    @property
+    def threshold(self) -> float:
+        """Score from which results are given: by default all labels, and objects from 0.25."""
+        if self.min_score is not None:
+            return self.min_score
+        return 0.25 if self.task == "detection" else 0.0
+
+    @property
+    def resize(self) -> Literal["letterbox", "stretch", "crop"]:
+        """How pictures are brought to the input's size."""
+        return self.input.resize or ("letterbox" if self.task == "detection" else "crop")
+
+    @model_validator(mode="after")
+    def _decoder_fits_task(self) -> Self:
+        if (self.decoder == "softmax") != (self.task == "classification"):
+            raise ValueError(f"decoder {self.decoder} is not one for {self.task}")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML without aliases, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*) are not allowed")
+        return super().compose_node(parent, index)
+
+
+def read(path: Path) -> Manifest:
+    """Return a ``model.yaml``.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, or does not say what it must; the message names the field.
+    """
+    try:
+        text = worker.content_of(path, MAX_BYTES)
+    except OSError as error:
+        raise ModelError(f"{path.name}: {error.strerror}") from None
+    except worker.Refused as error:
+        raise ModelError(str(error)) from None
+    try:
+        # Through JSON, where a list is a tuple's only form: YAML's own types are strict enough.
+        content = orjson.dumps(yaml.load(text, _Loader))  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        raise ModelError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        wrong = [_told(detail) for detail in error.errors(include_url=False)[:5]]
+        raise ModelError(f"{path.name}: {'; '.join(wrong)}") from None
+
+
+def _told(wrong: ErrorDetails) -> str:
+    fields = [str(part) for part in wrong["loc"] if "[" not in str(part)]  # not branches of unions
+    return f"{'.'.join(fields) or 'it'}: {wrong['msg'].removeprefix('Value error, ')}"
+
+
+@cache
+def coco_mids() -> dict[str, str]:
+    """Return the 80 classes of COCO in their order, each with its Open Images mid."""
+    text = resources.files(__package__).joinpath("coco80_to_mid.csv").read_text()
+    return {row["coco"]: row["mid"] for row in csv.DictReader(text.splitlines())}

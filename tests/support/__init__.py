@@ -1,0 +1,1 @@
+"""Helpers of the tests and benchmarks; nothing here imports either."""

@@ -1,0 +1,1 @@
+"""Fits the parameters that kernels ship with."""
