@@ -43,7 +43,7 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
-from ltu_compute.image import codec
+from ltu_compute.image import Image, encoding
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.backends import Backends
@@ -170,11 +170,11 @@ def warm_up(dialects: Iterable[Dialect], backends: Backends) -> None:
         If an operation does not work on this machine.
     """
     noise = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    photograph = codec.png(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
+    photograph = encoding.png(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
     for dialect in dialects:
         for endpoint in dialect.endpoints:
             images = [
-                codec.Image.from_bytes(photograph, max_pixels=1 << 20, name=image.name)
+                Image.from_bytes(photograph, max_pixels=1 << 20, name=image.name)
                 for image in endpoint.images
             ]
             try:

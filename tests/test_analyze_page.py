@@ -34,7 +34,7 @@ from ltu_compute.dialects.ltu.interface import (
     Picture,
     picture,
 )
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.web.endpoint import Dialect, Reply

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings, compare
 from tests.conftest import IMAGES, ROOT
 from tests.test_golden import PART, SHOT, Array

@@ -25,7 +25,7 @@ import pytest
 from ltu_compute.app import create_app, warm_up
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ProviderFailed, WrongSetting
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.recognisers.backends import Backends
 from ltu_compute.recognisers.google import Vision
 from ltu_compute.settings import Settings, load

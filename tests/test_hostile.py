@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ltu_compute.errors import ServiceError, TooManyPixels
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from tests.conftest import Caller
 from tests.support import hostile
 

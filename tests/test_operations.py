@@ -279,12 +279,12 @@ def test_masks_and_vertices(call: Caller) -> None:
 
 
 def test_a_colour_mask_is_encoded_as_in_the_document() -> None:
-    from ltu_compute.image import codec
+    from ltu_compute.image import encoding
 
     content = (FIXTURES / "vendor" / "difference-mask.png").read_bytes()
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     assert len(content) == 515
-    assert codec.png(pixels) == content
+    assert encoding.png(pixels) == content
 
 
 def test_transform_returns_the_matrices(call: Caller) -> None:

@@ -16,7 +16,7 @@ from benchmarks.speed.timing import Row, Spent, Times, growth, interleaved, rati
 from benchmarks.stress import client
 from benchmarks.stress.client import Outcome, Request, driven, login, multipart
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
 from tests.conftest import IMAGES, PASSWORD, USERNAME, Caller, Live
 

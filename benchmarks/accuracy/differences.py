@@ -34,7 +34,7 @@ from benchmarks.accuracy.pairs import (
     photograph_pair,
     strained_pair,
 )
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.kernels.differences import MAX_RESOLUTION, PRESETS, ComparisonSettings, compare
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size

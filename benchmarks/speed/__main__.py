@@ -45,8 +45,7 @@ from benchmarks.speed.timing import HEAD, Row, Spent, Timed, growth, interleaved
 from benchmarks.stress.client import OPERATIONS, Request, driven
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu.interface import vertices
-from ltu_compute.image import codec
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image, encoding, transport
 from ltu_compute.kernels.alignment import REFINEMENT_SIZE
 from ltu_compute.kernels.color_palette import dominant_colors
 from ltu_compute.kernels.edges import canny_edges
@@ -197,7 +196,7 @@ def fixed_resolution(rounds: int) -> Measured:
 
 def _small(content: bytes, longest: int) -> bytes:
     """Return a picture as a file of the size that the kernel works at."""
-    return codec.jpeg(image(content).fit(longest), quality=95)
+    return encoding.jpeg(image(content).fit(longest), quality=95)
 
 
 def _each(function: Callable[..., object], contents: Sequence[bytes], *arguments: int) -> None:
@@ -311,10 +310,10 @@ def replies(rounds: int) -> Measured:
     }
     for name, mask in masks.items():
         times = interleaved(
-            {"ours": partial(codec.mask_png, mask), "cv2.imencode": partial(codec.png, mask)},
+            {"ours": partial(encoding.mask_png, mask), "cv2.imencode": partial(encoding.png, mask)},
             rounds=rounds,
         )
-        ours, theirs = codec.mask_png(mask), codec.png(mask)
+        ours, theirs = encoding.mask_png(mask), encoding.png(mask)
         back = cv2.imdecode(np.frombuffer(ours, np.uint8), cv2.IMREAD_GRAYSCALE)
         if not np.array_equal(back, mask):
             raise RuntimeError("a mask did not come back as it was")
@@ -328,7 +327,7 @@ def replies(rounds: int) -> Measured:
     content = os.urandom(750_000)
     times = interleaved(
         {
-            "ours": lambda: orjson.dumps({"value": codec.base64_text(content)}),
+            "ours": lambda: orjson.dumps({"value": transport.base64_text(content)}),
             "standard library": lambda: json.dumps(
                 {"value": base64.b64encode(content).decode()}
             ).encode(),
@@ -349,7 +348,7 @@ def bodies(rounds: int) -> Measured:
     """Read 10 MB of image out of a urlencoded body, and out of a file part."""
     rng = np.random.default_rng(3)
     noise = rng.integers(0, 256, (2150, 2900, 3), dtype=np.uint8)
-    content = codec.jpeg(noise, quality=93)
+    content = encoding.jpeg(noise, quality=93)
     endpoint = next(each for each in DIALECTS[0].endpoints if each.name == "colorPalette")
     limits = binding.Limits(50 << 20, _MAX_PIXELS)
 
@@ -432,7 +431,7 @@ def http(seconds: float) -> Measured:
                 alone = bare(name, files, processes=cores, seconds=seconds)
                 turns.append((through, alone))
             rows += _http_rows(title, limit, turns)
-        tiny = codec.png(np.zeros((8, 8), np.uint8))
+        tiny = encoding.png(np.zeros((8, 8), np.uint8))
         rate = served(service, service.request("edges", tiny), connections=1, seconds=seconds)
         note = "edges of an 8 × 8 PNG: authenticated, account looked up, logged"
         rows.append(Row("a request that computes nothing", 1.5, rate.cpu_ms, unit="ms", note=note))
@@ -456,7 +455,7 @@ def _photograph_of(length: int) -> Path:
     path = shot("noisy", MEDIUM).path.with_name(f"noisy-{length}.jpg")
     if not path.exists():
         picture = image(shot("noisy", LARGE).content).fit(1100)
-        path.write_bytes(codec.jpeg(np.asarray(picture), quality=92))
+        path.write_bytes(encoding.jpeg(np.asarray(picture), quality=92))
     return path
 
 

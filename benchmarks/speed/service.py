@@ -24,7 +24,7 @@ import orjson
 
 from benchmarks.stress.client import OPERATIONS, Request, connection, driven, login, multipart
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.recognisers.backends import Backends
 from ltu_compute.settings import Settings
 

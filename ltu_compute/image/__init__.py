@@ -1,1 +1,9 @@
-"""Bytes to arrays and back."""
+"""Bytes to arrays and back.
+
+`Image` opens files and decodes them; `encoding` writes files; `transport` reads files sent as text.
+"""
+
+from ltu_compute.image.geometry import fitted
+from ltu_compute.image.picture import MAX_SIDE, Format, Image
+
+__all__ = ["MAX_SIDE", "Format", "Image", "fitted"]

@@ -21,8 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ltu_compute.errors import ProviderFailed, Unavailable
-from ltu_compute.image import codec
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image, encoding, transport
 from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.languages import BIBLIOGRAPHIC, iso_code
 from ltu_compute.kernels.object_detection import DetectedObject
@@ -224,7 +223,7 @@ class Vision:
         asked: Json = {"type": feature}
         if max_results is not None:
             asked["maxResults"] = max_results
-        request: Json = {"image": {"content": codec.base64_text(content)}, "features": [asked]}
+        request: Json = {"image": {"content": transport.base64_text(content)}, "features": [asked]}
         if languages:
             hints = list(dict.fromkeys(map(_hint, languages)))
             request["imageContext"] = {"languageHints": hints}
@@ -323,7 +322,7 @@ def _sent(image: Image) -> tuple[bytes, int]:
     """Return a JPEG of a picture that fits into a request, and its width in px."""
     for size in SIZES:
         pixels = image.fit(size)
-        content = codec.jpeg(pixels, quality=JPEG_QUALITY)
+        content = encoding.jpeg(pixels, quality=JPEG_QUALITY)
         if len(content) <= MAX_IMAGE_BYTES:
             break
     return content, pixels.shape[1]

@@ -22,7 +22,8 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
-from ltu_compute.image import codec
+from ltu_compute.image import Image, transport
+from ltu_compute.percent_encoding import percent_decoded
 from ltu_compute.web.endpoint import Endpoint, ImageField, Params
 
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
@@ -69,7 +70,7 @@ class Limits:
 class Bound:
     """What a handler is called with, and the names that nobody knew."""
 
-    images: list[codec.Image | None]
+    images: list[Image | None]
     params: Params
     ignored: list[str]
 
@@ -202,7 +203,7 @@ def _fields(body: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _form_text(encoded: bytes) -> str:
-    text = codec.percent_decoded(encoded.replace(b"+", b" "))
+    text = percent_decoded(encoded.replace(b"+", b" "))
     return text.decode(errors="werkzeug.url_quote")  # what is no UTF-8 stays percent-encoded
 
 
@@ -406,7 +407,7 @@ def _from_text(name: str, text: Any, problems: list[Problem]) -> bytes | str | N
     if stripped[:8].lower().startswith(URL_SCHEMES):
         return stripped
     try:
-        content: bytes = codec.bytes_of_text(stripped, name)
+        content: bytes = transport.bytes_of_text(stripped, name)
     except BadParameters as error:
         problems += [
             Problem(p.parameter, f"{p.message}; received {_shown(text)}") for p in error.problems
@@ -415,16 +416,14 @@ def _from_text(name: str, text: Any, problems: list[Problem]) -> bytes | str | N
     return content
 
 
-def _image(
-    name: str, source: bytes | str | None, fetch: Fetch, limits: Limits
-) -> codec.Image | None:
+def _image(name: str, source: bytes | str | None, fetch: Fetch, limits: Limits) -> Image | None:
     if source is None:
         return None
     content = fetch(source, name=name) if isinstance(source, str) else source
     if len(content) > limits.bytes:
         message = f"{name}: received {len(content)} bytes, allowed are {limits.bytes}"
         raise TooManyBytes(message, parameter=name)
-    return codec.Image.from_bytes(content, max_pixels=limits.pixels, name=name)
+    return Image.from_bytes(content, max_pixels=limits.pixels, name=name)
 
 
 def _problems(model: type[Params], error: ValidationError) -> list[Problem]:

@@ -14,7 +14,7 @@ import orjson
 from flask import Blueprint, Response, current_app, g, request, send_from_directory
 
 from ltu_compute.errors import BadParameters, NotFound, Problem
-from ltu_compute.image import codec
+from ltu_compute.image import Image
 from ltu_compute.web import binding
 from ltu_compute.web.binding import URL_SCHEMES
 
@@ -137,7 +137,7 @@ def _remote_picture() -> Response:
             Problem("url", f"url: received {url[:80]!r}, allowed is an http(s) URL")
         )
     content = services.fetch(url, name="url")
-    picture = codec.Image.from_bytes(content, max_pixels=services.limits.pixels, name="url")
+    picture = Image.from_bytes(content, max_pixels=services.limits.pixels, name="url")
     response = _strict(Response(content, mimetype=f"image/{picture.format.lower()}"))
     response.cache_control.no_store = True
     return response

@@ -22,7 +22,7 @@ from ltu_compute.app import create_app
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu.comparison import DifferencesParams
 from ltu_compute.errors import FetchFailed, ServiceError
-from ltu_compute.image import codec
+from ltu_compute.image import Image, transport
 from ltu_compute.outbound.fetch import Address, Fetcher, is_public
 from ltu_compute.serving.server import prepare
 from ltu_compute.settings import Settings
@@ -38,7 +38,7 @@ MULTIPART = "multipart/form-data; boundary=X"
 def decoding(content: bytes) -> None:
     """Read a file as every operation may."""
     try:
-        image = codec.Image.from_bytes(content, max_pixels=LIMITS.pixels)
+        image = Image.from_bytes(content, max_pixels=LIMITS.pixels)
         assert image.full().shape == (image.height, image.width, 3)
         assert image.gray().shape == (image.height, image.width)
         assert max(image.fit_gray(16).shape) <= 16
@@ -49,7 +49,7 @@ def decoding(content: bytes) -> None:
 def mask(content: bytes) -> None:
     """Read a file as a region of interest."""
     try:
-        image = codec.Image.from_bytes(content, max_pixels=LIMITS.pixels, name="image1_roi")
+        image = Image.from_bytes(content, max_pixels=LIMITS.pixels, name="image1_roi")
         values = np.unique(image.mask())
         assert set(values.tolist()) <= {0, 255}
     except ServiceError as error:
@@ -59,7 +59,7 @@ def mask(content: bytes) -> None:
 def base64(content: bytes) -> None:
     """Read a text field as a picture."""
     try:
-        assert codec.bytes_of_text(content)
+        assert transport.bytes_of_text(content)
     except ServiceError as error:
         assert error.problems  # noqa: PT017  (it need not be refused)
 

@@ -13,9 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import ltu_compute.image
+
 Pixels = NDArray[np.uint8]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+PALETTE: Pixels = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90], [0, 0, 0]], np.uint8)
+INDICES: Pixels = np.array([[0, 1], [2, 3]], np.uint8)
+"""A picture of four colours, and their BGR, for GIF."""
+
+
+def opened(content: bytes, name: str = "image") -> ltu_compute.image.Image:
+    """Open a file under the service's own limit of pixels."""
+    return ltu_compute.image.Image.from_bytes(content, max_pixels=50_000_000, name=name)
 
 
 def scene(width: int = 40, height: int = 30) -> Pixels:

@@ -14,8 +14,7 @@ from ltu_compute.dialects.ltu.interface import (
     mask_picture,
     picture,
 )
-from ltu_compute.image import codec
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image, transport
 from ltu_compute.kernels import image_quality as kernel
 from ltu_compute.web.endpoint import Reply
 
@@ -90,7 +89,7 @@ def image_quality(
         "under_mask": mask_picture(quality.under_mask),
         "over_per": quality.over_percent,
         "over_mask": mask_picture(quality.over_mask),
-        "l_hist": codec.base64_text(quality.histogram.tobytes()),
+        "l_hist": transport.base64_text(quality.histogram.tobytes()),
         "l_mean": quality.luminance_mean,
         "l_std": quality.luminance_std,
         "l_hist_image": picture(kernel.histogram_picture(quality.histogram)),

@@ -27,7 +27,7 @@ from ltu_compute.dialects.ltu.interface import (
     vertices,
 )
 from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.distance import image_distance

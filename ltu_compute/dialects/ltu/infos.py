@@ -18,7 +18,7 @@ from ltu_compute.dialects.ltu.interface import (
     picture,
 )
 from ltu_compute.errors import NotEnoughContent
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.kernels import contours as contour_kernel
 from ltu_compute.kernels import object_mask
 from ltu_compute.kernels.color_palette import dominant_colors

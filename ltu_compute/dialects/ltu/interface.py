@@ -26,7 +26,7 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
-from ltu_compute.image import codec
+from ltu_compute.image import encoding, transport
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Vertices
 from ltu_compute.web.endpoint import Dialect, Endpoint, Params, Reply
 
@@ -227,16 +227,16 @@ class Contour(TypedDict):
 
 def picture(image: Bgr | Gray) -> Picture:
     """Return a colour or grey image as it goes over the wire."""
-    return _picture(codec.png(image))
+    return _picture(encoding.png(image))
 
 
 def mask_picture(mask: Mask) -> Picture:
     """Return a mask as a PNG of one channel: 255 is in, 0 is out."""
-    return _picture(codec.mask_png(mask))
+    return _picture(encoding.mask_png(mask))
 
 
 def _picture(png: bytes) -> Picture:
-    return {"encoding": "base64", "format": "image/png", "value": codec.base64_text(png)}
+    return {"encoding": "base64", "format": "image/png", "value": transport.base64_text(png)}
 
 
 class Outlined(Protocol):

@@ -21,7 +21,7 @@ from ltu_compute.dialects.ltu.interface import (
     single,
 )
 from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable, Unprocessable
-from ltu_compute.image.codec import Image
+from ltu_compute.image import Image
 from ltu_compute.kernels import tesseract
 from ltu_compute.kernels import text_detection as text_kernel
 from ltu_compute.kernels.classification import Label, classify

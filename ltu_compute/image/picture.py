@@ -1,0 +1,343 @@
+"""Bytes to pictures and back. The only module that decodes or encodes images.
+
+Every file is hostile until shown otherwise, so its structure is walked here first, with bounded
+effort and without decoding a pixel: that gives the size, the orientation, and certainty that
+the file is whole. Only the parts that make up the first picture then reach a decoder; metadata,
+colour profiles, texts and further frames never do. PNG and GIF are decoded by Pillow alone
+(OpenCV's PNG decoder has crashed on animated files), ordinary JPEG by OpenCV, which is twice as
+fast, and the rarer kinds of JPEG (CMYK, arithmetic coding) by Pillow again.
+
+Colour profiles are ignored: values are taken as sRGB. Of an animation the first picture counts.
+"""
+
+import io
+import struct
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from zlib_ng import zlib_ng
+
+from ltu_compute.errors import TooManyPixels, UnreadableImage, UnsupportedFormat
+from ltu_compute.image.geometry import fitted, oriented, resized
+from ltu_compute.image.gif import walk_gif
+from ltu_compute.image.jpeg import walk_jpeg
+from ltu_compute.image.png import PngFile, chunk, inflated_length, walk_png
+from ltu_compute.image.samples import mask_of, pixels_of
+from ltu_compute.image.structure import MalformedError, Structure
+from ltu_compute.kernels.resizing import brightest_channel
+from ltu_compute.kernels.types import Bgr, Gray, Mask, Size
+
+PIL.Image.MAX_IMAGE_PIXELS = None  # the limit is `max_pixels`, checked before a decoder is called
+
+Format = Literal["JPEG", "PNG", "GIF"]
+
+MAX_SIDE = 32_766
+"""Longest side accepted, in px: what OpenCV can turn and warp."""
+
+_SIGNATURES: tuple[tuple[bytes, Format], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+)
+
+_MISSING_LEVEL = 128  # of what a decoder knows nothing of
+_MORE_DATA = bytes(range(1, 255, 4))  # without a marker in it
+
+_NEARLY = 0.95  # of the size asked for, that a JPEG may have where it is decoded to that at once
+
+_KEPT_PIXELS = 16_000_000  # results up to this size are kept for the next caller
+
+# What Pillow raises on broken files: the first five are what it expects of its own readers.
+_PILLOW_FAILURES: tuple[type[Exception], ...] = (
+    IndexError,
+    TypeError,
+    KeyError,
+    EOFError,
+    struct.error,
+    SyntaxError,
+    OSError,
+    ValueError,
+    cast("type[Exception]", zlib_ng.error),  # its stubs call it an exception, not a class of them
+)
+
+_WALKS = {"JPEG": walk_jpeg, "PNG": walk_png, "GIF": walk_gif}
+
+
+class Image:
+    """A picture that has been checked, but not decoded: each caller decodes what it needs.
+
+    Arrays are uint8, C-contiguous and read-only, so that several callers can share one; the same
+    call gives the same pixels whatever was asked before. EXIF orientation is applied, and
+    transparent pixels are laid on white.
+
+    Attributes
+    ----------
+    name : str
+        The parameter that it came by; errors about it carry this name.
+    format : {"JPEG", "PNG", "GIF"}
+        Told by the first bytes.
+    content : bytes
+        The file.
+    size : Size
+        Width and height in px, after orientation.
+    """
+
+    def __init__(self, content: bytes, name: str, kind: Format, structure: Structure) -> None:
+        self.content = content
+        self.name = name
+        self.format = kind
+        self._structure = structure
+        width, height = structure.size
+        self.size = Size(height, width) if structure.orientation >= 5 else structure.size
+        self._kept: dict[tuple[str, Size], NDArray[np.uint8]] = {}
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, max_pixels: int, name: str = "image") -> "Image":
+        """Check a file by its signature, structure and size, without decoding it.
+
+        Parameters
+        ----------
+        content : bytes
+            The file.
+        max_pixels : int
+            Most pixels accepted.
+        name : str
+            The parameter that it came by.
+
+        Raises
+        ------
+        UnsupportedFormat
+            Not a JPEG, PNG or GIF.
+        TooManyPixels
+            The header announces more than `max_pixels`, or a side over `MAX_SIDE`.
+        UnreadableImage
+            Truncated or broken, as far as its structure tells; wrong pixels are found when they
+            are asked for.
+        """
+        kind = next((k for signature, k in _SIGNATURES if content.startswith(signature)), None)
+        if kind is None:
+            first = f"the first bytes are {content[:8].hex(' ')}" if content else "it is empty"
+            raise UnsupportedFormat(
+                f"{name}: not a JPEG, PNG or GIF image ({first})", parameter=name
+            )
+
+        def admit(width: int, height: int) -> None:
+            if not (width and height):
+                raise MalformedError(f"its header says {width} x {height} pixels")
+            if width * height > max_pixels or max(width, height) > MAX_SIDE:
+                raise TooManyPixels(
+                    f"{name}: {width} x {height} pixels are too many, at most {max_pixels} "
+                    f"and {MAX_SIDE} a side are accepted",
+                    parameter=name,
+                )
+
+        try:
+            structure = _WALKS[kind](content, admit)
+        except MalformedError as malformed:
+            raise UnreadableImage(
+                f"{name}: not a readable {kind} image ({malformed})", parameter=name
+            ) from None
+        return cls(content, name, kind, structure)
+
+    @property
+    def width(self) -> int:
+        """Width in px, after orientation."""
+        return self.size.width
+
+    @property
+    def height(self) -> int:
+        """Height in px, after orientation."""
+        return self.size.height
+
+    def full(self) -> Bgr:
+        """Return all pixels in colour, shape (height, width, 3).
+
+        Raises
+        ------
+        UnreadableImage
+            The pixels cannot be decoded. The other methods raise it too.
+        """
+        return self._pixels("colour", self.size)
+
+    def gray(self) -> Gray:
+        """Return all pixels in grey, shape (height, width)."""
+        return self._pixels("grey", self.size)
+
+    def fit(self, longest: int) -> Bgr:
+        """Return the picture in colour, reduced so that no side exceeds `longest` px.
+
+        A JPEG is decoded at the smallest scale of its cosine transform (1/8, 1/4, 1/2) that still
+        covers the result, and averaged down from there. Smaller pictures stay as they are.
+
+        Parameters
+        ----------
+        longest : int
+            Longest side, in px, at least 1.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            Of the size that `fitted` tells.
+        """
+        return self._pixels("colour", self.fitted(longest))
+
+    def fit_gray(self, longest: int) -> Gray:
+        """Return the picture in grey, reduced so that no side exceeds `longest` px."""
+        return self._pixels("grey", self.fitted(longest))
+
+    def fitted(self, longest: int) -> Size:
+        """Return the size of `fit` and `fit_gray`.
+
+        A JPEG comes out up to a twentieth smaller than asked for where a whole eighth, quarter or
+        half of its size is that: its cosine transform then holds the means of just those areas,
+        and averaging them anew on another grid would take as long again and blur them. So a
+        picture 4000 px wide becomes 500 px wide where 512 px are allowed.
+
+        Parameters
+        ----------
+        longest : int
+            Longest side, in px, at least 1.
+        """
+        target = fitted(self.size, longest)
+        if self.format == "JPEG" and target != self.size:
+            for scale in (2, 4, 8):
+                least, most = scale * _NEARLY * longest, scale * longest
+                if least <= max(self.size) <= most and not any(px % scale for px in self.size):
+                    return Size(self.width // scale, self.height // scale)
+        return target
+
+    def mask(self) -> Mask:
+        """Return the picture read as a mask, shape (height, width): 0 or 255.
+
+        A pixel counts when any of its channels is not 0 and it is not wholly transparent, so that
+        masks of 0 and 1 work as well as those of 0 and 255. JPEG blurs edges: there a pixel
+        counts when it is more than half as bright as the brightest. (Of 16-bit colour only the
+        high bytes are seen.)
+        """
+        return self._pixels("mask", self.size)
+
+    def _pixels(self, kind: Literal["colour", "grey", "mask"], target: Size) -> NDArray[np.uint8]:
+        kept = self._kept.get((kind, target))
+        if kept is not None:
+            return kept
+        if kind == "mask":
+            pixels = self._decoded_mask()
+        else:
+            swapped = self._structure.orientation >= 5
+            stored = Size(target.height, target.width) if swapped else target
+            pixels = self._decoded(stored, colour=kind == "colour")
+        pixels = np.ascontiguousarray(oriented(pixels, self._structure.orientation))
+        pixels.flags.writeable = False
+        if target.width * target.height <= _KEPT_PIXELS:
+            self._kept[kind, target] = pixels
+        return pixels
+
+    def _decoded(self, target: Size, *, colour: bool) -> NDArray[np.uint8]:
+        """Return pixels as stored, before orientation, in `target` size."""
+        size = self._structure.size
+        scale = 1
+        if self.format == "JPEG" and target != size:
+            width, height = size
+            scale = next(
+                k for k in (8, 4, 2, 1) if k * target.width <= width and k * target.height <= height
+            )
+        if self._structure.plain_jpeg:
+            pixels = self._decoded_by_opencv(scale, colour=colour)
+        else:
+            pixels = pixels_of(self._decoded_by_pillow(scale), self._structure.depth, colour)
+        return resized(pixels, scale, size, target)
+
+    def _decoded_mask(self) -> NDArray[np.uint8]:
+        if self.format != "JPEG":
+            return mask_of(self._decoded_by_pillow(), self._structure.depth)
+        brightest = brightest_channel(self._decoded(self._structure.size, colour=True))
+        half = int(brightest.max()) // 2
+        _, mask = cv2.threshold(brightest, half, 255, cv2.THRESH_BINARY)
+        return np.asarray(mask, np.uint8)
+
+    def _png(self) -> PngFile:
+        described: list[bytes | memoryview] = []
+        compressed: list[memoryview] = []
+        view = memoryview(self.content)
+        for start, end in self._structure.parts:
+            if self.content[start + 4 : start + 8] != b"IDAT":
+                described.append(view[start:end])
+            else:
+                if not compressed:
+                    described.append(chunk(b"IDAT", b""))
+                compressed.append(view[start + 8 : end - 4])
+        return PngFile(b"".join(described), compressed)
+
+    def _picture(self) -> bytes:
+        """Return the file without anything that its first picture does not need."""
+        parts = self._structure.parts
+        if sum(end - start for start, end in parts) == len(self.content):
+            return self.content  # without a copy
+        view = memoryview(self.content)
+        return b"".join([view[start:end] for start, end in parts])
+
+    def _decoded_by_opencv(self, scale: int, *, colour: bool) -> NDArray[np.uint8]:
+        flags = {
+            1: (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR),
+            2: (cv2.IMREAD_REDUCED_GRAYSCALE_2, cv2.IMREAD_REDUCED_COLOR_2),
+            4: (cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_COLOR_4),
+            8: (cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_REDUCED_COLOR_8),
+        }[scale][colour] | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            pixels = cv2.imdecode(np.frombuffer(self._picture(), np.uint8), flags)
+        except cv2.error:
+            pixels = None
+        width, height = self._structure.size
+        if pixels is None or pixels.shape[:2] != (-(-height // scale), -(-width // scale)):
+            raise self._unreadable()
+        if (pixels[-1, -1] == _MISSING_LEVEL).all() and self._ends_early():
+            raise self._unreadable()
+        return np.asarray(pixels, np.uint8)
+
+    def _ends_early(self) -> bool:
+        """Tell whether the data of a JPEG end before its pixels do, although an end marker follows.
+
+        The decoder makes what is missing grey and says nothing. More data change nothing in a
+        picture that is whole; where something is missing they are taken for it. (Of progressive
+        ones it guesses the missing pixels: those are not found out.)
+        """
+        picture = self._picture()
+        longer = b"".join((picture[:-2], _MORE_DATA, picture[-2:]))
+        flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
+        small = [cv2.imdecode(np.frombuffer(each, np.uint8), flags) for each in (picture, longer)]
+        return not np.array_equal(*small)
+
+    def _decoded_by_pillow(self, scale: int = 1) -> PIL.Image.Image:
+        width, height = self._structure.size
+        frame: ImageFile
+        try:
+            if self.format == "PNG":
+                frame = self._png()
+            elif self.format == "GIF":
+                frame = GifImageFile(io.BytesIO(self._picture()))
+            else:
+                frame = JpegImageFile(io.BytesIO(self._picture()))
+            if scale > 1:
+                frame.draft(None, (width // scale, height // scale))
+            frame.load()
+        except _PILLOW_FAILURES:
+            raise self._unreadable() from None
+        whole = frame.size == (-(-width // scale), -(-height // scale))
+        if isinstance(frame, PngFile):
+            whole &= frame.inflated >= inflated_length(self.content[16:29])
+        if not whole:
+            raise self._unreadable()
+        return frame
+
+    def _unreadable(self) -> UnreadableImage:
+        return UnreadableImage(
+            f"{self.name}: not a readable {self.format} image (truncated or corrupt pixels)",
+            parameter=self.name,
+        )

@@ -1,0 +1,162 @@
+"""PNG (ISO/IEC 15948): chunks, checksums, the size from the header, inflating."""
+
+import io
+import struct
+from collections.abc import Iterator, Sequence
+
+from PIL.PngImagePlugin import PngImageFile
+from zlib_ng import zlib_ng
+
+from ltu_compute.image.structure import Admit, MalformedError, Structure, exif_orientation
+from ltu_compute.kernels.types import Size
+
+_MAX_CHUNKS = 65_536  # 50 MB in the usual chunks of 8 kB are 6,400
+
+_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of each chunk, up to the end chunk."""
+    position = 8
+    for _ in range(_MAX_CHUNKS):
+        start = position
+        kind = content[start + 4 : start + 8]
+        position += 12 + int.from_bytes(content[start : start + 4], "big")
+        if len(kind) < 4 or position > len(content):
+            raise MalformedError("truncated, there is no end chunk")
+        yield kind, start, position
+        if kind == b"IEND":
+            return
+    raise MalformedError(f"more than {_MAX_CHUNKS} chunks")
+
+
+def _check_sum(chunk: memoryview, kind: bytes) -> None:
+    if zlib_ng.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+        raise MalformedError(f"the checksum of a chunk ({kind.decode()}) is wrong")
+
+
+def _png_header(chunk: memoryview) -> tuple[int, int, int, int]:
+    """Return width, height, depth and colour type."""
+    if len(chunk) != 25:
+        raise MalformedError("a broken header")
+    width, height, depth, colour_type = struct.unpack_from(">IIBB", chunk, 8)
+    return width, height, depth, colour_type
+
+
+def walk_png(content: bytes, admit: Admit) -> Structure:
+    """Return the structure of a PNG; raise MalformedError where it is broken."""
+    view = memoryview(content)
+    size: Size | None = None
+    depth, colour_type, colours, orientation = 8, 0, 0, 1
+    parts = [(0, 8)]
+    needed = {b"IDAT"}
+    for kind, start, end in _png_chunks(content):
+        if (kind == b"IHDR") != (size is None):
+            raise MalformedError("its header is not, or not only, its first chunk")
+        if kind in _PIXEL_CHUNKS:
+            _check_sum(view[start:end], kind)
+            parts.append((start, end))
+            needed.discard(kind)
+        elif kind == b"eXIf":
+            orientation = exif_orientation(content[start + 8 : end - 4])
+        elif not kind[0] & 0x20:
+            raise MalformedError("an unknown critical chunk")
+        if kind == b"IHDR":
+            width, height, depth, colour_type = _png_header(view[start:end])
+            admit(width, height)
+            size = Size(width, height)
+            needed |= {b"PLTE"} if colour_type == 3 else set()
+        elif kind == b"PLTE":
+            colours = (end - start - 12) // 3
+        elif kind == b"tRNS" and colour_type == 3 and end - start - 12 > colours:
+            raise MalformedError("its palette has fewer colours than are said to be transparent")
+    if size is None or needed:
+        raise MalformedError("it holds no picture")
+    return Structure(size, parts, orientation, depth)
+
+
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples a pixel, by colour type
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+_ADAM7_PASSES = (*_ADAM7, (0, 1, 1, 2))  # first column and row, steps right and down
+
+
+def inflated_length(header: bytes) -> int:
+    """Return the bytes that the pixels of a PNG inflate to, by its header's content."""
+    width, height, depth, colour_type, _, _, interlace = struct.unpack(">IIBBBBB", header)
+    bits = depth * _PNG_CHANNELS[colour_type]
+    length = 0
+    for left, top, right, down in _ADAM7_PASSES if interlace else ((0, 0, 1, 1),):
+        columns, rows = -((left - width) // right), -((top - height) // down)
+        if columns > 0 and rows > 0:
+            length += rows * (1 + (columns * bits + 7) // 8)
+    return length
+
+
+_STORED = 65_535  # bytes that a block of deflate holds at most where it is not compressed
+
+
+class PngFile(PngImageFile):
+    """A PNG whose pixels are inflated here, block by block, and handed to Pillow as they are.
+
+    Pillow has them inflated row by row, which for noise takes a third longer and for flat colours
+    five times as long. And it takes compressed data that end early, but properly, for the end of
+    the picture; here they are counted.
+
+    Parameters
+    ----------
+    content : bytes
+        A PNG without its pixels: its only IDAT chunk is empty.
+    compressed : sequence of memoryview
+        What its IDAT chunks hold.
+
+    Attributes
+    ----------
+    inflated : int
+        How many bytes Pillow has been handed so far, without those that part blocks.
+    """
+
+    def __init__(self, content: bytes, compressed: Sequence[memoryview]) -> None:
+        super().__init__(io.BytesIO(content))
+        self.inflated = 0
+        self._blocks = self._stored(compressed)
+
+    def load_read(self, read_bytes: int) -> bytes:  # noqa: ARG002  # Pillow takes what it gets
+        """Return the next part of the compressed data; nothing at their end."""
+        return next(self._blocks, b"")
+
+    def _stored(self, compressed: Sequence[memoryview]) -> Iterator[bytes]:
+        """Yield a zlib stream (RFC 1950) of blocks that are not compressed (RFC 1951, 3.2.4)."""
+        yield b"\x78\x01"
+        checksum = 1
+        for pixels in _inflated(compressed):
+            self.inflated += len(pixels)
+            checksum = zlib_ng.adler32(pixels, checksum)
+            yield struct.pack("<BHH", 0, len(pixels), len(pixels) ^ 0xFFFF) + pixels
+        yield struct.pack("<BHH", 1, 0, 0xFFFF) + struct.pack(">I", checksum)
+
+
+def _inflated(compressed: Sequence[memoryview]) -> Iterator[bytes]:
+    """Inflate a zlib stream that comes in pieces; yield up to `_STORED` bytes at a time."""
+    inflate = zlib_ng.decompressobj()
+    # In slices: what has not been looked at is copied after each block that comes out.
+    slices = (
+        piece[at : at + _STORED] for piece in compressed for at in range(0, len(piece), _STORED)
+    )
+    for part in slices:
+        waiting: bytes | memoryview = part
+        while len(waiting) and not inflate.eof:
+            pixels = inflate.decompress(waiting, _STORED)
+            waiting = inflate.unconsumed_tail
+            if pixels:
+                yield pixels
+    rest = inflate.flush()  # a few kB at most: what the last bits stand for
+    if rest:
+        yield rest
+    if not inflate.eof:
+        raise EOFError
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Build one chunk."""
+    length, checksum = len(content), zlib_ng.crc32(content, zlib_ng.crc32(kind))
+    return b"".join((struct.pack(">I", length), kind, content, struct.pack(">I", checksum)))

@@ -1,0 +1,58 @@
+"""What a walk over a file finds before any pixel is decoded."""
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ltu_compute.kernels.types import Size
+
+
+class MalformedError(Exception):
+    """The structure of a file is broken; the message is the reason."""
+
+
+class Structure(NamedTuple):
+    """What a walk over a file tells.
+
+    Attributes
+    ----------
+    size : Size
+        As stored, before orientation, in px.
+    parts : list of (int, int)
+        Start and end of every part that the first picture needs, in order.
+    orientation : int
+        1 to 8, as EXIF counts.
+    depth : int
+        Bits a sample.
+    plain_jpeg : bool
+        A JPEG of one or three 8-bit components in Huffman coding.
+    """
+
+    size: Size
+    parts: list[tuple[int, int]]
+    orientation: int = 1
+    depth: int = 8
+    plain_jpeg: bool = False
+
+
+def exif_orientation(tiff: bytes) -> int:
+    """Return the orientation, 1 to 8, in the first directory of an EXIF block; 1 if in doubt."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, directory)
+        for start in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind = struct.unpack_from(order + "HH", tiff, start)
+            if tag == 0x0112:
+                unit = {3: "H", 4: "I"}.get(kind, "H")
+                (orientation,) = struct.unpack_from(order + unit, tiff, start + 8)
+                return int(orientation) if 1 <= orientation <= 8 else 1
+    except struct.error:
+        pass  # a directory that points outside of itself says nothing
+    return 1
+
+
+Admit = Callable[[int, int], None]
+"""Called with width and height as soon as a header tells them; raises if they are refused."""
