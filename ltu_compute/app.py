@@ -82,7 +82,7 @@ def create_app(
     Notes
     -----
     The database must have its schema (`Store.migrate`) and the folder of signing keys its first
-    key (`KeyRing.ensure`): `server.prepare` does both.
+    key (`KeyRing.ensure`): `preparation.prepare` does both.
     """
     cv2.setNumThreads(1)  # as many computations at once as processors, one thread each
     settings = settings or load()

@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 
 from ltu_compute.app import create_app
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from tests.support import postgres

@@ -35,7 +35,7 @@ from ltu_compute.dialects.ltu.interface import (
     picture,
 )
 from ltu_compute.image import Image
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.web.endpoint import Dialect, Reply
 from ltu_compute.web.pages import ANALYZE, PICTURE

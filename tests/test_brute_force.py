@@ -23,7 +23,7 @@ from requests_oauthlib import OAuth2Session
 from ltu_compute.app import create_app
 from ltu_compute.auth import keycloak
 from ltu_compute.auth.signing_keys import KeyRing
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import LoginLimits, Store, logins, passwords
 from ltu_compute.store.tables import login_attempts

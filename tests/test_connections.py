@@ -19,9 +19,12 @@ from typing import Any
 import pytest
 import requests
 
-from ltu_compute.serving import connections
-from ltu_compute.serving.connections import Pace, PacedSocket, Worker
-from ltu_compute.serving.server import OPEN_FILES
+from ltu_compute.serving import paced_socket
+from ltu_compute.serving.log import Log
+from ltu_compute.serving.paced_socket import Pace, PacedSocket
+from ltu_compute.serving.process import OPEN_FILES
+from ltu_compute.serving.response import Response
+from ltu_compute.serving.worker import CONNECTIONS, STAYING, Connection, Worker
 from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH
 from tests.support.timing import until
 from tests.test_metrics import scraped
@@ -57,8 +60,8 @@ def seconds_of(task: Callable[[], object]) -> float:
     [
         (Pace(60, 0), 0, 60),
         (Pace(60, 0), 1 << 30, 60),
-        (Pace(60, 100), 0, connections.GRACE_S),
-        (Pace(60, 100), 1000, connections.GRACE_S + 10),
+        (Pace(60, 100), 0, paced_socket.GRACE_S),
+        (Pace(60, 100), 1000, paced_socket.GRACE_S + 10),
         (Pace(60, 100), 100_000, 60),
         (Pace(5, 100), 0, 5),
     ],
@@ -125,7 +128,7 @@ def all_of(paced: PacedSocket) -> None:
 def test_bytes_one_by_one_do_not_prolong_it(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "GRACE_S", 0.1)
+    monkeypatch.setattr(paced_socket, "GRACE_S", 0.1)
     paced, theirs = pair
     stop = threading.Event()
 
@@ -155,8 +158,8 @@ def test_a_shorter_time_of_somebody_else_is_theirs(
 def test_a_reply_that_nobody_takes_is_given_up(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(connections, "GRACE_S", 0.1)
-    monkeypatch.setattr(connections, "SENDING_RATE", 1 << 40)
+    monkeypatch.setattr(paced_socket, "GRACE_S", 0.1)
+    monkeypatch.setattr(paced_socket, "SENDING_RATE", 1 << 40)
     paced, _ = pair
     with pytest.raises(ConnectionResetError):
         paced.sendall(bytes(8 << 20))
@@ -249,7 +252,7 @@ def test_the_slowest_makes_room() -> None:
         (True, 0, False, True, True),
         (True, 0, False, False, False),
         (True, 0, True, False, True),
-        (True, connections.STAYING, False, True, False),
+        (True, STAYING, False, True, False),
         (False, 0, False, True, False),
     ],
 )
@@ -283,7 +286,7 @@ def reply_to(method: str, pieces: list[bytes], headers: dict[str, str]) -> list[
         body=SimpleNamespace(reader=None),
     )
     sock = SimpleNamespace(ended=False, sendall=lambda content: sent.append(bytes(content)))
-    response = connections.Response(request, sock, SimpleNamespace(protocol="http"))
+    response = Response(request, sock, SimpleNamespace(protocol="http"))
     response.start_response("200 OK", list(headers.items()))
     for piece in pieces:
         response.write(piece)
@@ -573,7 +576,7 @@ def test_a_length_that_no_integer_holds_is_logged(service: Service) -> None:
 
 def test_what_is_overridden_in_gunicorn_is_there() -> None:
     """None of it is documented: a release without it must not go unnoticed."""
-    for ours in (Worker, connections.Connection, connections.Log):
+    for ours in (Worker, Connection, Log):
         base = ours.__mro__[1]
         own = {name for name in vars(ours) if not name.startswith("__")}
         overridden = {name for name in own if hasattr(base, name)}
@@ -606,7 +609,7 @@ def test_more_connections_than_there_is_room_for(service: Service) -> None:
     """Idle ones make room, those that have just begun a request as well; no worker minds."""
     workers = service.workers()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = len(workers) * connections.CONNECTIONS + 300
+    count = len(workers) * CONNECTIONS + 300
     if hard != resource.RLIM_INFINITY and hard < count + 200:
         pytest.skip(f"this process may open {hard} files, {count + 200} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 200), hard))
@@ -624,7 +627,7 @@ def test_there_are_files_for_all_connections(service: Service) -> None:
     for pid in service.workers():
         limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
         soft, hard = next(line.split()[3:5] for line in limits if line.startswith("Max open files"))
-        assert soft == hard or int(soft) >= OPEN_FILES > 2 * connections.CONNECTIONS
+        assert soft == hard or int(soft) >= OPEN_FILES > 2 * CONNECTIONS
 
 
 def test_a_killed_worker_is_replaced_and_takes_no_count_along(service: Service) -> None:

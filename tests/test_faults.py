@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from ltu_compute.app import create_app
 from ltu_compute.errors import Unavailable
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store, database
 from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME

@@ -14,7 +14,7 @@ from oauthlib.oauth2 import InvalidGrantError, LegacyApplicationClient
 from requests_oauthlib import OAuth2Session
 
 from ltu_compute.app import create_app
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 
 USERNAME, PASSWORD = "alice", "wonder+land & 100 % ü"

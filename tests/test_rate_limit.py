@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from ltu_compute.app import create_app
 from ltu_compute.errors import Unavailable, WrongSetting
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings, load
 from ltu_compute.store import Counter, RedisCounter, Store
 from ltu_compute.store.tables import request_counts

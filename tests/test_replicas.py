@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from ltu_compute.app import create_app
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
 from tests.support import postgres

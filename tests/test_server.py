@@ -19,7 +19,8 @@ import pytest
 import requests
 
 from ltu_compute.errors import WrongSetting
-from ltu_compute.serving.server import ALLOCATION, _prepare_the_process, first_account, prepare
+from ltu_compute.serving.preparation import first_account, prepare
+from ltu_compute.serving.process import ALLOCATION, prepare_the_process
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 from tests.support.timing import until
@@ -202,8 +203,8 @@ def test_a_data_folder_of_any_name(tmp_path: Path) -> None:
 REUSE = """
 import resource
 import numpy as np
-from ltu_compute.serving.server import _prepare_the_process
-_prepare_the_process()
+from ltu_compute.serving.process import prepare_the_process
+prepare_the_process()
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     np.ones(36 << 20, np.uint8)  # a picture of 12 megapixels
@@ -236,7 +237,7 @@ def test_what_the_environment_says_of_memory_counts(monkeypatch: pytest.MonkeyPa
             monkeypatch.delenv(name, raising=False)
         for name in given:
             monkeypatch.setenv(name, "4")
-        _prepare_the_process()
+        prepare_the_process()
         found.append(library.options)
     everything = {-8: 1, -3: 64 << 20, -1: 96 << 20}  # as malloc.h has the names
     assert found == [everything, {-3: 64 << 20, -1: 96 << 20}, {}]

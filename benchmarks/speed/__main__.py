@@ -51,7 +51,7 @@ from ltu_compute.kernels.color_palette import dominant_colors
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Box, Mask, Region
-from ltu_compute.serving.server import ALLOCATION
+from ltu_compute.serving.process import ALLOCATION
 from ltu_compute.web import binding
 
 AS_SERVED = {  # what the service sets for itself; it must be told before Python starts

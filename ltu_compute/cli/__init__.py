@@ -142,7 +142,7 @@ def user() -> None:
 
 
 def _store() -> Any:
-    from ltu_compute.serving.server import prepare
+    from ltu_compute.serving.preparation import prepare
 
     return prepare(load())
 

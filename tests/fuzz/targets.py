@@ -24,7 +24,7 @@ from ltu_compute.dialects.ltu.comparison import DifferencesParams
 from ltu_compute.errors import FetchFailed, ServiceError
 from ltu_compute.image import Image, transport
 from ltu_compute.outbound.fetch import Address, Fetcher, is_public
-from ltu_compute.serving.server import prepare
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.web import binding
 from tests.support import images

@@ -1,0 +1,53 @@
+"""The WSGI application that gunicorn's workers serve."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask
+
+from ltu_compute.admission.slots import Slots
+from ltu_compute.serving.paced_socket import Pace, PacedSocket
+from ltu_compute.serving.request import Body
+from ltu_compute.settings import Settings
+from ltu_compute.web.metrics import CLOSED, Metrics
+from ltu_compute.web.views import BASE64_GROWTH
+
+LEAST_HELD_BYTES = 512 << 20  # that the requests of a worker may have, all together
+
+
+class Application:
+    """What the workers serve: the service, and on an address of their own its counts."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._app = app
+        self._operators: Flask = app.extensions["ltu_compute_operators"]
+        self._slots: Slots = app.extensions["ltu_compute"].slots
+        self._metrics: Metrics = app.extensions["ltu_compute_metrics"]
+        self.pace = Pace(settings.request_timeout, settings.request_min_rate)
+        # What the largest requests have, four times; what is being computed on counts, too.
+        self.held_bytes = max(LEAST_HELD_BYTES, 8 * int(settings.max_upload_bytes * BASE64_GROWTH))
+        self.refuse: Callable[[int, str], bytes] = app.extensions["ltu_compute_refuse"]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request, according to the address that it came to."""
+        sock: PacedSocket = environ["gunicorn.socket"]
+        environ["wsgi.input"] = Body(environ["wsgi.input"])
+        app = self._operators if sock.listener else self._app
+        return app(environ, start_response)
+
+    def enter(self) -> None:
+        """Begin as a worker."""
+        self._metrics.enter()
+
+    def hold(self, connections: int | None) -> None:
+        """Tell the other workers how many connections this one has; None: it takes no more."""
+        self._metrics.hold(CLOSED if connections is None else connections)
+
+    def is_crowded(self) -> bool:
+        """Tell whether another worker has fewer connections than this one."""
+        return self._metrics.is_crowded()
+
+    def bury(self, process: int) -> None:
+        """Take back what a worker that ended had."""
+        self._slots.bury(process)
+        self._metrics.bury(process)
