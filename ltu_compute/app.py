@@ -46,7 +46,7 @@ from ltu_compute.errors import (
 from ltu_compute.image import Image, encoding
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
 from ltu_compute.outbound.fetch import Fetcher
-from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import Account, RedisCounter, Store
 from ltu_compute.web import headers, health, logs, metrics, pages, views
@@ -106,7 +106,7 @@ def create_app(
     )
     document = partial(openapi.document, dialects, settings.oidc_issuer)
     app.register_blueprint(pages.blueprint(document, openapi.yaml_text))
-    warm = health.Once(lambda: warm_up(dialects, services.backends))
+    warm = health.Once(lambda: warm_up(dialects, services.recognisers))
     health_routes = health.blueprint(
         services.checks | {"kernels": warm}, {"Tesseract": _check_tesseract}
     )
@@ -129,8 +129,8 @@ def create_app(
 
 
 def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) -> views.Services:
-    backends = Backends.of(settings)
-    backends.models.report()
+    recognisers = Recognisers.of(settings)
+    recognisers.models.report()
     store, key_ring = Store(settings.database), KeyRing(settings.keys_dir)
     storage = settings.rate_limit_storage.get_secret_value()
     rate_limiter = RateLimiter(settings.request_rate, RedisCounter(storage) if storage else store)
@@ -150,7 +150,7 @@ def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) 
         store=store,
         key_ring=key_ring,
         fetcher=fetcher,
-        backends=backends,
+        recognisers=recognisers,
         slots=Slots(computing=settings.slots, waiting=settings.queue_places),
         authenticate=authenticate,
         rate_limiter=rate_limiter,
@@ -158,7 +158,7 @@ def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) 
     )
 
 
-def warm_up(dialects: Iterable[Dialect], backends: Backends) -> None:
+def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     """Run every operation once, so that no client waits for imports and first allocations.
 
     Nothing is asked of providers elsewhere. An operation whose program is not installed is logged
@@ -179,7 +179,7 @@ def warm_up(dialects: Iterable[Dialect], backends: Backends) -> None:
             ]
             try:
                 with suppress(Unprocessable):
-                    endpoint.run(images, endpoint.params(), backends.local())
+                    endpoint.run(images, endpoint.params(), recognisers.local())
             except NotInstalled as missing:
                 log.warning("%s is out of service: %s", endpoint.name, missing)
             except Exception as error:

@@ -26,7 +26,7 @@ from ltu_compute.app import create_app, warm_up
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ProviderFailed, WrongSetting
 from ltu_compute.image import Image
-from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import Vision
 from ltu_compute.settings import Settings, load
 from tests.conftest import IMAGES, Caller
@@ -568,7 +568,7 @@ def test_by_default_where_the_setting_says_so(
     assert answer.json["info"]["provider"] == "Local"
     answer = client.post("classification", data=sent(provider="", model="none"))
     assert answer.status_code == 400  # a model is one of this machine
-    warm_up(DIALECTS, eager.extensions["ltu_compute"].backends)
+    warm_up(DIALECTS, eager.extensions["ltu_compute"].recognisers)
     assert len(google.asked) == 3
     eager.extensions["ltu_compute"].store.close()
 
@@ -584,7 +584,7 @@ def test_the_default_provider_in_any_case(monkeypatch: pytest.MonkeyPatch, value
 
 def test_by_default_without_a_key_is_a_wrong_setting(settings: Settings) -> None:
     with pytest.raises(WrongSetting, match="GOOGLE_API_KEY"):
-        Backends.of(settings.model_copy(update={"default_provider": "Google"}))
+        Recognisers.of(settings.model_copy(update={"default_provider": "Google"}))
 
 
 @pytest.mark.parametrize(

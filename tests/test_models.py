@@ -673,7 +673,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def application(app: Any, settings: Settings, shop: Path) -> Iterator[Any]:
     served = create_app(settings.model_copy(update={"models_dir": shop}))
     yield served
-    served.extensions["ltu_compute"].backends.models.close()
+    served.extensions["ltu_compute"].recognisers.models.close()
     served.extensions["ltu_compute"].store.close()
 
 
@@ -790,7 +790,7 @@ def test_a_hanging_model_holds_no_slot(
 
     with ThreadPoolExecutor(3) as pool:
         spins = [pool.submit(ask, "classification", model="spinning") for _ in range(3)]
-        until(lambda: services.backends.models._turn.taken)
+        until(lambda: services.recognisers.models._turn.taken)
         for _ in range(4):
             assert ask("colorPalette")[0].status_code == 200
         assert not all(spin.done() for spin in spins)
@@ -803,7 +803,7 @@ def test_a_hanging_model_holds_no_slot(
         assert seconds < end - 1
     assert ask("colorPalette")[0].status_code == 200
     assert services.slots.count(State.FREE) == services.slots.places
-    services.backends.models.close()
+    services.recognisers.models.close()
     services.store.close()
 
 

@@ -231,7 +231,7 @@ def test_without_tesseract_the_service_is_ready(
     from ltu_compute.dialects import DIALECTS
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    warm_up(DIALECTS, app.extensions["ltu_compute"].backends)
+    warm_up(DIALECTS, app.extensions["ltu_compute"].recognisers)
     assert "textDetection is out of service" in caplog.text
     assert "tesseract-ocr" in caplog.text
 

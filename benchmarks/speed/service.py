@@ -25,7 +25,7 @@ import orjson
 from benchmarks.stress.client import OPERATIONS, Request, connection, driven, login, multipart
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.image import Image
-from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
 
 WORKERS = 2
@@ -49,7 +49,7 @@ def operation(name: str, *contents: bytes, **values: str) -> Callable[[], bytes]
     dialect = next(each for each in DIALECTS if each.name == "ltu")
     endpoint = next(each for each in dialect.endpoints if each.name == name)
     params = endpoint.params.model_validate(values)
-    backends = Backends.of(Settings())
+    recognisers = Recognisers.of(Settings())
 
     def call() -> bytes:
         images: list[object] = [
@@ -57,7 +57,7 @@ def operation(name: str, *contents: bytes, **values: str) -> Callable[[], bytes]
             for field, content in zip(endpoint.images, contents, strict=False)
         ]
         images += [None] * (len(endpoint.images) - len(contents))
-        reply = endpoint.run(images, params, backends)
+        reply = endpoint.run(images, params, recognisers)
         return orjson.dumps(dialect.envelope.success(endpoint, reply, []))
 
     return call

@@ -330,7 +330,7 @@ def _computed(
 ) -> dict[str, Any]:
     """Return the reply of an operation, as the service would give it."""
     from ltu_compute.outbound.fetch import Fetcher
-    from ltu_compute.recognisers.backends import Backends
+    from ltu_compute.recognisers.available import Recognisers
     from ltu_compute.web import binding
 
     files = {}
@@ -345,7 +345,7 @@ def _computed(
     limits = binding.Limits(current.max_upload_bytes, current.max_pixels)
     wire = binding.Wire(values, files)
     bound = binding.bind(endpoint, wire, fetch=Fetcher(current).fetch, limits=limits)
-    reply = endpoint.run(bound.images, bound.params, Backends.of(current))
+    reply = endpoint.run(bound.images, bound.params, Recognisers.of(current))
     body: dict[str, Any] = dialect.envelope.success(endpoint, reply, bound.ignored)
     return body
 

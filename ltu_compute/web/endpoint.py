@@ -20,7 +20,7 @@ from typing import (
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from ltu_compute.errors import Problem, ServiceError
-from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.available import Recognisers
 
 Result = TypeVar("Result")
 Info = TypeVar("Info")
@@ -159,16 +159,18 @@ class Endpoint:
     remote: bool
     handler: Callable[..., Reply[Any, Any]]
 
-    def run(self, images: Sequence[object], params: Params, backends: Backends) -> Reply[Any, Any]:
-        """Call the handler; one that declares no ``params`` or ``backends`` gets none."""
-        named = {"params": params, "backends": backends}
+    def run(
+        self, images: Sequence[object], params: Params, recognisers: Recognisers
+    ) -> Reply[Any, Any]:
+        """Call the handler; one that declares no ``params`` or ``recognisers`` gets none."""
+        named = {"params": params, "recognisers": recognisers}
         return self.handler(*images, **{name: named[name] for name in self._wanted})
 
     @cached_property
     def _wanted(self) -> tuple[str, ...]:
         """What else than images the handler declares that it takes."""
         declared = inspect.signature(self.handler).parameters
-        return tuple(name for name in ("params", "backends") if name in declared)
+        return tuple(name for name in ("params", "recognisers") if name in declared)
 
     @property
     def summary(self) -> str:

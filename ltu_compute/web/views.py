@@ -14,7 +14,7 @@ from ltu_compute.admission.slots import Slots
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.errors import Busy, Problem
 from ltu_compute.outbound.fetch import Fetcher
-from ltu_compute.recognisers.backends import Backends
+from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, Store
 from ltu_compute.web import binding
@@ -37,7 +37,7 @@ class Services:
     key_ring: KeyRing
     fetcher: Fetcher
     slots: Slots
-    backends: Backends
+    recognisers: Recognisers
     authenticate: Callable[[Request], Account]
     rate_limiter: RateLimiter
     checks: dict[str, Callable[[], None]]
@@ -125,8 +125,8 @@ def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[
         g.images = bound.images
         with services.slots.claim() as place:
             g.place = place
-            backends = services.backends.idling(place.lent)
-            reply = endpoint.run(bound.images, bound.params, backends)
+            recognisers = services.recognisers.idling(place.lent)
+            reply = endpoint.run(bound.images, bound.params, recognisers)
             body = dialect.envelope.success(endpoint, reply, bound.ignored)
             return json_response(body)
 

@@ -15,7 +15,8 @@ from ltu_compute.dialects.ltu.interface import (
     picture,
 )
 from ltu_compute.image import Image, transport
-from ltu_compute.kernels import image_quality as kernel
+from ltu_compute.kernels.image_quality import histogram_picture
+from ltu_compute.operations import analysis
 from ltu_compute.web.endpoint import Reply
 
 # The vendor's scales: its samples are exact to 16 digits (fixtures/vendor/replies.json).
@@ -83,7 +84,7 @@ def image_quality(
     image: Image, params: ImageQualityParams
 ) -> Reply[ImageQualityResult, ImageQualityInfo]:
     """Measure exposure, sharpness and noise."""
-    quality = kernel.image_quality(image.gray(), bins=params.bins, tolerance=params.tolerance)
+    quality = analysis.image_quality(image, bins=params.bins, tolerance=params.tolerance)
     brightness: Brightness = {
         "under_per": quality.under_percent,
         "under_mask": mask_picture(quality.under_mask),
@@ -92,7 +93,7 @@ def image_quality(
         "l_hist": transport.base64_text(quality.histogram.tobytes()),
         "l_mean": quality.luminance_mean,
         "l_std": quality.luminance_std,
-        "l_hist_image": picture(kernel.histogram_picture(quality.histogram)),
+        "l_hist_image": picture(histogram_picture(quality.histogram)),
     }
     sharpness: Sharpness = {
         "val": quality.laplacian_variance,

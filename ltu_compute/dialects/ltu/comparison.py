@@ -26,14 +26,11 @@ from ltu_compute.dialects.ltu.interface import (
     singles,
     vertices,
 )
-from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
 from ltu_compute.image import Image
-from ltu_compute.kernels import alignment
 from ltu_compute.kernels import differences as kernel
-from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.homography import inverse, warp_onto
-from ltu_compute.kernels.keypoints import WORKING_SIZE, detect_keypoints, detect_orb_keypoints
-from ltu_compute.kernels.types import Box, Matrix
+from ltu_compute.kernels.types import Box, Matrix, Size
+from ltu_compute.operations import comparison
 from ltu_compute.web.endpoint import Flag, ImageField, Reply
 
 # ---------------------------------------------------------------------------- distance
@@ -94,8 +91,8 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     0: the same; below 1: a match, one shows what the other shows; 1 to 1.8: similar in colours
     and shapes; above: nothing in common. Two parts named `image` are understood as well.
     """
-    longest = _common(reference, query)
-    found = image_distance(reference.fit(longest), query.fit(longest))
+    measured = comparison.distance(reference, query)
+    found = measured.found
     value = single(found.distance)
     decision: Literal["Match", "Similar", "No match"] = (
         "Match" if value < MATCH else "Similar" if value <= single(SIMILAR) else "No match"
@@ -109,8 +106,8 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
             "matchStrength": single(found.match_strength),
             "matchStrengthWithoutWeighting": single(found.match_strength_without_weighting),
         },
-        "query": _matched(query, longest, found.box2),
-        "reference": _matched(reference, longest, found.box1),
+        "query": _matched(query, measured.query_size, found.box2),
+        "reference": _matched(reference, measured.reference_size, found.box1),
     }
     return Reply(
         result,
@@ -119,17 +116,7 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     )
 
 
-def _common(*images: Image) -> int:
-    """Return the size to compare at: where one comes out a little smaller, all do.
-
-    A shot must not seem farther from its reference because one of them is a PNG.
-    """
-    reduced = (image for image in images if max(image.size) > WORKING_SIZE)
-    return min((max(image.fitted(WORKING_SIZE)) for image in reduced), default=WORKING_SIZE)
-
-
-def _matched(image: Image, longest: int, box: Box) -> MatchedImage:
-    compared = image.fitted(longest)
+def _matched(image: Image, compared: Size, box: Box) -> MatchedImage:
     left, top = box.x, box.y
     right, bottom = box.x + box.width, box.y + box.height
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
@@ -221,7 +208,6 @@ PRESETS = {
 }
 
 NOT_FLAT_PX = 0.5  # compared; flat surfaces leave some 0.05
-REGION_TOLERANCE = 0.03  # relative: a reduced mask is rounded to whole px
 
 MaskType = Literal["binary", "contours", "none"]
 
@@ -369,78 +355,42 @@ def differences(
     area_percent · strength over all differences: 0 when nothing differs. `threshold` counts in
     units of 8 ΔE of the smoothed difference of a pixel.
     """
-    _check_region(image1, image1_roi)
-    settings = params.settings()
-    working = max(WORKING_SIZE, 2 * settings.resolution)
-    comparison = kernel.compare(
-        image1.fit(working),
-        image2.fit(working),
-        settings,
-        size1=image1.size,
-        size2=image2.size,
-        roi1=None if image1_roi is None else image1_roi.mask(),
-    )
-    if comparison is None:
-        raise ImagesDoNotMatch(
-            "image1 and image2 show nothing in common that could be aligned, and they differ in "
-            "aspect so that they cannot be compared as they lie",
-            parameter="image2",
-        )
-    if comparison.compared_percent == 0:
-        raise NotEnoughContent(
-            "nothing is left to compare: image1_roi, margin or the common part exclude everything",
-            parameter="image1_roi" if image1_roi else "image1",
-        )
+    compared = comparison.differences(image1, image2, params.settings(), region=image1_roi)
     result: DifferencesResult = {
-        "diffOnImage1": [_difference(d.on1, d, params) for d in comparison.differences],
-        "diffOnImage2": [_difference(d.on2, d, params) for d in comparison.differences],
+        "diffOnImage1": [_difference(d.on1, d, params) for d in compared.differences],
+        "diffOnImage2": [_difference(d.on2, d, params) for d in compared.differences],
     }
     if params.transform:
-        result["matOn1"], result["matOn2"] = _flat_pair(comparison.matrix1to2)
-    found = comparison.alignment
+        result["matOn1"], result["matOn2"] = _flat_pair(compared.matrix1to2)
+    found = compared.alignment
     info: DifferencesInfo = {
-        "count": len(comparison.differences),
-        "compared": comparison.compared_percent / 100,
+        "count": len(compared.differences),
+        "compared": compared.compared_percent / 100,
         "alignment": {
             "method": found.method if found else "none",
             "inliers": found.inliers if found else 0,
-            "residual_px": _known(comparison.residual_px),
-            "bend_px": comparison.bend_px,
+            "residual_px": _known(compared.residual_px),
+            "bend_px": compared.bend_px,
         },
     }
     return Reply(
         result,
         info,
-        message=_reservation(comparison),
-        score=single(comparison.score),
+        message=_reservation(compared),
+        score=single(compared.score),
     )
 
 
-def _reservation(comparison: kernel.Comparison) -> str:
+def _reservation(compared: kernel.Comparison) -> str:
     """Say why the differences may be more than changes, or nothing."""
-    if not comparison.aligned:
+    if not compared.aligned:
         return "The images could not be aligned and were compared as they lie."
-    if comparison.residual_px > NOT_FLAT_PX:
+    if compared.residual_px > NOT_FLAT_PX:
         return (
             "One homography does not explain the pair: the surface is not flat, or parts of it "
             "moved. Differences may be parallax."
         )
     return ""
-
-
-def _check_region(image1: Image, region: Image | None) -> None:
-    """Refuse a region of another shape: stretched over image 1, it would exclude something else."""
-    if region is None:
-        return
-    ratio = region.width * image1.height / (region.height * image1.width)
-    if abs(math.log(ratio)) > REGION_TOLERANCE:
-        raise BadParameters(
-            Problem(
-                "image1_roi",
-                f"image1_roi: {region.width} x {region.height} px; its aspect ratio must be that "
-                f"of image1 ({image1.width} x {image1.height} px)",
-            )
-        )
 
 
 def _difference(
@@ -510,10 +460,6 @@ def _wire_settings(settings: kernel.ComparisonSettings) -> dict[str, Any]:
 # --------------------------------------------------------------------- alignmentMatrix
 
 
-MIN_KEYPOINTS = 8  # twice what a homography is determined by
-PLENTY = 100  # of ORB's, which finds fewer: an image that has them is not too empty
-
-
 class AlignmentMatrixParams(LtuParams):
     """See `alignment_matrix`."""
 
@@ -555,21 +501,7 @@ def alignment_matrix(
     Homographies between pixels of the original images; the centre of the first pixel is (0, 0).
     Images that do not match are an error.
     """
-    longest = max(params.resolution, alignment.REFINEMENT_SIZE)
-    gray1, gray2 = image1.fit_gray(longest), image2.fit_gray(longest)
-    found = alignment.align_exactly(gray1, gray2, longest=params.resolution)
-    if found is None:
-        _check_content(image1, params.resolution)
-        _check_content(image2, params.resolution)
-        raise ImagesDoNotMatch(
-            "image1 and image2 do not match: no trustworthy alignment was found",
-            parameter="image2",
-        )
-    found = alignment.rescaled(
-        found,
-        from_sizes=(image1.fitted(longest), image2.fitted(longest)),
-        to_sizes=(image1.size, image2.size),
-    )
+    found = comparison.align(image1, image2, resolution=params.resolution)
     matrix1, matrix2 = _flat_pair(found.matrix)
     result: AlignmentMatrixResult = {"matrix1": matrix1, "matrix2": matrix2}
     if params.return_image:
@@ -584,19 +516,6 @@ def alignment_matrix(
         },
         message="Alignment Matrices properly calculated",
     )
-
-
-def _check_content(image: Image, resolution: int) -> None:
-    """Refuse an image that is too empty to be aligned with any."""
-    gray = image.fit_gray(resolution)
-    if len(detect_orb_keypoints(gray)) >= PLENTY:  # told in a tenth of the time
-        return
-    found = len(detect_keypoints(gray))
-    if found < MIN_KEYPOINTS:
-        raise NotEnoughContent(
-            f"{image.name}: too empty to be aligned: {found} keypoints, {MIN_KEYPOINTS} are needed",
-            parameter=image.name,
-        )
 
 
 def _known(measure: float) -> float | None:

@@ -17,21 +17,14 @@ from ltu_compute.dialects.ltu.interface import (
     mask_picture,
     picture,
 )
-from ltu_compute.errors import NotEnoughContent
 from ltu_compute.image import Image
-from ltu_compute.kernels import contours as contour_kernel
-from ltu_compute.kernels import object_mask
-from ltu_compute.kernels.color_palette import dominant_colors
-from ltu_compute.kernels.edges import canny_edges
-from ltu_compute.kernels.heat_map import keypoint_heat_map
-from ltu_compute.kernels.keypoints import WORKING_SIZE
-from ltu_compute.kernels.types import Mask
+from ltu_compute.kernels.object_mask import COLOR_CHANNELS
+from ltu_compute.operations import analysis
+from ltu_compute.operations.analysis import MaskAlgorithm
 from ltu_compute.web.endpoint import Flag, Reply
 
 MAX_THICKNESS = 65535  # px: beyond the largest side that an image may have
 SIGNATURE = 72004000  # the vendor's constant, see fixtures/vendor/replies.json
-HUES = 180  # of OpenCV's 8-bit HSV and HLS
-PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels.color_palette)
 
 
 def _upper(value: object) -> object:
@@ -60,7 +53,7 @@ def heat_map(image: Image) -> Reply[HeatMapResult, HeatMapInfo]:
     The density of the keypoints as a colour picture, from blue (none) to red (most), at the size
     that `distance` works at: at most 512 px on the longest side.
     """
-    density = keypoint_heat_map(image.fit_gray(WORKING_SIZE))
+    density = analysis.heat_map(image)
     return Reply({"heatmap": picture(density)}, {"signature": SIGNATURE})
 
 
@@ -94,7 +87,7 @@ def color_palette(
 
     Shares are whole percentages that sum to 100; colours that look alike are merged.
     """
-    palette = dominant_colors(image.fit(PALETTE_SIZE), count=params.count)
+    palette = analysis.color_palette(image, count=params.count)
     colors = [[c.red, c.green, c.blue, c.percent] for c in palette]
     return Reply(
         {"colors": colors},
@@ -104,6 +97,11 @@ def color_palette(
 
 
 Algorithm = Literal["SOBEL", "BINNING", "OTSU_BIN_THRESHOLD"]
+_ALGORITHMS: dict[Algorithm, MaskAlgorithm] = {
+    "SOBEL": "sobel",
+    "BINNING": "quantization",
+    "OTSU_BIN_THRESHOLD": "otsu",
+}
 ColorSpace = Literal["RGB", "G", "HSV", "XYZ", "YRB", "LAB", "LUV", "YUV", "HLS"]
 
 # The wire's names of spaces and channels, by those of the kernel.
@@ -114,7 +112,7 @@ _BRIGHTNESS = {"RGB": "G", "HSV": "V", "LAB": "L", "LUV": "L", "HLS": "L"}  # el
 
 def _wire_channels(space: str) -> dict[str, str]:
     """Return the channels of a colour space: the wire's letters, and the kernel's names."""
-    names = object_mask.COLOR_CHANNELS[_SPACES.get(space, space)]
+    names = COLOR_CHANNELS[_SPACES.get(space, space)]
     return {_CHANNELS.get(name, name): name for name in names}
 
 
@@ -176,40 +174,20 @@ def object_mask_detection(
     region, brighter or darker than what surrounds it. A picture without one is an error, because
     an empty mask would exclude everything from a comparison.
     """
-    mask, channel = _object_mask(image, params)
-    if mask is None:
-        raise NotEnoughContent(
-            f"{image.name}: no object stands out from the background ({params.algorithm})",
-            parameter=image.name,
-        )
+    letter = params.used_channel
+    mask = analysis.object_mask_of(
+        image,
+        algorithm=_ALGORITHMS[params.algorithm],
+        space=_SPACES.get(params.color_space, params.color_space),
+        channel=_wire_channels(params.color_space)[letter],
+        only_biggest=params.only_biggest,
+    )
+    channel = {"SOBEL": "G", "BINNING": "RGB"}.get(params.algorithm, letter)
     return Reply(
         {"binary mask": mask_picture(mask)},
         {"channel": channel, "algorithm": params.algorithm},
         message=f"Succeded to detect object using channel {channel}",
     )
-
-
-def _object_mask(image: Image, params: ObjectMaskDetectionParams) -> tuple[Mask | None, str]:
-    """Return the mask and the letters of the channels it was found in."""
-    biggest = params.only_biggest
-    match params.algorithm:
-        case "SOBEL":
-            return object_mask.sobel_object_mask(image.gray(), only_biggest=biggest), "G"
-        case "BINNING":
-            return object_mask.quantized_object_mask(image.full(), only_biggest=biggest), "RGB"
-    letter = params.used_channel
-    space = _SPACES.get(params.color_space, params.color_space)
-    name = _wire_channels(params.color_space)[letter]
-    channel = (
-        image.gray() if space == "GRAY" else object_mask.color_channel(image.full(), space, name)
-    )
-    period = _period(params.color_space, letter)
-    return object_mask.otsu_object_mask(channel, only_biggest=biggest, period=period), letter
-
-
-def _period(space: str, letter: str) -> int | None:
-    """Return the number of grey levels after which a channel starts anew: hue is a circle."""
-    return HUES if letter == "H" and space in ("HSV", "HLS") else None
 
 
 class ContoursParams(LtuParams):
@@ -239,11 +217,7 @@ def contours(image: Image, params: ContoursParams) -> Reply[ContoursResult, Cont
 
     Boxes are in pixels of the original image, vertices relative to their box.
     """
-    channel = object_mask.color_channel(image.full(), "HSV", params.channel)
-    outlines = object_mask.otsu_object_outlines(
-        channel, only_biggest=params.only_biggest, period=_period("HSV", params.channel)
-    )
-    regions = contour_kernel.regions(outlines)
+    regions = analysis.contours(image, channel=params.channel, only_biggest=params.only_biggest)
     return Reply(
         {"contours": [contour(region) for region in regions]},
         {"nbContours": len(regions)},
@@ -281,8 +255,8 @@ def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
 
     Thresholds given in reverse are swapped. The picture has the size of the image: 255 is edge.
     """
-    mask = canny_edges(
-        image.gray(),
+    mask = analysis.edges(
+        image,
         low_threshold=params.threshold_min,
         high_threshold=params.threshold_max,
         thickness=params.edge_thickness,

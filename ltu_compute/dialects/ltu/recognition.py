@@ -20,14 +20,13 @@ from ltu_compute.dialects.ltu.interface import (
     dialect,
     single,
 )
-from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable, Unprocessable
 from ltu_compute.image import Image
-from ltu_compute.kernels import tesseract
-from ltu_compute.kernels import text_detection as text_kernel
-from ltu_compute.kernels.classification import Label, classify
-from ltu_compute.kernels.object_detection import CLASSES, DetectedObject, detect_objects
+from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.kernels.text_detection import Word
 from ltu_compute.kernels.types import Size
-from ltu_compute.recognisers.backends import Backends
+from ltu_compute.operations import recognition
+from ltu_compute.operations.recognition import MAX_OBJECTS, FoundLabels, FoundObjects
+from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
 from ltu_compute.recognisers.onnx import Model, Rejected
 from ltu_compute.web.endpoint import Reply
@@ -37,10 +36,6 @@ def _spelt(*names: str) -> BeforeValidator:
     """Return what finds a name by any case of its letters, and leaves others as they were sent."""
     known = {name.lower(): name for name in names}
     return BeforeValidator(lambda v: known.get(v.lower(), v) if isinstance(v, str) else v)
-
-
-def _listed(items: Sequence[str]) -> str:
-    return ", ".join(map(repr, items))
 
 
 # ----------------------------------------------------------------------- textDetection
@@ -159,7 +154,7 @@ class TextDetectionInfo(Info):
 
 @dialect.endpoint("textDetection", layout=TEXT_DETECTION, remote=True)
 def text_detection(
-    image: Image, params: TextDetectionParams, backends: Backends
+    image: Image, params: TextDetectionParams, recognisers: Recognisers
 ) -> Reply[TextDetectionResult, TextDetectionInfo]:
     """Read what is written in the image.
 
@@ -167,11 +162,8 @@ def text_detection(
     original image. A word that occurs twice has both areas.
     """
     languages = _languages(params.language)
-    google = params.provider == "Google" or (not params.provider and backends.google_by_default)
-    if google:
-        found = backends.google().text(image, languages, idle=backends.idle)
-    else:
-        found = _tesseract_text(image, languages)
+    read = recognition.read_text(image, recognisers, languages=languages, provider=params.provider)
+    found = read.found
     uuid = hashlib.sha256(image.content).hexdigest()[:UUID_DIGITS]
     names = [f"{uuid}/{number}" for number in range(1, 1 + len(found.words))]
     words: dict[str, list[str]] = {}
@@ -206,8 +198,7 @@ def text_detection(
         },
         "errors": [],
     }
-    provider: Literal["Tesseract", "Google"] = "Google" if google else "Tesseract"
-    return Reply(result, {"provider": provider, "rotation": _rotation(found.rotation)})
+    return Reply(result, {"provider": read.provider, "rotation": _rotation(found.rotation)})
 
 
 def _rotation(degrees: float) -> float:
@@ -216,41 +207,7 @@ def _rotation(degrees: float) -> float:
     return 180.0 if rounded == -180 else rounded + 0.0  # -0.0 is 0.0
 
 
-def _tesseract_text(image: Image, languages: Sequence[str]) -> text_kernel.TextDetection:
-    try:
-        _refuse_missing(languages)
-        return text_kernel.detect_text(image.full(), languages=languages)
-    except text_kernel.TesseractMissing as error:
-        raise NotInstalled(
-            f"provider: Tesseract is not installed on the service's machine ({error}); install "
-            "the package tesseract-ocr and those of its languages, such as tesseract-ocr-fra",
-            parameter="provider",
-        ) from error
-    except text_kernel.TesseractTimedOut as error:
-        raise Unprocessable(
-            f"{image.name}: too dense to be read in {tesseract.TIMEOUT_SECONDS:g} s; send a part "
-            "of it, or a smaller one",
-            parameter=image.name,
-        ) from error
-    except text_kernel.TesseractFailed as error:
-        raise Unavailable(f"{image.name}: {error}", parameter=image.name, retry_after=60) from error
-
-
-def _refuse_missing(languages: Sequence[str]) -> None:
-    """Refuse languages that cannot be read, all of them at once."""
-    missing = []
-    for language in languages:
-        try:
-            tesseract.names_of([language])
-        except text_kernel.LanguageMissing:
-            missing.append(language)
-    if missing:
-        installed = ", ".join(text_kernel.installed_languages())
-        told = f"language: received {_listed(missing)}, installed: {installed}"
-        raise BadParameters(Problem("language", told))
-
-
-def _word_area(word: text_kernel.Word, size: Size) -> Area:
+def _word_area(word: Word, size: Size) -> Area:
     corners = word.corners.tolist()
     return {
         "type": "output",
@@ -278,8 +235,6 @@ def _box(points: Sequence[Sequence[float]], size: Size) -> BoundingBox:
 
 # ---------------------------------------------------- classification, objectDetection
 
-MAX_OBJECTS = 1000  # that may be asked for
-WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_detection)
 OBJECT_SCORES = "calibrated: of what scores 0.8, about 8 in 10 are right"
 LABEL_SCORES = f"{OBJECT_SCORES}; of colours: the share of the picture that they fill"
 MODEL_SCORES = "the model's own"
@@ -316,12 +271,6 @@ class RecognitionParams(LtuParams):
             raise ValueError("which is not Google's; leave out provider or model")
         return model
 
-    def asks_google(self, backends: Backends) -> bool:
-        """Tell whether Google is to answer."""
-        if self.provider:
-            return self.provider == "Google"
-        return backends.google_by_default and not self.model
-
 
 class RecognitionInfo(Info):
     """Who has answered, and what its scores mean."""
@@ -331,13 +280,10 @@ class RecognitionInfo(Info):
     scores: Annotated[str, Field(description="What the scores mean.")]
 
 
-def _info(params: RecognitionParams, own_scores: str, *, google: bool) -> RecognitionInfo:
-    scores = GOOGLE_SCORES if google else MODEL_SCORES if params.model else own_scores
-    return {
-        "provider": "Google" if google else "Local",
-        "model": params.model,
-        "scores": scores,
-    }
+def _info(found: FoundLabels | FoundObjects, own_scores: str) -> RecognitionInfo:
+    google = found.provider == "Google"
+    scores = GOOGLE_SCORES if google else MODEL_SCORES if found.model else own_scores
+    return {"provider": found.provider, "model": found.model, "scores": scores}
 
 
 class ClassificationParams(RecognitionParams):
@@ -363,24 +309,21 @@ class ClassificationResult(TypedDict):
 
 @dialect.endpoint("classification", layout=LABELS, remote=True)
 def classification(
-    image: Image, params: ClassificationParams, backends: Backends
+    image: Image, params: ClassificationParams, recognisers: Recognisers
 ) -> Reply[ClassificationResult, RecognitionInfo]:
     """Tell what kind of image it is and what it shows.
 
     The service's own labels are those that classical descriptors can tell: the README has a table
     of them and of their errors. A model of your own, or Google, tells others.
     """
-    google = params.asks_google(backends)
-    labels: Sequence[Label]
-    if google:
-        labels = backends.google().labels(image, max_results=params.max_results, idle=backends.idle)
-    elif params.model:
-        model = backends.models.find(params.model, "classification")
-        pixels = image.fit(model.working_size)
-        labels = model.classify(pixels, max_results=params.max_results, idle=backends.idle)
-    else:
-        labels = classify(image.fit(WORKING_SIZE), max_results=params.max_results)
-    kept = [label for label in labels if single(label.score) >= params.min_score]
+    found = recognition.classify(
+        image,
+        recognisers,
+        max_results=params.max_results,
+        provider=params.provider,
+        model=params.model,
+    )
+    kept = [label for label in found.labels if single(label.score) >= params.min_score]
     annotations: list[LabelAnnotation] = [
         {
             "score": single(label.score),
@@ -392,7 +335,7 @@ def classification(
         }
         for label in kept[: params.max_results]
     ]
-    return Reply({"labelAnnotations": annotations}, _info(params, LABEL_SCORES, google=google))
+    return Reply({"labelAnnotations": annotations}, _info(found, LABEL_SCORES))
 
 
 class ObjectDetectionParams(RecognitionParams):
@@ -451,7 +394,7 @@ class ObjectDetectionResult(TypedDict):
 
 @dialect.endpoint("objectDetection", layout=LABELS, remote=True)
 def object_detection(
-    image: Image, params: ObjectDetectionParams, backends: Backends
+    image: Image, params: ObjectDetectionParams, recognisers: Recognisers
 ) -> Reply[ObjectDetectionResult, RecognitionInfo]:
     """Find objects and tell where they are.
 
@@ -459,57 +402,18 @@ def object_detection(
     well. QR codes and barcodes carry their content in `text`. A model of your own, or Google,
     finds other things.
     """
-    google = params.asks_google(backends)
-    objects: Sequence[DetectedObject]
-    size = image.size
-    if google:
-        wanted = {name.casefold() for name in params.wanted}
-        most = MAX_OBJECTS if wanted else params.max_results  # others are sorted out afterwards
-        found = backends.google().objects(image, max_results=most, idle=backends.idle)
-        objects = [o for o in found if not wanted or {o.name.casefold(), o.mid.casefold()} & wanted]
-    elif params.model:
-        model = backends.models.find(params.model, "detection")
-        labels = {label.name: label.mid for label in model.manifest.classes}
-        pixels = image.fit(model.working_size)
-        size = Size(pixels.shape[1], pixels.shape[0])
-        objects = model.detect(
-            pixels,
-            classes=_classes(params.wanted, labels),
-            max_results=params.max_results,
-            idle=backends.idle,
-        )
-    else:
-        pixels = image.fit(WORKING_SIZE)
-        size = Size(pixels.shape[1], pixels.shape[0])
-        objects = detect_objects(
-            pixels,
-            classes=_classes(params.wanted, dict(CLASSES)),
-            max_results=params.max_results,
-        )
-    kept = [o for o in objects if single(o.score) >= params.min_score][: params.max_results]
-    annotations = [_annotation(detected, size) for detected in kept]
-    info = _info(params, OBJECT_SCORES, google=google)
+    found = recognition.detect_objects(
+        image,
+        recognisers,
+        max_results=params.max_results,
+        classes=params.wanted,
+        provider=params.provider,
+        model=params.model,
+    )
+    kept = [o for o in found.objects if single(o.score) >= params.min_score]
+    annotations = [_annotation(detected, found.size) for detected in kept]
+    info = _info(found, OBJECT_SCORES)
     return Reply({"localizedObjectAnnotations": annotations}, info)
-
-
-def _classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | None:
-    """Return the names of the classes that are asked for by name or mid, ``None`` for all.
-
-    Raises
-    ------
-    BadParameters
-        Some of them are not known; the message lists those, and those that are.
-    """
-    if not wanted:
-        return None
-    named = {mid.casefold(): name for name, mid in known.items() if mid}
-    named |= {name.casefold(): name for name in known}
-    unknown = [name for name in wanted if name.casefold() not in named]
-    if unknown:
-        raise BadParameters(
-            Problem("classes", f"classes: received {_listed(unknown)}, known: {', '.join(known)}")
-        )
-    return {named[name.casefold()] for name in wanted}
 
 
 def _annotation(detected: DetectedObject, size: Size) -> LocalizedObjectAnnotation:
@@ -571,13 +475,13 @@ class ModelsResult(TypedDict):
 
 
 @dialect.endpoint("models", layout=STANDARD, images=(), methods=("GET",))
-def models(backends: Backends) -> Reply[ModelsResult, Info]:
+def models(recognisers: Recognisers) -> Reply[ModelsResult, Info]:
     """List the models of your own: those installed, and why others are not usable.
 
     They are what `model` of `classification` and `objectDetection` selects from, as they were when
     the service started.
     """
-    found = backends.models.all()
+    found = recognisers.models.all()
     return Reply(
         {
             "models": [_installed(model) for model in found if isinstance(model, Model)],

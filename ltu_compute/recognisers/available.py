@@ -10,7 +10,7 @@ from ltu_compute.settings import PREFIX, Settings
 
 
 @dataclass(frozen=True)
-class Backends:
+class Recognisers:
     """One of each a process.
 
     Attributes
@@ -31,7 +31,7 @@ class Backends:
     idle: Idle = nullcontext
 
     @classmethod
-    def of(cls, settings: Settings) -> "Backends":
+    def of(cls, settings: Settings) -> "Recognisers":
         """Return what the settings name.
 
         Raises
@@ -47,11 +47,11 @@ class Backends:
             )
         return cls(Models.of(settings), vision, google_by_default)
 
-    def idling(self, idle: Idle) -> "Backends":
+    def idling(self, idle: Idle) -> "Recognisers":
         """Return the same with something to enter while others compute."""
         return replace(self, idle=idle)
 
-    def local(self) -> "Backends":
+    def local(self) -> "Recognisers":
         """Return the same without Google: nothing leaves this machine."""
         return replace(self, vision=None, google_by_default=False)
 

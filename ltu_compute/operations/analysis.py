@@ -1,0 +1,116 @@
+"""Analysis of one image: quality, colours, keypoints, objects' masks and outlines, edges."""
+
+from typing import Literal
+
+from ltu_compute.errors import NotEnoughContent
+from ltu_compute.image import Image
+from ltu_compute.kernels import contours as contour_kernel
+from ltu_compute.kernels import object_mask
+from ltu_compute.kernels.color_palette import PaletteColor, dominant_colors
+from ltu_compute.kernels.edges import canny_edges
+from ltu_compute.kernels.heat_map import keypoint_heat_map
+from ltu_compute.kernels.image_quality import ImageQuality
+from ltu_compute.kernels.image_quality import image_quality as measured
+from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.types import Bgr, Mask, Region
+
+HUES = 180  # grey levels of a hue channel in OpenCV's 8-bit HSV and HLS
+PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels.color_palette)
+
+MaskAlgorithm = Literal["sobel", "quantization", "otsu"]
+
+
+def image_quality(image: Image, *, bins: int, tolerance: float) -> ImageQuality:
+    """Measure exposure, sharpness and noise at full size; see `kernels.image_quality`."""
+    return measured(image.gray(), bins=bins, tolerance=tolerance)
+
+
+def heat_map(image: Image) -> Bgr:
+    """Return the density of keypoints as a picture, at most `WORKING_SIZE` px on its longest side.
+
+    See `kernels.heat_map`.
+    """
+    return keypoint_heat_map(image.fit_gray(WORKING_SIZE))
+
+
+def color_palette(image: Image, *, count: int) -> tuple[PaletteColor, ...]:
+    """Return at most ``count`` prevalent colours, largest first; see `kernels.color_palette`."""
+    return tuple(dominant_colors(image.fit(PALETTE_SIZE), count=count))
+
+
+def object_mask_of(
+    image: Image,
+    *,
+    algorithm: MaskAlgorithm,
+    space: str = "HSV",
+    channel: str = "V",
+    only_biggest: bool = True,
+) -> Mask:
+    """Separate the object from the background.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    algorithm : {"sobel", "quantization", "otsu"}
+        Closed borders of the grey picture; what differs from the flat colours at the border; one
+        channel, split in two.
+    space, channel : str
+        Colour space and channel for ``otsu``: names of `kernels.object_mask.COLOR_CHANNELS`.
+    only_biggest : bool
+        Keep the biggest object only.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        Of the size of the image; True where the object is.
+
+    Raises
+    ------
+    NotEnoughContent
+        No object stands out: an empty mask would exclude everything from a comparison.
+    """
+    mask: Mask | None
+    if algorithm == "sobel":
+        mask = object_mask.sobel_object_mask(image.gray(), only_biggest=only_biggest)
+    elif algorithm == "quantization":
+        mask = object_mask.quantized_object_mask(image.full(), only_biggest=only_biggest)
+    else:
+        levels = (
+            image.gray()
+            if space == "GRAY"
+            else object_mask.color_channel(image.full(), space, channel)
+        )
+        mask = object_mask.otsu_object_mask(
+            levels, only_biggest=only_biggest, period=_period(space, channel)
+        )
+    if mask is None:
+        raise NotEnoughContent(
+            f"{image.name}: no object stands out from the background ({algorithm})",
+            parameter=image.name,
+        )
+    return mask
+
+
+def contours(image: Image, *, channel: str, only_biggest: bool) -> tuple[Region, ...]:
+    """Trace the outlines of objects in a channel of HSV, largest first; see `kernels.contours`."""
+    levels = object_mask.color_channel(image.full(), "HSV", channel)
+    outlines = object_mask.otsu_object_outlines(
+        levels, only_biggest=only_biggest, period=_period("HSV", channel)
+    )
+    return tuple(contour_kernel.regions(outlines))
+
+
+def _period(space: str, channel: str) -> int | None:
+    """Return the number of grey levels after which a channel starts anew: hue is a circle."""
+    return HUES if channel == "H" and space in ("HSV", "HLS") else None
+
+
+def edges(image: Image, *, low_threshold: float, high_threshold: float, thickness: int) -> Mask:
+    """Draw the edges of the image at full size; see `kernels.edges`."""
+    return canny_edges(
+        image.gray(),
+        low_threshold=low_threshold,
+        high_threshold=high_threshold,
+        thickness=thickness,
+    )

@@ -1,0 +1,284 @@
+"""Recognition in one image: text, labels, objects; who answers is decided here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable, Unprocessable
+from ltu_compute.image import Image
+from ltu_compute.kernels import tesseract, text_detection
+from ltu_compute.kernels.classification import Label
+from ltu_compute.kernels.classification import classify as classified
+from ltu_compute.kernels.object_detection import CLASSES, DetectedObject
+from ltu_compute.kernels.object_detection import detect_objects as detected
+from ltu_compute.kernels.text_detection import (
+    LanguageMissing,
+    TesseractFailed,
+    TesseractMissing,
+    TesseractTimedOut,
+    TextDetection,
+    installed_languages,
+)
+from ltu_compute.kernels.types import Size
+from ltu_compute.recognisers.available import Recognisers
+
+MAX_OBJECTS = 1000  # that may be asked for
+WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_detection)
+
+Provider = Literal["Local", "Google"]
+
+
+@dataclass(frozen=True)
+class ReadText:
+    """The text of an image.
+
+    Attributes
+    ----------
+    found : TextDetection
+        Words and their places, in px of the original image.
+    provider : {"Tesseract", "Google"}
+        Who read it.
+    """
+
+    found: TextDetection
+    provider: Literal["Tesseract", "Google"]
+
+
+@dataclass(frozen=True)
+class FoundLabels:
+    """What an image shows, best first.
+
+    Attributes
+    ----------
+    labels : tuple of Label
+        Of Google's, `recognisers.google.RelevantLabel`.
+    provider : {"Local", "Google"}
+        Who answered.
+    model : str
+        The installed model that answered; "" for the service's own means.
+    """
+
+    labels: tuple[Label, ...]
+    provider: Provider
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class FoundObjects:
+    """Objects and where they are, best first.
+
+    Attributes
+    ----------
+    objects : tuple of DetectedObject
+        Corners in px of `size`.
+    size : Size
+        Size that the image was looked at in, px.
+    provider : {"Local", "Google"}
+        Who answered.
+    model : str
+        The installed model that answered; "" for the service's own means.
+    """
+
+    objects: tuple[DetectedObject, ...]
+    size: Size
+    provider: Provider
+    model: str = ""
+
+
+def read_text(
+    image: Image, recognisers: Recognisers, *, languages: Sequence[str] = (), provider: str = ""
+) -> ReadText:
+    """Read what is written in an image.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    recognisers : Recognisers
+        What is there to answer.
+    languages : sequence of str
+        What the text may be written in: ISO 639-1 or 639-2 codes; none: any that is installed.
+    provider : {"", "Tesseract", "Google"}
+        Who is to read it; "": what the service is set to.
+
+    Raises
+    ------
+    BadParameters
+        A language is not installed.
+    NotInstalled, NotEnabled
+        The provider is not there.
+    Unprocessable
+        The text is too dense to be read in time.
+    Unavailable, ProviderFailed
+        The provider failed.
+    """
+    if provider == "Google" or (not provider and recognisers.google_by_default):
+        vision = recognisers.google()
+        return ReadText(vision.text(image, languages, idle=recognisers.idle), "Google")
+    return ReadText(_tesseract_text(image, languages), "Tesseract")
+
+
+def _tesseract_text(image: Image, languages: Sequence[str]) -> TextDetection:
+    try:
+        _refuse_missing(languages)
+        return text_detection.detect_text(image.full(), languages=languages)
+    except TesseractMissing as error:
+        raise NotInstalled(
+            f"provider: Tesseract is not installed on the service's machine ({error}); install "
+            "the package tesseract-ocr and those of its languages, such as tesseract-ocr-fra",
+            parameter="provider",
+        ) from error
+    except TesseractTimedOut as error:
+        raise Unprocessable(
+            f"{image.name}: too dense to be read in {tesseract.TIMEOUT_SECONDS:g} s; send a part "
+            "of it, or a smaller one",
+            parameter=image.name,
+        ) from error
+    except TesseractFailed as error:
+        raise Unavailable(f"{image.name}: {error}", parameter=image.name, retry_after=60) from error
+
+
+def _refuse_missing(languages: Sequence[str]) -> None:
+    """Refuse languages that cannot be read; the message lists every one."""
+    missing = []
+    for language in languages:
+        try:
+            tesseract.names_of([language])
+        except LanguageMissing:
+            missing.append(language)
+    if missing:
+        installed = ", ".join(installed_languages())
+        message = f"language: received {_listed(missing)}, installed: {installed}"
+        raise BadParameters(Problem("language", message))
+
+
+def classify(
+    image: Image,
+    recognisers: Recognisers,
+    *,
+    max_results: int,
+    provider: str = "",
+    model: str = "",
+) -> FoundLabels:
+    """Find what an image shows.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    recognisers : Recognisers
+        What is there to answer.
+    max_results : int
+        How many labels at most.
+    provider : {"", "Local", "Google"}
+        Who is to answer; "": what the service is set to.
+    model : str
+        An installed model; "": the service's own means.
+
+    Raises
+    ------
+    BadParameters
+        There is no such model.
+    NotEnabled, ProviderFailed, Unavailable
+        Who was asked cannot answer.
+    """
+    if asks_google(recognisers, provider, model):
+        found = recognisers.google().labels(image, max_results=max_results, idle=recognisers.idle)
+        return FoundLabels(tuple(found), "Google")
+    if model:
+        installed = recognisers.models.find(model, "classification")
+        labels = installed.classify(
+            image.fit(installed.working_size), max_results=max_results, idle=recognisers.idle
+        )
+    else:
+        labels = classified(image.fit(WORKING_SIZE), max_results=max_results)
+    return FoundLabels(tuple(labels), "Local", model)
+
+
+def detect_objects(
+    image: Image,
+    recognisers: Recognisers,
+    *,
+    max_results: int,
+    classes: Sequence[str] = (),
+    provider: str = "",
+    model: str = "",
+) -> FoundObjects:
+    """Find objects and where they are.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    recognisers : Recognisers
+        What is there to answer.
+    max_results : int
+        How many objects at most, up to `MAX_OBJECTS`.
+    classes : sequence of str
+        Names or mids of the classes to look for, whatever their case; none: all.
+    provider : {"", "Local", "Google"}
+        Who is to answer; "": what the service is set to.
+    model : str
+        An installed model; "": the service's own means.
+
+    Raises
+    ------
+    BadParameters
+        There is no such model, or it knows no such class.
+    NotEnabled, ProviderFailed, Unavailable
+        Who was asked cannot answer.
+    """
+    if asks_google(recognisers, provider, model):
+        wanted = {name.casefold() for name in classes}
+        most = MAX_OBJECTS if wanted else max_results  # others are sorted out afterwards
+        found = recognisers.google().objects(image, max_results=most, idle=recognisers.idle)
+        kept = [o for o in found if not wanted or {o.name.casefold(), o.mid.casefold()} & wanted]
+        return FoundObjects(tuple(kept[:max_results]), image.size, "Google")
+    if model:
+        installed = recognisers.models.find(model, "detection")
+        known = {label.name: label.mid for label in installed.manifest.classes}
+        pixels = image.fit(installed.working_size)
+        objects = installed.detect(
+            pixels,
+            classes=_known_classes(classes, known),
+            max_results=max_results,
+            idle=recognisers.idle,
+        )
+    else:
+        pixels = image.fit(WORKING_SIZE)
+        objects = detected(
+            pixels, classes=_known_classes(classes, dict(CLASSES)), max_results=max_results
+        )
+    size = Size(pixels.shape[1], pixels.shape[0])
+    return FoundObjects(tuple(objects), size, "Local", model)
+
+
+def asks_google(recognisers: Recognisers, provider: str, model: str) -> bool:
+    """Return whether Google is to answer, given what a request asks for."""
+    if provider:
+        return provider == "Google"
+    return recognisers.google_by_default and not model
+
+
+def _known_classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | None:
+    """Return the names of the classes that are asked for by name or mid, ``None`` for all.
+
+    Raises
+    ------
+    BadParameters
+        Some of them are not known; the message lists those, and those that are.
+    """
+    if not wanted:
+        return None
+    named = {mid.casefold(): name for name, mid in known.items() if mid}
+    named |= {name.casefold(): name for name in known}
+    unknown = [name for name in wanted if name.casefold() not in named]
+    if unknown:
+        raise BadParameters(
+            Problem("classes", f"classes: received {_listed(unknown)}, known: {', '.join(known)}")
+        )
+    return {named[name.casefold()] for name in wanted}
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(map(repr, items))
