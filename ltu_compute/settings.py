@@ -321,6 +321,23 @@ class Settings(BaseSettings):
         description="Requests that may wait for a computing slot, in all workers together; one "
         "more is answered 503. Default: four a processor.",
     )
+    job_retention: float = Field(
+        86_400.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that an ended job and its results are kept in the database. Inputs "
+        "are deleted when the job ends.",
+    )
+    jobs_per_account: int = Field(
+        1000,
+        ge=1,
+        description="Jobs that an account may have, ended ones included; one more is refused.",
+    )
+    job_bytes_per_account: int = Field(
+        4 << 30,
+        ge=1,
+        description="Bytes that the inputs and results of an account's jobs may have together.",
+    )
     request_timeout: float = Field(
         120.0,
         gt=0,

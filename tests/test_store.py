@@ -50,6 +50,8 @@ def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> No
 
 def test_an_older_schema_is_brought_up_to_date(store: Store) -> None:
     with store._transaction(writes=True) as connection:
+        for table in ("job_inputs", "job_parts", "jobs"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("DROP TABLE login_attempts")
         connection.exec_driver_sql("DROP TABLE request_counts")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")

@@ -24,8 +24,10 @@ from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.store import counters, logins, passwords
 from ltu_compute.store.counters import Counter, RedisCounter, Window
 from ltu_compute.store.database import WRITES, address, engine_for
+from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.store.logins import LoginLimits
 from ltu_compute.store.tables import REVISION, accounts, sessions
+from ltu_compute.store.tables import jobs as job_rows
 
 __all__ = [
     "Account",
@@ -104,13 +106,24 @@ class Store:
 
     def __init__(self, database: Settings | str | Path) -> None:
         self._password_min_length = 1
+        self._job_limits = JobLimits()
         if isinstance(database, Settings):
             self._password_min_length = database.password_min_length
+            self._job_limits = JobLimits(
+                database.jobs_per_account,
+                database.job_bytes_per_account,
+                database.job_retention,
+            )
             database = database.database
         self._url = address(database)
         self._engine = engine_for(self._url)
         self._pinged = -PING_S
         _stores.add(self)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The queue of jobs, in the same database."""
+        return Jobs(self._transaction, self._job_limits)
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
@@ -268,7 +281,7 @@ class Store:
             )
 
     def remove_account(self, account_id: str) -> None:
-        """Remove an account and its sessions.
+        """Remove an account, its sessions and its jobs.
 
         Raises
         ------
@@ -277,6 +290,7 @@ class Store:
         """
         with self._transaction(writes=True) as connection:
             _one(connection.execute(sa.delete(accounts).where(accounts.c.id == account_id)))
+            connection.execute(sa.delete(job_rows).where(job_rows.c.account_id == account_id))
 
     def check_password(self, username: str, password: str) -> Account | None:
         """Return the account that name and password belong to, None when they do not.

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -16,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0002"
+REVISION = "0003"
 
 # Names that both databases give alike, so that later revisions can name what they alter.
 metadata = MetaData(
@@ -74,4 +75,57 @@ request_counts = Table(
     Column("requests", Integer, nullable=False),
     Column("ends_at", Double, nullable=False),
     Index(None, "ends_at"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    # No foreign key: accounts of an external identity provider have no row.
+    Column("account_id", String(255), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("parts_done", Integer, nullable=False),
+    # Of inputs and results together, as they are stored now.
+    Column("bytes", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    # When it is deleted, whatever its state; None while it is queued or running.
+    Column("expires_at", Double),
+    # When a part of it was claimed last: jobs and accounts take turns.
+    Column("claimed_at", Double, nullable=False),
+    Index(None, "account_id"),
+    Index(None, "state"),
+    Index(None, "expires_at"),
+)
+
+job_parts = Table(
+    "job_parts",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Until this time nobody else may claim it: the end of a lease, or of a wait before a retry.
+    Column("held_until", Double, nullable=False),
+    # Of the claim, not of the process: what was claimed anew cannot be finished by the first owner.
+    Column("owner", String(36), nullable=False),
+    Column("progress", Double, nullable=False),
+    Column("result", LargeBinary),
+    Column("attachment", LargeBinary),
+    Index(None, "job_id", "state", "position"),
+)
+
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # Of the part that needs it, -1: every part.
+    Column("position", Integer, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )

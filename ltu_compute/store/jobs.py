@@ -1,0 +1,733 @@
+"""Jobs: work that outlives its request, as rows. The rows are the truth; engines only compute.
+
+A job has one or more parts; a part is what one worker computes at a time, and what a lease covers.
+A worker claims a part for `LEASE_S` seconds and renews the claim while it computes. A worker that
+dies renews nothing, so that the part is claimed by another. Each claim has an owner of its own,
+and only the current owner can finish a part: a worker that was believed dead finishes nothing.
+
+Every transaction locks the row of the job before those of its parts, so that no two wait for each
+other.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from ltu_compute.errors import BadParameters, NotFound, Problem, TooManyRequests
+from ltu_compute.settings import PREFIX
+from ltu_compute.store.tables import job_inputs, job_parts, jobs
+
+LEASE_S = 20.0  # seconds a claim holds without renewal; longer than a restart of the database
+MAX_ATTEMPTS = 5  # claims of a part; the sixth only records that it failed
+RETRY_S = 1.0  # seconds before the first retry after a failure that may pass; doubles each time
+MAX_PARTS = 10_000  # parts of one job
+MAX_RESULT_BYTES = 16 << 20  # result and attachment of one part
+RECEIVING_S = 3600.0  # seconds in which the inputs of a job must have arrived
+PURGE_JOBS = 100  # jobs that one purge deletes at most, so that no transaction takes long
+LONGEST_RETRY_S = 3600
+SHARED = -1  # position of inputs that every part needs
+
+
+class State(StrEnum):
+    """What becomes of a job or of a part."""
+
+    RECEIVING = "receiving"  # its inputs are still arriving; nobody claims it
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (State.QUEUED, State.RUNNING)
+ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its account sees it. Times are in seconds since 1970 (UTC).
+
+    Attributes
+    ----------
+    parts, parts_done : int
+        How many there are, and how many have a result.
+    progress : float
+        0 to 1: the mean over its parts.
+    bytes : int
+        Inputs and results that are stored for it now.
+    error : str
+        Why it failed; "" unless it did.
+    expires_at : float or None
+        When it is deleted with its results; None before it has ended.
+    """
+
+    id: str
+    account_id: str
+    kind: str
+    parameters: str
+    state: State
+    parts: int
+    parts_done: int
+    bytes: int
+    error: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    expires_at: float | None
+    progress: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A part that a worker may compute until its lease ends."""
+
+    job_id: str
+    position: int
+    owner: str
+    attempts: int
+    account_id: str
+    kind: str
+    parameters: str
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all attempts were made: record that it failed, do not compute it."""
+        return self.attempts > MAX_ATTEMPTS
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a part came to."""
+
+    position: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The queue in numbers: jobs by state, and seconds since the oldest queued one was created."""
+
+    jobs: Mapping[State, int]
+    oldest_queued_s: float
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """What one account may have in the queue, ended jobs included.
+
+    Attributes
+    ----------
+    jobs : int
+        Jobs, whatever their state.
+    bytes : int
+        Inputs and results together.
+    retention_s : float
+        Seconds that an ended job and its results are kept.
+    """
+
+    jobs: int = 1000
+    bytes: int = 4 << 30
+    retention_s: float = 86_400.0
+
+
+class Transactions(Protocol):
+    """Opens a transaction on the database."""
+
+    def __call__(self, *, writes: bool = False) -> AbstractContextManager[sa.Connection]:
+        """Return a context that commits in the end, or rolls back on an error."""
+
+
+class Jobs:
+    """The queue. Threads and processes may share it.
+
+    Parameters
+    ----------
+    transaction : Transactions
+        Of the store.
+    limits : JobLimits
+        Of each account.
+    clock : callable, optional
+        Seconds since 1970. Default: the database's clock, which all machines share.
+
+    Notes
+    -----
+    Every method may raise `Unavailable`.
+    """
+
+    def __init__(
+        self,
+        transaction: Transactions,
+        limits: JobLimits | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._transaction = transaction
+        self.limits = limits or JobLimits()
+        self._clock = clock
+
+    # ---------------------------------------------------------------- for those who ask
+
+    def add(
+        self,
+        account_id: str,
+        kind: str,
+        parameters: str,
+        inputs: Mapping[tuple[int, str], bytes] | None = None,
+        *,
+        parts: int = 1,
+    ) -> Job:
+        """Add a job with all of its inputs in one transaction, and return it, queued.
+
+        Parameters
+        ----------
+        account_id : str
+            Whose it is.
+        kind : str
+            Which handler computes it.
+        parameters : str
+            What the handler needs to know, usually JSON.
+        inputs : mapping
+            Position (of a part, or `SHARED`) and name to content.
+        parts : int
+            1 to `MAX_PARTS`.
+
+        Raises
+        ------
+        TooManyRequests
+            When the account has as many jobs or bytes as it may have.
+        BadParameters
+            When there are too many parts.
+        """
+        with self._transaction(writes=True) as connection:
+            job_id = self._create(connection, account_id, kind, parameters, parts)
+            job = self._one(connection, job_id)
+            for (position, name), content in (inputs or {}).items():
+                self._add_input(connection, job, position, name, content)
+            self._queue(connection, job_id)
+            return self._one(connection, job_id)
+
+    def create(self, account_id: str, kind: str, parameters: str, *, parts: int = 1) -> Job:
+        """Add a job whose inputs follow one by one, each in a short transaction; see `add`.
+
+        Nobody claims it before `submit`; it is deleted when that does not follow in time.
+        """
+        with self._transaction(writes=True) as connection:
+            return self._one(
+                connection, self._create(connection, account_id, kind, parameters, parts)
+            )
+
+    def add_input(self, job: Job, position: int, name: str, content: bytes) -> None:
+        """Store an input of a job that was created.
+
+        Raises
+        ------
+        TooManyRequests
+            When the account has as many bytes as it may have.
+        NotFound
+            When the job is not waiting for inputs (any more).
+        """
+        with self._transaction(writes=True) as connection:
+            self._lock(connection, job.id, (State.RECEIVING,))
+            self._add_input(connection, job, position, name, content)
+
+    def submit(self, job: Job) -> Job:
+        """Let a job that was created be computed: when this returns, it is accepted.
+
+        Raises
+        ------
+        NotFound
+            When the job is not waiting for inputs (any more).
+        """
+        with self._transaction(writes=True) as connection:
+            self._lock(connection, job.id, (State.RECEIVING,))
+            self._queue(connection, job.id)
+            return self._one(connection, job.id)
+
+    def job(self, account_id: str, job_id: str) -> Job | None:
+        """Return a job of an account; None when there is none, or it is another account's."""
+        query = _JOB.where(jobs.c.id == job_id, jobs.c.account_id == account_id)
+        with self._transaction() as connection:
+            return next(_jobs(connection, query), None)
+
+    def page(
+        self, account_id: str, *, kind: str | None = None, offset: int = 0, limit: int = 100
+    ) -> tuple[int, list[Job]]:
+        """Return how many jobs an account has, and a page of them, the newest first."""
+        mine = [jobs.c.account_id == account_id, jobs.c.state != State.RECEIVING]
+        if kind is not None:
+            mine.append(jobs.c.kind == kind)
+        page = _JOB.where(*mine).order_by(jobs.c.created_at.desc(), jobs.c.id)
+        with self._transaction() as connection:
+            total = connection.execute(
+                sa.select(sa.func.count()).select_from(jobs).where(*mine)
+            ).scalar_one()
+            return total, list(_jobs(connection, page.offset(offset).limit(limit)))
+
+    def cancel(self, account_id: str, job_id: str) -> bool:
+        """Cancel a job; its inputs are deleted at once, the results that it has are kept.
+
+        Whoever computes a part of it learns of it when the claim is next renewed.
+
+        Returns
+        -------
+        bool
+            False when there is no such job, or it has ended.
+        """
+        with self._transaction(writes=True) as connection:
+            try:
+                self._lock(connection, job_id, (State.RECEIVING, *ACTIVE), account_id)
+            except NotFound:
+                return False
+            self._end(connection, job_id, State.CANCELLED, "")
+            return True
+
+    def delete(self, account_id: str, job_id: str) -> bool:
+        """Delete a job that has ended, with its results; False when there is none."""
+        with self._transaction(writes=True) as connection:
+            done = connection.execute(
+                sa.delete(jobs).where(
+                    jobs.c.id == job_id,
+                    jobs.c.account_id == account_id,
+                    jobs.c.state.in_(ENDED),
+                )
+            )
+            return done.rowcount == 1
+
+    def delete_account(self, account_id: str) -> None:
+        """Delete all jobs of an account, whatever their state."""
+        with self._transaction(writes=True) as connection:
+            connection.execute(sa.delete(jobs).where(jobs.c.account_id == account_id))
+
+    def results(self, job_id: str, *, offset: int = 0, limit: int = 1000) -> Sequence[Result]:
+        """Return the results that parts have so far, in the order of the parts."""
+        query = (
+            sa.select(job_parts.c.position, job_parts.c.result)
+            .where(job_parts.c.job_id == job_id, job_parts.c.state == State.COMPLETED)
+            .order_by(job_parts.c.position)
+            .offset(offset)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [Result(*row) for row in connection.execute(query)]
+
+    def attachment(self, job_id: str, position: int) -> bytes | None:
+        """Return what a part's result came with, such as a picture; None when nothing did."""
+        query = sa.select(job_parts.c.attachment).where(
+            job_parts.c.job_id == job_id, job_parts.c.position == position
+        )
+        with self._transaction() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    # ---------------------------------------------------------------- for those who compute
+
+    def claim(
+        self, count: int = 1, *, kinds: Iterable[str] | None = None, lease: float = LEASE_S
+    ) -> list[Claim]:
+        """Claim parts of one job, for `lease` seconds.
+
+        Accounts take turns, and so do the jobs of an account: a long job delays nobody else's by
+        more than the parts that are being computed.
+
+        Parameters
+        ----------
+        count : int
+            How many parts at most.
+        kinds : iterable of str, optional
+            Which kinds of jobs. Default: all.
+
+        Returns
+        -------
+        list of Claim
+            Empty when there is nothing to do.
+        """
+        with self._transaction(writes=True) as connection:
+            now = self._now(connection)
+            row = self._next_job(connection, now, kinds)
+            if row is None:
+                return []
+            owner = str(uuid.uuid4())
+            waiting = (
+                sa.select(job_parts.c.position)
+                .where(job_parts.c.job_id == row.id, _claimable(now))
+                .order_by(job_parts.c.position)
+                .limit(count)
+            )
+            claimed = connection.execute(
+                sa.update(job_parts)
+                .where(job_parts.c.job_id == row.id, job_parts.c.position.in_(waiting))
+                .values(
+                    state=State.RUNNING,
+                    owner=owner,
+                    attempts=job_parts.c.attempts + 1,
+                    held_until=now + lease,
+                    progress=0.0,
+                )
+                .returning(job_parts.c.position, job_parts.c.attempts)
+            ).all()
+            if claimed:
+                connection.execute(
+                    sa.update(jobs)
+                    .where(jobs.c.id == row.id)
+                    .values(
+                        state=State.RUNNING,
+                        claimed_at=now,
+                        started_at=sa.func.coalesce(jobs.c.started_at, now),
+                    )
+                )
+        return sorted(
+            (
+                Claim(row.id, position, owner, attempts, row.account_id, row.kind, row.parameters)
+                for position, attempts in claimed
+            ),
+            key=lambda claim: claim.position,
+        )
+
+    def renew(self, claims: Mapping[Claim, float], *, lease: float = LEASE_S) -> frozenset[Claim]:
+        """Renew claims, and record how far each has come, 0 to 1.
+
+        Returns
+        -------
+        frozenset of Claim
+            Those that still hold. Stop computing the others: their job was cancelled or deleted,
+            or somebody else has claimed them.
+        """
+        if not claims:
+            return frozenset()
+        held = []
+        with self._transaction(writes=True) as connection:
+            now = self._now(connection)
+            for job_id in sorted({claim.job_id for claim in claims}):
+                try:
+                    self._lock(connection, job_id, (State.RUNNING,))
+                except NotFound:
+                    continue
+                for claim, progress in claims.items():
+                    if claim.job_id == job_id:
+                        renewed = connection.execute(
+                            sa.update(job_parts)
+                            .where(*_owned(claim))
+                            .values(held_until=now + lease, progress=progress)
+                        )
+                        if renewed.rowcount == 1:
+                            held.append(claim)
+        return frozenset(held)
+
+    def input(self, job_id: str, position: int, name: str) -> bytes | None:
+        """Return an input of a part (or `SHARED`); None when there is none (any more)."""
+        query = sa.select(job_inputs.c.content).where(
+            job_inputs.c.job_id == job_id,
+            job_inputs.c.position == position,
+            job_inputs.c.name == name,
+        )
+        with self._transaction() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def finish(self, claim: Claim, result: bytes, attachment: bytes | None = None) -> bool:
+        """Store what a part came to; the last part completes the job. Its inputs are deleted.
+
+        Returns
+        -------
+        bool
+            False when the claim does not hold any more: nothing was stored.
+
+        Raises
+        ------
+        ValueError
+            When result and attachment have more than `MAX_RESULT_BYTES`.
+        """
+        size = len(result) + len(attachment or b"")
+        if size > MAX_RESULT_BYTES:
+            raise ValueError(f"a result of {size} bytes; at most {MAX_RESULT_BYTES} are stored")
+        with self._transaction(writes=True) as connection:
+            if not self._let_go(
+                connection,
+                claim,
+                state=State.COMPLETED,
+                result=result,
+                attachment=attachment,
+                progress=1.0,
+            ):
+                return False
+            freed = _deleted_bytes(
+                connection,
+                job_inputs.c.job_id == claim.job_id,
+                job_inputs.c.position == claim.position,
+            )
+            done = connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == claim.job_id)
+                .values(parts_done=jobs.c.parts_done + 1, bytes=jobs.c.bytes + size - freed)
+                .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
+            ).one()
+            if done.parts_done == done.parts:
+                self._end(connection, claim.job_id, State.COMPLETED, "")
+            elif done.bytes > self.limits.bytes:
+                reason = f"its results have more than {self.limits.bytes} bytes"
+                self._end(connection, claim.job_id, State.FAILED, reason)
+        return True
+
+    def fail(self, claim: Claim, reason: str) -> bool:
+        """Record that a part, and so its job, failed; False when the claim does not hold."""
+        with self._transaction(writes=True) as connection:
+            if not self._let_go(connection, claim, state=State.FAILED):
+                return False
+            self._end(connection, claim.job_id, State.FAILED, reason)
+        return True
+
+    def release(self, claim: Claim, *, counts: bool = True) -> bool:
+        """Give a part back: at once, or, where the attempt counts, after a wait that doubles.
+
+        Parameters
+        ----------
+        claim : Claim
+            What is given back.
+        counts : bool
+            False where the part is not to blame: the worker is being stopped.
+
+        Returns
+        -------
+        bool
+            False when the claim does not hold any more.
+        """
+        with self._transaction(writes=True) as connection:
+            now = self._now(connection)
+            return self._let_go(
+                connection,
+                claim,
+                state=State.QUEUED,
+                attempts=claim.attempts if counts else claim.attempts - 1,
+                held_until=now + RETRY_S * 2.0 ** (claim.attempts - 1) if counts else now,
+                progress=0.0,
+            )
+
+    # ---------------------------------------------------------------- for those who watch
+
+    def counts(self) -> Counts:
+        """Return the queue in numbers."""
+        by_state = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        oldest = sa.select(sa.func.min(jobs.c.created_at)).where(jobs.c.state == State.QUEUED)
+        with self._transaction() as connection:
+            found = {State(state): number for state, number in connection.execute(by_state)}
+            created_at = connection.execute(oldest).scalar()
+            waited = 0.0 if created_at is None else self._now(connection) - created_at
+        return Counts({state: found.get(state, 0) for state in State}, max(0.0, waited))
+
+    def purge(self) -> int:
+        """Delete jobs whose time is over, `PURGE_JOBS` at most; return how many it were."""
+        with self._transaction(writes=True) as connection:
+            over = (
+                sa.select(jobs.c.id)
+                .where(jobs.c.expires_at <= self._now(connection))
+                .limit(PURGE_JOBS)
+                # Two that purge at once would wait for each other's rows (PostgreSQL).
+                .with_for_update(skip_locked=True)
+            )
+            return int(connection.execute(sa.delete(jobs).where(jobs.c.id.in_(over))).rowcount)
+
+    # ---------------------------------------------------------------- below the surface
+
+    def _now(self, connection: sa.Connection) -> float:
+        if self._clock is not None:
+            return self._clock()
+        if connection.dialect.name == "postgresql":
+            now = sa.select(sa.extract("epoch", sa.func.clock_timestamp()).cast(sa.Double))
+            return float(connection.execute(now).scalar_one())
+        return time.time()
+
+    def _create(
+        self, connection: sa.Connection, account_id: str, kind: str, parameters: str, parts: int
+    ) -> str:
+        if not 1 <= parts <= MAX_PARTS:
+            raise BadParameters(
+                Problem("", f"a job of {parts} parts; 1 to {MAX_PARTS} are allowed")
+            )
+        self._check_room(connection, account_id, jobs_more=1)
+        now = self._now(connection)
+        job_id = str(uuid.uuid4())
+        connection.execute(
+            sa.insert(jobs).values(
+                id=job_id,
+                account_id=account_id,
+                kind=kind,
+                parameters=parameters,
+                state=State.RECEIVING,
+                parts=parts,
+                parts_done=0,
+                bytes=0,
+                error="",
+                created_at=now,
+                expires_at=now + RECEIVING_S,
+                claimed_at=0.0,
+            )
+        )
+        return job_id
+
+    def _check_room(
+        self, connection: sa.Connection, account_id: str, *, jobs_more: int = 0, bytes_more: int = 0
+    ) -> None:
+        if connection.dialect.name == "postgresql":  # two that check at once must not both pass
+            key = sa.func.hashtextextended(account_id, 0)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+        count, size, expires_at = connection.execute(
+            sa.select(
+                sa.func.count(),
+                sa.cast(sa.func.coalesce(sa.func.sum(jobs.c.bytes), 0), sa.BigInteger),
+                sa.func.min(jobs.c.expires_at),
+            ).where(jobs.c.account_id == account_id)
+        ).one()
+        if count + jobs_more > self.limits.jobs:
+            problem = f"the account has {count} jobs, ended ones included; {self.limits.jobs}"
+            name = "JOBS_PER_ACCOUNT"
+        elif size + bytes_more > self.limits.bytes:
+            problem = f"the account's jobs have {size} bytes and would have {size + bytes_more}; "
+            problem += str(self.limits.bytes)
+            name = "JOB_BYTES_PER_ACCOUNT"
+        else:
+            return
+        wait = LONGEST_RETRY_S
+        if expires_at is not None:
+            wait = int(min(max(1.0, expires_at - self._now(connection)), LONGEST_RETRY_S))
+        raise TooManyRequests(
+            f"{problem} are allowed ({PREFIX}{name}); delete some, or wait until they expire",
+            retry_after=wait,
+        )
+
+    def _add_input(
+        self, connection: sa.Connection, job: Job, position: int, name: str, content: bytes
+    ) -> None:
+        self._check_room(connection, job.account_id, bytes_more=len(content))
+        connection.execute(
+            sa.insert(job_inputs).values(
+                job_id=job.id, position=position, name=name, content=content
+            )
+        )
+        connection.execute(
+            sa.update(jobs).where(jobs.c.id == job.id).values(bytes=jobs.c.bytes + len(content))
+        )
+
+    def _queue(self, connection: sa.Connection, job_id: str) -> None:
+        parts = connection.execute(sa.select(jobs.c.parts).where(jobs.c.id == job_id)).scalar_one()
+        row = {"job_id": job_id, "state": State.QUEUED, "attempts": 0, "owner": ""}
+        row |= {"held_until": 0.0, "progress": 0.0}
+        connection.execute(
+            sa.insert(job_parts), [row | {"position": position} for position in range(parts)]
+        )
+        connection.execute(
+            sa.update(jobs).where(jobs.c.id == job_id).values(state=State.QUEUED, expires_at=None)
+        )
+
+    def _one(self, connection: sa.Connection, job_id: str) -> Job:
+        return next(_jobs(connection, _JOB.where(jobs.c.id == job_id)))
+
+    def _lock(
+        self,
+        connection: sa.Connection,
+        job_id: str,
+        states: Iterable[State],
+        account_id: str | None = None,
+    ) -> None:
+        """Lock a job until the transaction ends."""
+        query = sa.select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.state.in_(states))
+        if account_id is not None:
+            query = query.where(jobs.c.account_id == account_id)
+        if connection.execute(query.with_for_update()).first() is None:
+            raise NotFound("There is no such job.")
+
+    def _next_job(self, connection: sa.Connection, now: float, kinds: Iterable[str] | None) -> Any:
+        other = jobs.alias("other")
+        served_at = (
+            sa.select(sa.func.max(other.c.claimed_at))
+            .where(other.c.account_id == jobs.c.account_id, other.c.state.in_(ACTIVE))
+            .scalar_subquery()
+        )
+        waits = sa.exists().where(job_parts.c.job_id == jobs.c.id, _claimable(now))
+        query = (
+            sa.select(jobs.c.id, jobs.c.account_id, jobs.c.kind, jobs.c.parameters)
+            .where(jobs.c.state.in_(ACTIVE), waits)
+            .order_by(served_at, jobs.c.claimed_at, jobs.c.created_at, jobs.c.id)
+            .limit(1)
+        )
+        if kinds is not None:
+            query = query.where(jobs.c.kind.in_(list(kinds)))
+        # One that nobody else is claiming from; where all are, wait the millisecond that it takes.
+        free = connection.execute(query.with_for_update(skip_locked=True, of=jobs)).first()
+        return free or connection.execute(query.with_for_update(of=jobs)).first()
+
+    def _let_go(self, connection: sa.Connection, claim: Claim, **values: Any) -> bool:
+        """Change a part that is claimed, so that the claim is over; False when it does not hold."""
+        try:
+            self._lock(connection, claim.job_id, (State.RUNNING,))
+        except NotFound:
+            return False
+        changed = connection.execute(
+            sa.update(job_parts).where(*_owned(claim)).values(owner="", **values)
+        )
+        return changed.rowcount == 1
+
+    def _end(self, connection: sa.Connection, job_id: str, state: State, error: str) -> None:
+        now = self._now(connection)
+        freed = _deleted_bytes(connection, job_inputs.c.job_id == job_id)
+        connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(
+                state=state,
+                error=error,
+                bytes=jobs.c.bytes - freed,
+                finished_at=now,
+                expires_at=now + self.limits.retention_s,
+            )
+        )
+
+
+def _claimable(now: float) -> sa.ColumnElement[bool]:
+    """Return whether a part waits, or is held by a worker whose lease has ended."""
+    return sa.and_(
+        job_parts.c.state.in_((State.QUEUED, State.RUNNING)), job_parts.c.held_until <= now
+    )
+
+
+def _owned(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        job_parts.c.job_id == claim.job_id,
+        job_parts.c.position == claim.position,
+        job_parts.c.owner == claim.owner,
+        job_parts.c.state == State.RUNNING,
+    )
+
+
+def _deleted_bytes(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
+    """Delete inputs, and return how many bytes they had."""
+    sizes = sa.select(sa.func.length(job_inputs.c.content)).where(*where)
+    freed = sum(map(int, connection.execute(sizes).scalars()))
+    connection.execute(sa.delete(job_inputs).where(*where))
+    return freed
+
+
+_PROGRESS = (
+    sa.select(sa.func.coalesce(sa.func.sum(job_parts.c.progress), 0.0))
+    .where(job_parts.c.job_id == jobs.c.id)
+    .scalar_subquery()
+)
+_JOB = sa.select(*(column for column in jobs.c if column.name != "claimed_at"), _PROGRESS)
+
+
+def _jobs(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Job]:
+    for row in connection.execute(query):
+        *values, progress = row
+        named = dict(zip(_COLUMNS, values, strict=True))
+        named |= {"state": State(named["state"]), "progress": progress / named["parts"]}
+        yield Job(**named)
+
+
+_COLUMNS = tuple(column.name for column in jobs.c if column.name != "claimed_at")
