@@ -37,5 +37,5 @@ PIECES = (b"%", b"2", b"B", b"f", b"G", b"\xff", b"%2F", b"%3d", b"=", b"\n", b"
 def test_percent_encoding_as_the_standard_library_has_it(pieces: list[bytes]) -> None:
     text = b"".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(percent_encoding, "_CACHED", 5)  # many parts, cut anywhere
+        patch.setattr(percent_encoding, "_PART_BYTES", 5)  # many parts, cut anywhere
         assert percent_decoded(text) == unquote_to_bytes(text)
