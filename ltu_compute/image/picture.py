@@ -1,11 +1,10 @@
-"""Bytes to pictures and back. The only module that decodes or encodes images.
+"""Image: a file that was checked, decoded when its pixels are asked for.
 
-Every file is hostile until shown otherwise, so its structure is walked here first, with bounded
+Every file is hostile until shown otherwise, so its structure is walked first, with bounded
 effort and without decoding a pixel: that gives the size, the orientation, and certainty that
 the file is whole. Only the parts that make up the first picture then reach a decoder; metadata,
-colour profiles, texts and further frames never do. PNG and GIF are decoded by Pillow alone
-(OpenCV's PNG decoder has crashed on animated files), ordinary JPEG by OpenCV, which is twice as
-fast, and the rarer kinds of JPEG (CMYK, arithmetic coding) by Pillow again.
+colour profiles, texts and further frames never do. TurboJPEG decodes JPEG, Pillow PNG and GIF
+(OpenCV's PNG decoder has crashed on animated files).
 
 Colour profiles are ignored: values are taken as sRGB. Of an animation the first picture counts.
 """
@@ -20,16 +19,15 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from zlib_ng import zlib_ng
 
 from ltu_compute.errors import TooManyPixels, UnreadableImage, UnsupportedFormat
 from ltu_compute.image.geometry import fitted, oriented, resized
 from ltu_compute.image.gif import walk_gif
-from ltu_compute.image.jpeg import walk_jpeg
+from ltu_compute.image.jpeg import decode_jpeg, walk_jpeg
 from ltu_compute.image.png import PngFile, chunk, inflated_length, walk_png
 from ltu_compute.image.samples import mask_of, pixels_of
-from ltu_compute.image.structure import MalformedError, Structure
+from ltu_compute.image.structure import CorruptPixelsError, MalformedError, Structure
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Size
 
@@ -46,9 +44,6 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
 )
-
-_MISSING_LEVEL = 128  # of what a decoder knows nothing of
-_MORE_DATA = bytes(range(1, 255, 4))  # without a marker in it
 
 _NEARLY = 0.95  # of the size asked for, that a JPEG may have where it is decoded to that at once
 
@@ -248,10 +243,10 @@ class Image:
             scale = next(
                 k for k in (8, 4, 2, 1) if k * target.width <= width and k * target.height <= height
             )
-        if self._structure.plain_jpeg:
-            pixels = self._decoded_by_opencv(scale, colour=colour)
+        if self.format == "JPEG":
+            pixels = self._decoded_jpeg(scale, colour=colour)
         else:
-            pixels = pixels_of(self._decoded_by_pillow(scale), self._structure.depth, colour)
+            pixels = pixels_of(self._decoded_by_pillow(), self._structure.depth, colour)
         return resized(pixels, scale, size, target)
 
     def _decoded_mask(self) -> NDArray[np.uint8]:
@@ -283,53 +278,23 @@ class Image:
         view = memoryview(self.content)
         return b"".join([view[start:end] for start, end in parts])
 
-    def _decoded_by_opencv(self, scale: int, *, colour: bool) -> NDArray[np.uint8]:
-        flags = {
-            1: (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR),
-            2: (cv2.IMREAD_REDUCED_GRAYSCALE_2, cv2.IMREAD_REDUCED_COLOR_2),
-            4: (cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_COLOR_4),
-            8: (cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_REDUCED_COLOR_8),
-        }[scale][colour] | cv2.IMREAD_IGNORE_ORIENTATION
+    def _decoded_jpeg(self, scale: int, *, colour: bool) -> NDArray[np.uint8]:
         try:
-            pixels = cv2.imdecode(np.frombuffer(self._picture(), np.uint8), flags)
-        except cv2.error:
-            pixels = None
-        width, height = self._structure.size
-        if pixels is None or pixels.shape[:2] != (-(-height // scale), -(-width // scale)):
-            raise self._unreadable()
-        if (pixels[-1, -1] == _MISSING_LEVEL).all() and self._ends_early():
-            raise self._unreadable()
-        return np.asarray(pixels, np.uint8)
+            return decode_jpeg(self._picture(), self._structure, scale, colour=colour)
+        except CorruptPixelsError:
+            raise self._unreadable() from None
 
-    def _ends_early(self) -> bool:
-        """Tell whether the data of a JPEG end before its pixels do, although an end marker follows.
-
-        The decoder makes what is missing grey and says nothing. More data change nothing in a
-        picture that is whole; where something is missing they are taken for it. (Of progressive
-        ones it guesses the missing pixels: those are not found out.)
-        """
-        picture = self._picture()
-        longer = b"".join((picture[:-2], _MORE_DATA, picture[-2:]))
-        flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
-        small = [cv2.imdecode(np.frombuffer(each, np.uint8), flags) for each in (picture, longer)]
-        return not np.array_equal(*small)
-
-    def _decoded_by_pillow(self, scale: int = 1) -> PIL.Image.Image:
-        width, height = self._structure.size
+    def _decoded_by_pillow(self) -> PIL.Image.Image:
         frame: ImageFile
         try:
             if self.format == "PNG":
                 frame = self._png()
-            elif self.format == "GIF":
-                frame = GifImageFile(io.BytesIO(self._picture()))
             else:
-                frame = JpegImageFile(io.BytesIO(self._picture()))
-            if scale > 1:
-                frame.draft(None, (width // scale, height // scale))
+                frame = GifImageFile(io.BytesIO(self._picture()))
             frame.load()
         except _PILLOW_FAILURES:
             raise self._unreadable() from None
-        whole = frame.size == (-(-width // scale), -(-height // scale))
+        whole = frame.size == self._structure.size
         if isinstance(frame, PngFile):
             whole &= frame.inflated >= inflated_length(self.content[16:29])
         if not whole:

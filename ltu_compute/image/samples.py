@@ -39,8 +39,6 @@ def _samples(
         strip = strip.convert("L")
     elif strip.mode == "PA":
         strip = strip.convert("RGBA")
-    elif strip.mode == "CMYK":
-        strip = strip.convert("RGB")
     samples = np.asarray(strip)
     if strip.mode == "LA":
         grey, alpha = cv2.split(samples)

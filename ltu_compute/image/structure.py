@@ -11,6 +11,10 @@ class MalformedError(Exception):
     """The structure of a file is broken; the message is the reason."""
 
 
+class CorruptPixelsError(Exception):
+    """The pixels of a file cannot be decoded as they were meant; the message is the reason."""
+
+
 class Structure(NamedTuple):
     """What a walk over a file tells.
 
@@ -24,15 +28,15 @@ class Structure(NamedTuple):
         1 to 8, as EXIF counts.
     depth : int
         Bits a sample.
-    plain_jpeg : bool
-        A JPEG of one or three 8-bit components in Huffman coding.
+    channels : int
+        Components a pixel of a JPEG.
     """
 
     size: Size
     parts: list[tuple[int, int]]
     orientation: int = 1
     depth: int = 8
-    plain_jpeg: bool = False
+    channels: int = 3
 
 
 def exif_orientation(tiff: bytes) -> int:

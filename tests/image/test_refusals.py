@@ -54,13 +54,19 @@ def test_other_formats_are_unsupported(content: bytes) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncated_files_are_unreadable(kind: str) -> None:
+    """A JPEG that lacks only its end marker, or bits that fill its last byte, is whole."""
     content = KINDS[kind]
     lengths = [len(content) * part // 16 for part in range(1, 16)]
     for length in {*lengths, *range(len(content) - 30, len(content))} - set(range(8)):
-        with pytest.raises(UnreadableImage) as caught:
-            opened(content[:length], "image1").full()
-        assert caught.value.parameter == "image1"
-        assert str(caught.value).startswith("image1: not a readable")
+        try:
+            pixels = opened(content[:length], "image1").full()
+        except UnreadableImage as error:
+            assert error.parameter == "image1"  # noqa: PT017  (it need not be refused)
+            assert str(error).startswith("image1: not a readable")  # noqa: PT017
+        else:
+            assert kind.startswith("jpeg")
+            assert length > len(content) - 6
+            np.testing.assert_array_equal(pixels, opened(content).full())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,8 +79,8 @@ def test_a_thumbnail_does_not_hide_that_the_picture_is_cut_off() -> None:
     thumbnail = images.jpeg_segment(0xE1, b"Exif\0\0" + images.exif(1) + KINDS["jpeg grey"])
     content = images.with_segment(KINDS["jpeg"], thumbnail)
     assert opened(content).full().shape == (30, 40, 3)
-    with pytest.raises(UnreadableImage, match="end-of-image"):
-        opened(content[:-100])
+    with pytest.raises(UnreadableImage):
+        opened(content[:-100]).full()
 
 
 @pytest.mark.parametrize("value", [0, 200])
@@ -258,8 +264,9 @@ def text_bomb() -> bytes:
 
 def many_scans() -> bytes:
     content = images.jpeg(images.gray_scene(2000, 1500), progressive=True)
-    last = content.rindex(b"\xff\xda")
-    return content[:last] + content[last:-2] * 200 + content[-2:]
+    first = content.index(b"\xff\xda")
+    second = content.index(b"\xff\xda", first + 2)
+    return content[:first] + content[first:second] * 200 + content[second:]
 
 
 def comment_flood() -> bytes:
