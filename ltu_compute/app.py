@@ -133,7 +133,8 @@ def _services(settings: Settings, fetcher: Fetcher, clock: Callable[[], float]) 
     recognisers.models.report()
     store, key_ring = Store(settings.database), KeyRing(settings.keys_dir)
     storage = settings.rate_limit_storage.get_secret_value()
-    rate_limiter = RateLimiter(settings.request_rate, RedisCounter(storage) if storage else store)
+    counter = RedisCounter(storage) if storage else store.requests
+    rate_limiter = RateLimiter(settings.request_rate, counter)
     checks = {"database": store.ping}
     if settings.request_rate and storage:
         checks["rate limit"] = rate_limiter.check

@@ -71,7 +71,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def app(settings: Settings) -> Iterator[Flask]:
     store = prepare(settings)
-    store.add_account(USERNAME, PASSWORD, email="alice@example.com", first_name="Alice")
+    store.accounts.add(USERNAME, PASSWORD, email="alice@example.com", first_name="Alice")
     yield create_app(settings)
     store.close()
 

@@ -109,7 +109,7 @@ def service(
         fetch_allowed_networks="127.0.0.0/8",
     )
     store = prepare(settings)
-    store.add_account(USERNAME, PASSWORD)
+    store.accounts.add(USERNAME, PASSWORD)
     yield serve(create_app(settings, dialects=dialects, clock=clock))
     store.close()
 

@@ -37,11 +37,11 @@ HERE, ELSEWHERE = "203.0.113.7", "198.51.100.9"
 
 def fail(store: Store, times: int, now: int = NOW, name: str = "a", address: str = HERE) -> None:
     for _ in range(times):
-        assert store.login_failed(name, address, now, LIMITS) == 0
+        assert store.logins.failed(name, address, now, LIMITS) == 0
 
 
 def wait(store: Store, now: int = NOW, name: str = "a", address: str = HERE) -> int:
-    return store.login_wait(name, address, now, LIMITS)
+    return store.logins.wait(name, address, now, LIMITS)
 
 
 # The counts
@@ -63,7 +63,7 @@ def test_each_failure_after_the_allowed_ones_doubles_the_wait(store: Store) -> N
 def test_who_must_wait_is_told_nothing_and_makes_it_no_worse(store: Store) -> None:
     fail(store, 3)
     for _ in range(50):
-        assert store.login_failed("a", HERE, NOW + 10, LIMITS) == 20
+        assert store.logins.failed("a", HERE, NOW + 10, LIMITS) == 20
     assert wait(store, NOW + 10) == 20
 
 
@@ -92,7 +92,7 @@ def test_an_attack_does_not_count_for_longer_than_it_must(store: Store) -> None:
 def test_the_right_password_clears_the_count_of_its_address_only(store: Store) -> None:
     fail(store, 2)
     fail(store, 2, address=ELSEWHERE)
-    store.login_succeeded("a", HERE, NOW)
+    store.logins.succeeded("a", HERE, NOW)
     fail(store, 2)
     assert wait(store) == 0
     fail(store, 1, address=ELSEWHERE)
@@ -115,7 +115,7 @@ def test_an_address_guesses_at_many_accounts(store: Store) -> None:
 
 
 def test_the_owner_gets_in_where_the_account_is_familiar(store: Store) -> None:
-    store.login_succeeded("a", HERE, NOW)
+    store.logins.succeeded("a", HERE, NOW)
     for host in range(30):
         fail(store, 1, NOW + 86400, address=f"198.51.100.{host}")
     assert wait(store, NOW + 86400, address=ELSEWHERE) == 30, "an attack from everywhere"
@@ -133,7 +133,7 @@ def test_the_owner_gets_in_where_the_account_is_familiar(store: Store) -> None:
     ("later", "waiting"), [(logins.FAMILIAR_S - 1, 0), (logins.FAMILIAR_S, 30)]
 )
 def test_familiarity_ends(store: Store, later: int, waiting: int) -> None:
-    store.login_succeeded("a", HERE, NOW)
+    store.logins.succeeded("a", HERE, NOW)
     for host in range(30):
         fail(store, 1, NOW + later, address=f"198.51.100.{host}")
     assert wait(store, NOW + later) == waiting
@@ -171,7 +171,7 @@ def test_what_is_one_address(one: str, other: str, same: bool) -> None:
 def test_names_that_nobody_can_have_are_counted_too(store: Store, name: str) -> None:
     fail(store, 3, name=name)
     assert wait(store, name=name) == 30
-    with store._transaction() as connection:
+    with store.database.transaction() as connection:
         keys = connection.execute(sa.select(login_attempts.c.key)).scalars().all()
     assert {len(key) for key in keys} == {64}, "neither names nor addresses are kept"
 
@@ -189,7 +189,7 @@ def test_counts_that_are_over_are_cleared_away(store: Store) -> None:
     for name in ("a", "b", "c"):
         fail(store, 1, name=name, address=f"203.0.113.{ord(name)}")
     fail(store, 1, NOW + 1000, name="d", address=ELSEWHERE)
-    with store._transaction() as connection:
+    with store.database.transaction() as connection:
         assert len(connection.execute(sa.select(login_attempts.c.key)).all()) == 3
 
 
@@ -204,12 +204,13 @@ GUESSING = """if True:
         if os.fork() == 0:
             os.close(opener)
             os.read(gate, 1)  # until all are there
-            told = sum(store.login_failed("a", "::1", 1_800_000_000, limits) == 0 for _ in range(9))
+            tries = (store.logins.failed("a", "::1", 1_800_000_000, limits) for _ in range(9))
+            told = sum(wait == 0 for wait in tries)
             os.write(report, bytes([told]))
             os._exit(0)
     os.close(opener)
     states = [os.wait()[1] for _ in range(4)]
-    print(states, sum(os.read(reports, 4)), store.login_wait("a", "::1", 1_800_000_000, limits))
+    print(states, sum(os.read(reports, 4)), store.logins.wait("a", "::1", 1_800_000_000, limits))
     """
 
 
@@ -236,7 +237,7 @@ def clock() -> Clock:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(data_dir=tmp_path_factory.mktemp("guessed"), login_failures=3)
     store = prepare(settings)
-    store.add_account(USERNAME, PASSWORD)
+    store.accounts.add(USERNAME, PASSWORD)
     store.close()
     return settings
 
@@ -244,7 +245,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def settings(prepared: Settings) -> Settings:
     store = Store(prepared.database)
-    with store._transaction(writes=True) as connection:
+    with store.database.transaction(writes=True) as connection:
         connection.execute(sa.delete(login_attempts))
     store.close()
     return prepared
@@ -399,7 +400,7 @@ def test_logging_in_again_writes_little(
     def refuse(*_: Any) -> None:
         raise AssertionError("written again")
 
-    monkeypatch.setattr(logins, "succeeded", refuse)
+    monkeypatch.setattr(logins, "_succeeded", refuse)
     assert log_in(client).status_code == 200
 
 
@@ -412,7 +413,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[Live]
     settings = Settings(data_dir=tmp_path_factory.mktemp("live"), login_failures=1, login_lock=2)
     store = prepare(settings)
     for name in ("keycloak", "oauthlib", "authlib"):
-        store.add_account(name, PASSWORD)
+        store.accounts.add(name, PASSWORD)
     store.close()
     app = create_app(settings)
     yield serve(app)

@@ -35,7 +35,7 @@ class Site:
         self.seconds = 1_800_000_000.0
         self.settings = Settings(data_dir=folder)
         self.store = prepare(self.settings)
-        self.store.add_account(USERNAME, PASSWORD)
+        self.store.accounts.add(USERNAME, PASSWORD)
         self.app: Flask = create_app(self.settings, clock=lambda: self.seconds)
         self.client = self.app.test_client()
 
@@ -62,7 +62,7 @@ class Site:
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask the database at every question whether it is ready."""
-    monkeypatch.setattr("ltu_compute.store.PING_S", 0.0)
+    monkeypatch.setattr("ltu_compute.store.counters.PING_S", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def locked(site: Site) -> Iterator[None]:
 @contextmanager
 def set_so(site: Site, pragma: str, back: str) -> Iterator[None]:
     """Every connection of the service is as a statement says."""
-    engine = site.app.extensions["ltu_compute"].store._engine
+    engine = site.app.extensions["ltu_compute"].store.database.engine
 
     def connected(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute(pragma)
@@ -148,13 +148,13 @@ def test_a_login_that_cannot_be_written_is_a_503_and_then_works_again(
 def fill(store: Store, account: str, now: float) -> None:
     """Add sessions for as long as there is room on the pages that there are."""
     for _ in range(1000):
-        store.create_session(account, now, 60)
+        store.sessions.create(account, now, 60)
 
 
 def test_a_full_disk_is_a_503_and_then_works_again(site: Site) -> None:
     token = site.login().json["access_token"]
     store = site.app.extensions["ltu_compute"].store
-    account = store.account_by_name(USERNAME)
+    account = store.accounts.by_name(USERNAME)
     with full(site):
         with pytest.raises(Unavailable):
             fill(store, account.id, site.seconds)

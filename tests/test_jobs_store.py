@@ -257,9 +257,9 @@ def test_the_queue_in_numbers(jobs: Jobs, clock: Clock) -> None:
 
 
 def test_the_jobs_of_an_account_go_with_it(store: Store) -> None:
-    account = store.add_account("alice", "wonderland")
+    account = store.accounts.add("alice", "wonderland")
     job = store.jobs.add(account.id, "task", "{}", {(0, "shot"): b"abc"})
-    store.remove_account(account.id)
+    store.accounts.remove(account.id)
     assert store.jobs.job(account.id, job.id) is None
     assert store.jobs.input(job.id, 0, "shot") is None
 

@@ -25,7 +25,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, serve: Any) -> str:
     """Serve the application on a free port of this machine; return its address."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("realm"))
     store = prepare(settings)
-    store.add_account(USERNAME, PASSWORD, email="alice@example.com", first_name="Alice")
+    store.accounts.add(USERNAME, PASSWORD, email="alice@example.com", first_name="Alice")
     store.close()
     return str(serve(create_app(settings)).url)
 

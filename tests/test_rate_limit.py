@@ -23,6 +23,7 @@ from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings, load
 from ltu_compute.store import Counter, RedisCounter, Store
+from ltu_compute.store.counters import DatabaseCounter
 from ltu_compute.store.tables import request_counts
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support import postgres, redis_server
@@ -54,15 +55,15 @@ def made(storage: str) -> Counter:
         return RedisCounter(storage)
     store = Store(storage)
     store.migrate()
-    return store
+    return store.requests
 
 
 @pytest.fixture
 def counter(storage: str) -> Iterator[Counter]:
     counter = made(storage)
     yield counter
-    if isinstance(counter, Store):
-        counter.close()
+    if isinstance(counter, DatabaseCounter):
+        counter._database.close()
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_a_count_and_its_window_belong_together(postgresql: postgres.Server) -> 
         )
         path = f'ALTER DATABASE "{connection.info.dbname}" SET search_path = public, pg_catalog'
         connection.execute(path)
-    windows = [store.count("a", 1) for _ in range(200)]
+    windows = [store.requests.count("a", 1) for _ in range(200)]
     store.close()
     for before, after in pairwise(windows):
         assert after.requests in (1, before.requests + 1)
@@ -153,7 +154,8 @@ def test_a_shorter_time_counts_from_now_on(counter: Counter, key: str) -> None:
 COUNTING = """if True:
     import os, sys
     from ltu_compute.store import RedisCounter, Store
-    counter = (RedisCounter if sys.argv[1].startswith("unix") else Store)(sys.argv[1])
+    of = sys.argv[1]
+    counter = RedisCounter(of) if of.startswith("unix") else Store(of).requests
     processes, requests, allowed = map(int, sys.argv[2:])
     gate, opener = os.pipe()
     reports, report = os.pipe()
@@ -187,10 +189,10 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite3")
     store.migrate()
     for _ in range(3):
-        store.count("a", 60)
-    with store._transaction(writes=True) as connection:
+        store.requests.count("a", 60)
+    with store.database.transaction(writes=True) as connection:
         connection.execute(sa.update(request_counts).values(ends_at=time.time() + 7200))
-    assert store.count("a", 60).requests == 1, "and not locked out for two hours"
+    assert store.requests.count("a", 60).requests == 1, "and not locked out for two hours"
     store.close()
 
 
@@ -198,10 +200,10 @@ def test_windows_that_are_over_are_cleared_away(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite3")
     store.migrate()
     rows = [{"key": f"old {i}", "requests": 1, "ends_at": 1.0} for i in range(3)]
-    with store._transaction(writes=True) as connection:
+    with store.database.transaction(writes=True) as connection:
         connection.execute(sa.insert(request_counts), rows)
-    store.count("a", 60)
-    with store._transaction() as connection:
+    store.requests.count("a", 60)
+    with store.database.transaction() as connection:
         assert connection.execute(sa.select(request_counts.c.key)).scalars().all() == ["a"]
     store.close()
 
@@ -214,8 +216,8 @@ def limited(tmp_path: Path) -> Iterator[Flask]:
     """The service with a limit of three requests a day."""
     settings = Settings(data_dir=tmp_path, rate_limit="3/day", queue_places=4)
     store = prepare(settings)
-    store.add_account(USERNAME, PASSWORD)
-    store.add_account("bob", PASSWORD)
+    store.accounts.add(USERNAME, PASSWORD)
+    store.accounts.add("bob", PASSWORD)
     app = create_app(settings)
     yield app
     app.extensions["ltu_compute"].store.close()
@@ -281,7 +283,7 @@ def test_the_storage_goes_and_comes_back(
         data_dir=tmp_path, rate_limit="1000/day", rate_limit_storage=SecretStr(redis.url)
     )
     store = prepare(settings)
-    store.add_account(USERNAME, PASSWORD)
+    store.accounts.add(USERNAME, PASSWORD)
     app = create_app(settings)
     client = app.test_client()
     assert ask(app).status_code == 200

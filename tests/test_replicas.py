@@ -29,7 +29,7 @@ def replicas(
         )
         stores.append(prepare(settings))
         clients.append(create_app(settings).test_client())
-    stores[0].add_account(USERNAME, PASSWORD)
+    stores[0].accounts.add(USERNAME, PASSWORD)
     yield clients
     for client in clients:
         client.application.extensions["ltu_compute"].store.close()
@@ -47,7 +47,7 @@ def test_a_token_of_one_opens_the_other(replicas: list[FlaskClient]) -> None:
     refresh = {"grant_type": "refresh_token", "refresh_token": token["refresh_token"]}
     assert other.post(TOKEN_PATH, data=client | refresh).status_code == 200
     store = other.application.extensions["ltu_compute"].store
-    store.set_enabled(store.account_by_name(USERNAME).id, False)
+    store.accounts.set_enabled(store.accounts.by_name(USERNAME).id, False)
     assert one.post(f"{OPERATIONS}/edges", headers=authorized).status_code == 401
 
 

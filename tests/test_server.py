@@ -156,14 +156,14 @@ def test_the_first_account_after_its_password_was_changed(tmp_path: Path) -> Non
     made = first_account(store, settings)
     assert made is not None
     assert first_account(store, settings) == made
-    account = store.account_by_name(made.username)
+    account = store.accounts.by_name(made.username)
     assert account is not None
-    store.set_password(account.id, "another one of some length")
+    store.accounts.set_password(account.id, "another one of some length")
     assert first_account(store, settings) is None
-    store.remove_account(account.id)
+    store.accounts.remove(account.id)
     again = first_account(store, settings)
     assert again is not None
-    assert store.check_password(again.username, again.password)
+    assert store.accounts.check_password(again.username, again.password)
     store.close()
 
 

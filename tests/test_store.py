@@ -25,7 +25,7 @@ SOME_ID = "00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture
 def alice(store: Store) -> Account:
-    return store.add_account("alice", "wonderland", email="alice@example.com")
+    return store.accounts.add("alice", "wonderland", email="alice@example.com")
 
 
 # Schema
@@ -37,31 +37,31 @@ def test_migrating_again_changes_nothing_and_keeps_the_accounts(
     store.migrate()
     later = Store(url)
     later.migrate()
-    assert later.accounts() == [alice]
+    assert later.accounts.all() == [alice]
     later.close()
 
 
 def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> None:
-    with store._engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
         assert context.get_current_revision() == tables.REVISION
 
 
 def test_an_older_schema_is_brought_up_to_date(store: Store) -> None:
-    with store._transaction(writes=True) as connection:
+    with store.database.transaction(writes=True) as connection:
         for table in ("job_inputs", "job_parts", "jobs"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("DROP TABLE login_attempts")
         connection.exec_driver_sql("DROP TABLE request_counts")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     store.migrate()
-    with store._engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
 
 def test_a_schema_of_a_later_version_is_left_alone(store: Store) -> None:
-    with store._transaction(writes=True) as connection:
+    with store.database.transaction(writes=True) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(CommandError, match="9999"):
         store.migrate()
@@ -99,19 +99,19 @@ def test_a_forked_worker_uses_connections_of_its_own(url: str) -> None:
         from ltu_compute.store import Store
         store = Store(sys.argv[1])
         store.migrate()
-        account = store.add_account("alice", "wonderland")
+        account = store.accounts.add("alice", "wonderland")
         children = []
         for _ in range(2):
             child = os.fork()
             if child == 0:
                 for _ in range(10):
-                    session = store.create_session(account.id, 0, 100)
-                    assert store.session(session.id, 50) == session
+                    session = store.sessions.create(account.id, 0, 100)
+                    assert store.sessions.get(session.id, 50) == session
                 sys.exit()
             children.append(child)
-            assert store.account(account.id) == account
+            assert store.accounts.get(account.id) == account
         assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-        assert store.account(account.id) == account
+        assert store.accounts.get(account.id) == account
         """
     subprocess.run([sys.executable, "-c", program, url], check=True, timeout=30)
 
@@ -166,7 +166,7 @@ def test_a_database_that_does_not_answer(url: str, caplog: pytest.LogCaptureFixt
         store.ping()
     assert str(caught.value) == "The accounts' database does not answer."
     with pytest.raises(Unavailable):
-        store.account(SOME_ID)
+        store.accounts.get(SOME_ID)
     assert caplog.text.count("does not answer") == 2
     assert "secret" not in caplog.text
 
@@ -174,11 +174,11 @@ def test_a_database_that_does_not_answer(url: str, caplog: pytest.LogCaptureFixt
 def test_a_server_that_cuts_its_connections_is_reached_again(postgresql: postgres.Server) -> None:
     store = Store(postgresql.new_database())
     store.migrate()
-    alice = store.add_account("alice", "wonderland")
+    alice = store.accounts.add("alice", "wonderland")
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-    for ask in (lambda: store.account(alice.id), store.accounts):
+    for ask in (lambda: store.accounts.get(alice.id), store.accounts.all):
         with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
-            assert connection.execute(cut, [store._url.database]).fetchall() == [(True,)]
+            assert connection.execute(cut, [store.database.url.database]).fetchall() == [(True,)]
         assert ask() in (alice, [alice])
     store.close()
 
@@ -187,21 +187,21 @@ def test_an_account_that_cannot_be_read_now_can_be_read_later(postgresql: postgr
     url = postgresql.new_database()
     store = Store(f"{url}&options=-c%20lock_timeout%3D50ms")
     store.migrate()
-    alice = store.add_account("alice", "wonderland")
+    alice = store.accounts.add("alice", "wonderland")
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE accounts")
         with pytest.raises(Unavailable):
-            store.account(alice.id)
-    assert store.account(alice.id) == alice
+            store.accounts.get(alice.id)
+    assert store.accounts.get(alice.id) == alice
     store.close()
 
 
 def test_a_database_without_tables_has_no_accounts_to_ask_for(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite3")
     with pytest.raises(Unavailable):
-        store.account(SOME_ID)
+        store.accounts.get(SOME_ID)
     store.migrate()
-    assert store.account(SOME_ID) is None
+    assert store.accounts.get(SOME_ID) is None
     store.close()
 
 
@@ -209,8 +209,10 @@ def test_a_database_without_tables_has_no_accounts_to_ask_for(tmp_path: Path) ->
 
 
 def test_an_account_comes_back_as_it_was_made(store: Store) -> None:
-    made = store.add_account("Ünï çødé", "pw", email="u@example.com", first_name="Ü", last_name="Ç")
-    assert made == store.account(made.id) == store.account_by_name("ünï ÇØDÉ")
+    made = store.accounts.add(
+        "Ünï çødé", "pw", email="u@example.com", first_name="Ü", last_name="Ç"
+    )
+    assert made == store.accounts.get(made.id) == store.accounts.by_name("ünï ÇØDÉ")
     assert (made.username, made.email, made.first_name, made.last_name, made.enabled) == (
         "Ünï çødé",
         "u@example.com",
@@ -218,22 +220,22 @@ def test_an_account_comes_back_as_it_was_made(store: Store) -> None:
         "Ç",
         True,
     )
-    assert store.account(SOME_ID) is None
-    assert store.account_by_name("nobody") is None
+    assert store.accounts.get(SOME_ID) is None
+    assert store.accounts.by_name("nobody") is None
 
 
 def test_accounts_are_listed_by_name(store: Store) -> None:
     for name in ("bob", "Carol", "alice"):
-        store.add_account(name, "pw")
-    assert [account.username for account in store.accounts()] == ["alice", "bob", "Carol"]
+        store.accounts.add(name, "pw")
+    assert [account.username for account in store.accounts.all()] == ["alice", "bob", "Carol"]
 
 
 def test_a_name_is_given_once(store: Store, alice: Account) -> None:
     for name in ("alice", "ALICE", "\uff41lice"):  # the last begins with a full-width a
         with pytest.raises(AccountExists) as caught:
-            store.add_account(name, "other")
+            store.accounts.add(name, "other")
         assert caught.value.parameter == "username"
-    assert store.accounts() == [alice]
+    assert store.accounts.all() == [alice]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_a_name_is_given_once(store: Store, alice: Account) -> None:
 def test_unfit_fields(tmp_path: Path, parameter: str, fields: dict[str, str]) -> None:
     store = Store(f"sqlite:///{tmp_path}/never-made")
     with pytest.raises(BadParameters) as caught:
-        store.add_account(**({"username": "bob", "password": "pw"} | fields))
+        store.accounts.add(**({"username": "bob", "password": "pw"} | fields))
     assert caught.value.parameter == parameter
     assert not list(tmp_path.iterdir()), "refused before the database is asked"
 
@@ -284,13 +286,13 @@ def test_a_new_password_is_as_long_as_the_settings_ask(
     settings = Settings(data_dir=tmp_path, password_min_length=least)
     before = Store(settings.database)
     before.migrate()
-    alice = before.add_account("alice", "short")
+    alice = before.accounts.add("alice", "short")
     store = Store(settings)
     for change in (
-        lambda: store.add_account("bob", password),
-        lambda: store.set_password(alice.id, password),
+        lambda: store.accounts.add("bob", password),
+        lambda: store.accounts.set_password(alice.id, password),
     ):
-        assert store.check_password("alice", "short") == alice
+        assert store.accounts.check_password("alice", "short") == alice
         if accepted:
             change()
             continue
@@ -301,24 +303,24 @@ def test_a_new_password_is_as_long_as_the_settings_ask(
         assert words in str(caught.value)
         assert "LTU_COMPUTE_PASSWORD_MIN_LENGTH" in str(caught.value)
     for name in ("alice", "bob"):
-        assert (store.check_password(name, password) is not None) is accepted
+        assert (store.accounts.check_password(name, password) is not None) is accepted
     before.close()
     store.close()
 
 
 def test_the_longest_name_and_password(store: Store) -> None:
     name, password = "\U0001f600" * 255, "\U0001f600" * 1024
-    made = store.add_account(name, password)
-    assert store.check_password(name, password) == made
-    assert store.check_password(name, password[:-1]) is None
+    made = store.accounts.add(name, password)
+    assert store.accounts.check_password(name, password) == made
+    assert store.accounts.check_password(name, password[:-1]) is None
 
 
 def test_changes_to_an_account_that_is_not_there(store: Store) -> None:
     for change in (
-        lambda: store.set_password(SOME_ID, "pw"),
-        lambda: store.set_enabled(SOME_ID, False),
-        lambda: store.remove_account(SOME_ID),
-        lambda: store.create_session(SOME_ID, NOW, 10),
+        lambda: store.accounts.set_password(SOME_ID, "pw"),
+        lambda: store.accounts.set_enabled(SOME_ID, False),
+        lambda: store.accounts.remove(SOME_ID),
+        lambda: store.sessions.create(SOME_ID, NOW, 10),
     ):
         with pytest.raises(NotFound):
             change()
@@ -328,7 +330,7 @@ def test_changes_to_an_account_that_is_not_there(store: Store) -> None:
 
 
 def test_the_right_password_only(store: Store, alice: Account) -> None:
-    assert store.check_password("Alice", "wonderland") == alice
+    assert store.accounts.check_password("Alice", "wonderland") == alice
     for name, password in (
         ("alice", "Wonderland"),
         ("alice", ""),
@@ -339,22 +341,22 @@ def test_the_right_password_only(store: Store, alice: Account) -> None:
         ("alice\x00", "wonderland"),
         ("\ud800", "wonderland"),
     ):
-        assert store.check_password(name, password) is None
+        assert store.accounts.check_password(name, password) is None
 
 
 def test_a_disabled_account_is_returned_as_such(store: Store, alice: Account) -> None:
-    store.set_enabled(alice.id, False)
-    found = store.check_password("alice", "wonderland")
+    store.accounts.set_enabled(alice.id, False)
+    found = store.accounts.check_password("alice", "wonderland")
     assert found is not None
     assert not found.enabled
-    store.set_enabled(alice.id, True)
-    assert store.check_password("alice", "wonderland") == alice
+    store.accounts.set_enabled(alice.id, True)
+    assert store.accounts.check_password("alice", "wonderland") == alice
 
 
 def test_a_changed_password(store: Store, alice: Account) -> None:
-    store.set_password(alice.id, "looking-glass")
-    assert store.check_password("alice", "wonderland") is None
-    assert store.check_password("alice", "looking-glass") == alice
+    store.accounts.set_password(alice.id, "looking-glass")
+    assert store.accounts.check_password("alice", "wonderland") is None
+    assert store.accounts.check_password("alice", "looking-glass") == alice
 
 
 def test_hashes_are_argon2id_at_the_cost_recommended_by_owasp() -> None:
@@ -376,7 +378,7 @@ def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
 
     monkeypatch.setattr(passwords, "matches", spy)
     for name, password in (("alice", "no"), ("bob", "no"), ("a\x00", "no"), ("alice", "")):
-        store.check_password(name, password)
+        store.accounts.check_password(name, password)
     costs = {str(argon2.extract_parameters(password_hash)) for password_hash in verified}
     assert len(verified) == 4
     assert len(costs) == 1
@@ -385,27 +387,27 @@ def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
 def test_a_hash_of_another_cost_is_renewed_at_login(store: Store, alice: Account) -> None:
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("wonderland")
     column = tables.accounts.c.password_hash
-    with store._transaction(writes=True) as connection:
+    with store.database.transaction(writes=True) as connection:
         connection.execute(sa.update(tables.accounts).values(password_hash=cheap))
-    assert store.check_password("alice", "wonderland") == alice
-    with store._transaction() as connection:
+    assert store.accounts.check_password("alice", "wonderland") == alice
+    with store.database.transaction() as connection:
         renewed = connection.execute(sa.select(column)).scalar_one()
     assert not passwords.outdated(renewed)
-    assert store.check_password("alice", "wonderland") == alice
+    assert store.accounts.check_password("alice", "wonderland") == alice
 
 
 def test_renewing_a_hash_does_not_undo_a_change_of_password(
     store: Store, alice: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change_meanwhile(password_hash: str) -> bool:
-        store.set_password(alice.id, "looking-glass")
+        store.accounts.set_password(alice.id, "looking-glass")
         return True
 
     with monkeypatch.context() as patched:
         patched.setattr(passwords, "outdated", change_meanwhile)
-        assert store.check_password("alice", "wonderland") == alice
-    assert store.check_password("alice", "wonderland") is None
-    assert store.check_password("alice", "looking-glass") == alice
+        assert store.accounts.check_password("alice", "wonderland") == alice
+    assert store.accounts.check_password("alice", "wonderland") is None
+    assert store.accounts.check_password("alice", "looking-glass") == alice
 
 
 def test_too_many_logins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,54 +441,54 @@ def test_more_logins_than_may_wait_are_refused_at_once(monkeypatch: pytest.Monke
 
 
 def test_a_session_lasts_as_long_as_it_should(store: Store, alice: Account) -> None:
-    session = store.create_session(alice.id, NOW + 0.9, 10)
+    session = store.sessions.create(alice.id, NOW + 0.9, 10)
     assert (session.account_id, session.started_at, session.expires_at) == (
         alice.id,
         NOW,
         NOW + 10,
     )
-    assert store.session(session.id, NOW + 9.9) == session
-    assert store.session(session.id, NOW + 10) is None
-    assert store.session(SOME_ID, NOW) is None
+    assert store.sessions.get(session.id, NOW + 9.9) == session
+    assert store.sessions.get(session.id, NOW + 10) is None
+    assert store.sessions.get(SOME_ID, NOW) is None
 
 
 def test_extending_a_session_never_shortens_or_revives_it(store: Store, alice: Account) -> None:
-    session = store.create_session(alice.id, NOW, 10)
-    assert store.extend_session(session.id, NOW + 5, NOW + 15)
-    assert store.extend_session(session.id, NOW + 4, NOW + 14)
-    assert store.session(session.id, NOW + 14.5) is not None
-    assert not store.extend_session(session.id, NOW + 15, NOW + 25)
-    assert store.session(session.id, NOW + 15) is None
+    session = store.sessions.create(alice.id, NOW, 10)
+    assert store.sessions.extend(session.id, NOW + 5, NOW + 15)
+    assert store.sessions.extend(session.id, NOW + 4, NOW + 14)
+    assert store.sessions.get(session.id, NOW + 14.5) is not None
+    assert not store.sessions.extend(session.id, NOW + 15, NOW + 25)
+    assert store.sessions.get(session.id, NOW + 15) is None
 
 
 def test_an_ended_session_stays_ended(store: Store, alice: Account) -> None:
-    session, other = (store.create_session(alice.id, NOW, 10) for _ in range(2))
-    store.end_session(session.id)
-    store.end_session(session.id)
-    assert store.session(session.id, NOW) is None
-    assert not store.extend_session(session.id, NOW, NOW + 20)
-    assert store.session(other.id, NOW) == other
+    session, other = (store.sessions.create(alice.id, NOW, 10) for _ in range(2))
+    store.sessions.end(session.id)
+    store.sessions.end(session.id)
+    assert store.sessions.get(session.id, NOW) is None
+    assert not store.sessions.extend(session.id, NOW, NOW + 20)
+    assert store.sessions.get(other.id, NOW) == other
 
 
 def test_what_ends_the_sessions_of_an_account(store: Store, alice: Account) -> None:
-    bob = store.add_account("bob", "pw")
-    bobs = store.create_session(bob.id, NOW, 10)
-    session = store.create_session(alice.id, NOW, 10)
-    store.set_enabled(alice.id, False)
-    assert store.session(session.id, NOW) == session
-    store.set_password(alice.id, "looking-glass")
-    assert store.session(session.id, NOW) is None
-    session = store.create_session(alice.id, NOW, 10)
-    store.remove_account(alice.id)
-    assert store.session(session.id, NOW) is None
-    assert store.account(alice.id) is None
-    assert store.session(bobs.id, NOW) == bobs
+    bob = store.accounts.add("bob", "pw")
+    bobs = store.sessions.create(bob.id, NOW, 10)
+    session = store.sessions.create(alice.id, NOW, 10)
+    store.accounts.set_enabled(alice.id, False)
+    assert store.sessions.get(session.id, NOW) == session
+    store.accounts.set_password(alice.id, "looking-glass")
+    assert store.sessions.get(session.id, NOW) is None
+    session = store.sessions.create(alice.id, NOW, 10)
+    store.accounts.remove(alice.id)
+    assert store.sessions.get(session.id, NOW) is None
+    assert store.accounts.get(alice.id) is None
+    assert store.sessions.get(bobs.id, NOW) == bobs
 
 
 def test_sessions_that_are_over_are_cleared_away(store: Store, alice: Account) -> None:
     for start in (0, 5, 9, 10):
-        store.create_session(alice.id, NOW + start, 5)
-    with store._transaction() as connection:
+        store.sessions.create(alice.id, NOW + start, 5)
+    with store.database.transaction() as connection:
         left = connection.execute(sa.select(tables.sessions.c.started_at)).scalars().all()
     assert sorted(left) == [NOW + 9, NOW + 10]
 
@@ -495,12 +497,12 @@ def test_two_that_clear_away_do_not_wait_for_each_other(postgresql: postgres.Ser
     url = postgresql.new_database()
     store = Store(f"{url}&options=-c%20lock_timeout%3D1s")
     store.migrate()
-    alice = store.add_account("alice", "wonderland")
-    sessions = [store.create_session(alice.id, NOW, 10) for _ in range(2)]
+    alice = store.accounts.add("alice", "wonderland")
+    sessions = [store.sessions.create(alice.id, NOW, 10) for _ in range(2)]
     with psycopg.connect(url) as other:
         other.execute("SELECT id FROM sessions WHERE id = %s FOR UPDATE", [sessions[0].id])
-        store.purge_sessions(NOW + 10)
-    with store._transaction() as connection:
+        store.sessions.purge(NOW + 10)
+    with store.database.transaction() as connection:
         left = connection.execute(sa.select(tables.sessions.c.id)).scalars().all()
     assert left == [sessions[0].id]
     store.close()

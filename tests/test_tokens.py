@@ -86,7 +86,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(data_dir=tmp_path_factory.mktemp("database"))
     store = Store(settings)
     store.migrate()
-    store.add_account(
+    store.accounts.add(
         "alice", LOGIN["password"], email="a@example.com", first_name="Alice", last_name="Liddell"
     )
     store.close()
@@ -104,7 +104,7 @@ def store(settings: Settings, database: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def alice(store: Store) -> Account:
-    account = store.account_by_name("alice")
+    account = store.accounts.by_name("alice")
     assert account is not None
     return account
 
@@ -357,7 +357,7 @@ def test_the_claims(client: FlaskClient, alice: Account, key_ring: KeyRing) -> N
 
 
 def test_what_is_not_known_of_an_account_is_not_claimed(client: FlaskClient, store: Store) -> None:
-    store.add_account("bob", LOGIN["password"])
+    store.accounts.add("bob", LOGIN["password"])
     token = log_in(client, username="bob")["access_token"]
     reply = get(client, USERINFO, headers={"Authorization": f"Bearer {token}"})
     assert set(reply.json) == {"sub", "email_verified", "preferred_username"}
@@ -379,7 +379,7 @@ def test_the_client_may_name_itself_by_http_basic(client: FlaskClient) -> None:
 def test_a_disabled_account_is_told_so_after_its_password_only(
     client: FlaskClient, store: Store, alice: Account
 ) -> None:
-    store.set_enabled(alice.id, False)
+    store.accounts.set_enabled(alice.id, False)
     check_refusal(post_form(client, LOGIN), ACCOUNT_DISABLED)
     check_refusal(post_form(client, LOGIN | {"password": "x"}), WRONG_PASSWORD)
 
@@ -473,15 +473,15 @@ def test_a_session_that_a_lower_setting_has_ended(
 
 
 def disable(client: FlaskClient, store: Store, account: Account, token: str) -> None:
-    store.set_enabled(account.id, False)
+    store.accounts.set_enabled(account.id, False)
 
 
 def remove(client: FlaskClient, store: Store, account: Account, token: str) -> None:
-    store.remove_account(account.id)
+    store.accounts.remove(account.id)
 
 
 def change_password(client: FlaskClient, store: Store, account: Account, token: str) -> None:
-    store.set_password(account.id, "through the looking-glass")
+    store.accounts.set_password(account.id, "through the looking-glass")
 
 
 def leave(client: FlaskClient, store: Store, account: Account, token: str) -> None:

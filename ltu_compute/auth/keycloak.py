@@ -88,7 +88,7 @@ def authenticate(request: Request, store: Store, tokens: Tokens) -> Account:
     """
     token = bearer_token(request)
     claims = tokens.verify_access(token, issuer_of(request, tokens.settings))
-    account = store.account(claims["sub"])
+    account = store.accounts.get(claims["sub"])
     if account is None or not account.enabled:
         raise InvalidToken("The account is disabled or removed.")
     return account
@@ -255,7 +255,7 @@ class _Views:
     def logout(self) -> Response:
         fields, _ = _fields()
         _check_client(fields)
-        self._store.end_session(self._refresh_claims(fields, expired=True)["sid"])
+        self._store.sessions.end(self._refresh_claims(fields, expired=True)["sid"])
         return Response(status=HTTPStatus.NO_CONTENT)
 
     def _password_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -267,7 +267,7 @@ class _Views:
         now = self._clock()
         lifetime = self._tokens.refresh_expiry(now, now) - int(now)
         try:
-            session = self._store.create_session(account.id, now, lifetime)
+            session = self._store.sessions.create(account.id, now, lifetime)
         except NotFound:  # removed since
             raise _Refused(401, "invalid_grant", "Invalid user credentials") from None
         return self._tokens.issue(account, session, self._issuer, now)
@@ -277,16 +277,16 @@ class _Views:
         who = (username, request.remote_addr or "")
         limits = self._limits
         if not limits.failures:
-            account = self._store.check_password(username, password)
+            account = self._store.accounts.check_password(username, password)
         else:
-            self._hold_back(self._store.login_wait(*who, self._clock(), limits))
-            account = self._store.check_password(username, password)
+            self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
+            account = self._store.accounts.check_password(username, password)
             # Asked again: of those that were tried side by side only so many may learn anything.
             if account is None:
-                self._hold_back(self._store.login_failed(*who, self._clock(), limits))
+                self._hold_back(self._store.logins.failed(*who, self._clock(), limits))
             else:
-                self._hold_back(self._store.login_wait(*who, self._clock(), limits))
-                self._store.login_succeeded(*who, self._clock())
+                self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
+                self._store.logins.succeeded(*who, self._clock())
         if account is None:
             raise _Refused(401, "invalid_grant", "Invalid user credentials")
         return account
@@ -302,15 +302,15 @@ class _Views:
     def _refresh_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
         claims = self._refresh_claims(fields)
         now = self._clock()
-        session = self._store.session(claims["sid"], now)
-        account = self._store.account(claims["sub"])
+        session = self._store.sessions.get(claims["sid"], now)
+        account = self._store.accounts.get(claims["sub"])
         if session is None or account is None:
             raise _Refused(400, "invalid_grant", "Session not active")
         if not account.enabled:
             raise _Refused(400, "invalid_grant", "User disabled")
         expiry = self._tokens.refresh_expiry(session.started_at, now)
         # Over after all when the setting was lowered, or ended since it was looked at.
-        if expiry <= now or not self._store.extend_session(session.id, now, expiry):
+        if expiry <= now or not self._store.sessions.extend(session.id, now, expiry):
             raise _Refused(400, "invalid_grant", "Session not active")
         return self._tokens.issue(account, session, self._issuer, now)
 

@@ -165,7 +165,7 @@ def _password(given: str | None) -> str:
 
 
 def _account(store: Any, username: str) -> Any:
-    account = store.account_by_name(username)
+    account = store.accounts.by_name(username)
     if account is None:
         raise click.ClickException(f"there is no account {username!r}")
     return account
@@ -182,7 +182,7 @@ def user_add(
 ) -> None:
     """Add an account; the password is asked for, or read from the input."""
     store = _store()
-    store.add_account(
+    store.accounts.add(
         username, _password(password), email=email, first_name=first_name, last_name=last_name
     )
     click.echo(f"account {username} added")
@@ -191,7 +191,7 @@ def user_add(
 @user.command("list")
 def user_list() -> None:
     """List the accounts: name, state, when made."""
-    for account in _store().accounts():
+    for account in _store().accounts.all():
         state = "enabled" if account.enabled else "disabled"
         made = datetime.fromtimestamp(account.created_at, UTC)
         click.echo(f"{account.username}\t{state}\t{made:%Y-%m-%d %H:%M} UTC")
@@ -207,13 +207,13 @@ def user_password(username: str, password: str | None) -> None:
     account.
     """
     store = _store()
-    store.set_password(_account(store, username).id, _password(password))
+    store.accounts.set_password(_account(store, username).id, _password(password))
     click.echo(f"password of {username} changed")
 
 
 def _enable(username: str, *, enabled: bool) -> None:
     store = _store()
-    store.set_enabled(_account(store, username).id, enabled)
+    store.accounts.set_enabled(_account(store, username).id, enabled)
     click.echo(f"account {username} {'enabled' if enabled else 'disabled'}")
 
 
@@ -236,7 +236,7 @@ def user_enable(username: str) -> None:
 def user_remove(username: str) -> None:
     """Remove an account; its tokens stop working at once."""
     store = _store()
-    store.remove_account(_account(store, username).id)
+    store.accounts.remove(_account(store, username).id)
     click.echo(f"account {username} removed")
 
 

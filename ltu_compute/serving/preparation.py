@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> Store:
         raise WrongSetting(f"{PREFIX}DATABASE_URL: {error}") from None
     store.migrate()
     KeyRing(settings.keys_dir).ensure()
-    if settings.bootstrap_username and not store.accounts():
+    if settings.bootstrap_username and not store.accounts.all():
         password = settings.bootstrap_password.get_secret_value()
         if len(password) < settings.password_min_length:
             raise WrongSetting(
@@ -52,7 +52,7 @@ def prepare(settings: Settings) -> Store:
                 f"({PREFIX}PASSWORD_MIN_LENGTH)"
             )
         with suppress(AccountExists):  # another replica was faster
-            store.add_account(settings.bootstrap_username, password)
+            store.accounts.add(settings.bootstrap_username, password)
             log.info("account %s made", settings.bootstrap_username)
     return store
 
@@ -65,7 +65,7 @@ def first_account(store: Store, settings: Settings) -> Credentials | None:
     """
     path = settings.data_dir / FIRST_ACCOUNT
     kept = _read(path) or _given(settings)
-    if not store.accounts():
+    if not store.accounts.all():
         if kept and len(kept.password) < settings.password_min_length:
             raise WrongSetting(
                 f"{path}: the password in it has {len(kept.password)} characters, and there is no "
@@ -76,9 +76,9 @@ def first_account(store: Store, settings: Settings) -> Credentials | None:
             FIRST_USERNAME, secrets.token_urlsafe(max(15, settings.password_min_length))
         )
         _write(path, made)  # first: a password that nobody knows would lock everybody out
-        store.add_account(made.username, made.password)
+        store.accounts.add(made.username, made.password)
         return made
-    account = store.check_password(kept.username, kept.password) if kept else None
+    account = store.accounts.check_password(kept.username, kept.password) if kept else None
     return kept if account and account.enabled else None
 
 

@@ -115,7 +115,7 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
     prepare_the_process()
     store = prepare(settings)
     account = first_account(store, settings) if quickstart else None
-    if not store.accounts() and not settings.oidc_issuer:
+    if not store.accounts.all() and not settings.oidc_issuer:
         log.warning(
             "nobody can log in: there is no account; make one with `ltu-compute user add`, or set "
             "%sBOOTSTRAP_USERNAME and %sBOOTSTRAP_PASSWORD",

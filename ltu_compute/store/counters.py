@@ -13,12 +13,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.settings import PREFIX
+from ltu_compute.store.database import Database
 from ltu_compute.store.tables import request_counts
 
 # Of clocks that were set back; a window that ends later than it can is not believed.
 SLACK_S = 1.0
 PURGE_ROWS = 1000
 TIMEOUT_S = 2.0
+PING, PING_S = "ping", 1.0  # what `DatabaseCounter.ping` counts, and how long its answer holds
 _UNIX_EPOCH = 2440587.5  # as a Julian day
 
 
@@ -51,14 +53,29 @@ class Counter(Protocol):
         """
 
 
-def count(connection: sa.Connection, key: str, seconds: int) -> Window:
-    """Count a request in the database: one statement, so none is lost and none counts twice."""
-    counting, clearing = _statements(connection.dialect.name == "postgresql")
-    counted = {"counted": key, "seconds": float(seconds)}
-    window = Window(*connection.execute(counting, counted).one())
-    if window.requests == 1:
-        connection.execute(clearing)
-    return window
+class DatabaseCounter:
+    """Counts in a database: one statement, so none is lost and none counts twice."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pinged = -PING_S
+
+    def count(self, key: str, seconds: int) -> Window:
+        """Count a request in the window of `key`, which lasts for `seconds`."""
+        counting, clearing = _statements(self._database.engine.dialect.name == "postgresql")
+        counted = {"counted": key, "seconds": float(seconds)}
+        with self._database.transaction(writes=True) as connection:
+            window = Window(*connection.execute(counting, counted).one())
+            if window.requests == 1:
+                connection.execute(clearing)
+        return window
+
+    def ping(self) -> None:
+        """Return when the database answers, and can be written to."""
+        if time.monotonic() - self._pinged < PING_S:
+            return  # anybody may ask, as often as they like
+        self.count(PING, 1)
+        self._pinged = time.monotonic()
 
 
 @cache

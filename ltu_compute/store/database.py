@@ -1,19 +1,108 @@
-"""Engines for the two databases, alike in what they promise."""
+"""The two databases, alike in what they promise: engines, transactions, errors, forks."""
 
+import logging
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.exc import ArgumentError
+
+from ltu_compute.errors import Unavailable
 
 BUSY_TIMEOUT_S = 10
 CONNECT_TIMEOUT_S = 5
 
 # Execution option of a transaction that will write.
 WRITES = "ltu_compute_writes"
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """The connections of a process. Threads may share it; a forked process opens its own.
+
+    Parameters
+    ----------
+    url
+        Path of a SQLite file, or an address: ``sqlite:///FILE``, ``postgresql://…``.
+
+    Raises
+    ------
+    ValueError
+        When the address is neither.
+
+    Attributes
+    ----------
+    url : sqlalchemy.URL
+        The parsed address.
+    engine : sqlalchemy.Engine
+        What connects; nothing is opened before first use.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.url = address(url)
+        self.engine = engine_for(self.url)
+        _databases.add(self)
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        self.engine.dispose()
+
+    @contextmanager
+    def transaction(self, *, writes: bool = False) -> Iterator[Connection]:
+        """Yield a connection in a transaction, committed at the end unless an error leaves it.
+
+        Parameters
+        ----------
+        writes
+            Whether it will write. SQLite needs to know at the start: a reader that turns writer
+            fails where a writer waits.
+
+        Raises
+        ------
+        Unavailable
+            When the database does not answer.
+        """
+        with self.errors(), self.engine.connect() as connection:
+            connection.execution_options(**{WRITES: writes})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise `Unavailable` where the database does not answer."""
+        try:
+            yield
+        except (exc.IntegrityError, exc.DataError, exc.ProgrammingError):
+            raise  # the database answers; what it says is for the caller, or a mistake of ours
+        except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
+            reason = error.orig if isinstance(error, exc.DBAPIError) else error
+            _log.error("The database does not answer: %s", reason)
+            raise Unavailable("The accounts' database does not answer.") from error
+
+
+# A connection that two processes use is garbage to both. An idle one is therefore closed before a
+# process forks, and the child begins with an empty pool.
+_databases: WeakSet[Database] = WeakSet()
+
+
+def _before_fork() -> None:
+    for database in tuple(_databases):
+        database.close()
+
+
+def _after_fork() -> None:
+    for database in tuple(_databases):
+        database.engine.dispose(close=False)
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 def address(url: str | Path) -> URL:

@@ -23,6 +23,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ltu_compute.settings import Settings
+from ltu_compute.store.database import Database
+from ltu_compute.store.names import name_key
 from ltu_compute.store.tables import login_attempts
 
 # How much looser the counts are that others share.
@@ -140,16 +142,51 @@ class _Count(NamedTuple):
         return self._asdict() | {"expires_at": expires_at}
 
 
+class Logins:
+    """The counts of a database. Every method may raise `Unavailable`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def wait(self, username: str, address: str, now: float, limits: LoginLimits) -> int:
+        """Return how many seconds a login must wait; 0: the password may be tried."""
+        attempt = Attempt.of(name_key(username), address)
+        with self._database.transaction() as connection:
+            return _stored_wait(connection, attempt, int(now), limits)
+
+    def failed(self, username: str, address: str, now: float, limits: LoginLimits) -> int:
+        """Count a wrong password, whether or not there is such an account.
+
+        Returns
+        -------
+        int
+            0 when it was counted. Otherwise others were faster, which were as many as may be:
+            how many seconds this one must wait, and it must not be told how it ended.
+        """
+        attempt = Attempt.of(name_key(username), address)
+        with self._database.transaction(writes=True) as connection:
+            return _failed(connection, attempt, int(now), limits)
+
+    def succeeded(self, username: str, address: str, now: float) -> None:
+        """Forget the wrong passwords for an account from an address that had the right one."""
+        attempt = Attempt.of(name_key(username), address)
+        with self._database.transaction() as connection:
+            if not _is_news(connection, attempt, int(now)):
+                return
+        with self._database.transaction(writes=True) as connection:
+            _succeeded(connection, attempt, int(now))
+
+
 _COLUMNS = tuple(login_attempts.c[name] for name in _Count._fields)
 
 
-def wait(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
+def _stored_wait(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
     """Return how many seconds an attempt must wait; 0: it may be made."""
     query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(attempt))
     return _wait(starmap(_Count, connection.execute(query)), attempt, now, limits)
 
 
-def failed(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
+def _failed(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
     """Count a wrong password, unless so many were counted meanwhile that it had to wait.
 
     Returns
@@ -167,7 +204,7 @@ def failed(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginL
     return 0
 
 
-def succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
+def _succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
     """Forget the failures of an account from its address, which is familiar from now on.
 
     The counts that are shared stay: a guesser with an account of his own gains nothing by it.
@@ -179,8 +216,8 @@ def succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
     )
 
 
-def is_news(connection: sa.Connection, attempt: Attempt, now: int) -> bool:
-    """Tell whether `succeeded` would change anything that matters."""
+def _is_news(connection: sa.Connection, attempt: Attempt, now: int) -> bool:
+    """Tell whether `_succeeded` would change anything that matters."""
     query = sa.select(*_COLUMNS).where(login_attempts.c.key == attempt.pair)
     row = connection.execute(query).first()
     if row is None:

@@ -1,0 +1,269 @@
+"""Accounts: who may log in. A password goes in and never comes out."""
+
+import time
+import unicodedata
+import uuid
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from ltu_compute.errors import BadParameters, NotFound, Problem
+from ltu_compute.settings import PREFIX
+from ltu_compute.store import names, passwords
+from ltu_compute.store.database import Database
+from ltu_compute.store.tables import accounts, jobs, sessions
+
+PASSWORD_LENGTH = 1024
+
+
+class AccountExists(BadParameters):
+    """The user name is taken, whatever its letters' case."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who may log in.
+
+    ``id`` is a UUID that never changes, ``created_at`` is in seconds since 1970 (UTC).
+    """
+
+    id: str
+    username: str
+    enabled: bool
+    email: str
+    first_name: str
+    last_name: str
+    created_at: int
+
+
+class Accounts:
+    """The accounts of a database.
+
+    Parameters
+    ----------
+    database
+        Where they are.
+    password_min_length
+        Fewest characters of a new password.
+
+    Notes
+    -----
+    Every method may raise `Unavailable`.
+    """
+
+    def __init__(self, database: Database, password_min_length: int = 1) -> None:
+        self._database = database
+        self._password_min_length = password_min_length
+
+    def add(
+        self,
+        username: str,
+        password: str,
+        *,
+        email: str = "",
+        first_name: str = "",
+        last_name: str = "",
+    ) -> Account:
+        """Add an account and return it, enabled.
+
+        Raises
+        ------
+        AccountExists
+            When the name is taken; upper and lower case are the same.
+        BadParameters
+            When a name is empty, over 255 characters or holds control characters, or the password
+            is too short or over 1024 characters.
+        """
+        names.check_username(username)
+        self._check_new_password(password)
+        for parameter, value in (
+            ("email", email),
+            ("first_name", first_name),
+            ("last_name", last_name),
+        ):
+            names.check_text(parameter, value)
+        account = Account(
+            id=str(uuid.uuid4()),
+            username=username,
+            enabled=True,
+            email=email,
+            first_name=first_name,
+            last_name=last_name,
+            created_at=int(time.time()),
+        )
+        password_hash = passwords.hashed(password)
+        row = vars(account) | {
+            "username_key": names.name_key(username),
+            "password_hash": password_hash,
+        }
+        try:
+            with self._database.transaction(writes=True) as connection:
+                connection.execute(sa.insert(accounts).values(row))
+        except exc.IntegrityError:
+            raise AccountExists(
+                Problem("username", f"There is an account {username!r} already.")
+            ) from None
+        return account
+
+    def all(self) -> list[Account]:
+        """Return all accounts, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(_ACCOUNT.order_by(accounts.c.username_key)).all()
+        return [Account(*row) for row in rows]
+
+    def get(self, account_id: str) -> Account | None:
+        """Return the account with this id, None when there is none."""
+        # Asked at every request, so of the driver itself: what SQLAlchemy does around a statement
+        # takes four times as long as the statement. The connection is of its pool all the same.
+        engine = self._database.engine
+        given = (account_id,) if engine.dialect.positional else {"account_id": account_id}
+        failures = engine.dialect.loaded_dbapi.Error
+        with self._database.errors():
+            try:
+                with (
+                    closing(engine.raw_connection()) as connection,
+                    closing(connection.cursor()) as cursor,
+                ):
+                    cursor.execute(self._query_by_id, given)
+                    rows = cursor.fetchall()
+            except failures as error:
+                raise exc.DBAPIError.instance(None, None, error, failures) from error
+        for id_, username, enabled, *rest in rows:
+            return Account(id_, username, bool(enabled), *rest)  # SQLite has no truth values
+        return None
+
+    def by_name(self, username: str) -> Account | None:
+        """Return the account of this name in whatever case, None when there is none."""
+        found = self._with_hash(username)
+        return found[0] if found else None
+
+    def set_password(self, account_id: str, password: str) -> None:
+        """Change a password and end the account's sessions, so that refresh tokens die with it.
+
+        Raises
+        ------
+        BadParameters
+            When the password is too short or over 1024 characters.
+        NotFound
+            When there is no such account.
+        """
+        self._check_new_password(password)
+        password_hash = passwords.hashed(password)
+        with self._database.transaction(writes=True) as connection:
+            changed = connection.execute(
+                sa.update(accounts)
+                .where(accounts.c.id == account_id)
+                .values(password_hash=password_hash)
+            )
+            _one(changed)
+            connection.execute(sa.delete(sessions).where(sessions.c.account_id == account_id))
+
+    def set_enabled(self, account_id: str, enabled: bool) -> None:
+        """Let an account in, or keep it out from now on.
+
+        Raises
+        ------
+        NotFound
+            When there is no such account.
+        """
+        with self._database.transaction(writes=True) as connection:
+            _one(
+                connection.execute(
+                    sa.update(accounts).where(accounts.c.id == account_id).values(enabled=enabled)
+                )
+            )
+
+    def remove(self, account_id: str) -> None:
+        """Remove an account and all that belongs to it.
+
+        Raises
+        ------
+        NotFound
+            When there is no such account.
+        """
+        with self._database.transaction(writes=True) as connection:
+            _one(connection.execute(sa.delete(accounts).where(accounts.c.id == account_id)))
+            # Which may belong to accounts of an external provider, too: no foreign key.
+            connection.execute(sa.delete(jobs).where(jobs.c.account_id == account_id))
+
+    def check_password(self, username: str, password: str) -> Account | None:
+        """Return the account that name and password belong to, None when they do not.
+
+        The account may be disabled. A name that nobody has takes as long as a wrong password.
+
+        Raises
+        ------
+        Busy
+            When more passwords are being checked than the machine should bear.
+        """
+        found = self._with_hash(username)
+        if not _is_password(password):
+            found, password = None, ""
+        account, password_hash = found or (None, passwords.NOBODY)
+        if not passwords.matches(password, password_hash) or account is None:
+            return None
+        if passwords.outdated(password_hash):
+            renewed = passwords.hashed(password)
+            with self._database.transaction(writes=True) as connection:
+                connection.execute(
+                    sa.update(accounts)
+                    # Not over a password that was changed meanwhile.
+                    .where(accounts.c.id == account.id, accounts.c.password_hash == password_hash)
+                    .values(password_hash=renewed)
+                )
+        return account
+
+    def _check_new_password(self, password: str) -> None:
+        # NIST SP 800-63B-4, 3.1.1.2: 15 characters where a password is the only factor, whichever
+        # they are. Their number is told, never what they are.
+        least = self._password_min_length
+        if not least <= len(password) <= PASSWORD_LENGTH:
+            problem = (
+                f"password: received {len(password)} characters; a new one has {least} "
+                f"({PREFIX}PASSWORD_MIN_LENGTH) to {PASSWORD_LENGTH}"
+            )
+        elif not _is_password(password):
+            problem = "password: received half a surrogate pair, which is no character"
+        else:
+            return
+        raise BadParameters(Problem("password", problem))
+
+    def _with_hash(self, username: str) -> tuple[Account, str] | None:
+        if not names.is_username(username):
+            return None
+        query = _ACCOUNT.add_columns(accounts.c.password_hash).where(
+            accounts.c.username_key == names.name_key(username)
+        )
+        with self._database.transaction() as connection:
+            row = connection.execute(query).first()
+        return (Account(*row[:-1]), row[-1]) if row else None
+
+    @cached_property
+    def _query_by_id(self) -> str:
+        return str(_ACCOUNT_OF_ID.compile(self._database.engine))
+
+
+_ACCOUNT = sa.select(
+    accounts.c.id,
+    accounts.c.username,
+    accounts.c.enabled,
+    accounts.c.email,
+    accounts.c.first_name,
+    accounts.c.last_name,
+    accounts.c.created_at,
+)
+_ACCOUNT_OF_ID = _ACCOUNT.where(accounts.c.id == sa.bindparam("account_id"))
+
+
+def _one(result: sa.CursorResult[tuple[()]]) -> None:
+    if result.rowcount != 1:
+        raise NotFound("There is no such account.")
+
+
+def _is_password(password: str) -> bool:
+    return 1 <= len(password) <= PASSWORD_LENGTH and not any(
+        unicodedata.category(letter) == "Cs" for letter in password
+    )
