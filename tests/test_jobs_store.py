@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def jobs(store: Store, clock: Clock) -> Jobs:
-    return Jobs(store._transaction, LIMITS, clock)
+    return Jobs(store.database.transaction, LIMITS, clock)
 
 
 def drain(jobs: Jobs) -> list[tuple[str, int]]:
@@ -265,7 +265,7 @@ def test_the_jobs_of_an_account_go_with_it(store: Store) -> None:
 
 
 def test_the_clock_of_the_database_counts(store: Store) -> None:
-    jobs = Jobs(store._transaction, replace(LIMITS, retention_s=0.0))
+    jobs = Jobs(store.database.transaction, replace(LIMITS, retention_s=0.0))
     job = jobs.add(ANN, "task", "{}")
     (claim,) = jobs.claim(lease=0.0)
     (again,) = jobs.claim(lease=60.0)

@@ -1,4 +1,4 @@
-"""What is kept: accounts, sessions, counts, jobs, in SQLite or PostgreSQL; a repository per concern.
+"""What is kept, in SQLite or PostgreSQL: a repository per concern over one database.
 
 What the repositories return are plain frozen dataclasses. A database that does not answer is
 `errors.Unavailable`.
