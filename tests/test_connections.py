@@ -1,9 +1,9 @@
 """Connections that are slow, wrong or cut, and workers that stop, are replaced or killed."""
 
 import io
-import json
 import logging
 import os
+import re
 import resource
 import signal
 import socket
@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,17 +22,23 @@ from ltu_compute.serving import paced_socket
 from ltu_compute.serving.log import Log
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.serving.process import OPEN_FILES
+from ltu_compute.serving.request import CONTINUE
 from ltu_compute.serving.response import Response
 from ltu_compute.serving.worker import CONNECTIONS, STAYING, Connection, Worker
-from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH
+from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH
+from tests.support.running import (
+    BOUNDARY,
+    IMAGE,
+    PATIENCE_S,
+    Service,
+    address_in,
+    answer_of,
+    service_in,
+    started,
+)
 from tests.support.timing import until
-from tests.test_metrics import scraped
-from tests.test_server import address_in, started
 
-PATIENCE_S = 10
 TIMEOUT_S = 1.5
-BOUNDARY = "boundary"
-IMAGE = (IMAGES / "object-bright.png").read_bytes()
 
 
 # ------------------------------------------------------------------------------ a socket
@@ -283,6 +288,7 @@ def reply_to(method: str, pieces: list[bytes], headers: dict[str, str]) -> list[
         method=method,
         version=(1, 1),
         should_close=lambda: False,
+        awaits_continue=False,
         body=SimpleNamespace(reader=None),
     )
     sock = SimpleNamespace(ended=False, sendall=lambda content: sent.append(bytes(content)))
@@ -319,88 +325,11 @@ def test_head_and_body_are_sent_together(
 # ------------------------------------------------------------------------------ the service
 
 
-@dataclass
-class Service:
-    """A running service and a token of it."""
-
-    url: str
-    operators: str
-    token: str
-    log: Path
-    master: int
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
-
-    def post(self, content: bytes = IMAGE, **more: Any) -> requests.Response:
-        return requests.post(
-            f"{self.url}{OPERATIONS}/edges",
-            headers={"Authorization": f"Bearer {self.token}"},
-            files={"image": content},
-            timeout=PATIENCE_S,
-            **more,
-        )
-
-    def upload(self, length: int, *, token: str | None = None) -> bytes:
-        """Return the beginning of a request that has a body of some bytes."""
-        start = (
-            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
-        )
-        return (
-            f"POST {OPERATIONS}/edges HTTP/1.1\r\nHost: {self.url.removeprefix('http://')}\r\n"
-            f"Authorization: Bearer {self.token if token is None else token}\r\n"
-            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
-            f"Content-Length: {length}\r\n\r\n{start}"
-        ).encode()
-
-    def counts(self) -> dict[tuple[str, str], float]:
-        return scraped(requests.get(f"{self.operators}/metrics", timeout=PATIENCE_S).text)
-
-    def workers(self) -> set[int]:
-        name = "ltu_compute_process_resident_memory_bytes"
-        pids = {int(labels.removeprefix("pid=")) for n, labels in self.counts() if n == name}
-        return pids - {self.master}
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     data = tmp_path_factory.mktemp("connections") / "data"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        operators = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = {
-        "REQUEST_TIMEOUT": str(TIMEOUT_S),
-        "METRICS_BIND": operators,
-        "LOG_FORMAT": "json",
-        "BOOTSTRAP_USERNAME": "qa",
-        "BOOTSTRAP_PASSWORD": PASSWORD,
-    }
-    named = {f"LTU_COMPUTE_{name}": value for name, value in settings.items()}
-    with started(data, **named) as (printed, master):
-        url = address_in(printed)
-        form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
-        answer = requests.post(
-            url + TOKEN_PATH, data=form | {"grant_type": "password"}, timeout=PATIENCE_S
-        )
-        token = answer.json()["access_token"]
-        log = data.with_name("data.log")
-        yield Service(url, f"http://{operators}", token, log, master)
-
-
-def answer_of(sock: socket.socket) -> tuple[int, dict[str, str], Any]:
-    """Return status, headers and body of the next reply."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        piece = sock.recv(1 << 16)
-        assert piece, f"closed after {received!r}"
-        received += piece
-    head, _, body = received.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
-    while len(body) < int(headers["content-length"]):
-        body += sock.recv(1 << 16)
-    return int(first.split()[1]), headers, json.loads(body)
+    with service_in(data, REQUEST_TIMEOUT=str(TIMEOUT_S)) as running:
+        yield running
 
 
 def connected(service: Service) -> socket.socket:
@@ -497,7 +426,8 @@ def test_a_body_may_come_in_any_pieces(service: Service) -> None:
     [
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nAuthorization Bearer s3cret\r\n\r\n", 400),
+        (b"GET /?image=http://cam:s3cret@10.0.0.9/a b.jpg HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: magic\r\n\r\n", 501),
         (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
@@ -514,10 +444,39 @@ def test_what_is_no_request_is_refused_like_all_else(
     assert headers["connection"] == "close"
     assert headers["content-type"] == "application/json"
     assert body["details"]["message"]
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
-    (line,) = [line for line in lines if line.get("id") == headers["x-request-id"]]
+    (line,) = [line for line in service.logged() if line.get("id") == headers["x-request-id"]]
     assert line["status"] == status
     assert "s3cret" not in f"{body}{line}"
+    assert line["reason"] == body["details"]["message"]
+
+
+def test_a_login_without_a_length_logs_no_password(service: Service) -> None:
+    """Without Content-Length the body is the next request, and it is none."""
+    form = "client_id=ltu-api&grant_type=password&username=nobody&password=s3cret phrase"
+    with connected(service) as sock:
+        sock.sendall(f"POST {TOKEN_PATH} HTTP/1.1\r\nHost: x\r\n\r\n{form}\r\n\r\n".encode())
+        sock.settimeout(PATIENCE_S)
+        received = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+) ", received) == [b"415", b"400"]
+    assert b"s3cret" not in received
+    assert "s3cret" not in service.log.read_text()
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 40", "Transfer-Encoding: chunked"])
+def test_a_body_is_asked_for_only_from_who_is_let_in(service: Service, length: str) -> None:
+    lines = (length, "Expect: 100-continue", "Content-Type: application/x-www-form-urlencoded")
+    host = service.url.removeprefix("http://")
+    head = "\r\n".join((f"POST {OPERATIONS}/edges HTTP/1.1", f"Host: {host}", *lines, ""))
+    with connected(service) as sock:
+        sock.sendall(f"{head}Authorization: Bearer wrong\r\n\r\n".encode())
+        status, headers, _ = answer_of(sock)
+        assert (status, headers["connection"]) == (401, "close")
+    with connected(service) as sock:
+        sock.sendall(f"{head}Authorization: Bearer {service.token}\r\n\r\n".encode())
+        assert sock.recv(1000) == CONTINUE
+        sock.sendall(b"0\r\n\r\n" if "chunked" in length else b"a=" + 38 * b"b")
+        status, headers, _ = answer_of(sock)
+        assert (status, headers["connection"]) == (400, "keep-alive")
 
 
 def chunked(path: str, *lines: str) -> bytes:
@@ -570,8 +529,9 @@ def test_a_length_that_no_integer_holds_is_logged(service: Service) -> None:
             b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 20 + b"\r\n\r\n"
         )
         _, headers, _ = answer_of(sock)
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
-    assert [line["status"] for line in lines if line.get("id") == headers["x-request-id"]] == [200]
+    assert [
+        line["status"] for line in service.logged() if line.get("id") == headers["x-request-id"]
+    ] == [200]
 
 
 def test_what_is_overridden_in_gunicorn_is_there() -> None:

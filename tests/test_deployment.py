@@ -354,6 +354,7 @@ def test_the_service_behind_nginx(
             files={"image": (ROOT / "fixtures/images/object-bright.png").read_bytes()},
             timeout=30,
         )
+        assert session.get(f"{base}/healthz", headers={"Host": "evil"}, timeout=10).ok
     assert configuration["issuer"] == f"{base}/realms/Production"
     assert done.status_code == 200
     assert done.headers["Strict-Transport-Security"].startswith("max-age=")

@@ -10,23 +10,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from prometheus_client.parser import text_string_to_metric_families
 
 from ltu_compute.admission.slots import Slots
 from ltu_compute.web import logs, metrics
 from ltu_compute.web.metrics import BOUNDS_S, OTHER, Metrics
 from tests.conftest import IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Caller
+from tests.support.running import scraped
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
-
-def scraped(text: str) -> dict[tuple[str, str], float]:
-    """Return the samples by name and labels; the client library's own parser reads them."""
-    return {
-        (sample.name, ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def told(counted: Metrics) -> dict[tuple[str, str], float]:

@@ -27,8 +27,8 @@ from ltu_compute.store.counters import DatabaseCounter
 from ltu_compute.store.tables import request_counts
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support import postgres, redis_server
+from tests.support.running import address_in, running
 from tests.test_contract import schema_of
-from tests.test_server import address_in, running
 
 LISTED = f"{OPERATIONS}/models"  # the cheapest operation that takes a token
 STORAGES = ("sqlite", "postgresql", "redis")

@@ -6,13 +6,12 @@ import os
 import platform
 import re
 import resource
-import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,46 +22,8 @@ from ltu_compute.serving.preparation import first_account, prepare
 from ltu_compute.serving.process import ALLOCATION, prepare_the_process
 from ltu_compute.settings import Settings
 from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+from tests.support.running import COMMAND, address_in, running, started
 from tests.support.timing import until
-
-COMMAND = Path(sys.executable).parent / "ltu-compute"
-
-
-@contextmanager
-def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
-    """Run the service on a free port and give what it prints until it listens."""
-    with started(data, *options, **environment) as (printed, _):
-        yield printed
-
-
-@contextmanager
-def started(data: Path, *options: str, **environment: str) -> Iterator[tuple[str, int]]:
-    """Run the service and give what it prints, and the id of its first process."""
-    command = [COMMAND, "serve", "--port", "0", "--workers", "2", *options]
-    variables = {**os.environ, "LTU_COMPUTE_DATA_DIR": str(data), **environment}
-    data.parent.mkdir(parents=True, exist_ok=True)
-    log = data.with_name(f"{data.name}.log")
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
-    try:
-        assert process.stdout is not None
-        printed = ""
-        for line in process.stdout:
-            printed += line
-            if line.startswith("Listening on "):
-                break
-        assert "Listening on " in printed, log.read_text()
-        yield printed, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
-    assert process.returncode == 0
-
-
-def address_in(printed: str) -> str:
-    return re.findall(r"Listening on (\S+)", printed)[0]
 
 
 def curl_line(printed: str) -> str:

@@ -7,7 +7,6 @@ from flask import Flask
 
 from ltu_compute.admission.slots import Slots
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
-from ltu_compute.serving.request import Body
 from ltu_compute.settings import Settings
 from ltu_compute.web.metrics import CLOSED, Metrics
 from ltu_compute.web.views import BASE64_GROWTH
@@ -31,7 +30,6 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, according to the address that it came to."""
         sock: PacedSocket = environ["gunicorn.socket"]
-        environ["wsgi.input"] = Body(environ["wsgi.input"])
         app = self._operators if sock.listener else self._app
         return app(environ, start_response)
 

@@ -23,7 +23,7 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
     def send_headers(self) -> None:
         """Keep the head until there is a body, or none to come."""
         if not self.headers_sent:
-            if self.sock.ended or _left(self.req) > DRAINED:
+            if self.sock.ended or self.req.awaits_continue or _left(self.req) > DRAINED:
                 self.force_close()  # and say so
             lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
             self._head = "".join(lines).encode("latin-1")

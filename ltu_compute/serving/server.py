@@ -21,6 +21,7 @@ from ltu_compute.serving.application import Application
 from ltu_compute.serving.log import Log
 from ltu_compute.serving.preparation import FIRST_ACCOUNT, Credentials, first_account, prepare
 from ltu_compute.serving.process import prepare_the_process
+from ltu_compute.serving.request import HEADERS, LINE_BYTES
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.web import logs
 
@@ -69,7 +70,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": STOPPING_S,
             "keepalive": 15,
             "forwarded_allow_ips": "",  # which headers of proxies are believed says `proxy_hops`
-            "limit_request_line": 8190,
+            "http_parser": "python",  # the one that `Request` extends, whatever is installed
+            "limit_request_line": LINE_BYTES,
+            "limit_request_field_size": LINE_BYTES,
+            "limit_request_fields": HEADERS,
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108
             "loglevel": "warning",

@@ -7,6 +7,7 @@ those who have made them wait longest are cut off: there is always one for a hea
 
 import errno
 import time
+import traceback
 from contextlib import closing, nullcontext
 from functools import partial
 from selectors import EVENT_READ
@@ -18,7 +19,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from werkzeug.exceptions import BadRequest
 
 from ltu_compute.serving.paced_socket import DISCARDED, PacedSocket
-from ltu_compute.serving.request import Body, refusal
+from ltu_compute.serving.request import Body, RequestParser, refusal
 from ltu_compute.serving.response import Response
 
 FIRST_BYTE_S = 15.0  # in which a new connection must say something
@@ -36,6 +37,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection; a thread has it, or it is idle."""
 
     sock: PacedSocket
+
+    def __init__(self, cfg: Any, sock: PacedSocket, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.parser = RequestParser(cfg, sock, client)
 
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002  (called by its name)
         """Close it at once: where lingering is due, a thread has done so."""
@@ -165,6 +170,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             req, conn.sock, conn.client, conn.server, self.cfg, response_class=Response
         )
         environ["wsgi.multithread"] = True
+        environ["wsgi.input"] = Body(req.body, partial(req.proceed, conn.sock))
         if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
             response.force_close()
         try:
@@ -199,12 +205,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return not conn.sock.ended
 
     def handle_error(self, _request: Any, client: PacedSocket, _from: Any, exc: Exception) -> None:
-        """Refuse what is no request, as every other error is told."""
+        """Refuse what is not a request; the log has the class of the error and no content."""
         status, message = refusal(exc)
         if status == 500:
-            self.log.error("a request failed outside of the application", exc_info=exc)
+            frames = "".join(traceback.format_tb(exc.__traceback__))
+            kind = type(exc).__name__
+            self.log.error("a request failed outside of the application: %s\n%s", kind, frames)
         try:
-            client.sendall(self.wsgi.refuse(status, message))
+            reason = f"{message}; received are {client.received} bytes"
+            client.sendall(self.wsgi.refuse(status, reason))
         except OSError:
             self.log.debug("the client did not wait for its refusal")
 

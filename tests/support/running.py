@@ -1,0 +1,158 @@
+"""The service in processes of its own, as its user runs it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import IMAGES, OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+
+COMMAND = Path(sys.executable).parent / "ltu-compute"
+PATIENCE_S = 10  # of a client
+BOUNDARY = "boundary"
+IMAGE = (IMAGES / "object-bright.png").read_bytes()
+
+
+@contextmanager
+def running(data: Path, *options: str, **environment: str) -> Iterator[str]:
+    """Run the service on a free port and give what it prints until it listens."""
+    with started(data, *options, **environment) as (printed, _):
+        yield printed
+
+
+@contextmanager
+def started(data: Path, *options: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """Run the service and give what it prints, and the id of its first process."""
+    command = [COMMAND, "serve", "--port", "0", "--workers", "2", *options]
+    variables = {**os.environ, "LTU_COMPUTE_DATA_DIR": str(data), **environment}
+    data.parent.mkdir(parents=True, exist_ok=True)
+    log = data.with_name(f"{data.name}.log")
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+    try:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("Listening on "):
+                break
+        assert "Listening on " in printed, log.read_text()
+        yield printed, process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def address_in(printed: str) -> str:
+    return re.findall(r"Listening on (\S+)", printed)[0]
+
+
+def scraped(text: str) -> dict[tuple[str, str], float]:
+    """Return the samples by name and labels; the client library's own parser reads them."""
+    return {
+        (sample.name, ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@dataclass
+class Service:
+    """A running service and a token of it."""
+
+    url: str
+    operators: str
+    token: str
+    log: Path
+    master: int
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return the lines of the log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def post(self, content: bytes = IMAGE, **more: Any) -> requests.Response:
+        return requests.post(
+            f"{self.url}{OPERATIONS}/edges",
+            headers={"Authorization": f"Bearer {self.token}"},
+            files={"image": content},
+            timeout=PATIENCE_S,
+            **more,
+        )
+
+    def upload(self, length: int, *, token: str | None = None) -> bytes:
+        """Return the beginning of a request that has a body of some bytes."""
+        start = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
+        )
+        return (
+            f"POST {OPERATIONS}/edges HTTP/1.1\r\nHost: {self.url.removeprefix('http://')}\r\n"
+            f"Authorization: Bearer {self.token if token is None else token}\r\n"
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+            f"Content-Length: {length}\r\n\r\n{start}"
+        ).encode()
+
+    def counts(self) -> dict[tuple[str, str], float]:
+        return scraped(requests.get(f"{self.operators}/metrics", timeout=PATIENCE_S).text)
+
+    def workers(self) -> set[int]:
+        name = "ltu_compute_process_resident_memory_bytes"
+        pids = {int(labels.removeprefix("pid=")) for n, labels in self.counts() if n == name}
+        return pids - {self.master}
+
+
+@contextmanager
+def service_in(data: Path, **settings: str) -> Iterator[Service]:
+    """Run the service with an account, an address for its counts and a log of JSON lines."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        operators = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {
+        "METRICS_BIND": operators,
+        "LOG_FORMAT": "json",
+        "BOOTSTRAP_USERNAME": "qa",
+        "BOOTSTRAP_PASSWORD": PASSWORD,
+        **settings,
+    }
+    named = {f"LTU_COMPUTE_{name}": value for name, value in settings.items()}
+    with started(data, **named) as (printed, master):
+        url = address_in(printed)
+        form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
+        answer = requests.post(
+            url + TOKEN_PATH, data=form | {"grant_type": "password"}, timeout=PATIENCE_S
+        )
+        token = answer.json()["access_token"]
+        log = data.with_name(f"{data.name}.log")
+        yield Service(url, f"http://{operators}", token, log, master)
+
+
+def answer_of(sock: socket.socket) -> tuple[int, dict[str, str], Any]:
+    """Return status, headers and body of the next reply."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = sock.recv(1 << 16)
+        assert piece, f"closed after {received!r}"
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
+    while len(body) < int(headers["content-length"]):
+        body += sock.recv(1 << 16)
+    return int(first.split()[1]), headers, json.loads(body)
