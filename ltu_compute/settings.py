@@ -278,8 +278,14 @@ class Settings(BaseSettings):
     )
     models_dir: Path | None = Field(
         None,
-        description="Folder of the operator's own models for classification and "
-        "objectDetection, a folder each with model.onnx and model.yaml. Unset: none.",
+        description="Folder of the recognition models, one folder each with model.onnx and "
+        "model.yaml: your own, and those that `models install` installs. Unset: `models` in the "
+        "data folder.",
+    )
+    builtin_models_dir: Path | None = Field(
+        None,
+        description="Another such folder, which the Docker image brings. A model in MODELS_DIR "
+        "takes the place of one of the same name. Unset: none.",
     )
     model_max_bytes: int = Field(512 << 20, ge=1, description="Largest model.onnx, in bytes.")
     model_memory: int = Field(
@@ -342,8 +348,7 @@ class Settings(BaseSettings):
         120.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds in which a request must have arrived, image and all, and its reply "
-        "taken.",
+        description="Seconds in which a request must have arrived, image and all.",
     )
     request_min_rate: int = Field(
         2048,
@@ -379,6 +384,11 @@ class Settings(BaseSettings):
         """Address of the database, or the SQLite file in the data folder."""
         given = self.database_url.get_secret_value()
         return given or self.data_dir.absolute() / "ltu-compute.sqlite3"
+
+    @property
+    def models_folder(self) -> Path:
+        """Folder of the models that are installed here."""
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def keys_dir(self) -> Path:

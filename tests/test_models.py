@@ -38,7 +38,7 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[Models]:
-    found = Models(tmp_path, BOUNDS)
+    found = Models([tmp_path], BOUNDS)
     yield found
     found.close()
 
@@ -192,7 +192,7 @@ def test_a_classifier(
     assert model.classify(flat(0, 102, 255)) == labels
     assert model.classify(flat(0, 102, 255), max_results=1) == labels[:1]
     assert model.classify(flat(255, 0, 0))[0].description == "blue"
-    assert model.contract.opset == made.OPSET
+    assert model.opset == made.OPSET
 
 
 def test_probabilities_are_taken_as_they_are(models: Models, tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ RESHAPING = "onnxruntime::ReshapeHelper::ReshapeHelper(bool) (input % size) == 0
     ],
 )  # fmt: skip
 def test_reasons_are_for_people(words: str, reason: str) -> None:
-    assert worker._reason(RuntimeError(words)) == reason
+    assert worker.reason_of(RuntimeError(words)) == reason
 
 
 def test_sparse_weights_may_not_be_external_either() -> None:
@@ -533,7 +533,7 @@ def test_without_onnx_runtime_the_reason_says_how_to_get_it(
 def test_a_model_that_never_ends_is_ended_and_starts_again(tmp_path: Path) -> None:
     """It spins on white pictures only: on what it is tried with, it is well-behaved."""
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
-    models = Models(tmp_path, BRISK)
+    models = Models([tmp_path], BRISK)
     model = models.find("spinning", "classification")
     black = model.classify(flat(0, 0, 0))
     started = time.monotonic()
@@ -549,7 +549,7 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.1)
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
     made.install(tmp_path, "colours", made.colours(), made.COLOURS)
-    models = Models(tmp_path, BRISK)
+    models = Models([tmp_path], BRISK)
     spinning, colours = (models.find(n, "classification") for n in ("spinning", "colours"))
     with ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(spinning.classify, flat(255, 255, 255))
@@ -703,10 +703,10 @@ def test_models_are_listed(client: Caller) -> None:
 
 def test_how_models_fare_is_logged_at_start(shop: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ltu_compute")
-    Models(shop, BOUNDS).report()
+    Models([shop], BOUNDS).report()
     assert "model boxes: detection" in caplog.text
     assert "model broken is not used: it is not an ONNX" in caplog.text
-    Models(shop / "nowhere", BOUNDS).report()
+    Models([shop / "nowhere"], BOUNDS).report()
     assert "nowhere cannot be read: No such file" in caplog.text
 
 
@@ -840,7 +840,8 @@ def test_the_command_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return done.exit_code, done.output
 
     monkeypatch.delenv("LTU_COMPUTE_MODELS_DIR", raising=False)
-    assert told() == (0, "no models: LTU_COMPUTE_MODELS_DIR is not set\n")
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path / "data"))
+    assert told() == (0, f"no models in {tmp_path / 'data' / 'models'}\n")
     monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(tmp_path))
     assert told() == (0, f"no models in {tmp_path}\n")
     for path, why in ((tmp_path / "none", "No such file"), (Path(__file__), "Not a directory")):
@@ -861,7 +862,7 @@ def test_the_command_runs_them(shop: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_finding_one_checks_no_other(shop: Path) -> None:
-    models = Models(shop, BOUNDS)
+    models = Models([shop], BOUNDS)
     assert isinstance(models.find("colours", "classification"), Model)
     assert set(models._checked) == {"colours"}
     with pytest.raises(BadParameters):

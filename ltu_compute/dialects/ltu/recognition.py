@@ -501,7 +501,7 @@ def _installed(model: Model) -> InstalledModel:
     return {
         "name": model.name,
         "task": model.manifest.task,
-        "decoder": model.manifest.decoder,
+        "decoder": model.manifest.read_as,
         "labels": len(model.manifest.classes),
         "input": {
             "width": width,
@@ -510,5 +510,5 @@ def _installed(model: Model) -> InstalledModel:
             "channels": declared.channels,
             "resize": model.manifest.resize,
         },
-        "opset": model.contract.opset,
+        "opset": model.opset,
     }

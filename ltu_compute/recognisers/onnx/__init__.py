@@ -1,15 +1,19 @@
-"""Models of the operator's own: a folder each, with ``model.onnx`` and ``model.yaml``.
+"""Recognition models: a folder each, with ``model.onnx`` and ``model.yaml``.
 
-Each is checked when the service starts and runs in a process of its own (`worker`), so that a bad
-one costs its own requests and nothing else.
+Those of the operator's own are checked when the service starts, and each runs in a process of its
+own (`worker`), so that a bad one costs its own requests and nothing else. Those that ``ltu-compute
+models install`` makes are known by their digest and run in the service's process (`loaded`). They
+have the names that the operations ask for; a model of the operator's own that has such a name
+takes the place of the installed one.
 """
 
+import hashlib
 import logging
 import math
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +25,16 @@ from ltu_compute.errors import BadParameters, Busy, ModelFailed, Problem
 from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.types import Bgr
-from ltu_compute.recognisers.onnx import decoders
-from ltu_compute.recognisers.onnx.manifest import Manifest, read
+from ltu_compute.recognisers.catalogue import KNOWN, MODELS
+from ltu_compute.recognisers.onnx import decoders, worker
+from ltu_compute.recognisers.onnx.loaded import Loaded
+from ltu_compute.recognisers.onnx.manifest import Manifest, Task, read
 from ltu_compute.recognisers.onnx.session import Bounds, Contract, ModelError, Outputs, Session
 from ltu_compute.settings import Settings
 
 log = logging.getLogger("ltu_compute")
 
+INSTALL = "`ltu-compute models install` installs them"
 ONNX, MANIFEST = "model.onnx", "model.yaml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
@@ -114,8 +121,10 @@ class Model:
         That of its folder.
     manifest : Manifest
         Its ``model.yaml``.
-    contract : Contract
-        What the model says of itself.
+    known : bool
+        Whether it is a model of the catalogue, unchanged, and runs in this process.
+    opset : int
+        Version of ONNX's operators that it uses.
 
     Raises
     ------
@@ -132,18 +141,33 @@ class Model:
         self._lock = threading.Lock()
         if not self._path.exists():
             raise ModelError(f"it has no {ONNX}")
-        self._session: Session | None = Session(self._path, bounds)
         try:
-            self.contract: Contract = self._session.contract
-            self._dtype = _input_dtype(self.contract, self.manifest)
+            content = worker.content_of(self._path, bounds.bytes)
+        except worker.Refused as error:
+            raise ModelError(str(error)) from None
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        declared = KNOWN.get(self._sha256)
+        self.known = declared is not None
+        self._dtype = "float32"
+        self._session: Session | Loaded | None = None
+        if declared is not None:
+            _refuse_another_shape(self.manifest, Manifest.of(declared.manifest))
+            self.opset = worker.opset(memoryview(content))
+        else:
+            self.opset = self._tried()
+
+    def _tried(self) -> int:
+        """Run it on a grey picture, in a process of its own, and return its opset."""
+        self._session = session = Session(self._path, self._bounds, sha256=self._sha256)
+        try:
+            self._dtype = _input_dtype(session.contract, self.manifest)
             width, height = self.manifest.input.size
             gray = np.full((height, width, 3), GRAY_LEVEL, np.uint8)
-            if self.manifest.task == "classification":
-                self._probabilities(gray, nullcontext)
-            else:
-                self._detections(gray, nullcontext)
+            read_by = {"classification": self._probabilities, "detection": self._detections}
+            read_by.get(self.manifest.task, self._values)(gray, nullcontext)
         finally:
             self.close()  # processes that share it by forking must not share its pipes
+        return session.contract.opset
 
     @property
     def working_size(self) -> int:
@@ -232,8 +256,38 @@ class Model:
         )
         return objects[:max_results]
 
+    def run(self, image: Bgr, idle: Idle = nullcontext) -> tuple[Outputs, decoders.Placement]:
+        """Return the outputs for an image, and where the image lies in the input.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W, 3)
+            The picture; the manifest says how it becomes the input.
+        idle : Idle, optional
+            Entered while the model's process is waited for.
+
+        Raises
+        ------
+        ModelFailed, Busy
+            As `classify`.
+        """
+        try:
+            return self._run(image, idle)
+        except ModelError as error:
+            raise self._failed(error) from None
+
+    def values(self, image: Bgr, idle: Idle = nullcontext) -> decoders.Floats:
+        """Return the numbers of the first output for an image, in the output's shape.
+
+        Parameters and errors are those of `run`; numbers that are none are an error, too.
+        """
+        try:
+            return self._values(image, idle)
+        except ModelError as error:
+            raise self._failed(error) from None
+
     def close(self) -> None:
-        """End the model's process; the next use starts one."""
+        """End the model's process, or give its memory back; the next use loads it again."""
         with self._lock:
             if self._session is not None:
                 self._session.close()
@@ -247,22 +301,45 @@ class Model:
         outputs, placement = self._run(image, idle)
         return decoders.detections(outputs, self.manifest), placement
 
+    def _values(self, image: Bgr, idle: Idle) -> decoders.Floats:
+        outputs, _ = self._run(image, idle)
+        return decoders.values(outputs)
+
     def _run(self, image: Bgr, idle: Idle) -> tuple[Outputs, decoders.Placement]:
         canvas, placement = decoders.placed(image, self.manifest)
         tensor = decoders.tensor(canvas, self.manifest, self._dtype)
+        if self.known:
+            return self._running().run(tensor), placement
         with idle(), self._turn.take(self._bounds.seconds):  # the turn ends before the idleness
             outputs = self._running().run(tensor)
         return outputs, placement
 
-    def _running(self) -> Session:
+    def _running(self) -> Session | Loaded:
         with self._lock:
             if self._session is None or not self._session.alive:
-                self._session = Session(self._path, self._bounds, sha256=self.contract.sha256)
+                if self.known:
+                    self._session = Loaded(self._path, self._bounds.bytes, self._sha256)
+                else:
+                    self._session = Session(self._path, self._bounds, sha256=self._sha256)
             return self._session
 
     def _failed(self, error: ModelError) -> ModelFailed:
         log.error("model %s failed: %s", self.name, error)
         return ModelFailed(f"model: {self.name} failed: {error}", parameter="model")
+
+
+def _refuse_another_shape(manifest: Manifest, declared: Manifest) -> None:
+    """Refuse a ``model.yaml`` that says of a known model what it is not."""
+    if manifest.task != declared.task or manifest.input.shape != declared.input.shape:
+        raise ModelError(
+            f"{MANIFEST} says that it is for {manifest.task} and takes "
+            f"{_sides(manifest.input.shape)}; it is for {declared.task} and takes "
+            f"{_sides(declared.input.shape)}"
+        )
+
+
+def _sides(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _input_dtype(contract: Contract, manifest: Manifest) -> str:
@@ -284,42 +361,44 @@ def _input_dtype(contract: Contract, manifest: Manifest) -> str:
     )
     if not fits:
         raise ModelError(
-            f"its input {found['name']} is {' x '.join(map(str, shape))}, {MANIFEST} says "
-            f"{' x '.join(map(str, declared))}"
+            f"its input {found['name']} is {_sides(shape)}, {MANIFEST} says {_sides(declared)}"
         )
     return DTYPES[found["type"]]
 
 
 class Models:
-    """The models of a folder, as they were when they were first asked for.
+    """The models of some folders, as they were when they were first asked for.
 
     Parameters
     ----------
-    folder : Path, optional
-        Holds a folder a model. ``None``: there are none.
+    folders : sequence of Path
+        Each holds a folder a model. Of models of the same name, that of the first folder counts.
     bounds : Bounds
         What each may be and take.
 
     Attributes
     ----------
     unreadable : str
-        Why the folder could not be read when `names` was first asked for; empty if it could.
+        Why a folder could not be read when `names` was first asked for; empty if all could.
     """
 
-    def __init__(self, folder: Path | None, bounds: Bounds) -> None:
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path], bounds: Bounds) -> None:
+        self._folders = folders
         self._bounds = bounds
         self._lock = threading.Lock()
         self._turn = Turn()
         self._checked: dict[str, Model | Rejected] = {}
-        self._names: list[str] | None = None
+        self._places: dict[str, Path] | None = None
         self.unreadable = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Models":
         """Return the models that the settings name."""
         bounds = Bounds(settings.model_max_bytes, settings.model_memory, settings.model_timeout)
-        return cls(settings.models_dir, bounds)
+        folders = [settings.models_folder, *filter(None, [settings.builtin_models_dir])]
+        if settings.models_dir is None and not folders[0].exists():
+            del folders[0]  # nothing was installed yet
+        return cls(folders, bounds)
 
     def report(self) -> None:
         """Check all models and log how each fared."""
@@ -328,13 +407,15 @@ class Models:
                 log.error("model %s is not used: %s", found.name, found.reason)
             else:
                 log.info("model %s: %s", found.name, found.manifest.task)
+        if missing := self.missing():
+            log.warning("models are not installed: %s; %s", ", ".join(missing), INSTALL)
 
     def names(self) -> list[str]:
         """Return the names of all models, usable or not."""
         with self._lock:
-            if self._names is None:
-                self._names = self._listed()
-            return self._names
+            if self._places is None:
+                self._places = self._found()
+            return list(self._places)
 
     def all(self) -> list[Model | Rejected]:
         """Return all models, in the order of their names."""
@@ -361,6 +442,37 @@ class Models:
             installed = f"which is for {found.manifest.task}; {installed}"
         raise BadParameters(Problem("model", f"model: received {name[:80]!r}, {installed}"))
 
+    def standing(self, name: str, task: Task) -> Model | None:
+        """Return the model that stands behind an operation; ``None`` where there is none.
+
+        Parameters
+        ----------
+        name : str
+            One of the catalogue.
+        task : str
+            What the operation needs it for.
+
+        Raises
+        ------
+        ModelFailed
+            There is one of that name, and it is not usable, or for another task.
+        """
+        if name not in self.names():
+            return None
+        found = self._check(name)
+        if isinstance(found, Rejected):
+            raise ModelFailed(f"model: {name} is not usable: {found.reason}", parameter="model")
+        if found.manifest.task != task:
+            raise ModelFailed(
+                f"model: {name} is for {found.manifest.task}, needed is one for {task}",
+                parameter="model",
+            )
+        return found
+
+    def missing(self) -> list[str]:
+        """Return the names of the models of the default set that are not there."""
+        return [model.name for model in MODELS if model.default and model.name not in self.names()]
+
     def close(self) -> None:
         """End the processes of all models."""
         with self._lock:
@@ -368,16 +480,19 @@ class Models:
         for model in models:
             model.close()
 
-    def _listed(self) -> list[str]:
-        if self._folder is None:
-            return []
-        try:
-            folders = [path.name for path in self._folder.iterdir() if path.is_dir()]
-        except OSError as error:
-            self.unreadable = f"the models' folder {self._folder} cannot be read: {error.strerror}"
-            log.warning("%s", self.unreadable)
-            return []
-        return sorted(name for name in folders if not name.startswith("."))
+    def _found(self) -> dict[str, Path]:
+        places: dict[str, Path] = {}
+        for folder in self._folders:
+            try:
+                found = [path for path in folder.iterdir() if path.is_dir()]
+            except OSError as error:
+                self.unreadable = f"the models' folder {folder} cannot be read: {error.strerror}"
+                log.warning("%s", self.unreadable)
+                continue
+            for path in found:
+                if not path.name.startswith("."):
+                    places.setdefault(path.name, path)
+        return dict(sorted(places.items()))
 
     def _check(self, name: str) -> Model | Rejected:
         with self._lock:
@@ -386,10 +501,10 @@ class Models:
             return self._checked[name]
 
     def _checked_now(self, name: str) -> Model | Rejected:
-        if self._folder is None or not NAME.fullmatch(name):
+        if self._places is None or not NAME.fullmatch(name):
             return Rejected(name, f"a model's name must match {NAME.pattern}")
         try:
-            return Model(self._folder / name, self._bounds, self._turn)
+            return Model(self._places[name], self._bounds, self._turn)
         except ModelError as error:
             return Rejected(name, str(error))
         except OSError as error:

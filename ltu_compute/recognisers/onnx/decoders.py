@@ -13,6 +13,9 @@ from ltu_compute.recognisers.onnx.session import ModelError, Outputs
 
 MAX_CANDIDATES = 1000  # boxes of a picture that suppression looks at, the best ones
 
+NANODET_STRIDES = (8, 16, 32)  # px
+NANODET_BINS = 11  # distances from 0 to 10 strides
+
 Floats = NDArray[np.float64]
 
 
@@ -83,7 +86,11 @@ def placed(image: Bgr, manifest: Manifest) -> tuple[Bgr, Placement]:
     inner_width = min(width, max(1, round(columns * scale)))
     inner_height = min(height, max(1, round(rows * scale)))
     left, top = (width - inner_width) // 2, (height - inner_height) // 2
-    canvas = np.full((height, width, 3), manifest.input.padding, np.uint8)
+    if manifest.input.align == "corner":
+        left = top = 0
+    bars = np.broadcast_to(np.asarray(manifest.input.padding, np.uint8), 3)
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = bars[::-1] if manifest.input.channels == "RGB" else bars
     inner = _resized(image, inner_width, inner_height)
     canvas[top : top + inner_height, left : left + inner_width] = inner
     return canvas, Placement(inner_width / columns, inner_height / rows, left, top)
@@ -159,7 +166,7 @@ def detections(outputs: Outputs, manifest: Manifest) -> Detections:
     ModelError
         The outputs are not of the form that the decoder reads.
     """
-    decode = {"yolov8": _yolov8, "ssd": _ssd}[manifest.decoder]
+    decode = {"yolov8": _yolov8, "nanodet": _nanodet, "ssd": _ssd}[manifest.read_as]
     found = decode(outputs, manifest)
     left, top, right, bottom = found.boxes.T
     sound = (found.scores >= manifest.threshold) & (right > left) & (bottom > top)
@@ -190,6 +197,65 @@ def _yolov8(outputs: Outputs, manifest: Manifest) -> Detections:
     classes = scores.argmax(axis=0)
     best = scores[classes, np.arange(scores.shape[1])]
     return Detections(boxes, classes.astype(np.int64), np.clip(best, 0, 1))
+
+
+def _nanodet(outputs: Outputs, manifest: Manifest) -> Detections:
+    """Read ``scores_S`` (1, N, classes) and ``boxes_S`` (1, N, 4 · 11) for strides S of 8 to 32 px.
+
+    N is the number of the cells of a grid, row by row. A side of a box is as many strides from its
+    cell's centre as the mean of a distribution over 0 to 10 says.
+
+    Source: X. Li et al., "Generalized focal loss", NeurIPS 2020; NanoDet's head
+    (github.com/RangiLyu/nanodet, ``nanodet_head.py``).
+    """
+    count = len(manifest.classes)
+    width, height = manifest.input.size
+    found = []
+    for stride in NANODET_STRIDES:
+        names = [f"scores_{stride}", f"boxes_{stride}"]
+        missing = [name for name in names if name not in outputs]
+        if missing:
+            raise ModelError(f"it has no output {', '.join(missing)}; it has {', '.join(outputs)}")
+        rows, columns = -(-height // stride), -(-width // stride)
+        cells = rows * columns
+        scores, sides = (outputs[name].astype(np.float64) for name in names)
+        if scores.shape != (1, cells, count) or sides.shape != (1, cells, 4 * NANODET_BINS):
+            shapes = ", ".join(f"{name} is {_of(outputs[name])}" for name in names)
+            raise ModelError(
+                f"its outputs do not hold {cells} cells of {count} scores and 4 x {NANODET_BINS} "
+                f"numbers: {shapes}"
+            )
+        for name, values in zip(names, (scores, sides), strict=True):
+            _finite(name, values)
+        classes = scores[0].argmax(axis=1)
+        best = scores[0][np.arange(cells), classes]
+        likely = np.flatnonzero(best >= manifest.threshold)  # the rest is not worth its softmax
+        logits = sides[0, likely].reshape(-1, 4, NANODET_BINS)
+        weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+        weights /= weights.sum(axis=2, keepdims=True)
+        distances = stride * (weights @ np.arange(NANODET_BINS))
+        centres = stride * (np.stack([likely % columns, likely // columns], axis=1) + 0.5)
+        boxes = np.hstack([centres - distances[:, :2], centres + distances[:, 2:]])
+        found.append(Detections(boxes, classes[likely].astype(np.int64), best[likely]))
+    return Detections(
+        np.concatenate([each.boxes for each in found]),
+        np.concatenate([each.classes for each in found]),
+        np.clip(np.concatenate([each.scores for each in found]), 0, 1),
+    )
+
+
+def values(outputs: Outputs) -> Floats:
+    """Return the first output of a model.
+
+    Raises
+    ------
+    ModelError
+        It holds numbers that are none.
+    """
+    name, output = next(iter(outputs.items()))
+    found: Floats = output.astype(np.float64)
+    _finite(name, found)
+    return found
 
 
 def _ssd(outputs: Outputs, manifest: Manifest) -> Detections:

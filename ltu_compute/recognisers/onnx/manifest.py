@@ -1,10 +1,11 @@
 """``model.yaml``: what a model is for, what it takes and how its outputs are read."""
 
 import csv
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
 import yaml
@@ -16,8 +17,10 @@ from ltu_compute.recognisers.onnx.session import ModelError
 
 MAX_BYTES = 1 << 20
 MAX_SIDE = 4096  # px of an input
+IMAGENET_CLASSES = 1000
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Level = Annotated[int, Field(ge=0, le=255)]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -39,8 +42,10 @@ class Input(_Strict):
     resize : {"letterbox", "stretch", "crop"}, optional
         The whole picture with bars beside it, the whole picture distorted, or the central part
         that has the input's aspect. Default: letterbox for detection, crop for classification.
-    padding : int
-        Grey level of a letterbox's bars.
+    align : {"center", "corner"}
+        Where a letterbox has the picture: in the middle, or at the top left.
+    padding : int or tuple of int
+        Level of a letterbox's bars: grey, or one a channel, in the order of `channels`.
     scale : float
         Factor on the grey levels 0 to 255.
     mean, std : tuple of float
@@ -51,7 +56,8 @@ class Input(_Strict):
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     resize: Literal["letterbox", "stretch", "crop"] | None = None
-    padding: int = Field(114, ge=0, le=255)
+    align: Literal["center", "corner"] = "center"
+    padding: Level | tuple[Level, Level, Level] = 114
     scale: Positive = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[Positive, ...] = (1.0,)
@@ -107,19 +113,37 @@ class SsdOutputs(_Strict):
     first_class: int = Field(1, ge=0)
 
 
+Task = Literal["classification", "detection", "embedding", "points", "mask"]
+Decoder = Literal["softmax", "yolov8", "nanodet", "ssd", "values"]
+
+DECODERS: dict[Task, tuple[Decoder, ...]] = {
+    "classification": ("softmax",),
+    "detection": ("yolov8", "nanodet", "ssd"),
+    "embedding": ("values",),
+    "points": ("values",),
+    "mask": ("values",),
+}
+"""How the outputs of each task may be read; the first one where a manifest names none."""
+
+LABELLED = ("classification", "detection")
+"""Tasks of models that have classes."""
+
+
 class Manifest(_Strict):
     """The content of a ``model.yaml``.
 
     Attributes
     ----------
-    task : {"classification", "detection"}
-        What it is for.
+    task : {"classification", "detection", "embedding", "points", "mask"}
+        What it is for. Models of the last three stand behind an operation of the service, under
+        its name; requests select the first two.
     input : Input
         What it takes.
-    labels : "coco80" or tuple of str or ClassLabel
-        Its classes in their order; `classes` is what they mean.
-    decoder : {"softmax", "yolov8", "ssd"}
-        How its outputs are read (`decoders`).
+    labels : "coco80", "imagenet1k", or tuple of str or ClassLabel
+        Its classes in their order; `classes` is what they mean. Only models for classification
+        and detection have them.
+    decoder : {"softmax", "yolov8", "nanodet", "ssd", "values"}, optional
+        How its outputs are read (`decoders`). Default: the first one of its task in `DECODERS`.
     logits : bool
         softmax: whether the output is logits, or already probabilities.
     outputs : SsdOutputs
@@ -131,18 +155,30 @@ class Manifest(_Strict):
         better one stays.
     """
 
-    task: Literal["classification", "detection"]
+    task: Task
     input: Input
-    labels: Literal["coco80"] | Annotated[tuple[str | ClassLabel, ...], Field(min_length=1)]
-    decoder: Literal["softmax", "yolov8", "ssd"]
+    labels: Literal["coco80", "imagenet1k"] | tuple[str | ClassLabel, ...] = ()
+    decoder: Decoder | None = None
     logits: bool = True
     outputs: SsdOutputs = SsdOutputs()
     min_score: float | None = Field(None, ge=0, le=1)
     max_overlap: float = Field(0.45, ge=0, le=1)
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Manifest":
+        """Return a manifest that is given as what its YAML stands for."""
+        return cls.model_validate_json(orjson.dumps(content))
+
+    @property
+    def read_as(self) -> Decoder:
+        """How its outputs are read."""
+        return self.decoder or DECODERS[self.task][0]
+
     @cached_property
     def classes(self) -> tuple[ClassLabel, ...]:
         """The classes in their order; one that COCO knows and that has no mid gets its mid."""
+        if self.labels == "imagenet1k":
+            return tuple(ClassLabel(name=noun.name, mid=noun.mid) for noun in imagenet_classes())
         mids = coco_mids()
         return tuple(
             label
@@ -165,9 +201,15 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _decoder_fits_task(self) -> Self:
-        if (self.decoder == "softmax") != (self.task == "classification"):
+        if self.read_as not in DECODERS[self.task]:
             raise ValueError(f"decoder {self.decoder} is not one for {self.task}")
+        if (self.task in LABELLED) != bool(self.labels):
+            raise ValueError(f"labels: a model for {self.task} has {_none_or_some(self.task)}")
         return self
+
+
+def _none_or_some(task: Task) -> str:
+    return "at least one" if task in LABELLED else "none"
 
 
 class _Loader(yaml.SafeLoader):
@@ -213,5 +255,49 @@ def _told(wrong: ErrorDetails) -> str:
 @cache
 def coco_mids() -> dict[str, str]:
     """Return the 80 classes of COCO in their order, each with its Open Images mid."""
-    text = resources.files(__package__).joinpath("coco80_to_mid.csv").read_text()
-    return {row["coco"]: row["mid"] for row in csv.DictReader(text.splitlines())}
+    return {row["coco"]: row["mid"] for row in _table("coco80_to_mid.csv")}
+
+
+@cache
+def open_images_names() -> dict[str, str]:
+    """Return what Open Images calls the 80 classes of COCO, by their mids."""
+    return {row["mid"]: row["openimages_name"] for row in _table("coco80_to_mid.csv")}
+
+
+class Noun(NamedTuple):
+    """A class of ImageNet, or a group of classes.
+
+    Attributes
+    ----------
+    name : str
+        As Open Images has it, where it has it.
+    mid : str
+        Its Open Images mid, "" where it has none.
+    group : int
+        The group that it is a kind of, as its place in `imagenet_nouns`; -1: none.
+    """
+
+    name: str
+    mid: str
+    group: int
+
+
+@cache
+def imagenet_nouns() -> tuple[Noun, ...]:
+    """Return the 1000 classes of ImageNet in their order, and then the groups.
+
+    ``training/labels.py`` writes their table and says where it is from.
+    """
+    rows = list(_table("imagenet1k.csv"))
+    places = {row["wnid"]: place for place, row in enumerate(rows)}
+    return tuple(Noun(row["name"], row["mid"], places.get(row["group"], -1)) for row in rows)
+
+
+def imagenet_classes() -> tuple[Noun, ...]:
+    """Return the 1000 classes of ImageNet in their order."""
+    return imagenet_nouns()[:IMAGENET_CLASSES]
+
+
+def _table(name: str) -> Iterator[dict[str, str]]:
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    yield from csv.DictReader(text.splitlines())

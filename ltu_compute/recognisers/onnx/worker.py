@@ -180,8 +180,10 @@ def same_content_of(path: Path, max_bytes: int, expected: str) -> tuple[bytes, s
     return content, digest
 
 
-def load(content: bytes) -> tuple[Any, int]:
+def load(content: bytes, *, arena: bool = True) -> tuple[Any, int]:
     """Return an inference session of a model, and its opset.
+
+    With an arena, it keeps the memory that its largest run has needed.
 
     Raises
     ------
@@ -196,12 +198,11 @@ def load(content: bytes) -> tuple[Any, int]:
     try:
         import onnxruntime  # noqa: PLC0415  (after the bounds are set)
     except ImportError:
-        raise Refused(
-            "ONNX Runtime is not installed (extra [onnx]); pip install onnxruntime adds it"
-        ) from None
+        raise Refused("ONNX Runtime is not installed; pip install onnxruntime adds it") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
+    options.enable_cpu_mem_arena = arena
     options.log_severity_level = 4
     # Not its own format, which is told by a few bytes and was not looked through here.
     options.add_session_config_entry("session.load_model_format", "ONNX")
@@ -278,7 +279,7 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
         session, version = load(content)
         del content
     except Exception as error:  # noqa: BLE001  (whatever it is, it is the model's fault and told)
-        send(replies, {"error": _reason(error)})
+        send(replies, {"error": reason_of(error)})
         return
     send(replies, _described(session, version, digest))
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -290,11 +291,12 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
         try:
             send(replies, *_run(session, *message))
         except Exception as error:  # noqa: BLE001  (as above)
-            send(replies, {"error": _reason(error)})
+            send(replies, {"error": reason_of(error)})
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return what went wrong with a model, for people."""
     told = str(error).lower()
     if isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY):
         return "it needs more memory than it may have"

