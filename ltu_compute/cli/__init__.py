@@ -14,6 +14,7 @@ import click
 from typing_extensions import is_typeddict
 
 from ltu_compute import __version__
+from ltu_compute.cli.model_commands import models
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import PREFIX, load, table
 
@@ -110,27 +111,7 @@ def openapi(output: Path) -> None:
         output.write_text(text)
 
 
-@main.command()
-def models() -> None:
-    """Check the models of your own, and tell why one is not usable."""
-    from ltu_compute.recognisers.onnx import Models, Rejected
-
-    current = load()
-    checked = Models.of(current)
-    found = checked.all()
-    if checked.unreadable:
-        raise click.ClickException(checked.unreadable)
-    if current.models_dir is None:
-        click.echo(f"no models: {PREFIX}MODELS_DIR is not set")
-    elif not found:
-        click.echo(f"no models in {current.models_dir}")
-    for model in found:
-        if isinstance(model, Rejected):
-            click.echo(f"{model.name}\tnot usable: {model.reason}")
-        else:
-            click.echo(f"{model.name}\t{model.manifest.task}")
-    if any(isinstance(model, Rejected) for model in found):
-        raise SystemExit(1)
+main.add_command(models)
 
 
 # ---------------------------------------------------------------------------- accounts
