@@ -60,6 +60,7 @@ from ltu_compute.kernels.object_mask import (
     sobel_object_mask,
 )
 from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, reduced
+from ltu_compute.kernels.stripes import striped_areas
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
 from ltu_compute.kernels.types import Bgr, Size
@@ -386,6 +387,17 @@ CASES = [
         ("gray",),
         read_barcodes,
         lambda found, gray: all(are_corners(code.corners, gray) for code in found),
+    ),
+    Case(
+        striped_areas,
+        ("gray",),
+        lambda gray: tuple(striped_areas(gray)),
+        lambda areas, gray: all(
+            0 < area.width <= 2 * sum(gray.shape)
+            and 0 < area.height <= 2 * sum(gray.shape)
+            and are_corners(np.tile(area.center, (4, 1)), gray)
+            for area in areas
+        ),
     ),
     Case(
         candidates,

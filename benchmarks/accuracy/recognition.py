@@ -27,7 +27,16 @@ from ltu_compute.kernels.classification import (
     kind_and_qualities,
 )
 from ltu_compute.kernels.object_detection import CLASSES, DetectedObject, detect_objects
-from tests.support.drawn_codes import Drawn, code_128, colored, ean_13, ean_13_digits, qr_code, worn
+from tests.support.drawn_codes import (
+    Drawn,
+    code_128,
+    colored,
+    ean_13,
+    ean_13_digits,
+    qr_code,
+    worn,
+    zint_code,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -45,6 +54,7 @@ _WEAR: dict[str, dict[str, float]] = {
     "noise sigma 20": {"noise": 20},
     "noise sigma 40": {"noise": 40},
     "contrast 0.3": {"contrast": 0.3},
+    "light on dark": {"contrast": -1},
     "15°, perspective 0.2, blur 1.5 px, noise 15": {
         "turned": 15,
         "tilt": 0.2,
@@ -191,26 +201,29 @@ def _calibration(scored: Iterable[tuple[float, bool]]) -> str:
 def _codes(count: int, seed: int) -> str:
     """Read codes, worn in one way at a time, and compare with OpenCV's own readers."""
     rows = []
+    symbologies = list(_symbols(np.random.default_rng(seed)))
     for wear, options in _WEAR.items():
         rng = np.random.default_rng(seed)
         read: Counter[str] = Counter()
         for number in range(count):
             for symbology, (drawn, text) in _symbols(rng).items():
                 picture = worn(drawn, **options, seed=number).picture  # type: ignore[arg-type]  # as above
-                name = "QR code" if symbology == "QR" else "Barcode"
-                said = {one.text for one in detect_objects(colored(picture), classes=(name,))}
+                said = {one.text for one in detect_objects(colored(picture), classes=_CODES)}
                 read[symbology] += text in said
                 read["wrong"] += bool(said - {text, ""})
-                if symbology != "Code 128":
+                if symbology in {"QR", "EAN-13"}:
                     read[f"OpenCV {symbology}"] += text in _opencv_reads(symbology, picture)
-        columns = ("QR", "OpenCV QR", "EAN-13", "OpenCV EAN-13", "Code 128")
+        columns = (*symbologies, "OpenCV QR", "OpenCV EAN-13")
         rows.append((wear, *(read[name] / count for name in columns), read["wrong"]))
+    heads = ("wear", *symbologies, "OpenCV, QR", "OpenCV, EAN-13", "wrong, all")
     return (
-        f"### Codes\n\nShare read of {count} drawn codes each (QR: 6 px per module; EAN-13 and Code"
-        " 128: 3 px), and what was read wrongly, beside OpenCV's QRCodeDetector and"
-        " BarcodeDetector, which knows no Code 128, on the same pictures.\n\n"
-        + report.table(("wear", "QR", "OpenCV", "EAN-13", "OpenCV", "Code 128", "wrong, all"), rows)
+        f"### Codes\n\nShare read of {count} drawn codes each (QR: 6 px per module; Data Matrix and"
+        " Aztec: 5 px; bars: 3 px), and what was read wrongly, beside OpenCV's QRCodeDetector and"
+        " BarcodeDetector on the same pictures.\n\n" + report.table(heads, rows)
     )
+
+
+_CODES = ("QR code", "Data Matrix", "Aztec code", "Barcode")
 
 
 def _symbols(rng: np.random.Generator) -> dict[str, tuple[Drawn, str]]:
@@ -221,6 +234,9 @@ def _symbols(rng: np.random.Generator) -> dict[str, tuple[Drawn, str]]:
         "QR": (qr_code(url), url),
         "EAN-13": (ean_13(twelve), ean_13_digits(twelve)),
         "Code 128": (code_128(part), part),
+        "Data Matrix": (zint_code(part, "DataMatrix", module_px=5), part),
+        "Aztec": (zint_code(part, "Aztec", module_px=5), part),
+        "PDF417": (zint_code(part, "PDF417", module_px=3), part),
     }
 
 

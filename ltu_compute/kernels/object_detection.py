@@ -21,7 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.barcodes import read_barcodes
+from ltu_compute.kernels.barcodes import (
+    AZTEC,
+    BARCODE,
+    DATA_MATRIX,
+    QR_CODE,
+    read_barcodes,
+)
 from ltu_compute.kernels.text_regions import text_regions
 from ltu_compute.kernels.types import Bgr, Box, Gray
 
@@ -32,8 +38,10 @@ CLASSES: Mapping[str, str] = MappingProxyType(
         "Human eye": "/m/014sv8",
         "Cat": "/m/01yrx",
         "Vehicle registration plate": "/m/01jfm_",
-        "QR code": "",
-        "Barcode": "",
+        QR_CODE: "",
+        DATA_MATRIX: "",
+        AZTEC: "",
+        BARCODE: "",
         "Text": "/m/07s6nbt",
     }
 )
@@ -66,7 +74,10 @@ _MOST = 0.75
 """Most that a cat scores, and a plate that the second cascade does not see: what the calibration
 rests on, one cat and drawn plates, says too little of others for more."""
 
-_CODES = {"QR code", "Barcode"}
+_MATRIX_CODES = frozenset({QR_CODE, DATA_MATRIX, AZTEC})
+"""Each is read only with the right check values: they score as a QR code does."""
+
+_CODES = _MATRIX_CODES | {BARCODE}
 """They count as one class where they overlap: a QR code's modules look like bars."""
 
 _MAX_OVERLAP = 0.3
@@ -308,70 +319,21 @@ def _people(gray: Gray, _wanted: Collection[str]) -> list[Candidate]:
     return found
 
 
-def _qr_codes(gray: Gray, _wanted: Collection[str]) -> list[Candidate]:
+def _codes(gray: Gray, wanted: Collection[str]) -> list[Candidate]:
     scaled, scale = _reduced(gray, _CODE_PX)
-    found: list[Candidate] = []
-    for detector in (cv2.QRCodeDetectorAruco(), cv2.QRCodeDetector()):
-        for picture in (scaled, _sharpened(scaled)):
-            read = _read_qr_codes(detector, picture, scale)
-            found += read
-            if any(code.text for code in read):
-                return _distinct(found)
-            if not read:
-                break  # where nothing is found, sharpening finds nothing
-    return _distinct(found)
-
-
-def _read_qr_codes(
-    detector: cv2.QRCodeDetector | cv2.QRCodeDetectorAruco, picture: Gray, scale: float
-) -> list[Candidate]:
-    present, contents, outlines, _ = detector.detectAndDecodeBytesMulti(picture)
-    if not present:
-        return []
-    found = []
-    for content, outline in zip(contents, outlines, strict=True):
-        corners = (np.asarray(outline, np.float64) + 0.5) / scale - 0.5
-        text = _decoded(bytes(content))
-        if text or _is_square(corners):
-            found.append(Candidate("QR code", (float(bool(text)),), _clockwise(corners), text))
-    return found
-
-
-def _is_square(corners: NDArray[np.float64]) -> bool:
-    sides = np.hypot(*(np.roll(corners, -1, axis=0) - corners).T)
-    return bool(sides.min() > 0.4 * sides.max() and sides.min() > 15)
-
-
-def _distinct(found: Iterable[Candidate]) -> list[Candidate]:
-    """Keep one of codes at the same place, one that was read if there is one."""
-    kept: list[Candidate] = []
-    for code in sorted(found, key=lambda each: not each.text):
-        if not any(_nested_share(code.corners, other.corners) > _MAX_NESTED for other in kept):
-            kept.append(code)
-    return kept
-
-
-def _decoded(content: bytes) -> str:
-    """Read bytes as UTF-8, as nearly all codes are written, else as Latin-1, the standard's own."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
-
-
-def _barcodes(gray: Gray, _wanted: Collection[str]) -> list[Candidate]:
-    scaled, scale = _reduced(gray, _CODE_PX)
+    matrix = not _MATRIX_CODES.isdisjoint(wanted)
     return [
         Candidate(
-            "Barcode",
+            code.kind,
             (
-                float(bool(code.text)),
-                *((0.0,) * len(code.features) if code.text else code.features),
+                (float(bool(code.text)), *code.features)
+                if code.kind == BARCODE
+                else (float(bool(code.text)),)
             ),
             _clockwise((code.corners + 0.5) / scale - 0.5),
             code.text,
         )
-        for code in read_barcodes(scaled)
+        for code in read_barcodes(scaled, matrix=matrix, linear=BARCODE in wanted)
     ]
 
 
@@ -388,8 +350,7 @@ _DETECTORS: dict[tuple[str, ...], Callable[[Gray, Collection[str]], list[Candida
     ("Human face", "Human eye"): _faces,
     ("Cat",): _cats,
     ("Vehicle registration plate",): _plates,
-    ("QR code",): _qr_codes,
-    ("Barcode",): _barcodes,
+    (*sorted(_MATRIX_CODES), BARCODE): _codes,
     ("Text",): _text,
 }
 
@@ -570,7 +531,7 @@ def _logistic() -> dict[str, tuple[float, NDArray[np.float64]]]:
 
 
 def _score(found: Candidate) -> float:
-    bias, weights = _logistic()[found.name]
+    bias, weights = _logistic()[QR_CODE if found.name in _MATRIX_CODES else found.name]
     logit = bias + float(weights @ np.array(found.features))
     chance = 1 / (1 + exp(-max(-500.0, min(500.0, logit))))
     plate_alone = (

@@ -38,7 +38,8 @@ def box(found):
 def test_the_classes_are_those_of_open_images():
     assert CLASSES["Person"] == "/m/01g317"
     assert CLASSES["Human face"] == "/m/0dzct"
-    assert set(module._logistic()) == set(CLASSES)
+    unfitted = {"Data Matrix", "Aztec code"}  # they score as QR codes do
+    assert set(module._logistic()) == set(CLASSES) - unfitted
 
 
 def test_a_face_and_its_eyes(astronaut):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import zxingcpp
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
@@ -129,14 +130,39 @@ def code_128(text: str, **drawing: int) -> Drawn:
     return bars(code_128_modules(code_128_values(text)), **drawing)
 
 
-def qr_code(text: str, *, module_px: int = 6, quiet: int = 4) -> Drawn:
+def qr_code(
+    text: str | bytes,
+    *,
+    module_px: int = 6,
+    quiet: int = 4,
+    parameters: cv2.QRCodeEncoder.Params | None = None,
+) -> Drawn:
     """Draw a QR code (by OpenCV's encoder) with a quiet zone."""
-    encoder = cv2.QRCodeEncoder.create()
+    encoder = cv2.QRCodeEncoder.create(parameters or cv2.QRCodeEncoder.Params())
     modules = np.asarray(encoder.encode(text), np.uint8)
     inner = modules[np.ix_(_inside(modules), _inside(modules.T))]
     symbol = np.kron(inner, np.ones((module_px, module_px), np.uint8))
     margin = quiet * module_px
     return Drawn(_padded(symbol, margin), _box(margin, margin, symbol.shape[1], symbol.shape[0]))
+
+
+def zint_code(text: str, symbology: str, *, module_px: int = 4, quiet: int = 10) -> Drawn:
+    """Draw a code of another symbology, by the zint library within zxing-cpp.
+
+    Parameters
+    ----------
+    text : str
+        What it says.
+    symbology : str
+        A name of `zxingcpp.BarcodeFormat`, such as "DataMatrix", "Aztec", "PDF417" or "ITF".
+    module_px, quiet : int
+        Width of a module in px, and of the white around the code in modules.
+    """
+    code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.__members__[symbology])
+    image = np.asarray(code.to_image(scale=module_px, add_quiet_zones=False), np.uint8)
+    inner = image[np.ix_(_inside(image), _inside(image.T))]
+    margin = quiet * module_px
+    return Drawn(_padded(inner, margin), _box(margin, margin, inner.shape[1], inner.shape[0]))
 
 
 def _inside(modules: Pixels) -> NDArray[np.intp]:
