@@ -22,6 +22,7 @@ from ltu_compute.admission import rate_limit
 from ltu_compute.admission.rate_limit import RateLimiter
 from ltu_compute.admission.slots import Slots
 from ltu_compute.auth import keycloak
+from ltu_compute.auth.bearer import challenge
 from ltu_compute.auth.external_tokens import ExternalTokens
 from ltu_compute.auth.identity_provider import Provider
 from ltu_compute.auth.signing_keys import KeyRing
@@ -272,7 +273,7 @@ def _failure(dialects: tuple[Dialect, ...], raised: Exception) -> Response:
         status = dialect.status_of(error)
         response = views.failure(dialect, request.path, status, str(error), problems)
     if isinstance(error, Unauthorized):
-        response.headers["WWW-Authenticate"] = keycloak.challenge(error)
+        response.headers["WWW-Authenticate"] = challenge(error)
     if isinstance(error, Busy | TooManyRequests | Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(raised, WrongMethod):

@@ -22,6 +22,7 @@ from requests_oauthlib import OAuth2Session
 
 from ltu_compute.app import create_app
 from ltu_compute.auth import keycloak
+from ltu_compute.auth.keycloak import views
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
@@ -345,7 +346,7 @@ def test_the_owner_elsewhere_is_not_kept_out(client: FlaskClient) -> None:
 def test_a_proxy_that_is_not_believed_is_told_once(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keycloak._warn_of_a_proxy.cache_clear()
+    views._warn_of_a_proxy.cache_clear()
     statuses(client, 5)
     assert "LTU_COMPUTE_PROXY_HOPS" not in caplog.text
     for _ in range(3):

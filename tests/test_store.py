@@ -1,9 +1,12 @@
 """The store on SQLite and on a real PostgreSQL: the same promises on both."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import argon2
 import psycopg
@@ -11,12 +14,14 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.util import CommandError
+from click.testing import CliRunner
 
+from ltu_compute.cli import main
 from ltu_compute.errors import BadParameters, Busy, NotFound, Unavailable
 from ltu_compute.settings import Settings
-from ltu_compute.store import Account, AccountExists, Store, passwords, tables
+from ltu_compute.store import Account, AccountExists, Store, passwords, schema, tables
 from ltu_compute.store.database import address
+from ltu_compute.store.migrations import versions
 from tests.support import postgres
 
 NOW = 1_800_000_000
@@ -48,23 +53,132 @@ def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> No
         assert context.get_current_revision() == tables.REVISION
 
 
-def test_an_older_schema_is_brought_up_to_date(store: Store) -> None:
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_an_older_schema_is_brought_up_to_date(url: str, revision: str) -> None:
+    store = Store(url)
     with store.database.transaction(writes=True) as connection:
-        for table in ("job_inputs", "job_parts", "jobs"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("DROP TABLE login_attempts")
-        connection.exec_driver_sql("DROP TABLE request_counts")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+        schema._upgrade(connection, revision)
     store.migrate()
     with store.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    store.close()
 
 
-def test_a_schema_of_a_later_version_is_left_alone(store: Store) -> None:
+def newer_schema(store: Store, oldest: str | None) -> None:
+    """Change the schema as a newer version would."""
     with store.database.transaction(writes=True) as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(CommandError, match="9999"):
+        connection.exec_driver_sql("CREATE TABLE lenses (id INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("ALTER TABLE accounts ADD COLUMN lens INTEGER")
+        connection.exec_driver_sql(
+            "ALTER TABLE sessions ADD COLUMN colour VARCHAR(9) NOT NULL DEFAULT 'blue'"
+        )
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9998'")
+        connection.exec_driver_sql("DELETE FROM schema_compatibility")
+        if oldest is not None:
+            connection.exec_driver_sql(f"INSERT INTO schema_compatibility VALUES (1, '{oldest}')")
+
+
+@pytest.mark.parametrize("oldest", ["0001", tables.REVISION])
+def test_a_newer_schema_that_only_adds_is_worked_with(
+    store: Store, alice: Account, oldest: str
+) -> None:
+    newer_schema(store, oldest)
+    store.migrate()
+    store.ping()
+    assert store.accounts.check_password("alice", "wonderland") == alice
+    session = store.sessions.create(alice.id, NOW, 10)
+    assert store.sessions.get(session.id, NOW) == session
+    bob = store.accounts.add("bob", "builder")
+    assert store.accounts.all() == [alice, bob]
+    with store.database.transaction() as connection:
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    assert found == "9998"
+
+
+@pytest.mark.parametrize("oldest", ["9000", "9998", None])
+def test_a_newer_schema_that_takes_away_is_refused_in_a_sentence(
+    store: Store, oldest: str | None
+) -> None:
+    newer_schema(store, oldest)
+    with pytest.raises(schema.NewerSchema) as caught:
         store.migrate()
+    words = "has schema 9998 of a newer version of ltu-compute; this version works with schema "
+    assert words + tables.REVISION in str(caught.value)
+
+
+def test_a_command_tells_it_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path))
+    store = Store(Settings())
+    store.migrate()
+    newer_schema(store, "7777")
+    store.close()
+    told = CliRunner().invoke(main, ["user", "list"])
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
+    assert told.output.startswith("Error: the database has schema 9998 of a newer version")
+    assert told.output.count("\n") == 1
+
+
+# What the first published schema's version writes, with every column that it knows.
+WRITTEN_BY_0002 = {
+    "accounts": {
+        "id": SOME_ID,
+        "username": "a",
+        "username_key": "a",
+        "password_hash": "x",
+        "enabled": True,
+        "email": "",
+        "first_name": "",
+        "last_name": "",
+        "created_at": 1,
+    },
+    "sessions": {"id": SOME_ID, "account_id": SOME_ID, "started_at": 1, "expires_at": 2},
+    "login_attempts": {
+        "key": "k",
+        "locked_until": 0,
+        "forgotten_at": 0.0,
+        "familiar_until": 0,
+        "expires_at": 1,
+    },
+    "request_counts": {"key": "k", "requests": 1, "ends_at": 1.0},
+}
+
+
+def test_an_older_replica_goes_on_beside_this_version(store: Store) -> None:
+    with store.database.transaction(writes=True) as connection:
+        for name, row in WRITTEN_BY_0002.items():
+            table = sa.table(name, *map(sa.column, row))
+            connection.execute(sa.insert(table).values(row))
+            assert connection.execute(sa.select(table)).mappings().all() == [row]
+
+
+class Additions:
+    """Stands for Alembic's operations, and refuses those that take something away."""
+
+    def create_table(self, name: str, *_: sa.schema.SchemaItem) -> None:
+        self.made = {*getattr(self, "made", ()), name}
+
+    def create_index(self, name: str, table: str, *_: object, unique: bool = False) -> None:
+        assert not unique or table in self.made, f"{name} forbids what an older version may write"
+
+    def add_column(self, table: str, column: sa.Column[Any]) -> None:
+        assert column.nullable or column.server_default is not None, f"{table}.{column.name}"
+
+
+def revisions() -> list[Any]:
+    """Return the modules of the revisions, oldest first."""
+    names = sorted(module.name for module in pkgutil.iter_modules(versions.__path__))
+    return [importlib.import_module(f"{versions.__name__}.{name}") for name in names]
+
+
+def test_revisions_only_add_since_the_oldest_that_is_compatible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anything else needs another `COMPATIBLE_SINCE`: `Additions` lacks the operation."""
+    assert [module.revision for module in revisions()][-1] == tables.REVISION
+    for module in revisions():
+        if module.revision > tables.COMPATIBLE_SINCE:
+            monkeypatch.setattr(module, "op", Additions())
+            module.upgrade()
 
 
 def test_processes_that_migrate_at_once_all_succeed(url: str) -> None:

@@ -30,7 +30,9 @@ from hypothesis import strategies as st
 
 from ltu_compute.auth import keycloak, signing_keys
 from ltu_compute.auth import tokens as tokens_module
-from ltu_compute.auth.keycloak import authenticate, challenge, openapi_paths, realm_blueprint
+from ltu_compute.auth.bearer import challenge
+from ltu_compute.auth.keycloak import authenticate, openapi_paths, realm_blueprint
+from ltu_compute.auth.keycloak.refusals import MAX_FORM_BYTES
 from ltu_compute.auth.signing_keys import KeyRing, SigningKey
 from ltu_compute.auth.tokens import InvalidToken, MissingToken, Signed, SignedTokens, Tokens
 from ltu_compute.auth.tokens import verified as with_verified_signature
@@ -265,7 +267,7 @@ def test_only_forms_are_read(client: FlaskClient, path: str, content_type: str |
 
 
 def test_a_form_one_byte_too_long(client: FlaskClient) -> None:
-    fits = b"grant_type=x&padding=".ljust(keycloak.MAX_FORM_BYTES, b"x")
+    fits = b"grant_type=x&padding=".ljust(MAX_FORM_BYTES, b"x")
     check_refusal(post_form(client, fits), UNKNOWN_GRANT)
     expected = (413, "invalid_request", "A form here has at most 65536 bytes.")
     check_refusal(post_form(client, fits + b"x"), expected)

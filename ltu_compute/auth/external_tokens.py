@@ -13,8 +13,8 @@ import jwt
 from flask import Request
 
 from ltu_compute.auth import tokens
+from ltu_compute.auth.bearer import bearer_token
 from ltu_compute.auth.identity_provider import Provider
-from ltu_compute.auth.keycloak import bearer_token
 from ltu_compute.auth.tokens import Claims, Clock, InvalidToken, Signed, SignedTokens
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account

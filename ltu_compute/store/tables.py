@@ -17,7 +17,10 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0003"
+REVISION = "0004"
+# Oldest revision whose version of the service works with these tables: later ones only add. Raise
+# it to `REVISION` with a revision that takes away or changes what an older version uses.
+COMPATIBLE_SINCE = "0001"
 
 # Names that both databases give alike, so that later revisions can name what they alter.
 metadata = MetaData(
@@ -128,4 +131,11 @@ job_inputs = Table(
     Column("position", Integer, primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("content", LargeBinary, nullable=False),
+)
+
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_revision", String(32), nullable=False),
 )

@@ -1,0 +1,18 @@
+"""The Keycloak-compatible realm that tokens come from, and the check of those that come back."""
+
+from ltu_compute.auth.keycloak.addresses import PATH, PROTOCOL, REALMS, issuer_of
+from ltu_compute.auth.keycloak.openapi import openapi_paths
+from ltu_compute.auth.keycloak.refusals import problem
+from ltu_compute.auth.keycloak.views import authenticate, elsewhere_blueprint, realm_blueprint
+
+__all__ = [
+    "PATH",
+    "PROTOCOL",
+    "REALMS",
+    "authenticate",
+    "elsewhere_blueprint",
+    "issuer_of",
+    "openapi_paths",
+    "problem",
+    "realm_blueprint",
+]

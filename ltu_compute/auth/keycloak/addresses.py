@@ -1,0 +1,50 @@
+"""Where the realm is, and what it publishes about itself."""
+
+from typing import Any
+
+from flask import Request
+
+from ltu_compute.auth.tokens import REALM, SCOPE
+from ltu_compute.errors import BadParameters, Problem
+from ltu_compute.settings import Settings
+
+REALMS = "/realms/"
+PATH = f"{REALMS}{REALM}"
+PROTOCOL = "/protocol/openid-connect"
+
+
+def issuer_of(request: Request, settings: Settings) -> str:
+    """Return the address of the realm: under the setting, else under that of the request."""
+    if not settings.issuer and not request.host:
+        raise BadParameters(Problem("Host", "the Host header is missing or malformed"))
+    base = settings.issuer or f"{request.scheme}://{request.host.lower()}"
+    return base + PATH
+
+
+def configuration(issuer: str) -> dict[str, Any]:
+    """Return the OpenID Connect discovery document of an issuer."""
+    return {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}{PROTOCOL}/token",
+        "userinfo_endpoint": f"{issuer}{PROTOCOL}/userinfo",
+        "end_session_endpoint": f"{issuer}{PROTOCOL}/logout",
+        "jwks_uri": f"{issuer}{PROTOCOL}/certs",
+        "grant_types_supported": ["password", "refresh_token"],
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "token_endpoint_auth_methods_supported": ["none", "client_secret_basic"],
+        "scopes_supported": SCOPE.split(),
+        "claims_supported": [
+            "aud",
+            "sub",
+            "iss",
+            "name",
+            "given_name",
+            "family_name",
+            "preferred_username",
+            "email",
+            "email_verified",
+            "acr",
+        ],
+    }

@@ -1,0 +1,236 @@
+"""What the addresses of the realm answer.
+
+Statuses, error codes and their descriptions are Keycloak's, in its order of checks.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Request, Response, g, request
+
+from ltu_compute.auth.bearer import bearer_token
+from ltu_compute.auth.identity_provider import DISCOVERY
+from ltu_compute.auth.keycloak import refusals
+from ltu_compute.auth.keycloak.addresses import PROTOCOL, REALMS, configuration, issuer_of
+from ltu_compute.auth.keycloak.forms import check_client, read_form
+from ltu_compute.auth.keycloak.refusals import Refused, json_response, problem
+from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.auth.tokens import REALM, Claims, Clock, InvalidToken, Tokens, profile
+from ltu_compute.errors import NotFound, TooManyRequests
+from ltu_compute.settings import PREFIX, Settings
+from ltu_compute.store import Account, LoginLimits, Store
+
+_log = logging.getLogger(__name__)
+
+
+def authenticate(request: Request, store: Store, tokens: Tokens) -> Account:
+    """Return the account that the bearer token of a request stands for.
+
+    Raises
+    ------
+    Unauthorized
+        `MissingToken` or `InvalidToken`; an account that was disabled or removed is out at once.
+    Unavailable
+        When the database does not answer.
+    """
+    token = bearer_token(request)
+    claims = tokens.verify_access(token, issuer_of(request, tokens.settings))
+    account = store.accounts.get(claims["sub"])
+    if account is None or not account.enabled:
+        raise InvalidToken("The account is disabled or removed.")
+    return account
+
+
+def realm_blueprint(
+    store: Store, key_ring: KeyRing, settings: Settings, clock: Clock = time.time
+) -> Blueprint:
+    """Return the routes under ``/realms``.
+
+    Parameters
+    ----------
+    store
+        Accounts and sessions.
+    key_ring
+        Keys that sign and verify tokens.
+    settings
+        Issuer and lifetimes.
+    clock
+        Returns the time in seconds since 1970.
+    """
+    blueprint = Blueprint("realm", __name__, url_prefix=f"{REALMS}<realm>")
+    blueprint.url_value_preprocessor(_set_realm)
+    blueprint.before_request(_check_realm)
+    blueprint.after_request(_forbid_storing)
+    refusals.register(blueprint)
+    views = _Views(store, key_ring, settings, clock)
+    blueprint.get("")(views.description)
+    blueprint.get(DISCOVERY)(views.discovery)
+    blueprint.get(f"{PROTOCOL}/certs")(views.certs)
+    blueprint.post(f"{PROTOCOL}/token")(views.token)
+    blueprint.route(f"{PROTOCOL}/userinfo", methods=["GET", "POST"])(views.userinfo)
+    blueprint.post(f"{PROTOCOL}/logout")(views.logout)
+    return blueprint
+
+
+def elsewhere_blueprint(issuer: str) -> Blueprint:
+    """Return what stands under ``/realms`` where an external provider keeps the accounts."""
+    blueprint = Blueprint("realm", __name__)
+    blueprint.after_request(_forbid_storing)
+
+    @blueprint.route(f"{REALMS}<path:_path>", methods=["GET", "POST"])
+    def elsewhere(_path: str) -> Response:
+        where = f"{issuer.rstrip('/')}{DISCOVERY}"
+        body = problem(404, f"Tokens come from {issuer}; {where} says how to get one.")
+        return json_response(body, HTTPStatus.NOT_FOUND)
+
+    return blueprint
+
+
+@cache  # once a process, not whenever a client sends the header
+def _warn_of_a_proxy() -> None:
+    _log.warning(
+        "a login has to wait that came with X-Forwarded-For, which is not believed: behind a proxy "
+        "all clients have its address; set %sPROXY_HOPS",
+        PREFIX,
+    )
+
+
+def _set_realm(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    g.realm = values.pop("realm") if values else None
+
+
+def _check_realm() -> Response | None:
+    if g.realm == REALM:
+        return None
+    return json_response({"error": "Realm does not exist"}, HTTPStatus.NOT_FOUND)
+
+
+def _forbid_storing(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Pragma"] = "no-cache"
+    return response
+
+
+class _Views:
+    """What the addresses of the realm answer."""
+
+    def __init__(self, store: Store, key_ring: KeyRing, settings: Settings, clock: Clock) -> None:
+        self._store = store
+        self._key_ring = key_ring
+        self._settings = settings
+        self._clock = clock
+        self._tokens = Tokens(key_ring, settings, clock)
+        self._limits = LoginLimits.of(settings)
+
+    def description(self) -> Response:
+        return json_response(
+            {
+                "realm": REALM,
+                "public_key": self._key_ring.active.public_key,
+                "token-service": self._issuer + PROTOCOL,
+                "tokens-not-before": 0,
+            }
+        )
+
+    def discovery(self) -> Response:
+        return json_response(configuration(self._issuer))
+
+    def certs(self) -> Response:
+        return json_response(self._key_ring.jwks())
+
+    def userinfo(self) -> Response:
+        account = authenticate(request, self._store, self._tokens)
+        return json_response({"sub": account.id} | profile(account))
+
+    def token(self) -> Response:
+        fields, repeated = read_form()
+        grants = {"password": self._password_grant, "refresh_token": self._refresh_grant}
+        grant_type = fields.get("grant_type")
+        if grant_type is None:
+            raise Refused(400, "invalid_request", "Missing form parameter: grant_type")
+        if grant_type not in grants:
+            raise Refused(400, "unsupported_grant_type", "Unsupported grant_type")
+        check_client(fields)
+        if repeated:
+            raise Refused(400, "invalid_request", "duplicated parameter")
+        return json_response(grants[grant_type](fields))
+
+    def logout(self) -> Response:
+        fields, _ = read_form()
+        check_client(fields)
+        self._store.sessions.end(self._refresh_claims(fields, expired=True)["sid"])
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    def _password_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        if "username" not in fields:
+            raise Refused(401, "invalid_request", "Missing parameter: username")
+        account = self._account(fields["username"], fields.get("password", ""))
+        if not account.enabled:
+            raise Refused(400, "invalid_grant", "Account disabled")
+        now = self._clock()
+        lifetime = self._tokens.refresh_expiry(now, now) - int(now)
+        try:
+            session = self._store.sessions.create(account.id, now, lifetime)
+        except NotFound:  # removed since
+            raise Refused(401, "invalid_grant", "Invalid user credentials") from None
+        return self._tokens.issue(account, session, self._issuer, now)
+
+    def _account(self, username: str, password: str) -> Account:
+        """Return the account that name and password belong to, unless too many were wrong."""
+        who = (username, request.remote_addr or "")
+        limits = self._limits
+        if not limits.failures:
+            account = self._store.accounts.check_password(username, password)
+        else:
+            self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
+            account = self._store.accounts.check_password(username, password)
+            # Asked again: of those that were tried side by side only so many may learn anything.
+            if account is None:
+                self._hold_back(self._store.logins.failed(*who, self._clock(), limits))
+            else:
+                self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
+                self._store.logins.succeeded(*who, self._clock())
+        if account is None:
+            raise Refused(401, "invalid_grant", "Invalid user credentials")
+        return account
+
+    def _hold_back(self, wait: int) -> None:
+        if wait:
+            if not self._settings.proxy_hops and "X-Forwarded-For" in request.headers:
+                _warn_of_a_proxy()
+            raise TooManyRequests(
+                f"Too many wrong passwords; try again in {wait} s.", retry_after=wait
+            )
+
+    def _refresh_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        claims = self._refresh_claims(fields)
+        now = self._clock()
+        session = self._store.sessions.get(claims["sid"], now)
+        account = self._store.accounts.get(claims["sub"])
+        if session is None or account is None:
+            raise Refused(400, "invalid_grant", "Session not active")
+        if not account.enabled:
+            raise Refused(400, "invalid_grant", "User disabled")
+        expiry = self._tokens.refresh_expiry(session.started_at, now)
+        # Over after all when the setting was lowered, or ended since it was looked at.
+        if expiry <= now or not self._store.sessions.extend(session.id, now, expiry):
+            raise Refused(400, "invalid_grant", "Session not active")
+        return self._tokens.issue(account, session, self._issuer, now)
+
+    def _refresh_claims(self, fields: Mapping[str, str], *, expired: bool = False) -> Claims:
+        if "refresh_token" not in fields:
+            raise Refused(400, "invalid_request", "No refresh token")
+        try:
+            return self._tokens.verify_refresh(
+                fields["refresh_token"], self._issuer, expired=expired
+            )
+        except InvalidToken as error:
+            raise Refused(400, "invalid_grant", str(error)) from error
+
+    @property
+    def _issuer(self) -> str:
+        return issuer_of(request, self._settings)
