@@ -15,7 +15,7 @@ from ltu_compute.app import create_app
 from ltu_compute.errors import Unavailable
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.store import Store, database
+from ltu_compute.store import Login, Store, database
 from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
 
 LOGIN = {
@@ -145,19 +145,19 @@ def test_a_login_that_cannot_be_written_is_a_503_and_then_works_again(
     assert site.ready()[0] == 200
 
 
-def fill(store: Store, account: str, now: float) -> None:
+def fill(store: Store, login: Login, now: float) -> None:
     """Add sessions for as long as there is room on the pages that there are."""
     for _ in range(1000):
-        store.sessions.create(account, now, 60)
+        store.sessions.create(login, now, 60)
 
 
 def test_a_full_disk_is_a_503_and_then_works_again(site: Site) -> None:
     token = site.login().json["access_token"]
     store = site.app.extensions["ltu_compute"].store
-    account = store.accounts.by_name(USERNAME)
+    login = store.accounts.login(USERNAME, PASSWORD)
     with full(site):
         with pytest.raises(Unavailable):
-            fill(store, account.id, site.seconds)
+            fill(store, login, site.seconds)
         assert site.login().status_code == 503
         assert site.edges(token).status_code == 200  # what needs no writing goes on
     assert site.login().status_code == 200

@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from click.testing import CliRunner
 from ltu_compute.cli import main
 from ltu_compute.errors import BadParameters, Busy, NotFound, Unavailable
 from ltu_compute.settings import Settings
-from ltu_compute.store import Account, AccountExists, Store, passwords, schema, tables
+from ltu_compute.store import (
+    Account,
+    AccountExists,
+    Login,
+    Session,
+    Store,
+    passwords,
+    schema,
+    tables,
+)
 from ltu_compute.store.database import address
 from ltu_compute.store.migrations import versions
 from tests.support import postgres
@@ -31,6 +41,13 @@ SOME_ID = "00000000-0000-4000-8000-000000000000"
 @pytest.fixture
 def alice(store: Store) -> Account:
     return store.accounts.add("alice", "wonderland", email="alice@example.com")
+
+
+def session_of(store: Store, account: Account, now: float = NOW, lifetime: int = 10) -> Session:
+    """Start a session of an account whose password is not asked for."""
+    login = store.accounts._with_hash(account.username)
+    assert login is not None
+    return store.sessions.create(login, now, lifetime)
 
 
 # Schema
@@ -86,7 +103,7 @@ def test_a_newer_schema_that_only_adds_is_worked_with(
     store.migrate()
     store.ping()
     assert store.accounts.check_password("alice", "wonderland") == alice
-    session = store.sessions.create(alice.id, NOW, 10)
+    session = session_of(store, alice)
     assert store.sessions.get(session.id, NOW) == session
     bob = store.accounts.add("bob", "builder")
     assert store.accounts.all() == [alice, bob]
@@ -214,12 +231,13 @@ def test_a_forked_worker_uses_connections_of_its_own(url: str) -> None:
         store = Store(sys.argv[1])
         store.migrate()
         account = store.accounts.add("alice", "wonderland")
+        login = store.accounts.login("alice", "wonderland")
         children = []
         for _ in range(2):
             child = os.fork()
             if child == 0:
                 for _ in range(10):
-                    session = store.sessions.create(account.id, 0, 100)
+                    session = store.sessions.create(login, 0, 100)
                     assert store.sessions.get(session.id, 50) == session
                 sys.exit()
             children.append(child)
@@ -434,7 +452,7 @@ def test_changes_to_an_account_that_is_not_there(store: Store) -> None:
         lambda: store.accounts.set_password(SOME_ID, "pw"),
         lambda: store.accounts.set_enabled(SOME_ID, False),
         lambda: store.accounts.remove(SOME_ID),
-        lambda: store.sessions.create(SOME_ID, NOW, 10),
+        lambda: store.sessions.create(Login(Account(SOME_ID, *[""] * 6), "x"), NOW, 10),
     ):
         with pytest.raises(NotFound):
             change()
@@ -510,6 +528,15 @@ def test_a_hash_of_another_cost_is_renewed_at_login(store: Store, alice: Account
     assert store.accounts.check_password("alice", "wonderland") == alice
 
 
+def test_a_login_whose_hash_was_renewed_begins_a_session(store: Store, alice: Account) -> None:
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("wonderland")
+    with store.database.transaction(writes=True) as connection:
+        connection.execute(sa.update(tables.accounts).values(password_hash=cheap))
+    login = store.accounts.login("alice", "wonderland")
+    assert login is not None
+    assert store.sessions.create(login, NOW, 10).account_id == alice.id
+
+
 def test_renewing_a_hash_does_not_undo_a_change_of_password(
     store: Store, alice: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -555,7 +582,7 @@ def test_more_logins_than_may_wait_are_refused_at_once(monkeypatch: pytest.Monke
 
 
 def test_a_session_lasts_as_long_as_it_should(store: Store, alice: Account) -> None:
-    session = store.sessions.create(alice.id, NOW + 0.9, 10)
+    session = session_of(store, alice, NOW + 0.9, 10)
     assert (session.account_id, session.started_at, session.expires_at) == (
         alice.id,
         NOW,
@@ -567,7 +594,7 @@ def test_a_session_lasts_as_long_as_it_should(store: Store, alice: Account) -> N
 
 
 def test_extending_a_session_never_shortens_or_revives_it(store: Store, alice: Account) -> None:
-    session = store.sessions.create(alice.id, NOW, 10)
+    session = session_of(store, alice)
     assert store.sessions.extend(session.id, NOW + 5, NOW + 15)
     assert store.sessions.extend(session.id, NOW + 4, NOW + 14)
     assert store.sessions.get(session.id, NOW + 14.5) is not None
@@ -576,7 +603,7 @@ def test_extending_a_session_never_shortens_or_revives_it(store: Store, alice: A
 
 
 def test_an_ended_session_stays_ended(store: Store, alice: Account) -> None:
-    session, other = (store.sessions.create(alice.id, NOW, 10) for _ in range(2))
+    session, other = (session_of(store, alice) for _ in range(2))
     store.sessions.end(session.id)
     store.sessions.end(session.id)
     assert store.sessions.get(session.id, NOW) is None
@@ -584,24 +611,57 @@ def test_an_ended_session_stays_ended(store: Store, alice: Account) -> None:
     assert store.sessions.get(other.id, NOW) == other
 
 
-def test_what_ends_the_sessions_of_an_account(store: Store, alice: Account) -> None:
+def disable(store: Store, account: Account) -> None:
+    store.accounts.set_enabled(account.id, False)
+
+
+def disable_for_a_moment(store: Store, account: Account) -> None:
+    store.accounts.set_enabled(account.id, False)
+    store.accounts.set_enabled(account.id, True)
+
+
+def change_password(store: Store, account: Account) -> None:
+    store.accounts.set_password(account.id, "looking-glass")
+
+
+def set_the_same_password(store: Store, account: Account) -> None:
+    store.accounts.set_password(account.id, "wonderland")
+
+
+def remove(store: Store, account: Account) -> None:
+    store.accounts.remove(account.id)
+
+
+ENDING = [disable, disable_for_a_moment, change_password, set_the_same_password, remove]
+
+
+@pytest.mark.parametrize("happening", ENDING)
+def test_what_ends_the_sessions_of_an_account(
+    store: Store, alice: Account, happening: Callable[[Store, Account], None]
+) -> None:
     bob = store.accounts.add("bob", "pw")
-    bobs = store.sessions.create(bob.id, NOW, 10)
-    session = store.sessions.create(alice.id, NOW, 10)
-    store.accounts.set_enabled(alice.id, False)
-    assert store.sessions.get(session.id, NOW) == session
-    store.accounts.set_password(alice.id, "looking-glass")
-    assert store.sessions.get(session.id, NOW) is None
-    session = store.sessions.create(alice.id, NOW, 10)
-    store.accounts.remove(alice.id)
-    assert store.sessions.get(session.id, NOW) is None
-    assert store.accounts.get(alice.id) is None
+    bobs = session_of(store, bob)
+    sessions = [session_of(store, alice) for _ in range(2)]
+    happening(store, alice)
+    assert [store.sessions.get(session.id, NOW) for session in sessions] == [None, None]
+    assert not store.sessions.extend(sessions[0].id, NOW, NOW + 20)
     assert store.sessions.get(bobs.id, NOW) == bobs
+
+
+@pytest.mark.parametrize("happening", [disable, change_password, set_the_same_password, remove])
+def test_what_ends_sessions_ends_those_that_are_about_to_begin(
+    store: Store, alice: Account, happening: Callable[[Store, Account], None]
+) -> None:
+    login = store.accounts.login("alice", "wonderland")
+    assert login is not None
+    happening(store, alice)
+    with pytest.raises(NotFound):
+        store.sessions.create(login, NOW, 10)
 
 
 def test_sessions_that_are_over_are_cleared_away(store: Store, alice: Account) -> None:
     for start in (0, 5, 9, 10):
-        store.sessions.create(alice.id, NOW + start, 5)
+        session_of(store, alice, NOW + start, 5)
     with store.database.transaction() as connection:
         left = connection.execute(sa.select(tables.sessions.c.started_at)).scalars().all()
     assert sorted(left) == [NOW + 9, NOW + 10]
@@ -612,7 +672,7 @@ def test_two_that_clear_away_do_not_wait_for_each_other(postgresql: postgres.Ser
     store = Store(f"{url}&options=-c%20lock_timeout%3D1s")
     store.migrate()
     alice = store.accounts.add("alice", "wonderland")
-    sessions = [store.sessions.create(alice.id, NOW, 10) for _ in range(2)]
+    sessions = [session_of(store, alice) for _ in range(2)]
     with psycopg.connect(url) as other:
         other.execute("SELECT id FROM sessions WHERE id = %s FOR UPDATE", [sessions[0].id])
         store.sessions.purge(NOW + 10)

@@ -478,6 +478,11 @@ def disable(client: FlaskClient, store: Store, account: Account, token: str) -> 
     store.accounts.set_enabled(account.id, False)
 
 
+def disable_for_a_moment(client: FlaskClient, store: Store, account: Account, token: str) -> None:
+    store.accounts.set_enabled(account.id, False)
+    store.accounts.set_enabled(account.id, True)
+
+
 def remove(client: FlaskClient, store: Store, account: Account, token: str) -> None:
     store.accounts.remove(account.id)
 
@@ -494,6 +499,7 @@ def leave(client: FlaskClient, store: Store, account: Account, token: str) -> No
     ("happening", "expected"),
     [
         (disable, USER_DISABLED),
+        (disable_for_a_moment, NO_SESSION),
         (remove, NO_SESSION),
         (change_password, NO_SESSION),
         (leave, NO_SESSION),

@@ -201,7 +201,7 @@ def _enable(username: str, *, enabled: bool) -> None:
 @user.command("disable")
 @click.argument("username")
 def user_disable(username: str) -> None:
-    """Disable an account; its tokens stop working at once."""
+    """Disable an account: its tokens stop working at once, and its sessions end."""
     _enable(username, enabled=False)
 
 

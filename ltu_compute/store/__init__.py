@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ltu_compute.settings import Settings
 from ltu_compute.store import schema
-from ltu_compute.store.accounts import Account, AccountExists, Accounts
+from ltu_compute.store.accounts import Account, AccountExists, Accounts, Login
 from ltu_compute.store.counters import Counter, DatabaseCounter, RedisCounter, Window
 from ltu_compute.store.database import Database
 from ltu_compute.store.jobs import JobLimits, Jobs
@@ -19,6 +19,7 @@ __all__ = [
     "Account",
     "AccountExists",
     "Counter",
+    "Login",
     "LoginLimits",
     "RedisCounter",
     "Session",

@@ -6,6 +6,7 @@ import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -37,6 +38,13 @@ class Account:
     first_name: str
     last_name: str
     created_at: int
+
+
+class Login(NamedTuple):
+    """An account whose password was right, and the hash that it was checked against."""
+
+    account: Account
+    password_hash: str
 
 
 class Accounts:
@@ -138,7 +146,7 @@ class Accounts:
     def by_name(self, username: str) -> Account | None:
         """Return the account of this name in whatever case, None when there is none."""
         found = self._with_hash(username)
-        return found[0] if found else None
+        return found.account if found else None
 
     def set_password(self, account_id: str, password: str) -> None:
         """Change a password and end the account's sessions, so that refresh tokens die with it.
@@ -162,7 +170,7 @@ class Accounts:
             connection.execute(sa.delete(sessions).where(sessions.c.account_id == account_id))
 
     def set_enabled(self, account_id: str, enabled: bool) -> None:
-        """Let an account in, or keep it out from now on.
+        """Let an account in, or keep it out from now on, which ends its sessions.
 
         Raises
         ------
@@ -170,11 +178,12 @@ class Accounts:
             When there is no such account.
         """
         with self._database.transaction(writes=True) as connection:
-            _one(
-                connection.execute(
-                    sa.update(accounts).where(accounts.c.id == account_id).values(enabled=enabled)
-                )
+            changed = connection.execute(
+                sa.update(accounts).where(accounts.c.id == account_id).values(enabled=enabled)
             )
+            _one(changed)
+            if not enabled:
+                connection.execute(sa.delete(sessions).where(sessions.c.account_id == account_id))
 
     def remove(self, account_id: str) -> None:
         """Remove an account and all that belongs to it.
@@ -190,6 +199,11 @@ class Accounts:
             connection.execute(sa.delete(jobs).where(jobs.c.account_id == account_id))
 
     def check_password(self, username: str, password: str) -> Account | None:
+        """Return the account of a name and password, None when there is none; see `login`."""
+        login = self.login(username, password)
+        return login.account if login else None
+
+    def login(self, username: str, password: str) -> Login | None:
         """Return the account that name and password belong to, None when they do not.
 
         The account may be disabled. A name that nobody has takes as long as a wrong password.
@@ -202,19 +216,24 @@ class Accounts:
         found = self._with_hash(username)
         if not _is_password(password):
             found, password = None, ""
-        account, password_hash = found or (None, passwords.NOBODY)
-        if not passwords.matches(password, password_hash) or account is None:
+        password_hash = found.password_hash if found else passwords.NOBODY
+        if not passwords.matches(password, password_hash) or found is None:
             return None
-        if passwords.outdated(password_hash):
-            renewed = passwords.hashed(password)
-            with self._database.transaction(writes=True) as connection:
-                connection.execute(
-                    sa.update(accounts)
-                    # Not over a password that was changed meanwhile.
-                    .where(accounts.c.id == account.id, accounts.c.password_hash == password_hash)
-                    .values(password_hash=renewed)
+        return self._renewed(found, password) if passwords.outdated(password_hash) else found
+
+    def _renewed(self, login: Login, password: str) -> Login:
+        renewed = passwords.hashed(password)
+        with self._database.transaction(writes=True) as connection:
+            changed = connection.execute(
+                sa.update(accounts)
+                # Not over a password that was changed meanwhile.
+                .where(
+                    accounts.c.id == login.account.id,
+                    accounts.c.password_hash == login.password_hash,
                 )
-        return account
+                .values(password_hash=renewed)
+            )
+        return login._replace(password_hash=renewed) if changed.rowcount else login
 
     def _check_new_password(self, password: str) -> None:
         # NIST SP 800-63B-4, 3.1.1.2: 15 characters where a password is the only factor, whichever
@@ -231,7 +250,7 @@ class Accounts:
             return
         raise BadParameters(Problem("password", problem))
 
-    def _with_hash(self, username: str) -> tuple[Account, str] | None:
+    def _with_hash(self, username: str) -> Login | None:
         if not names.is_username(username):
             return None
         query = _ACCOUNT.add_columns(accounts.c.password_hash).where(
@@ -239,7 +258,7 @@ class Accounts:
         )
         with self._database.transaction() as connection:
             row = connection.execute(query).first()
-        return (Account(*row[:-1]), row[-1]) if row else None
+        return Login(Account(*row[:-1]), row[-1]) if row else None
 
     @cached_property
     def _query_by_id(self) -> str:

@@ -4,11 +4,11 @@ import uuid
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from ltu_compute.errors import NotFound
+from ltu_compute.store.accounts import Login
 from ltu_compute.store.database import Database
-from ltu_compute.store.tables import sessions
+from ltu_compute.store.tables import accounts, sessions
 
 # Rows that a login clears away at most, so that none pays for a long absence.
 PURGE_ROWS = 1000
@@ -33,20 +33,29 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, account_id: str, now: float, lifetime: int) -> Session:
+    def create(self, login: Login, now: float, lifetime: int) -> Session:
         """Start a session of `lifetime` seconds, and clear away some that are over.
 
         Raises
         ------
         NotFound
-            When there is no such account (any more).
+            When the account was removed or disabled, or its password changed, since it logged in:
+            what ends the sessions of an account ends those that are about to begin, too.
         """
-        session = Session(str(uuid.uuid4()), account_id, int(now), int(now) + lifetime)
-        try:
-            with self._database.transaction(writes=True) as connection:
-                connection.execute(sa.insert(sessions).values(**vars(session)))
-        except exc.IntegrityError:
-            raise NotFound("There is no such account.") from None
+        session = Session(str(uuid.uuid4()), login.account.id, int(now), int(now) + lifetime)
+        unchanged = (
+            sa.select(accounts.c.id)
+            .where(
+                accounts.c.id == login.account.id,
+                accounts.c.password_hash == login.password_hash,
+                accounts.c.enabled,
+            )
+            .with_for_update(read=True)
+        )
+        with self._database.transaction(writes=True) as connection:
+            if connection.execute(unchanged).first() is None:
+                raise NotFound("There is no such account with this password.")
+            connection.execute(sa.insert(sessions).values(**vars(session)))
         self.purge(now)
         return session
 

@@ -22,7 +22,7 @@ from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import REALM, Claims, Clock, InvalidToken, Tokens, profile
 from ltu_compute.errors import NotFound, TooManyRequests
 from ltu_compute.settings import PREFIX, Settings
-from ltu_compute.store import Account, LoginLimits, Store
+from ltu_compute.store import Account, Login, LoginLimits, Store
 
 _log = logging.getLogger(__name__)
 
@@ -168,35 +168,35 @@ class _Views:
     def _password_grant(self, fields: Mapping[str, str]) -> dict[str, Any]:
         if "username" not in fields:
             raise Refused(401, "invalid_request", "Missing parameter: username")
-        account = self._account(fields["username"], fields.get("password", ""))
-        if not account.enabled:
+        login = self._login(fields["username"], fields.get("password", ""))
+        if not login.account.enabled:
             raise Refused(400, "invalid_grant", "Account disabled")
         now = self._clock()
         lifetime = self._tokens.refresh_expiry(now, now) - int(now)
         try:
-            session = self._store.sessions.create(account.id, now, lifetime)
-        except NotFound:  # removed since
+            session = self._store.sessions.create(login, now, lifetime)
+        except NotFound:  # removed, disabled or given another password since
             raise Refused(401, "invalid_grant", "Invalid user credentials") from None
-        return self._tokens.issue(account, session, self._issuer, now)
+        return self._tokens.issue(login.account, session, self._issuer, now)
 
-    def _account(self, username: str, password: str) -> Account:
+    def _login(self, username: str, password: str) -> Login:
         """Return the account that name and password belong to, unless too many were wrong."""
         who = (username, request.remote_addr or "")
         limits = self._limits
         if not limits.failures:
-            account = self._store.accounts.check_password(username, password)
+            login = self._store.accounts.login(username, password)
         else:
             self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
-            account = self._store.accounts.check_password(username, password)
+            login = self._store.accounts.login(username, password)
             # Asked again: of those that were tried side by side only so many may learn anything.
-            if account is None:
+            if login is None:
                 self._hold_back(self._store.logins.failed(*who, self._clock(), limits))
             else:
                 self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
                 self._store.logins.succeeded(*who, self._clock())
-        if account is None:
+        if login is None:
             raise Refused(401, "invalid_grant", "Invalid user credentials")
-        return account
+        return login
 
     def _hold_back(self, wait: int) -> None:
         if wait:
@@ -211,10 +211,10 @@ class _Views:
         now = self._clock()
         session = self._store.sessions.get(claims["sid"], now)
         account = self._store.accounts.get(claims["sub"])
+        if account is not None and not account.enabled:
+            raise Refused(400, "invalid_grant", "User disabled")
         if session is None or account is None:
             raise Refused(400, "invalid_grant", "Session not active")
-        if not account.enabled:
-            raise Refused(400, "invalid_grant", "User disabled")
         expiry = self._tokens.refresh_expiry(session.started_at, now)
         # Over after all when the setting was lowered, or ended since it was looked at.
         if expiry <= now or not self._store.sessions.extend(session.id, now, expiry):
