@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -26,7 +27,7 @@ from ltu_compute.auth.keycloak import views
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.store import LoginLimits, Store, logins, passwords
+from ltu_compute.store import LoginLimits, Store, logins, names, passwords
 from ltu_compute.store.tables import login_attempts
 from tests.conftest import PASSWORD, TOKEN_PATH, USERNAME, Live
 from tests.support.timing import Clock
@@ -175,6 +176,26 @@ def test_names_that_nobody_can_have_are_counted_too(store: Store, name: str) -> 
     with store.database.transaction() as connection:
         keys = connection.execute(sa.select(login_attempts.c.key)).scalars().all()
     assert {len(key) for key in keys} == {64}, "neither names nor addresses are kept"
+
+
+@pytest.mark.parametrize("locked_out", [False, True])
+@pytest.mark.parametrize("name", ["\u0316\u0334" * 5000, "\u0f74" * 256, "\ufdfa" * 20000])
+def test_a_name_is_normalised_only_if_somebody_could_have_it(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, name: str, locked_out: bool
+) -> None:
+    if locked_out:
+        for number in range(30):
+            statuses(client, 1, name=f"account {number}")
+    refuse = Mock(side_effect=AssertionError("a name was normalised"))
+    monkeypatch.setattr(names, "unicodedata", Mock(normalize=refuse))
+    body = b"grant_type=password&client_id=ltu-api&password=x&username=" + name.encode()
+    reply = client.post(
+        TOKEN_PATH,
+        data=body,
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides={"REMOTE_ADDR": HERE},
+    )
+    assert reply.status_code == (429 if locked_out else 401)
 
 
 def test_a_clock_that_was_set_back_locks_nobody_out(store: Store) -> None:
