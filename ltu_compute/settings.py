@@ -348,7 +348,8 @@ class Settings(BaseSettings):
         120.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds in which a request must have arrived, image and all.",
+        description="Seconds in which a request must have arrived, image and all, and its reply "
+        "taken.",
     )
     request_min_rate: int = Field(
         2048,

@@ -1,7 +1,5 @@
 """Connections that are slow, wrong or cut, and workers that stop, are replaced or killed."""
 
-import io
-import logging
 import os
 import re
 import resource
@@ -12,19 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import requests
 
-from ltu_compute.serving import paced_socket
-from ltu_compute.serving.log import Log
-from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.serving.process import OPEN_FILES
 from ltu_compute.serving.request import CONTINUE
-from ltu_compute.serving.response import Response
-from ltu_compute.serving.worker import CONNECTIONS, STAYING, Connection, Worker
+from ltu_compute.serving.worker import CONNECTIONS
 from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH
 from tests.support.running import (
     BOUNDARY,
@@ -41,285 +33,10 @@ from tests.support.timing import until
 TIMEOUT_S = 1.5
 
 
-# ------------------------------------------------------------------------------ a socket
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[PacedSocket, socket.socket]]:
-    """A connection's server end, whose request begins, and its client end."""
-    ours, theirs = socket.socketpair()
-    paced = PacedSocket.of(ours)
-    paced.begin(Pace(PATIENCE_S, 0))
-    with paced, theirs:
-        yield paced, theirs
-
-
 def seconds_of(task: Callable[[], object]) -> float:
     started = time.monotonic()
     task()
     return time.monotonic() - started
-
-
-@pytest.mark.parametrize(
-    ("pace", "received", "allowed"),
-    [
-        (Pace(60, 0), 0, 60),
-        (Pace(60, 0), 1 << 30, 60),
-        (Pace(60, 100), 0, paced_socket.GRACE_S),
-        (Pace(60, 100), 1000, paced_socket.GRACE_S + 10),
-        (Pace(60, 100), 100_000, 60),
-        (Pace(5, 100), 0, 5),
-    ],
-)
-def test_how_long_a_client_may_take(pace: Pace, received: int, allowed: float) -> None:
-    assert pace.allowed(received) == allowed
-
-
-def test_what_comes_in_time_is_read(pair: tuple[PacedSocket, socket.socket]) -> None:
-    paced, theirs = pair
-    theirs.sendall(b"hello")
-    assert paced.recv(100) == b"hello"
-    assert paced.received == 5
-    theirs.close()
-    assert not paced.ended
-    with pytest.raises(ConnectionResetError):
-        paced.recv(100)
-    assert paced.ended
-
-
-def test_it_is_read_into_a_buffer_as_well(pair: tuple[PacedSocket, socket.socket]) -> None:
-    paced, theirs = pair
-    theirs.sendall(b"hello")
-    buffer = bytearray(100)
-    assert paced.recv_into(buffer) == paced.received == 5
-    assert buffer[:6] == b"hello\0"
-    theirs.close()
-    with pytest.raises(ConnectionResetError, match="gone"):
-        paced.recv_into(buffer)
-    assert paced.ended
-
-
-def test_whether_the_next_request_comes_at_once(pair: tuple[PacedSocket, socket.socket]) -> None:
-    paced, theirs = pair
-    assert 0.04 < seconds_of(lambda: paced.comes_within(0.05)) < 1
-    assert not paced.comes_within(0)
-    theirs.sendall(b"x")
-    assert paced.comes_within(PATIENCE_S)
-    assert paced.recv(100) == b"x"
-    theirs.close()
-    assert paced.comes_within(PATIENCE_S)  # that nothing comes any more is something to know
-
-
-def test_one_that_is_too_slow_seems_to_have_gone(pair: tuple[PacedSocket, socket.socket]) -> None:
-    paced, theirs = pair
-    paced.begin(Pace(0.1, 0))
-    assert 0.09 < seconds_of(lambda: too_slow(paced)) < 1
-    theirs.sendall(b"too late")
-    too_slow(paced)
-    paced.begin(Pace(PATIENCE_S, 0))
-    assert paced.recv(100) == b"too late"
-
-
-def too_slow(paced: PacedSocket) -> None:
-    with pytest.raises(ConnectionResetError, match="too slow"):
-        all_of(paced)
-
-
-def all_of(paced: PacedSocket) -> None:
-    while True:
-        paced.recv(100)
-
-
-def test_bytes_one_by_one_do_not_prolong_it(
-    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(paced_socket, "GRACE_S", 0.1)
-    paced, theirs = pair
-    stop = threading.Event()
-
-    def drip() -> None:
-        while not stop.wait(0.01):
-            theirs.send(b"x")
-
-    thread = threading.Thread(target=drip)
-    thread.start()
-    paced.begin(Pace(PATIENCE_S, 1000))  # ten times what comes
-    assert 0.09 < seconds_of(lambda: too_slow(paced)) < 1
-    stop.set()
-    thread.join()
-
-
-def test_a_shorter_time_of_somebody_else_is_theirs(
-    pair: tuple[PacedSocket, socket.socket],
-) -> None:
-    paced, _ = pair
-    paced.settimeout(0.05)
-    with pytest.raises(TimeoutError):
-        paced.recv(100)
-    assert paced.gettimeout() == 0.05
-    assert not paced.ended
-
-
-def test_a_reply_that_nobody_takes_is_given_up(
-    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(paced_socket, "GRACE_S", 0.1)
-    monkeypatch.setattr(paced_socket, "SENDING_RATE", 1 << 40)
-    paced, _ = pair
-    with pytest.raises(ConnectionResetError):
-        paced.sendall(bytes(8 << 20))
-    large = tmp_path / "large"
-    large.write_bytes(bytes(8 << 20))
-    with large.open("rb") as file, pytest.raises(ConnectionResetError):
-        paced.sendfile(file)
-
-
-@pytest.mark.parametrize("sends", [False, True])
-def test_a_thread_that_waits_is_set_free(
-    pair: tuple[PacedSocket, socket.socket], sends: bool
-) -> None:
-    paced, _ = pair
-    ended: list[object] = []
-
-    def wait() -> None:
-        try:
-            ended.append(paced.sendall(bytes(8 << 20)) if sends else paced.recv(100))
-        except OSError as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    until(lambda: paced.blocked)
-    time.sleep(0.02)  # it says so just before it waits; either way it must be set free
-    paced.cut_off()
-    thread.join(PATIENCE_S)
-    assert len(ended) == 1
-    assert isinstance(ended[0], OSError)
-
-
-# ------------------------------------------------------------------------------ a worker
-
-
-class Held:
-    """A connection in a thread, of which some bytes have come."""
-
-    def __init__(self, received: int, begun: float, *, blocked: bool) -> None:
-        self.sock = self
-        self.received = received
-        self.begun = begun
-        self.blocked = blocked
-        self.cut = False
-
-    def cut_off(self) -> None:
-        self.cut = True
-
-
-def worker_with(*held: Held) -> Worker:
-    """Return a worker that has connections, and was never started."""
-    worker = object.__new__(Worker)
-    worker._in_threads = set(held)
-    worker.log = logging.getLogger("worker")
-    worker.wsgi = SimpleNamespace(held_bytes=100)
-    return worker
-
-
-@pytest.mark.parametrize(
-    ("received", "cut"),
-    [
-        ((40, 30, 30), (False, False, False)),
-        ((40, 30, 31), (True, False, False)),
-        ((90, 80, 70), (True, True, False)),
-    ],
-)
-def test_uploads_that_are_too_large_together_are_cut_off(
-    received: tuple[int, ...], cut: tuple[bool, ...]
-) -> None:
-    held = [Held(count, 0.0, blocked=True) for count in received]
-    worker_with(*held)._spare_memory()
-    assert tuple(one.cut for one in held) == cut
-
-
-def test_what_is_computed_on_is_never_cut_off() -> None:
-    computing, uploading = Held(200, 0.0, blocked=False), Held(10, 1.0, blocked=True)
-    worker_with(computing, uploading)._spare_memory()
-    assert (computing.cut, uploading.cut) == (False, True)
-
-
-def test_the_slowest_makes_room() -> None:
-    held = [Held(10, begun, blocked=begun > 0) for begun in (0.0, 2.0, 1.0, 3.0)]
-    worker_with(*held)._cut_off_the_slowest()
-    assert [one.cut for one in held] == [False, False, True, False]
-
-
-@pytest.mark.parametrize(
-    ("alive", "others", "buffered", "comes", "stays"),
-    [
-        (True, 0, False, True, True),
-        (True, 0, False, False, False),
-        (True, 0, True, False, True),
-        (True, STAYING, False, True, False),
-        (False, 0, False, True, False),
-    ],
-)
-def test_when_a_thread_waits_for_the_next_request(
-    pair: tuple[PacedSocket, socket.socket],
-    alive: bool,
-    others: int,
-    buffered: bool,
-    comes: bool,
-    stays: bool,
-) -> None:
-    """Not while many others need one, and not when the worker stops."""
-    paced, theirs = pair
-    buffer = io.BytesIO(b"GET" if buffered else b"")
-    parser = SimpleNamespace(unreader=SimpleNamespace(buf=buffer))
-    conn: Any = SimpleNamespace(sock=paced, parser=parser)
-    worker = worker_with(*(Held(0, 0.0, blocked=False) for _ in range(others + 1)))
-    worker.alive = alive
-    if comes:
-        theirs.sendall(b"GET")
-    assert worker._stays(conn) == stays
-
-
-def reply_to(method: str, pieces: list[bytes], headers: dict[str, str]) -> list[bytes]:
-    """Return what is sent of a reply, and in which pieces."""
-    sent: list[bytes] = []
-    request = SimpleNamespace(
-        method=method,
-        version=(1, 1),
-        should_close=lambda: False,
-        awaits_continue=False,
-        body=SimpleNamespace(reader=None),
-    )
-    sock = SimpleNamespace(ended=False, sendall=lambda content: sent.append(bytes(content)))
-    response = Response(request, sock, SimpleNamespace(protocol="http"))
-    response.start_response("200 OK", list(headers.items()))
-    for piece in pieces:
-        response.write(piece)
-    response.close()
-    return sent
-
-
-@pytest.mark.parametrize(
-    ("method", "pieces", "length", "bodies"),
-    [
-        ("GET", [b"body"], 4, [b"body"]),
-        ("GET", [b"bo", b"dy"], 4, [b"bo", b"dy"]),
-        ("GET", [bytes(1 << 20)], 1 << 20, [b"", bytes(1 << 20)]),
-        ("GET", [], 0, [b""]),
-        ("GET", [b""], 0, [b""]),
-        ("HEAD", [b""], 4, [b""]),
-        ("GET", [b"bo", b"dy"], None, [b"", b"2\r\nbo\r\n", b"2\r\ndy\r\n", b"0\r\n\r\n"]),
-    ],
-)
-def test_head_and_body_are_sent_together(
-    method: str, pieces: list[bytes], length: int | None, bodies: list[bytes]
-) -> None:
-    headers = {} if length is None else {"Content-Length": str(length)}
-    head, separator, first = (sent := reply_to(method, pieces, headers))[0].partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert separator
-    assert [first, *sent[1:]] == bodies
 
 
 # ------------------------------------------------------------------------------ the service
@@ -532,23 +249,6 @@ def test_a_length_that_no_integer_holds_is_logged(service: Service) -> None:
     assert [
         line["status"] for line in service.logged() if line.get("id") == headers["x-request-id"]
     ] == [200]
-
-
-def test_what_is_overridden_in_gunicorn_is_there() -> None:
-    """None of it is documented: a release without it must not go unnoticed."""
-    for ours in (Worker, Connection, Log):
-        base = ours.__mro__[1]
-        own = {name for name in vars(ours) if not name.startswith("__")}
-        overridden = {name for name in own if hasattr(base, name)}
-        assert overridden == own - {
-            "_accept",
-            "_close_an_idle_one",
-            "_cut_off_the_slowest",
-            "_spare_memory",
-            "_tell",
-            "_blocked",
-            "_stays",
-        }
 
 
 @pytest.mark.parametrize(

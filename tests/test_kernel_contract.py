@@ -26,6 +26,7 @@ from ltu_compute.kernels.alignment import (
     align_exactly,
     align_still,
     at_full_size,
+    choose_plane,
     refined,
 )
 from ltu_compute.kernels.alignment.near import align_near
@@ -47,7 +48,7 @@ from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
 from ltu_compute.kernels.highlights import highlight_mask
-from ltu_compute.kernels.homography import size_of, warp_onto
+from ltu_compute.kernels.homography import size_of, warp_mask_onto, warp_onto
 from ltu_compute.kernels.image_quality import histogram_picture, image_quality
 from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints
 from ltu_compute.kernels.object_detection import CLASSES, candidates, detect_objects
@@ -321,6 +322,14 @@ CASES = [
         lambda found, *_: found is None or is_matrix(found.matrix),
     ),
     Case(
+        choose_plane,
+        ("gray", "gray", "mask"),
+        lambda gray1, gray2, region1: choose_plane(
+            gray1, Target(gray2), align(gray1, gray2), region1
+        ),
+        lambda planes, *_: planes.alignment is None or is_matrix(planes.alignment.matrix),
+    ),
+    Case(
         at_full_size,
         ("gray", "gray"),
         carried_to_full_size,
@@ -337,6 +346,12 @@ CASES = [
         ("gray", "gray"),
         lambda gray1, gray2: agreement_of(SLIGHT_TURN, gray1, gray2),
         lambda agreement, *_: -1 <= agreement <= 1,
+    ),
+    Case(
+        warp_mask_onto,
+        ("mask",),
+        lambda mask: warp_mask_onto(mask, SLIGHT_TURN, size_of(mask)),
+        is_mask,
     ),
     Case(
         warp_onto,

@@ -102,6 +102,12 @@ def overlap_mask(matrix: Matrix, size1: Size, size2: Size) -> Mask:
     return mask
 
 
+def warp_mask_onto(mask1: Mask, matrix: Matrix, size2: Size) -> Mask:
+    """Return a mask of image 1 as image 2 sees it: 255 or 0, and 0 where image 1 shows nothing."""
+    warped = cv2.warpPerspective(mask1, matrix, size2, flags=cv2.INTER_NEAREST)
+    return np.asarray(warped, np.uint8)
+
+
 def map_points(points: Points | NDArray[np.float32], matrix: Matrix) -> NDArray[np.float64]:
     """Return `points`, shape (N, 2), as `matrix` maps them."""
     if len(points) == 0:

@@ -1,8 +1,12 @@
-"""Connections: gunicorn's threaded worker, made proof against slow clients.
+"""gunicorn's threaded worker, made proof against slow clients.
 
 A thread is given to a connection only when there is something to read. From then on the request
 must arrive in time, and its reply must be taken in time. Where threads run short nevertheless,
-those who have made them wait longest are cut off: there is always one for a health check.
+the connections that have kept one longest are cut off: a health check always gets a thread.
+
+gunicorn has no public hooks for this. The methods overridden here are private, and
+`tests/test_gunicorn_contract.py` fails when a release changes what they rely on. Why each is
+overridden is said in its docstring.
 """
 
 import errno
@@ -22,19 +26,19 @@ from ltu_compute.serving.paced_socket import DISCARDED, PacedSocket
 from ltu_compute.serving.request import Body, RequestParser, refusal
 from ltu_compute.serving.response import Response
 
-FIRST_BYTE_S = 15.0  # in which a new connection must say something
-THREADS = 512  # clients that are read, answered or computed for at once, in a worker
-SPARE_THREADS = 32  # in which the next are served while others are being cut off
-CONNECTIONS = 960  # in a worker, idle ones included
-STAY_S = 0.05  # in which the next request of a connection finds the thread that served its last
-STAYING = 32  # connections in threads, up to which a thread waits for that
-YIELD_S = 0.001  # for which a worker lets one that has fewer connections accept the next
-STOP_IDLE_S = 2.0  # in which a connection may still bring a request when its worker stops
-STOP_READING_S = 5.0  # in which a request must have arrived when its worker stops
+FIRST_BYTE_S = 15.0  # seconds in which a new connection must send something
+THREADS = 512  # clients per worker that are read, answered or computed for at once
+SPARE_THREADS = 32  # threads that serve the next ones while others are being cut off
+CONNECTIONS = 960  # per worker, idle ones included
+STAY_S = 0.05  # seconds that a thread waits for the next request of its connection
+STAYING = 32  # connections in threads, up to which a thread waits for the next request
+YIELD_S = 0.001  # seconds in which a worker with fewer connections may accept the next one
+STOP_IDLE_S = 2.0  # seconds in which a connection may still begin a request when the worker stops
+STOP_READING_S = 5.0  # seconds in which a request must have arrived when the worker stops
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A connection; a thread has it, or it is idle."""
+    """A connection, in a thread or idle."""
 
     sock: PacedSocket
 
@@ -43,39 +47,44 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.parser = RequestParser(cfg, sock, client)
 
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002  (called by its name)
-        """Close it at once: where lingering is due, a thread has done so."""
+        """Close at once: gunicorn would block its only event loop to linger.
+
+        Where lingering is due, a thread has done so before.
+        """
         util.close(self.sock)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """A worker whose threads nobody can keep for long.
+    """A worker of which no client keeps a thread for long.
 
-    Its application has attributes, besides being one of WSGI: the ``pace`` to keep; ``held_bytes``,
-    which all requests of a worker together may have; ``refuse``, which gives the whole reply to a
-    request that is not HTTP; ``hold`` and ``is_crowded``, by which workers share connections out.
+    Its application is more than a WSGI callable, see `serving.application.Application`: it has the
+    ``pace`` to keep; ``held_bytes``, which the requests and replies of a worker may have in memory;
+    ``refuse``, which returns the whole reply to what is not HTTP; ``hold`` and ``is_crowded``, by
+    which workers share out connections.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._in_threads: set[Connection] = set()
         self._stopped_at = float("inf")
-        self._told = 0  # connections, to the other workers
+        self._announced = 0  # connections, as the other workers know
 
-    # ---------------------------------------------------------------- beginning
+    # ---------------------------------------------------------------- accepting
 
     def accept(self, listener: Any) -> None:
-        """Accept a connection; a thread has it once something can be read.
+        """Accept a connection; unlike gunicorn's, it takes no thread before something is sent.
 
-        All workers hear of a new connection, and the same one would often be the first: then a few
-        clients that keep theirs would share one process, and its interpreter, while others idle.
+        All workers are woken by a new connection, and the same one would often be first. Then a few
+        clients that keep their connections would share one process while others idle. So a worker
+        with more connections than another waits a moment first.
         """
         if self.wsgi.is_crowded():
-            time.sleep(YIELD_S)  # where the other does not come for it, it is still there then
+            time.sleep(YIELD_S)
         if self._accept(listener):
-            self._tell()
+            self._announce()
 
-    def _tell(self) -> None:
-        self._told = self.nr_conns
+    def _announce(self) -> None:
+        self._announced = self.nr_conns
         self.wsgi.hold(self.nr_conns)
 
     def _accept(self, listener: Any) -> bool:
@@ -109,12 +118,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._cut_off_the_slowest()
 
     def on_pending_socket_readable(self, conn: Connection, client: PacedSocket) -> None:
-        """Give a new connection to a thread, unless it was closed since it became readable."""
+        """Give a new connection to a thread, unless it was closed in the same round of events."""
         if client.fileno() >= 0:
             super().on_pending_socket_readable(conn, client)
 
     def on_client_socket_readable(self, conn: Connection, client: PacedSocket) -> None:
-        """Give a kept connection to a thread, unless it was closed since it became readable."""
+        """Give a kept connection to a thread, unless it was closed in the same round of events."""
         if client.fileno() >= 0:
             super().on_client_socket_readable(conn, client)
 
@@ -126,7 +135,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().enqueue_req(conn)
 
     def finish_request(self, conn: Connection, future: Any) -> None:
-        """Take a connection back from its thread."""
+        """Take a connection back from its thread; the base class does not know which have one."""
         self._in_threads.discard(conn)
         super().finish_request(conn, future)
 
@@ -134,13 +143,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         blocked = self._blocked()
         if blocked:
             slowest = min(blocked, key=lambda sock: sock.begun)
-            self.log.info("a slow client was cut off: %d are in work", len(self._in_threads))
+            self.log.info("a slow client was cut off: %d have a thread", len(self._in_threads))
             slowest.cut_off()
 
     # ---------------------------------------------------------------- in a thread
 
     def handle(self, conn: Connection) -> Any:
-        """Serve a request; what is left of one that was refused is taken, too."""
+        """Serve the requests of a connection while they follow each other.
+
+        gunicorn hands the connection back after each. Here its pace is set anew, and a client that
+        was refused is read from until it has read the refusal.
+        """
         while True:
             conn.sock.begin(self.wsgi.pace)
             if not super().handle(conn) or conn.sock.ended:
@@ -151,20 +164,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 return True
 
     def _stays(self, conn: Connection) -> bool:
-        """Tell whether the next request is there at once: then its thread is, too.
+        """Return whether the next request is there at once, so that its thread stays with it.
 
         To hand a connection back, and on to another thread when it speaks again, takes as long as
         half of a small request.
         """
         if not self.alive or len(self._in_threads) > STAYING:
             return False
-        return bool(conn.parser.unreader.buf.getvalue()) or conn.sock.comes_within(STAY_S)
+        return bool(conn.parser.unreader.buf.getvalue()) or conn.sock.readable_within(STAY_S)
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        """Answer a request, and tell whether the connection may bring another.
+        """Answer a request, and return whether the connection may bring another.
 
-        As gunicorn does, without what it offers here that the service has by other means: hooks,
-        an access log, a number of requests after which a worker ends.
+        As gunicorn does, with our `Response` and `Body`, which it offers no hook for, and without
+        what the service has by other means: hooks, an access log, a number of requests after which
+        a worker ends.
         """
         response, environ = wsgi.create(
             req, conn.sock, conn.client, conn.server, self.cfg, response_class=Response
@@ -193,7 +207,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return not response.should_close()
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        """Take what is left of a body that was refused: the next request comes after it."""
+        """Discard the rest of a body that was refused: the next request comes after it.
+
+        gunicorn discards 64 kB within 5 s, and so closes the connection of a client that sends a
+        picture with a wrong token.
+        """
         if not keepalive or conn.parser.mesg.body.failed:
             return False
         conn.sock.hurry()
@@ -201,26 +219,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             while Body(conn.parser.mesg.body).readinto(DISCARDED):
                 pass
         except BadRequest:
-            return False  # the reply has been sent; another one would be taken for the next's
+            return False  # the reply was sent; another one would be taken for that to the next
         return not conn.sock.ended
 
     def handle_error(self, _request: Any, client: PacedSocket, _from: Any, exc: Exception) -> None:
-        """Refuse what is not a request; the log has the class of the error and no content."""
+        """Refuse what is not HTTP in the service's form, and quote none of it.
+
+        gunicorn answers in HTML, and logs the request.
+        """
         status, message = refusal(exc)
         if status == 500:
             frames = "".join(traceback.format_tb(exc.__traceback__))
             kind = type(exc).__name__
             self.log.error("a request failed outside of the application: %s\n%s", kind, frames)
+        else:
+            message = f"{message} ({client.received} bytes were received)"
         try:
-            reason = f"{message}; received are {client.received} bytes"
-            client.sendall(self.wsgi.refuse(status, reason))
+            client.sendall(self.wsgi.refuse(status, message))
         except OSError:
             self.log.debug("the client did not wait for its refusal")
 
     # ---------------------------------------------------------------- end
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Listen, or stop to: then those who have connected by now are still served."""
+        """Listen, or stop listening; clients that have connected by then are still served.
+
+        gunicorn leaves them in the queue of the system, which resets them.
+        """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
             self.wsgi.hold(None)
@@ -230,31 +255,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 listener.close()
 
     def _cap_keepalive(self, _deadline: float) -> None:
+        """Note when the worker was told to stop, and limit new connections as kept ones are."""
         self._stopped_at = time.monotonic()
         super()._cap_keepalive(self._stopped_at + STOP_IDLE_S)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, self._stopped_at + STOP_IDLE_S)
 
     def murder_pending(self) -> None:
-        """Close connections that never said anything, and cut off those that must end now."""
+        """Close new connections that sent nothing, and cut off those that must end now.
+
+        The event loop calls it at least once per second: the only place for what is to be looked
+        at now and then.
+        """
         super().murder_pending()
-        if self.alive and self.nr_conns != self._told:
-            self._tell()
-        self._spare_memory()
+        if self.alive and self.nr_conns != self._announced:
+            self._announce()
+        self._limit_memory()
         if time.monotonic() > self._stopped_at + STOP_READING_S:
             for sock in self._blocked():
-                sock.cut_off()
+                if not sock.sending:  # a reply has its own pace
+                    sock.cut_off()
 
-    def _spare_memory(self) -> None:
-        """Cut off uploads, the largest first, while all together are too large."""
-        held = sum(conn.sock.received for conn in self._in_threads)
-        for sock in sorted(self._blocked(), key=lambda sock: -sock.received):
+    def _limit_memory(self) -> None:
+        """Cut off clients, the largest first, while requests and unsent replies are too large."""
+        held = sum(conn.sock.received + conn.sock.unsent for conn in self._in_threads)
+        for sock in sorted(self._blocked(), key=lambda sock: -sock.received - sock.unsent):
             if held <= self.wsgi.held_bytes:
                 break
-            self.log.warning("an upload was cut off: %d bytes were being received", held)
-            held -= sock.received
+            self.log.warning(
+                "a client was cut off: requests and replies in work had %d bytes", held
+            )
+            held -= sock.received + sock.unsent
             sock.cut_off()
 
     def _blocked(self) -> list[PacedSocket]:
-        """Return the connections whose client is being waited for."""
+        """Return the connections whose client a thread is waiting for."""
         return [conn.sock for conn in self._in_threads if conn.sock.blocked]

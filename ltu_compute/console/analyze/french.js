@@ -253,6 +253,11 @@ export const french = {
   "=residual_px": "Résidu d’alignement",
   "=expected_error_px": "Erreur attendue",
   "=bend_px": "Écart à un plan",
+  "=followed": "Alignement sur",
+  "=displacement_x_px": "Déplacement vers la droite",
+  "=displacement_y_px": "Déplacement vers le bas",
+  "=turn_degrees": "Rotation, degrés",
+  "=scale": "Échelle de la prise de vue",
   "=score": "Score",
   "=compared": "Part comparée",
 

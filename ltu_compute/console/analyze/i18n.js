@@ -195,6 +195,11 @@ export const english = {
   "=residual_px": "Alignment residual",
   "=expected_error_px": "Expected error",
   "=bend_px": "Bend from flat",
+  "=followed": "Alignment of",
+  "=displacement_x_px": "Displacement to the right",
+  "=displacement_y_px": "Displacement down",
+  "=turn_degrees": "Turn, degrees",
+  "=scale": "Scale of the shot",
 };
 
 const TEXTS = { en: english, fr: french };

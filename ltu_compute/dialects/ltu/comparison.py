@@ -28,6 +28,7 @@ from ltu_compute.dialects.ltu.interface import (
 )
 from ltu_compute.image import Image
 from ltu_compute.kernels import differences as kernel
+from ltu_compute.kernels.alignment import Motion
 from ltu_compute.kernels.homography import inverse, warp_onto
 from ltu_compute.kernels.types import Box, Matrix, Size
 from ltu_compute.operations import comparison
@@ -311,14 +312,37 @@ Residual = Annotated[
 ]
 
 
-class AlignmentInfo(TypedDict):
-    """How the images were brought into alignment."""
+class MotionInfo(TypedDict):
+    """How what image 1 shows lies in image 2, against lying edge to edge."""
 
-    method: Annotated[str, Field(description="still, orb, sift, near or none.")]
+    displacement_x_px: Annotated[float, Field(description="To the right, in px of image 2.")]
+    displacement_y_px: Annotated[float, Field(description="Down, in px of image 2.")]
+    turn_degrees: Annotated[float, Field(description="Clockwise, -180 to 180.")]
+    scale: Annotated[float, Field(description="Length in image 2 of 1 px of image 1, in px.")]
+
+
+class AlignmentInfo(MotionInfo):
+    """How the images were brought into alignment, and how the middle of image 1 lies in image 2.
+
+    With a region of interest, the middle is that of the region.
+    """
+
+    method: Annotated[str, Field(description="still, orb, sift, near, tracking or none.")]
     inliers: Annotated[int, Field(description="Keypoints that agree with the matrix.")]
     residual_px: Residual
     bend_px: Annotated[
         float, Field(description="How far the surface bends from flat, in px compared; 0: flat.")
+    ]
+    followed: Annotated[
+        Literal["image", "region", "none"],
+        Field(
+            description="What the alignment is of: the whole image, or the region of interest "
+            "where that moved differently."
+        ),
+    ]
+    other: Annotated[
+        MotionInfo | None,
+        Field(description="How another part lies that moved differently and was not followed."),
     ]
 
 
@@ -337,7 +361,10 @@ class DifferencesInfo(Info):
     images=(
         *PAIR,
         ImageField(
-            "image1_roi", "Mask of image 1: where it is 0, nothing is compared.", required=False
+            "image1_roi",
+            "Mask of image 1: where it is 0, nothing is compared. Where the rest moved "
+            "differently, the alignment is that of what the mask includes.",
+            required=False,
         ),
     ),
 )
@@ -371,6 +398,9 @@ def differences(
             "inliers": found.inliers if found else 0,
             "residual_px": _known(compared.residual_px),
             "bend_px": compared.bend_px,
+            "followed": compared.followed,
+            **_motion(compared.motion),
+            "other": None if compared.other_motion is None else _motion(compared.other_motion),
         },
     }
     return Reply(
@@ -390,7 +420,19 @@ def _reservation(compared: kernel.Comparison) -> str:
             "One homography does not explain the pair: the surface is not flat, or parts of it "
             "moved. Differences may be parallax."
         )
+    if compared.other_motion is not None:
+        followed = "image1_roi" if compared.followed == "region" else "the larger part"
+        return f"Two parts of the images moved differently: the alignment follows {followed}."
     return ""
+
+
+def _motion(motion: Motion) -> MotionInfo:
+    return {
+        "displacement_x_px": motion.x,
+        "displacement_y_px": motion.y,
+        "turn_degrees": motion.turn_degrees,
+        "scale": motion.scale,
+    }
 
 
 def _difference(

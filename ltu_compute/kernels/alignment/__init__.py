@@ -6,11 +6,14 @@ word: a matrix under which the images do not look alike is not returned, nor one
 determine.
 
 `search` finds an alignment by keypoints, `still` and `near` without them; `refinement` makes it
-exact by `tracking`; `agreement` and `precision` judge it.
+exact by `tracking`; `agreement` and `precision` judge it. `planes` chooses between things that
+moved differently, `region` aligns one of them, and `motion` puts an alignment into words.
 """
 
 from ltu_compute.kernels.alignment.agreement import agreement_of, local_correlation
+from ltu_compute.kernels.alignment.motion import Motion, motion_at
 from ltu_compute.kernels.alignment.near import align_near
+from ltu_compute.kernels.alignment.planes import Followed, Planes, choose_plane
 from ltu_compute.kernels.alignment.precision import expected_error_px
 from ltu_compute.kernels.alignment.refinement import REFINEMENT_SIZE, at_full_size, refined
 from ltu_compute.kernels.alignment.result import Alignment, rescaled
@@ -21,6 +24,9 @@ from ltu_compute.kernels.alignment.tracking import Target, equalised, tracked_co
 __all__ = [
     "REFINEMENT_SIZE",
     "Alignment",
+    "Followed",
+    "Motion",
+    "Planes",
     "Target",
     "agreement_of",
     "align",
@@ -28,9 +34,11 @@ __all__ = [
     "align_near",
     "align_still",
     "at_full_size",
+    "choose_plane",
     "equalised",
     "expected_error_px",
     "local_correlation",
+    "motion_at",
     "refined",
     "rescaled",
     "tracked_corners",

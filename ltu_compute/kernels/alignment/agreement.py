@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.homography import overlap_mask, size_of, warp_onto
-from ltu_compute.kernels.types import Gray, Matrix
+from ltu_compute.kernels.homography import overlap_mask, size_of, warp_mask_onto, warp_onto
+from ltu_compute.kernels.types import Gray, Mask, Matrix
 
 MIN_AGREEMENT = 0.6  # correlation of blocks that are alike
+_TEXTURE = 3.0  # levels: standard deviation of a block that is not blank
+_FEWEST_BLOCKS = 4  # fewer say nothing about an image
+_WHOLE = 254.0  # mean of a mask of 255 over a block that it holds whole, less rounding
 
 
 def agreement_of(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
@@ -34,11 +37,38 @@ class Agreement(NamedTuple):
     share: float  # of blocks that are alike
 
 
-def block_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> Agreement:
-    """Return how alike the blocks of the aligned images are, as `agreement_of` compares them."""
+class Blocks(NamedTuple):
+    """Blocks of aligned images, on a grid over image 2; arrays of shape (rows, columns)."""
+
+    side: int  # px; neighbours overlap by half of it
+    correlation: NDArray[np.float32]
+    deviation: NDArray[np.float32]  # the greater standard deviation, in levels
+    whole: NDArray[np.bool_]  # both images show all of the block
+
+
+def block_agreement(
+    matrix: Matrix, gray1: Gray, gray2: Gray, region1: Mask | None = None
+) -> Agreement:
+    """Return how alike the blocks of the aligned images are, as `agreement_of` compares them.
+
+    With `region1`, of the size of image 1, only blocks within it are compared.
+    """
+    blocks = blocks_of(matrix, gray1, gray2, region1)
+    textured = blocks.whole & (blocks.deviation > _TEXTURE)
+    if textured.sum() < _FEWEST_BLOCKS:
+        return Agreement(0.0, 0, 0.0)
+    correlations = blocks.correlation[textured]
+    alike = correlations >= MIN_AGREEMENT
+    return Agreement(float(np.median(correlations)), int(alike.sum()), float(alike.mean()))
+
+
+def blocks_of(matrix: Matrix, gray1: Gray, gray2: Gray, region1: Mask | None = None) -> Blocks:
+    """Compare aligned images block by block; with `region1`, only within that."""
     size2 = size_of(gray2)
     warped = warp_onto(gray1, matrix, size2)
     inside = overlap_mask(matrix, size_of(gray1), size2)
+    if region1 is not None:
+        inside &= warp_mask_onto(region1, matrix, size2)
     side = max(8, round(min(size2) / 16))
     # A slight blur forgives the last half pixel.
     first = cv2.GaussianBlur(warped, (0, 0), 1.0).astype(np.float32)
@@ -46,14 +76,8 @@ def block_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> Agreement:
     correlation, deviation = local_correlation(first, second, side)
     share = cv2.blur(inside.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
     half = side // 2
-    rows = slice(half, None, max(1, side // 2))
-    whole = share[rows, rows] > 254
-    textured = whole & (deviation[rows, rows] > 3)
-    if textured.sum() < 4:
-        return Agreement(0.0, 0, 0.0)
-    blocks = correlation[rows, rows][textured]
-    alike = blocks >= MIN_AGREEMENT
-    return Agreement(float(np.median(blocks)), int(alike.sum()), float(alike.mean()))
+    grid = slice(half, None, max(1, half))
+    return Blocks(side, correlation[grid, grid], deviation[grid, grid], share[grid, grid] > _WHOLE)
 
 
 def local_correlation(

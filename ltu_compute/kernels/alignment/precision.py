@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment.tracking import corner_scale, window_of
-from ltu_compute.kernels.homography import inverse, map_points, size_of
+from ltu_compute.kernels.homography import corners_of, inverse, map_points, size_of
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
 _MIN_CORNER = 0.03  # ratio of eigenvalues: below, an edge
 _INDEPENDENT_POINTS = 60
+_PLACES = 16  # along either side, at which the error is told
 MAX_EXPECTED_ERROR = 5 / 1600  # of the longest side
 
 
@@ -57,13 +58,10 @@ def expected_error_px(
     values, vectors = np.linalg.eigh(fisher)
     if values[0] <= 1e-9 * max(values[-1], 1.0):
         return float("inf")
-    x, y = np.meshgrid(np.linspace(0, size2.width - 1, 16), np.linspace(0, size2.height - 1, 16))
-    places = np.stack([x.ravel(), y.ravel()], axis=1)
-    origins = map_points(places, inverse(matrix))
-    shared = ((origins >= 0) & (origins <= np.array(size1) - 1)).all(axis=1)
-    if not shared.any():
+    places = _shared_places(matrix, size1, size2)
+    if len(places) == 0:
         return float("inf")
-    spread = _homography_jacobians((places[shared] - middle) / half) @ (vectors / np.sqrt(values))
+    spread = _homography_jacobians((places - middle) / half) @ (vectors / np.sqrt(values))
     return float(sigma_px * np.sqrt((spread**2).sum(axis=(1, 2))).mean())
 
 
@@ -92,6 +90,23 @@ def information_at(gray: Gray, points: NDArray[np.float32]) -> NDArray[np.float6
     weights = np.where(weights < _MIN_CORNER, 0, weights)
     information: NDArray[np.float64] = (vectors * weights[:, None]) @ vectors.transpose(0, 2, 1)
     return information
+
+
+def _shared_places(matrix: Matrix, size1: Size, size2: Size) -> NDArray[np.float64]:
+    """Return places, evenly spread over what both images show, in px of image 2, shape (N, 2)."""
+    lowest, highest = np.zeros(2), np.array(size2) - 1.0
+    for _ in range(2):
+        x, y = (np.linspace(low, high, _PLACES) for low, high in zip(lowest, highest, strict=True))
+        places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        origins = map_points(places, inverse(matrix))
+        shared = ((origins >= 0) & (origins <= np.array(size1) - 1)).all(axis=1)
+        if shared.sum() >= _PLACES:
+            break
+        # Little is shared: look at that closely.
+        corners = map_points(corners_of(size1), matrix)
+        lowest = np.clip(corners.min(axis=0), 0, np.array(size2) - 1)
+        highest = np.clip(corners.max(axis=0), 0, np.array(size2) - 1)
+    return places[shared]
 
 
 def _homography_jacobians(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

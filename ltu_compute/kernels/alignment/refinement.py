@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from ltu_compute.kernels.homography import (
     size_of,
 )
 from ltu_compute.kernels.resizing import reduced
-from ltu_compute.kernels.types import Gray, Matrix, Size
+from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 
 REFINEMENT_SIZE = 1600
 """Longest side, in px, of the images that an alignment is made exact on: more adds only time."""
@@ -56,7 +57,12 @@ def at_full_size(
 
 
 def refined(
-    alignment: Alignment, gray1: Gray, gray2: Gray, *, target: Target | None = None
+    alignment: Alignment,
+    gray1: Gray,
+    gray2: Gray,
+    *,
+    target: Target | None = None,
+    region1: Mask | None = None,
 ) -> Alignment | None:
     """Make an alignment exact to a fraction of a pixel by tracking corners.
 
@@ -68,6 +74,8 @@ def refined(
         The images; sides beyond 1600 px are reduced for tracking.
     target : Target, optional
         Image 2 made ready for tracking, where it is that already.
+    region1 : ndarray of uint8, shape (H, W), optional
+        Of the size of image 1: only what is 255 has a say.
 
     Returns
     -------
@@ -81,7 +89,12 @@ def refined(
         target = Target(small2)
     smalls = size_of(small1), size_of(small2)
     start = rescale_homography(alignment.matrix, from_sizes=sizes, to_sizes=smalls)
-    tracked = track(start, small1, target, halvings=1)  # it is nearly there already
+    region = None
+    if region1 is not None:
+        region = cv2.resize(region1, smalls[0], interpolation=cv2.INTER_NEAREST)
+        region = np.asarray(region, np.uint8)
+    # It is nearly there already.
+    tracked = track(start, small1, target, halvings=1, region1=region)
     if tracked is None:
         return alignment
     matrix = rescale_homography(tracked.matrix, from_sizes=smalls, to_sizes=sizes)
@@ -105,12 +118,19 @@ class Track(NamedTuple):
     points: NDArray[np.float32]  # that the matrix explains, in px of image 2
 
 
-def track(matrix: Matrix, gray1: Gray, target: Target, *, halvings: int = 2) -> Track | None:
+def track(
+    matrix: Matrix,
+    gray1: Gray,
+    target: Target,
+    *,
+    halvings: int = 2,
+    region1: Mask | None = None,
+) -> Track | None:
     """Refine a matrix by tracked corners; None where there is nothing to track."""
     best: Track | None = None
     current, best_shift = matrix, np.inf
     for _ in range(3):
-        start, end = tracked_corners(current, gray1, target, halvings=halvings)
+        start, end = tracked_corners(current, gray1, target, halvings=halvings, region1=region1)
         if len(start) < 2 * MIN_INLIERS:
             break
         shift = float(np.median(np.linalg.norm(end - start, axis=1)))

@@ -16,10 +16,11 @@ from ltu_compute.kernels.alignment.matches import (
     fit_homography,
     is_sufficient,
 )
+from ltu_compute.kernels.alignment.pair import Pair
 from ltu_compute.kernels.alignment.precision import MAX_EXPECTED_ERROR, expected_error_px
 from ltu_compute.kernels.alignment.refinement import at_full_size, expected_error_of, track
 from ltu_compute.kernels.alignment.result import Alignment
-from ltu_compute.kernels.alignment.tracking import Target, interior_mask
+from ltu_compute.kernels.alignment.tracking import interior_mask
 from ltu_compute.kernels.alignment.voting import (
     MIN_WITNESSES,
     Candidates,
@@ -32,6 +33,7 @@ from ltu_compute.kernels.homography import (
     is_plausible,
     map_points,
     size_of,
+    warp_mask_onto,
     warp_onto,
 )
 from ltu_compute.kernels.keypoints import (
@@ -42,7 +44,7 @@ from ltu_compute.kernels.keypoints import (
     match_keypoints,
 )
 from ltu_compute.kernels.resizing import reduced
-from ltu_compute.kernels.types import Gray, Matrix, Size
+from ltu_compute.kernels.types import Gray, Mask, Matrix
 
 _MANY_INLIERS = 20
 _MANY_KEYPOINTS = 2000
@@ -56,6 +58,7 @@ def align(
     *,
     keypoints1: Keypoints | None = None,
     keypoints2: Keypoints | None = None,
+    region1: Mask | None = None,
 ) -> Alignment | None:
     """Find the homography that maps image 1 onto image 2, or say that there is none.
 
@@ -65,6 +68,9 @@ def align(
         The images, at the size to search at; a longest side of 512 px is a good one.
     keypoints1, keypoints2 : Keypoints, optional
         Their keypoints, if known already: no others are looked for then.
+    region1 : ndarray of uint8, shape (H, W), optional
+        Region of image 1 that decides, 255 within; `keypoints1` must lie in it. Where it is
+        given, so are the keypoints.
 
     Returns
     -------
@@ -74,15 +80,17 @@ def align(
         and repetitive images.
     """
     given = keypoints1 is not None or keypoints2 is not None
-    attempt = None if given else _quick_attempt(gray1, gray2)
+    if region1 is not None and keypoints1 is None:
+        raise ValueError("a region needs the keypoints in it")
+    pair = Pair(gray1, gray2, region1)
+    attempt = None if given else _quick_attempt(pair)
     if attempt is None:
         keypoints1 = detect_keypoints(gray1) if keypoints1 is None else keypoints1
         keypoints2 = detect_keypoints(gray2) if keypoints2 is None else keypoints2
-        attempt = _attempt(gray1, gray2, keypoints1, keypoints2)
+        attempt = _attempt(pair, keypoints1, keypoints2)
     if attempt is None and not given:
         attempt = _attempt(
-            gray1,
-            gray2,
+            pair,
             detect_keypoints(gray1, limit=_MANY_KEYPOINTS, faint=True),
             detect_keypoints(gray2, limit=_MANY_KEYPOINTS, faint=True),
             distinctive_only=True,
@@ -90,7 +98,7 @@ def align(
     if attempt is None:
         return None
     found, candidates = attempt
-    return None if is_ambiguous(found, candidates, gray1, gray2) else found
+    return None if is_ambiguous(pair, found, candidates) else found
 
 
 def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None:
@@ -115,12 +123,12 @@ def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None
     return at_full_size(found, gray1, gray2, found_at=(size_of(small1), size_of(small2)))
 
 
-def _quick_attempt(gray1: Gray, gray2: Gray) -> tuple[Alignment, Candidates] | None:
+def _quick_attempt(pair: Pair) -> tuple[Alignment, Candidates] | None:
     """Align by ORB, in a fraction of the time of SIFT, where that gives plenty of inliers."""
-    keypoints1, keypoints2 = detect_orb_keypoints(gray1), detect_orb_keypoints(gray2)
+    keypoints1, keypoints2 = detect_orb_keypoints(pair.gray1), detect_orb_keypoints(pair.gray2)
     if min(len(keypoints1), len(keypoints2)) < _MANY_INLIERS:
         return None
-    size1, size2 = size_of(gray1), size_of(gray2)
+    size1, size2 = pair.size1, pair.size2
     distances = descriptor_distances(keypoints1, keypoints2)
     pairs = match_keypoints(keypoints1, keypoints2, distances=distances)
     points1, points2 = distinct(keypoints1.points[pairs[:, 0]], keypoints2.points[pairs[:, 1]])
@@ -133,7 +141,7 @@ def _quick_attempt(gray1: Gray, gray2: Gray) -> tuple[Alignment, Candidates] | N
     ):
         return None
     agreeing = (points1[inliers], points2[inliers])
-    found = _verified(matrix, agreeing, gray1, gray2)
+    found = _verified(pair, matrix, agreeing)
     if found is None or not found.residual_px < 1:
         return None
     candidates = possible_matches(keypoints1, keypoints2, distances)
@@ -141,8 +149,7 @@ def _quick_attempt(gray1: Gray, gray2: Gray) -> tuple[Alignment, Candidates] | N
 
 
 def _attempt(
-    gray1: Gray,
-    gray2: Gray,
+    pair: Pair,
     keypoints1: Keypoints,
     keypoints2: Keypoints,
     *,
@@ -154,26 +161,24 @@ def _attempt(
     distances = descriptor_distances(keypoints1, keypoints2)
     pairs = match_keypoints(keypoints1, keypoints2, distances=distances)
     matches = distinct(keypoints1.points[pairs[:, 0]], keypoints2.points[pairs[:, 1]])
-    found = _by_homography(matches, gray1, gray2, keypoints2)
+    found = _by_homography(pair, matches, keypoints2)
     if found is None and distinctive_only:
         return None
     candidates = possible_matches(keypoints1, keypoints2, distances)
     if found is None:
-        found = _by_similarity(candidates, gray1, gray2)
+        found = _by_similarity(pair, candidates)
     return None if found is None else (found, candidates)
 
 
-def _by_homography(
-    matches: Matches, gray1: Gray, gray2: Gray, keypoints2: Keypoints
-) -> Alignment | None:
+def _by_homography(pair: Pair, matches: Matches, keypoints2: Keypoints) -> Alignment | None:
     """Align by distinctive matches, where there are enough of them."""
-    size1, size2 = size_of(gray1), size_of(gray2)
+    size1, size2 = pair.size1, pair.size2
     hint = fit_homography(*matches, threshold_px=3.0)
     if hint is None or hint[1].sum() < MIN_HINT or not is_plausible(hint[0], size1, size2):
         return None
     if not is_sufficient(*hint, matches[0], size1, size2):
         # Too few to be sure, perhaps for the viewpoint: from where they say, more must be seen.
-        matches = _matches_from(hint[0], gray1, size2, keypoints2)
+        matches = _matches_from(pair, hint[0], keypoints2)
         hint = fit_homography(*matches, threshold_px=3.0)
         if hint is None or not is_plausible(hint[0], size1, size2):
             return None
@@ -183,14 +188,18 @@ def _by_homography(
     agreeing = (matches[0][inliers], matches[1][inliers])
     # With many, the larger part of the image may have changed.
     min_share = _MIN_SHARE if len(agreeing[0]) >= _MANY_INLIERS else 0.5
-    verified = _verified(matrix, agreeing, gray1, gray2, min_share=min_share)
+    verified = _verified(pair, matrix, agreeing, min_share=min_share)
     return None if verified is None else replace(verified, matches=len(matches[0]))
 
 
-def _matches_from(matrix: Matrix, gray1: Gray, size2: Size, keypoints2: Keypoints) -> Matches:
+def _matches_from(pair: Pair, matrix: Matrix, keypoints2: Keypoints) -> Matches:
     """Match again, image 1 being seen from where `matrix` says that image 2 was taken."""
-    seen = detect_keypoints(warp_onto(gray1, matrix, size2), limit=max(1000, len(keypoints2)))
-    inside = interior_mask(matrix, size_of(gray1), size2, margin=4)
+    size2 = pair.size2
+    view = warp_onto(pair.gray1, matrix, size2)
+    seen = detect_keypoints(view, limit=max(1000, len(keypoints2)))
+    inside = interior_mask(matrix, pair.size1, size2, margin=4)
+    if pair.region1 is not None:
+        inside &= warp_mask_onto(pair.region1, matrix, size2)
     column, row = np.round(seen.points.T).astype(int)
     seen = seen.only(inside[row.clip(0, size2.height - 1), column.clip(0, size2.width - 1)] > 0)
     pairs = match_keypoints(seen, keypoints2)
@@ -198,47 +207,44 @@ def _matches_from(matrix: Matrix, gray1: Gray, size2: Size, keypoints2: Keypoint
     return distinct(points1, keypoints2.points[pairs[:, 1]])
 
 
-def _by_similarity(candidates: Candidates, gray1: Gray, gray2: Gray) -> Alignment | None:
+def _by_similarity(pair: Pair, candidates: Candidates) -> Alignment | None:
     """Align images poor in distinctive keypoints, such as drawings and plain parts.
 
     Every keypoint may have several partners; they elect a turn, a scale and a shift. Tracking adds
     the perspective, and the pixels must agree more closely.
     """
-    elected = elect_similarity(candidates, 0.01 * max(gray2.shape))
+    elected = elect_similarity(candidates, 0.01 * max(pair.size2))
     if elected is None or elected[2] < MIN_WITNESSES:
         return None
     matrix, inliers, _ = elected
-    if not is_plausible(matrix, size_of(gray1), size_of(gray2)):
+    if not is_plausible(matrix, pair.size1, pair.size2):
         return None
     matches = distinct(candidates.points1[inliers], candidates.points2[inliers])
-    verified = _verified(
-        matrix, matches, gray1, gray2, min_agreement=_MIN_AGREEMENT_FEW, min_share=1.0
-    )
+    verified = _verified(pair, matrix, matches, min_agreement=_MIN_AGREEMENT_FEW, min_share=1.0)
     if verified is None:
         return None
     return replace(verified, matches=count_places(candidates.points1))
 
 
 def _verified(
+    pair: Pair,
     matrix: Matrix,
     inliers: Matches,
-    gray1: Gray,
-    gray2: Gray,
     *,
     min_agreement: float = MIN_AGREEMENT,
     min_share: float = 0.5,
 ) -> Alignment | None:
     """Refine a matrix and return it if the pixels agree under it and determine it."""
-    size1, size2 = size_of(gray1), size_of(gray2)
-    tracked = track(matrix, gray1, Target(gray2))
+    size1, size2 = pair.size1, pair.size2
+    tracked = track(matrix, pair.gray1, pair.target, region1=pair.region1)
     if tracked is not None and is_plausible(tracked.matrix, size1, size2):
         matrix, residual_px = tracked.matrix, tracked.residual_px
-        expected = expected_error_of(tracked, gray2, size1)
+        expected = expected_error_of(tracked, pair.gray2, size1)
     else:  # nothing to track: the keypoints' word stands
         residual_px = float("nan")
         isotropic = np.broadcast_to(np.eye(2), (len(inliers[1]), 2, 2))
         expected = expected_error_px(matrix, inliers[1], isotropic, 1.5, sizes=(size1, size2))
-    agreement = block_agreement(matrix, gray1, gray2)
+    agreement = block_agreement(matrix, pair.gray1, pair.gray2, pair.region1)
     if agreement.median < min_agreement and agreement.share < min_share:
         return None
     if expected > MAX_EXPECTED_ERROR * max(size2):

@@ -10,12 +10,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.homography import corners_of, map_points, size_of, warp_onto
+from ltu_compute.kernels.homography import (
+    corners_of,
+    map_points,
+    size_of,
+    warp_mask_onto,
+    warp_onto,
+)
 from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 
 _MAX_TRACKS = 800
 _SAMPLED = 4  # every which corner tells in advance whether the others are worth following
 _LEAST_SAMPLED = 100  # corners; of fewer, a sample tells little
+_LEAST_DISTANCE = 3.0  # px between corners: closer ones see the same
 _MAX_GAP_PX = 0.3  # between a corner and where following it there and back leads
 # When to stop following: the kind of criterion, the most iterations, the least step in px.
 _EXACT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
@@ -70,11 +77,14 @@ def tracked_corners(
     *,
     halvings: int = 2,
     farthest_px: float | None = None,
+    region1: Mask | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Corners of image 1 as `matrix` puts them in image 2, the target, and where they are there.
 
     A corner is followed over about half a window, or twice that for each of the `halvings`. With
-    `farthest_px` there are none where a sample of many, at the median, lies farther away.
+    `farthest_px` there are none where a sample of many, at the median, lies farther away. With
+    `region1`, of the size of image 1, only corners within it are followed, and they may lie closer
+    together.
     """
     size2 = target.size
     empty = np.zeros((0, 2), np.float32)
@@ -83,7 +93,12 @@ def tracked_corners(
         return empty, empty
     warped = equalised(warp_onto(gray1, matrix, size2))
     inside = interior_mask(matrix, size_of(gray1), size2, window // 2)
-    start = _corners_to_track(warped, cv2.bitwise_and(inside, target.above_noise))
+    usable = cv2.bitwise_and(inside, target.above_noise)
+    share = 1.0
+    if region1 is not None:
+        usable = cv2.bitwise_and(usable, warp_mask_onto(region1, matrix, size2))
+        share = cv2.countNonZero(usable) / usable.size
+    start = _corners_to_track(warped, np.asarray(usable, np.uint8), share)
     if len(start) == 0:
         return empty, empty
     how = {"window": window, "halvings": halvings}
@@ -123,8 +138,11 @@ def corner_scale(size: Size) -> int:
     return 2 if max(size) >= 800 else 1
 
 
-def _corners_to_track(gray: Gray, mask: Mask) -> NDArray[np.float32]:
-    """Corners (Shi and Tomasi, CVPR 1994) apart from each other; large images at half size."""
+def _corners_to_track(gray: Gray, mask: Mask, share: float) -> NDArray[np.float32]:
+    """Corners (Shi and Tomasi, CVPR 1994) apart from each other; large images at half size.
+
+    `share` is how much of the image they are spread over, 0 to 1.
+    """
     factor = corner_scale(size_of(gray))
     if factor > 1:
         size = (gray.shape[1] // factor, gray.shape[0] // factor)
@@ -134,7 +152,7 @@ def _corners_to_track(gray: Gray, mask: Mask) -> NDArray[np.float32]:
             )
         )
         mask = np.ascontiguousarray(mask[: factor * size[1] : factor, : factor * size[0] : factor])
-    distance = max(3.0, max(gray.shape) / 80)
+    distance = max(_LEAST_DISTANCE, max(gray.shape) / 80 * np.sqrt(share))
     corners = cv2.goodFeaturesToTrack(gray, _MAX_TRACKS, 0.003, distance, mask=mask)
     if corners is None:
         return np.zeros((0, 2), np.float32)

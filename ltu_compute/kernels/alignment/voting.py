@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment.agreement import MIN_AGREEMENT, block_agreement
 from ltu_compute.kernels.alignment.matches import count_places, row_keys
+from ltu_compute.kernels.alignment.pair import Pair
 from ltu_compute.kernels.alignment.result import Alignment
-from ltu_compute.kernels.homography import is_plausible, map_points, size_of
+from ltu_compute.kernels.homography import is_plausible, map_points
 from ltu_compute.kernels.keypoints import Keypoints
-from ltu_compute.kernels.types import Gray, Matrix
+from ltu_compute.kernels.types import Matrix
 
 MIN_WITNESSES = 5
 
@@ -103,7 +104,7 @@ def elect_similarity(
     return best
 
 
-def is_ambiguous(found: Alignment, candidates: Candidates, gray1: Gray, gray2: Gray) -> bool:
+def is_ambiguous(pair: Pair, found: Alignment, candidates: Candidates) -> bool:
     """Tell whether another matrix explains the images about as well: repetitive patterns.
 
     What the matrix explains is taken away; what remains must not agree upon another one under
@@ -112,15 +113,18 @@ def is_ambiguous(found: Alignment, candidates: Candidates, gray1: Gray, gray2: G
     """
     mapped = map_points(candidates.points1, found.matrix)
     gap = np.linalg.norm(mapped - candidates.points2, axis=1)
-    elsewhere = gap > 0.02 * max(gray2.shape)
+    elsewhere = gap > 0.02 * max(pair.size2)
     explained = count_places(candidates.points1[~elsewhere])
     rest = Candidates(*(column[elsewhere] for column in candidates))
-    rival = elect_similarity(rest, 0.01 * max(gray2.shape))
+    rival = elect_similarity(rest, 0.01 * max(pair.size2))
     if rival is None or rival[2] < 0.15 * explained:
         return False
-    if not is_plausible(rival[0], size_of(gray1), size_of(gray2)):
+    if not is_plausible(rival[0], pair.size1, pair.size2):
         return False
-    ours, theirs = (block_agreement(each, gray1, gray2) for each in (found.matrix, rival[0]))
+    ours, theirs = (
+        block_agreement(each, pair.gray1, pair.gray2, pair.region1)
+        for each in (found.matrix, rival[0])
+    )
     return bool(
         theirs.median >= max(MIN_AGREEMENT, ours.median - 0.1)
         and theirs.share >= ours.share - 0.05

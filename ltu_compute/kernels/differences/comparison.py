@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.alignment import choose_plane
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.differences.difference_map import measure, registration_slack
 from ltu_compute.kernels.differences.light import in_light_of
@@ -22,6 +23,7 @@ from ltu_compute.kernels.differences.registration import (
 )
 from ltu_compute.kernels.differences.results import Comparison
 from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
 from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
 from ltu_compute.kernels.resizing import reduced
@@ -51,7 +53,8 @@ def compare(
     size1, size2 : Size
         Sizes of the original images; results are in their px.
     roi1 : ndarray of uint8, shape (H, W), optional
-        Region of interest on image 1, of any size: what is 0 is not compared.
+        Region of interest on image 1, of any size: what is 0 is not compared, and has no say in
+        the alignment where the region moved differently.
 
     Returns
     -------
@@ -70,7 +73,10 @@ def compare(
     gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
     gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
     target = Target(gray2)
-    alignment = find_alignment(gray1, target)
+    planes = choose_plane(
+        gray1, target, find_alignment(gray1, target), steering_region(roi1, reduced1)
+    )
+    alignment = planes.alignment
     if alignment is not None:
         matrix = alignment.matrix
     elif same_aspect(size1, size2):
@@ -91,7 +97,10 @@ def compare(
     view = View(to_image2, find_bend_of(gray1, target, alignment), frame, reduced2)
     aligned_image = view.of(image2)
     shared = view.shared() & ~_highlit(image1, image2, view)
-    # Light, focus and noise are told by all that both show; margin and region only exclude.
+    # Light, focus and noise are told by all that both show; margin and region only exclude. But
+    # where a region moved on its own, all else lies elsewhere.
+    if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
+        shared &= region_and_rim(roi1, frame)
     corrected = in_light_of(reference, aligned_image, shared)
     remaining = view.bend or alignment
     px2 = scale_at_centre(to_image2, frame)  # of image 2 to a px compared
@@ -106,6 +115,9 @@ def compare(
         alignment=alignment,
         residual_px=float("nan") if alignment is None else alignment.residual_px / px2,
         bend_px=0.0 if view.bend is None else view.bend.largest_px / px2,
+        **motions(
+            planes, matrix1to2, roi1, reduced_sizes=(reduced1, reduced2), sizes=(size1, size2)
+        ),
         matrix1to2=matrix1to2,
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),

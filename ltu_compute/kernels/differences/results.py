@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.alignment import Alignment
+from ltu_compute.kernels.alignment import Alignment, Followed, Motion
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Vertices
 
@@ -70,6 +70,14 @@ class Comparison:
     bend_px : float
         How far the surface bends from flat at the most, in px compared; 0 where no bend was found.
         Differences lie where the bend has them, `matrix1to2` is the flat part.
+    followed : str
+        What the alignment is of: ``"image"``, or ``"region"`` where the region of interest moved
+        differently from the rest; ``"none"`` where the images were compared as they lie.
+    motion : Motion
+        How the shot lies in the middle of image 1, or of the region of interest; in px of the
+        original images.
+    other_motion : Motion or None
+        The same for another part of the images that moved differently and was not followed.
     matrix1to2 : ndarray of float64, shape (3, 3)
         Maps px of the original image 1 to px of the original image 2.
     differences : tuple of Difference
@@ -94,6 +102,9 @@ class Comparison:
     alignment: Alignment | None
     residual_px: float
     bend_px: float
+    followed: Followed
+    motion: Motion
+    other_motion: Motion | None
     matrix1to2: Matrix
     differences: tuple[Difference, ...]
     score: float

@@ -1,0 +1,40 @@
+"""Two images that are aligned, and where the first may be looked at."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ltu_compute.kernels.alignment.tracking import Target
+from ltu_compute.kernels.homography import size_of
+from ltu_compute.kernels.types import Gray, Mask, Size
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two images that are aligned.
+
+    Attributes
+    ----------
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The images.
+    region1 : ndarray of uint8, shape (H, W), or None
+        Region of image 1 that decides: 255 within, 0 elsewhere. None: all of it.
+    """
+
+    gray1: Gray
+    gray2: Gray
+    region1: Mask | None = None
+
+    @property
+    def size1(self) -> Size:
+        """Size of image 1, in px."""
+        return size_of(self.gray1)
+
+    @property
+    def size2(self) -> Size:
+        """Size of image 2, in px."""
+        return size_of(self.gray2)
+
+    @cached_property
+    def target(self) -> Target:
+        """Image 2, made ready for tracking once."""
+        return Target(self.gray2)
