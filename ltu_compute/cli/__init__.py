@@ -14,6 +14,7 @@ import click
 from typing_extensions import is_typeddict
 
 from ltu_compute import __version__
+from ltu_compute.cli.inspect import inspect
 from ltu_compute.cli.model_commands import models
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import PREFIX, load, table
@@ -62,6 +63,9 @@ def _folded(name: str) -> str:
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Image analysis on your own machine, through the LTU Compute API."""
+
+
+main.add_command(inspect)
 
 
 @main.command()

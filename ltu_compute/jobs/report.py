@@ -1,0 +1,149 @@
+"""The report of a batch: one file that opens without a network.
+
+The results are written into it as they are read, a line each, and the page draws only the rows
+that are in view. Close-ups are embedded for the worst shots as far as `EMBEDDED_BYTES` goes; those
+of the others are files beside the report.
+"""
+
+import base64
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from ltu_compute.jobs.inspection import Limits, Verdict
+from ltu_compute.jobs.ledger import NEW, Ledger, Row
+from ltu_compute.jobs.pictures import MAX_CLOSEUPS
+
+NAME = "report.html"
+EMBEDDED_BYTES = 12 << 20  # of close-ups as base64: a file that still opens at once
+MOST_EMBEDDED = 4000  # shots with close-ups in the file
+ORDER = (Verdict.NG, Verdict.ERROR, Verdict.OK)  # as the page numbers verdicts
+
+
+class _Closeups(NamedTuple):
+    """Close-ups that may be embedded; the largest are the worst."""
+
+    score: float
+    number: int
+    file: str
+
+
+def write(ledger: Ledger, *, about: str = "") -> Path:
+    """Write the report of the results in a ledger's folder, and return its path.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Settled: its results are in order.
+    about : str
+        The limits, in words.
+    """
+    path = ledger.folder / NAME
+    aside = path.with_name(NAME + NEW)
+    with aside.open("wb") as file:
+        _write(file, lambda: (row for _, row in ledger.rows()), about, ledger.folder)
+    aside.replace(path)
+    return path
+
+
+def limits_in_words(limits: Limits) -> str:
+    """Return what a good shot may have at most, as the report prints it."""
+    words = []
+    if limits.count is not None:
+        words.append("1 difference" if limits.count == 1 else f"{limits.count} differences")
+    if limits.area_percent is not None:
+        words.append(f"{limits.area_percent:g} % area")
+    if limits.strength is not None:
+        words.append(f"strength {limits.strength:g}")
+    return "Allowed at most: " + ", ".join(words) if words else "No limits"
+
+
+def _write(file: BinaryIO, rows: Any, about: str, folder: Path) -> None:
+    template = resources.files("ltu_compute.jobs").joinpath("report.html").read_text("utf-8")
+    head, rest = template.split("{{about}}")
+    middle, rest = rest.split("{{rows}}")
+    after, tail = rest.split("{{closeups}}")
+    references: dict[str, int] = {}
+    columns: dict[str, None] = {}
+    worst: list[_Closeups] = []
+    for number, row in enumerate(rows()):
+        references.setdefault(row["reference"], len(references))
+        columns.update(dict.fromkeys(row.get("table") or {}))
+        if row.get("closeups"):
+            score = math.inf if row["score"] is None else row["score"]
+            found = _Closeups(score, -number, row["closeups"])
+            if len(worst) < MOST_EMBEDDED:
+                heapq.heappush(worst, found)
+            else:
+                heapq.heappushpop(worst, found)
+    named = {
+        "when": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
+        "limits": about,
+        "references": list(references),
+        "columns": list(columns),
+    }
+    file.write(head.encode() + _in_script(named) + middle.encode())
+    file.writelines(_lines(rows(), references, tuple(columns)))
+    file.write(after.encode())
+    file.writelines(_embedded(sorted(worst, reverse=True), folder))
+    file.write(tail.encode())
+
+
+def _lines(
+    rows: Iterable[Row], references: dict[str, int], columns: tuple[str, ...]
+) -> Iterator[bytes]:
+    separator = b"[\n"
+    for number, row in enumerate(rows):
+        table = row.get("table") or {}
+        found = [
+            [_rounded(each["area_percent"]), _rounded(each["strength"])]
+            for each in row["differences"][:MAX_CLOSEUPS]
+        ] or [[None, None]]  # nothing in common: a close-up of the whole pictures
+        closeups = row.get("closeups")
+        yield separator + _in_script(
+            [
+                ORDER.index(Verdict(row["verdict"])),
+                row["shot"],
+                references[row["reference"]],
+                row["count"],
+                _rounded(row["area_percent"]),
+                _rounded(row["max_strength"]),
+                _rounded(row["score"]),
+                row["seconds"],
+                row["reason"],
+                [number, closeups] if closeups else None,
+                row.get("annotated"),
+                found if closeups else [],
+                [table.get(name, "") for name in columns],
+            ]
+        )
+        separator = b",\n"
+    yield b"\n]" if separator == b",\n" else b"[]"
+
+
+def _embedded(closeups: Iterable[_Closeups], folder: Path) -> Iterator[bytes]:
+    room = EMBEDDED_BYTES
+    for each in closeups:
+        path = folder / each.file
+        if not path.exists():
+            continue
+        content = base64.b64encode(path.read_bytes())
+        room -= len(content)
+        if room < 0:
+            return
+        yield b'<script type="text/plain" id="c%d">%b</script>\n' % (-each.number, content)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _in_script(value: Any) -> bytes:
+    """Return JSON that ends no script element and begins no comment in HTML."""
+    return orjson.dumps(value).replace(b"<", b"\\u003c").replace(b">", b"\\u003e")

@@ -1,0 +1,91 @@
+"""Small pictures of a part, good and bad, for tests of batches and jobs."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 120, 160  # rows and columns
+
+
+@cache
+def _part() -> NDArray[np.uint8]:
+    rng = np.random.default_rng(7)
+    noise = rng.integers(30, 226, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
+    part = cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    for _ in range(12):
+        x, y = rng.integers(10, SIZE[1] - 10), rng.integers(10, SIZE[0] - 10)
+        cv2.circle(part, (int(x), int(y)), int(rng.integers(3, 9)), (20, 20, 20), -1)
+    return np.asarray(part, np.uint8)
+
+
+def good(seed: int = 0) -> bytes:
+    """Return a PNG of the part: the same but for a grain that is its own."""
+    grain = np.random.default_rng(seed).integers(-1, 2, _part().shape)
+    return _png(np.clip(_part() + grain, 0, 255))
+
+
+def bad(seed: int = 0) -> bytes:
+    """Return a PNG of the part with a white square, elsewhere for each seed."""
+    shot = _part().copy()
+    x, y = 20 + 13 * seed % 100, 20 + 7 * seed % 60
+    cv2.rectangle(shot, (x, y), (x + 18, y + 18), (255, 255, 255), -1)
+    return _png(shot)
+
+
+def reference() -> bytes:
+    """Return a PNG of the part."""
+    return _png(_part())
+
+
+def batch(folder: Path, count: int) -> Path:
+    """Write a reference and shots, of which every third is bad; return the folder of shots."""
+    shots = folder / "shots"
+    shots.mkdir(parents=True)
+    (folder / "reference.png").write_bytes(reference())
+    for number in range(count):
+        content = bad(number) if number % 3 == 2 else good(number)
+        (shots / f"shot-{number:03}.png").write_bytes(content)
+    return shots
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """Return the results in a folder."""
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def lasting(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without what differs from run to run."""
+    return {
+        name: value
+        for name, value in row.items()
+        if not name.endswith(("seconds", "_at")) and name != "worker"
+    }
+
+
+def fragile(marker: str) -> Callable[[int], int]:
+    """Return a computation that kills its process: of 3 always, of 4 the first time."""
+
+    def compute(number: int) -> int:
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 4 and not Path(marker).exists():
+            Path(marker).touch()
+            os._exit(7)
+        if number == 5:
+            raise ValueError("five")
+        return number * number
+
+    return compute
+
+
+def _png(picture: NDArray[Any]) -> bytes:
+    content: bytes = cv2.imencode(".png", np.asarray(picture, np.uint8))[1].tobytes()
+    return content
