@@ -314,6 +314,8 @@ def _computed(
     dialect: Any, endpoint: Any, sources: dict[str, str | None], values: dict[str, list[Any]]
 ) -> dict[str, Any]:
     """Return the reply of an operation, as the service would give it."""
+    import orjson
+
     from ltu_compute.outbound.fetch import Fetcher
     from ltu_compute.recognisers.available import Recognisers
     from ltu_compute.web import binding
@@ -331,7 +333,10 @@ def _computed(
     wire = binding.Wire(values, files)
     bound = binding.bind(endpoint, wire, fetch=Fetcher(current).fetch, limits=limits)
     reply = endpoint.run(bound.images, bound.params, Recognisers.of(current))
-    body: dict[str, Any] = dialect.envelope.success(endpoint, reply, bound.ignored)
+    # Outlines are JSON already: read the reply as a client would.
+    body: dict[str, Any] = orjson.loads(
+        orjson.dumps(dialect.envelope.success(endpoint, reply, bound.ignored))
+    )
     return body
 
 

@@ -1,4 +1,10 @@
-"""Outlines of the areas of a binary image."""
+"""Outlines of the areas of a binary image, and bounds on how much of them there can be.
+
+A mask of stripes or specks has a vertex for every third pixel and an area for every few dozen:
+at 50 MP that would be gigabytes. So a mask whose borders are very long is traced at half its size,
+or a quarter, and so on (`traced`), and outlines of very many vertices lose some (`simplified`).
+Photographs of parts stay far below either bound.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.types import Box, Mask, Region, Vertices
+
+MAX_VERTICES = 200_000
+"""Vertices of all outlines of a picture together; 4 MB of JSON."""
+
+_MAX_CROSSINGS = 2_000_000
+"""Borders that the rows of a mask cross, together, up to which it is traced as it is. An area has
+at least two, an outline hardly more vertices than crossings; tracing takes 0.2 GB at most. A coarse
+grain all over 12 MP has half as many."""
+
+_STRIP_ROWS = 256
+_SQUARES_PX = [side << exponent for exponent in range(16) for side in (2, 3)]
 
 
 def outer_contours(mask: Mask, *, only_biggest: bool = False) -> list[Region]:
@@ -52,6 +69,84 @@ def outer_outlines(mask: Mask) -> list[Vertices]:
         np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     return [np.asarray(outline, np.int32).reshape(-1, 2) for outline in found]
+
+
+def traced(mask: Mask) -> tuple[list[Vertices], int]:
+    """Trace the outer outlines of the areas of a mask of any complexity.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (H, W)
+        0 is background, 255 belongs to an area.
+
+    Returns
+    -------
+    outlines : list of ndarray of int32, shape (N, 2)
+        As of `outer_outlines`, in px of the mask divided by the scale.
+    scale : int
+        By how much the mask was reduced, so often halved until its borders were short enough: 1
+        where it was traced as it is. A pixel of a reduced mask is set where half of it or more is.
+    """
+    scale = 1
+    while _crossings(mask) > _MAX_CROSSINGS:
+        mask = _halved(mask)
+        scale *= 2
+    return outer_outlines(mask), scale
+
+
+def _crossings(mask: Mask) -> int:
+    """Count the places along rows where background and area meet."""
+    return sum(
+        cv2.countNonZero(cv2.absdiff(strip[:, 1:], strip[:, :-1]))
+        for strip in (mask[top : top + _STRIP_ROWS] for top in range(0, len(mask), _STRIP_ROWS))
+        if strip.shape[1] > 1
+    )
+
+
+def _halved(mask: Mask) -> Mask:
+    height, width = mask.shape
+    even = cv2.copyMakeBorder(mask, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    half = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    _, mask = cv2.threshold(half, 127, 255, cv2.THRESH_BINARY)
+    return np.asarray(mask, np.uint8)
+
+
+def simplified(
+    outlines: Sequence[Vertices], *, most: int = MAX_VERTICES
+) -> tuple[list[Vertices], float]:
+    """Leave out vertices until there are few enough.
+
+    A vertex is left out where the one before it lies in the same square of a grid. The grid's
+    squares are 2 px wide, then 3, 4, 6, 8, 12 and so on. That takes time in proportion to the
+    vertices, which no method does that measures distances from chords.
+
+    Parameters
+    ----------
+    outlines : sequence of ndarray of int32, shape (N, 2)
+        With all their vertices; x, y in px.
+    most : int
+        Vertices allowed, of all together; each outline keeps one at least.
+
+    Returns
+    -------
+    outlines : list of ndarray of int32, shape (N, 2)
+        Some of the vertices of each.
+    tolerance_px : float
+        How far from what is left those that were left out can be; 0 if none was.
+    """
+    total = sum(map(len, outlines))
+    if total <= most:
+        return list(outlines), 0.0
+    x, y, starts = _coordinates(outlines)
+    for side in _SQUARES_PX:
+        column, row = x // side, y // side
+        kept = np.ones(total, bool)
+        kept[1:] = (column[1:] != column[:-1]) | (row[1:] != row[:-1])
+        kept[starts] = True
+        if np.count_nonzero(kept) <= most:
+            break
+    pieces = zip(outlines, np.split(kept, starts[1:]), strict=True)
+    return [outline[piece] for outline, piece in pieces], float(np.hypot(side, side))
 
 
 def regions(outlines: Sequence[Vertices], *, only_biggest: bool = False) -> list[Region]:

@@ -52,7 +52,7 @@ def canny_edges(
 
 
 def _widened(edges: Mask, thickness: int) -> Mask:
-    """Draw every edge pixel as a disc of ``thickness`` px in diameter."""
+    """Draw every edge pixel as a disc of ``thickness`` px in diameter; `edges` is overwritten."""
     if thickness <= _LARGEST_ELEMENT_PX:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness, thickness))
         return np.asarray(cv2.dilate(edges, disc), np.uint8)
@@ -60,5 +60,6 @@ def _widened(edges: Mask, thickness: int) -> Mask:
     if thickness % 2 == 0:
         edges = np.asarray(cv2.dilate(edges, np.ones((2, 2), np.uint8)), np.uint8)
     # Without any edge the distance is a constant larger than that of any two pixels.
-    distance_px = cv2.distanceTransform(cv2.bitwise_not(edges), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return np.where(distance_px <= (thickness - 1) // 2, 255, 0).astype(np.uint8)
+    cv2.bitwise_not(edges, edges)
+    distance_px = cv2.distanceTransform(edges, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return np.asarray(cv2.inRange(distance_px, 0, (thickness - 1) // 2), np.uint8)

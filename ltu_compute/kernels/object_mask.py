@@ -2,9 +2,11 @@
 
 In all of them the background is what makes up most of the picture's border, the mask holds whole
 objects without holes, and what covers less than a ten-thousandth of the picture is dirt or noise.
+Where objects are a fine texture all over a large picture, their borders are found at half its size,
+or less (`contours.traced`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.color_palette import Quantization, color_bins, quantization
-from ltu_compute.kernels.contours import enclosed_pixels, outer_outlines
+from ltu_compute.kernels.contours import enclosed_pixels, traced
 from ltu_compute.kernels.resizing import brightest_channel, reduced
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Vertices
 
@@ -55,6 +57,15 @@ been through the median filter and is cut in two reaches 0.6."""
 _NOISE_GRADIENT = 75
 """Times the mean noise amplitude, over the width of the median filter in px: what the gradient of
 an edge exceeds at least. Pure Gaussian noise stays below that but for a few pixels."""
+
+_STRIP_PIXELS = 1 << 17
+"""Pixels that are converted at a time."""
+
+_LARGEST_GRADIENT = 2040
+"""Sum of the absolute components of Sobel's 3 x 3 operator, 8 bits a pixel."""
+
+_NO_SHARE = 1.2e-7
+"""Share of the pixels below which a class is empty: a single-precision epsilon, as in OpenCV."""
 
 _COLORS = 8
 """Number of colours left by quantisation."""
@@ -108,8 +119,17 @@ def color_channel(image: Bgr, color_space: str, channel: str) -> Gray:
     elif color_space == "GRAY":
         component = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     else:
-        component = cv2.extractChannel(cv2.cvtColor(image, _CONVERSIONS[color_space]), index)
+        component = np.empty(image.shape[:2], np.uint8)
+        for rows in _strips(image):  # a picture in another space takes as much memory as itself
+            converted = cv2.cvtColor(image[rows], _CONVERSIONS[color_space])
+            cv2.extractChannel(converted, index, component[rows])
     return np.asarray(component, np.uint8)
+
+
+def _strips(image: NDArray[Any]) -> Iterator[slice]:
+    """Yield the rows of a picture, some that stay in the processor's cache at a time."""
+    height = max(1, _STRIP_PIXELS // image.shape[1])
+    return (slice(top, top + height) for top in range(0, len(image), height))
 
 
 def otsu_object_mask(
@@ -148,7 +168,7 @@ def otsu_object_mask(
 
 def otsu_object_outlines(
     channel: Gray, *, only_biggest: bool = False, period: int | None = None
-) -> list[Vertices]:
+) -> tuple[list[Vertices], int]:
     """Trace the objects that `otsu_object_mask` finds, without drawing the mask.
 
     Parameters
@@ -162,12 +182,19 @@ def otsu_object_outlines(
 
     Returns
     -------
-    list of ndarray of int32, shape (N, 2)
+    outlines : list of ndarray of int32, shape (N, 2)
         The outlines that `contours.outer_outlines` would find in the mask; none if nothing stands
         out.
+    tolerance_px : int
+        How far off they can be; 0 unless the objects are a fine texture.
     """
     found = _otsu_foreground(channel, period)
-    return [] if found is None else _object_outlines(found, only_biggest=only_biggest)
+    if found is None:
+        return [], 0
+    outlines, scale = _object_outlines(found, only_biggest=only_biggest)
+    if scale == 1:
+        return outlines, 0
+    return [outline * scale + scale // 2 for outline in outlines], scale
 
 
 def _otsu_foreground(channel: Gray, period: int | None) -> Mask | None:
@@ -225,12 +252,12 @@ def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
     noise = _noise_amplitude(gray, smooth) / _window_px(gray)
     # Beyond the border edges go on straight, so that none ends before it reaches the border.
     smooth = np.pad(smooth, gap_px, mode="edge")
-    horizontal = cv2.Sobel(smooth, cv2.CV_16S, 1, 0)
-    vertical = cv2.Sobel(smooth, cv2.CV_16S, 0, 1)
-    threshold = _gradient_threshold(horizontal, vertical, noise)
-    edges = cv2.Canny(horizontal, vertical, threshold / 2, threshold)
+    threshold = _gradient_threshold(smooth, noise)
+    edges = cv2.Canny(smooth, threshold / 2, threshold)
+    del smooth
     edges = cv2.morphologyEx(edges, cv2.MORPH_CLOSE, np.ones((gap_px, gap_px), np.uint8))
-    _, areas = cv2.connectedComponents(cv2.bitwise_not(edges), connectivity=4)
+    _, areas = cv2.connectedComponents(cv2.bitwise_not(edges, edges), connectivity=4)
+    del edges
     areas = areas[gap_px:-gap_px, gap_px:-gap_px]
     border_pixels = np.bincount(_border(areas), minlength=areas.max() + 1)
     border_pixels[0] = 0  # the edges themselves
@@ -239,6 +266,7 @@ def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
     needed = min(border_pixels.max(), border_pixels.sum() / 3)
     is_object = np.where(border_pixels >= needed, 0, 255).astype(np.uint8)
     found = is_object[areas]
+    del areas
     # Edges that enclose nothing are lines and do not survive this. A step's gradient is as steep on
     # both of its sides and the crest is put on the left or upper one: areas have grown there.
     found = cv2.erode(found, np.ones((3, 3), np.uint8))
@@ -268,21 +296,44 @@ def quantized_object_mask(image: Bgr, *, only_biggest: bool = True) -> Mask | No
     """
     smooth = _denoised(np.ascontiguousarray(image))
     palette = quantization(reduced(smooth, _QUANTIZATION_PX), count=_COLORS)
-    bins = color_bins(smooth)
-    is_background = _background_colors(palette, palette.label_of_bin[_border(bins)])
-    is_object = np.where(is_background, 0, 255).astype(np.uint8)
-    found = np.take(is_object[palette.label_of_bin], bins)
-    return _objects(_denoised(found), only_biggest=only_biggest)
+    labels = np.empty(smooth.shape[:2], np.uint8)
+    for rows in _strips(smooth):
+        np.take(palette.label_of_bin, color_bins(smooth[rows]), out=labels[rows], mode="clip")
+    del smooth
+    is_background = _background_colors(palette, _border(labels))
+    is_object = np.zeros(256, np.uint8)
+    is_object[: len(is_background)] = np.where(is_background, 0, 255)
+    cv2.LUT(labels, is_object, labels)
+    return _objects(_denoised(labels), only_biggest=only_biggest)
 
 
-def _gradient_threshold(horizontal: NDArray[Any], vertical: NDArray[Any], noise: float) -> float:
+def _gradient_threshold(smooth: Gray, noise: float) -> float:
     """Find the gradient (sum of absolute components) above which there is an edge for sure."""
-    gradient = np.abs(horizontal) + np.abs(vertical)
-    unit = max(float(gradient.max()), 1.0) / 255
-    scaled = cv2.convertScaleAbs(gradient, alpha=1 / unit)
-    otsu, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    counts = np.zeros(_LARGEST_GRADIENT + 1, np.int64)
+    for rows in _strips(smooth):
+        top, bottom = max(0, rows.start - 1), rows.stop + 1  # a row more on either side
+        strip = smooth[top:bottom]
+        gradient = np.abs(cv2.Sobel(strip, cv2.CV_16S, 1, 0))
+        gradient += np.abs(cv2.Sobel(strip, cv2.CV_16S, 0, 1))
+        gradient = gradient[rows.start - top : rows.stop - top]
+        counts += np.bincount(gradient.ravel(), minlength=len(counts))
+    unit = max(float(np.flatnonzero(counts)[-1]), 1.0) / 255
+    scaled = cv2.convertScaleAbs(np.arange(len(counts), dtype=np.int16), alpha=1 / unit)
+    otsu = _otsu_threshold(np.bincount(scaled.ravel(), counts.astype(np.float64), minlength=256))
     # Sobel's operator answers a step of one grey level with 4.
-    return max(float(otsu) * unit, _NOISE_GRADIENT * noise, 4.0 * _LEAST_CONTRAST)
+    return max(otsu * unit, _NOISE_GRADIENT * noise, 4.0 * _LEAST_CONTRAST)
+
+
+def _otsu_threshold(counts: NDArray[Any]) -> float:
+    """Return the level above which there is the brighter of the two classes, from a histogram."""
+    shares = counts / counts.sum()
+    levels = np.arange(len(counts))
+    below = np.cumsum(shares)
+    sums = np.cumsum(levels * shares)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = (sums[-1] * below - sums) ** 2 / (below * (1 - below))
+    variance[(below < _NO_SHARE) | (below > 1 - _NO_SHARE)] = 0
+    return float(np.nanargmax(variance))
 
 
 def _background_colors(palette: Quantization, border: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -341,19 +392,25 @@ def _border(values: NDArray[Any]) -> NDArray[Any]:
 
 def _objects(found: Mask, *, only_biggest: bool) -> Mask | None:
     """Fill the holes of what was found and leave out what is too small; `found` is overwritten."""
-    outlines = _object_outlines(found, only_biggest=only_biggest)
+    outlines, scale = _object_outlines(found, only_biggest=only_biggest)
     if not outlines:
         return None
-    found.fill(0)
-    cv2.fillPoly(found, outlines, 255)  # none lies within another: twice as fast as drawContours
+    height, width = found.shape
+    canvas = found if scale == 1 else np.empty((-(-height // scale), -(-width // scale)), np.uint8)
+    canvas.fill(0)
+    cv2.fillPoly(canvas, outlines, 255)  # none lies within another: twice as fast as drawContours
+    if scale > 1:
+        size = (canvas.shape[1] * scale, canvas.shape[0] * scale)
+        whole = cv2.resize(canvas, size, interpolation=cv2.INTER_NEAREST)
+        found[:] = whole[:height, :width]
     return found
 
 
-def _object_outlines(found: Mask, *, only_biggest: bool) -> list[Vertices]:
-    """Trace what was found and leave out what is too small."""
-    outlines = outer_outlines(found)
-    sizes = enclosed_pixels(outlines)
+def _object_outlines(found: Mask, *, only_biggest: bool) -> tuple[list[Vertices], int]:
+    """Trace what was found and leave out what is too small; return the scale as well."""
+    outlines, scale = traced(found)
+    sizes = enclosed_pixels(outlines) * scale**2
     kept = np.flatnonzero(sizes >= _SMALLEST_SHARE * found.size)
     if only_biggest and kept.size:
         kept = kept[[sizes[kept].argmax()]]
-    return [outlines[index] for index in kept.tolist()]
+    return [outlines[index] for index in kept.tolist()], scale

@@ -1,5 +1,6 @@
 """Analysis of one image: quality, colours, keypoints, objects' masks and outlines, edges."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from ltu_compute.errors import NotEnoughContent
@@ -92,13 +93,32 @@ def object_mask_of(
     return mask
 
 
-def contours(image: Image, *, channel: str, only_biggest: bool) -> tuple[Region, ...]:
-    """Trace the outlines of objects in a channel of HSV, largest first; see `kernels.contours`."""
+@dataclass(frozen=True)
+class TracedObjects:
+    """The outlines of objects, largest first.
+
+    Attributes
+    ----------
+    regions : tuple of Region
+        Boxes in px of the image, vertices relative to their box; `MAX_VERTICES` at most.
+    tolerance_px : float
+        How far the outlines may be off, px; 0 unless they had to be simplified.
+    """
+
+    regions: tuple[Region, ...]
+    tolerance_px: float
+
+
+def contours(image: Image, *, channel: str, only_biggest: bool) -> TracedObjects:
+    """Trace the outlines of objects in a channel of HSV; see `kernels.contours`."""
     levels = object_mask.color_channel(image.full(), "HSV", channel)
-    outlines = object_mask.otsu_object_outlines(
+    outlines, traced_px = object_mask.otsu_object_outlines(
         levels, only_biggest=only_biggest, period=_period("HSV", channel)
     )
-    return tuple(contour_kernel.regions(outlines))
+    found = contour_kernel.regions(outlines)
+    fewer, simplified_px = contour_kernel.simplified([region.vertices for region in found])
+    regions = (Region(region.box, kept) for region, kept in zip(found, fewer, strict=True))
+    return TracedObjects(tuple(regions), traced_px + simplified_px)
 
 
 def _period(space: str, channel: str) -> int | None:

@@ -2,8 +2,16 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.contours import enclosed_pixels, outer_contours
+from ltu_compute.kernels import contours
+from ltu_compute.kernels.contours import (
+    enclosed_pixels,
+    outer_contours,
+    outer_outlines,
+    simplified,
+    traced,
+)
 from ltu_compute.kernels.types import Box
+from tests.support import adversarial
 
 
 def mask_of(*rectangles, shape=(100, 140)):
@@ -98,3 +106,67 @@ def test_enclosed_pixels(rows, pixels):
 
 def test_no_outlines_enclose_no_pixels():
     assert enclosed_pixels([]).tolist() == []
+
+
+# ------------------------------------------------------------------------------ bounds
+
+
+def crossings(mask):
+    return int((np.diff((mask > 0).astype(int), axis=1) != 0).sum())
+
+
+def test_short_borders_are_traced_as_they_are():
+    mask = adversarial.blobs(300, 200)
+    mask = np.where(mask > 128, 255, 0).astype(np.uint8)
+    outlines, scale = traced(mask)
+    assert scale == 1
+    for outline, expected in zip(outlines, outer_outlines(mask), strict=True):
+        np.testing.assert_array_equal(outline, expected)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (641, 483)])
+@pytest.mark.parametrize("picture", ["diagonal stripes", "checkers", "maze", "blobs"])
+def test_long_borders_are_traced_at_half_the_size_or_less(picture, size, monkeypatch):
+    mask = np.where(adversarial.PICTURES[picture](*size) > 128, 255, 0).astype(np.uint8)
+    most = crossings(mask) // 3
+    monkeypatch.setattr(contours, "_MAX_CROSSINGS", most)
+    outlines, scale = traced(mask)
+    assert scale in {2, 4, 8, 16}
+    assert sum(map(len, outlines)) <= 2 * most + 4 * size[1]
+    corners = np.concatenate(outlines)
+    assert (corners >= 0).all()
+    assert (corners * scale < size).all()
+
+
+def test_what_is_larger_than_the_grain_keeps_its_place(monkeypatch):
+    mask = np.zeros((400, 600), np.uint8)
+    mask[40:200, 60:300] = 255
+    mask[300:, ::2] = 255  # the grain
+    monkeypatch.setattr(contours, "_MAX_CROSSINGS", 4000)
+    outlines, scale = traced(mask)
+    assert scale == 2
+    box = min((cv2.boundingRect(outline) for outline in outlines), key=lambda box: box[1])
+    assert tuple(side * scale for side in box) == (60, 40, 240, 160)
+
+
+@pytest.mark.parametrize("most", [60, 200, 1000])
+def test_vertices_are_left_out_until_there_are_few_enough(most):
+    angles = np.linspace(0, 2 * np.pi, 3000, endpoint=False)
+    radius = 300 + 10 * np.sin(90 * angles)
+    star = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1).round()
+    outlines = [star.astype(np.int32) + 400, np.array([[5, 5], [9, 5], [9, 9]], np.int32)]
+    fewer, tolerance_px = simplified(outlines, most=most)
+    assert sum(map(len, fewer)) <= most
+    assert len(fewer[1]) >= 1
+    assert 2 < tolerance_px < 200
+    for left, whole in zip(fewer, outlines, strict=True):
+        assert {tuple(point) for point in left} <= {tuple(point) for point in whole}
+        distances = np.linalg.norm(whole[:, None] - left[None], axis=2).min(axis=1)
+        assert distances.max() <= tolerance_px
+
+
+def test_few_vertices_all_stay():
+    outlines = [np.array([[0, 0], [1, 0], [1, 1]], np.int32)]
+    fewer, tolerance_px = simplified(outlines, most=3)
+    assert tolerance_px == 0
+    assert fewer[0] is outlines[0]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from skimage.data import coffee, coins
 
+from ltu_compute.kernels import contours, object_mask
 from ltu_compute.kernels.contours import outer_contours, regions
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
@@ -12,6 +13,7 @@ from ltu_compute.kernels.object_mask import (
     quantized_object_mask,
     sobel_object_mask,
 )
+from tests.support import adversarial
 
 RED, DARK, LIGHT, BEIGE, GREEN = (
     (40, 60, 200),
@@ -219,15 +221,41 @@ def test_outlines_are_those_of_the_mask(sigma_px, only_biggest):
     """Traced without drawing the mask, to the same vertices."""
     gray = clouds(5, sigma_px)
     mask = otsu_object_mask(gray, only_biggest=only_biggest)
-    traced = regions(otsu_object_outlines(gray, only_biggest=only_biggest))
+    outlines, tolerance_px = otsu_object_outlines(gray, only_biggest=only_biggest)
+    assert tolerance_px == 0
+    traced = regions(outlines)
     drawn_first = outer_contours(mask)
     assert [region.box for region in traced] == [region.box for region in drawn_first]
     for region, other in zip(traced, drawn_first, strict=True):
         np.testing.assert_array_equal(region.vertices, other.vertices)
 
 
+def test_a_fine_texture_is_traced_at_a_smaller_size(monkeypatch):
+    """Mask and outlines stay within the tolerance of those that are traced at full size."""
+    gray = np.where(disc(300, 400, center=(200, 120), radius=90) > 0, 220, 30).astype(np.uint8)
+    gray[240:290, 20:380][:, np.arange(360) % 12 < 6] = 220
+    exact = otsu_object_mask(gray, only_biggest=False)
+    monkeypatch.setattr(contours, "_MAX_CROSSINGS", 2000)
+    coarse = otsu_object_mask(gray, only_biggest=False)
+    outlines, tolerance_px = otsu_object_outlines(gray)
+    assert tolerance_px == 2
+    assert coarse.shape == exact.shape
+    assert 0 < np.mean(coarse != exact) < 0.01
+    assert iou(coarse, exact) > 0.95
+    redrawn = cv2.fillPoly(np.zeros_like(exact), outlines, 255)
+    assert iou(redrawn, coarse) > 0.9
+
+
+@pytest.mark.parametrize("picture", ["diagonal stripes", "checkers", "blobs"])
+def test_otsu_is_that_of_opencv(picture):
+    gray = adversarial.PICTURES[picture](230, 170)
+    histogram = np.bincount(gray.ravel(), minlength=256).astype(float)
+    expected, _ = cv2.threshold(gray, 0, 255, cv2.THRESH_OTSU)
+    assert object_mask._otsu_threshold(histogram) == expected
+
+
 def test_what_is_flat_has_no_outlines():
-    assert otsu_object_outlines(np.full((40, 60), 90, np.uint8)) == []
+    assert otsu_object_outlines(np.full((40, 60), 90, np.uint8)) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,7 @@ def _difference(
         "enclosingCircle": {"radius": single(radius), "center": {"x": single(x), "y": single(y)}},
     }
     if params.vertices:
-        entry["relativeVertices"] = vertices(spot)
+        entry["relativeVertices"] = vertices(spot.vertices)
     if params.mask_type == "binary":
         entry["mask"] = mask_picture(kernel.region_mask(spot))
     elif params.mask_type == "contours":

@@ -16,6 +16,7 @@ from ltu_compute.dialects.ltu.interface import (
     dialect,
     mask_picture,
     picture,
+    simplified_to,
 )
 from ltu_compute.image import Image
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
@@ -217,11 +218,11 @@ def contours(image: Image, params: ContoursParams) -> Reply[ContoursResult, Cont
 
     Boxes are in pixels of the original image, vertices relative to their box.
     """
-    regions = analysis.contours(image, channel=params.channel, only_biggest=params.only_biggest)
+    found = analysis.contours(image, channel=params.channel, only_biggest=params.only_biggest)
     return Reply(
-        {"contours": [contour(region) for region in regions]},
-        {"nbContours": len(regions)},
-        message=f"Got {len(regions)} contours",
+        {"contours": [contour(region) for region in found.regions]},
+        {"nbContours": len(found.regions)},
+        message=f"Got {len(found.regions)} contours{simplified_to(found.tolerance_px)}",
     )
 
 
