@@ -16,6 +16,7 @@ ServiceError
 │   └── FetchFailed         a remote image could not, or may not, be had
 ├── WrongSetting            the service cannot run as it is set up
 ├── Busy                    all computing slots and all waiting places are taken
+├── QuotaExhausted          an API key has no answers left
 ├── TooManyRequests         an account has used up what it may ask for in a time
 ├── TooSlow                 a request that stopped, or came more slowly than anybody can wait for
 ├── NotEnabled              can be done, is switched off here; the message says how to switch it on
@@ -123,6 +124,10 @@ class TooManyRequests(ServiceError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuotaExhausted(ServiceError):
+    """An API key was given so many answers, and has had them."""
 
 
 class TooSlow(ServiceError):

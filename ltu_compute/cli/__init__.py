@@ -14,6 +14,7 @@ import click
 from typing_extensions import is_typeddict
 
 from ltu_compute import __version__
+from ltu_compute.cli.apikey import apikey
 from ltu_compute.cli.inspect import inspect
 from ltu_compute.cli.model_commands import models
 from ltu_compute.errors import ServiceError
@@ -116,6 +117,7 @@ def openapi(output: Path) -> None:
 
 
 main.add_command(models)
+main.add_command(apikey)
 
 
 # ---------------------------------------------------------------------------- accounts

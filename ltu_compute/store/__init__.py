@@ -9,6 +9,7 @@ from pathlib import Path
 from ltu_compute.settings import Settings
 from ltu_compute.store import schema
 from ltu_compute.store.accounts import Account, AccountExists, Accounts, Login
+from ltu_compute.store.api_keys import ApiKey, ApiKeys
 from ltu_compute.store.counters import Counter, DatabaseCounter, RedisCounter, Window
 from ltu_compute.store.database import Database
 from ltu_compute.store.jobs import JobLimits, Jobs
@@ -18,6 +19,8 @@ from ltu_compute.store.sessions import Session, Sessions
 __all__ = [
     "Account",
     "AccountExists",
+    "ApiKey",
+    "ApiKeys",
     "Counter",
     "Login",
     "LoginLimits",
@@ -53,6 +56,8 @@ class Store:
         Logins and their refreshes.
     logins : Logins
         Wrong passwords.
+    api_keys : ApiKeys
+        Keys of accounts, and their quotas.
     requests : DatabaseCounter
         Requests of accounts with a rate limit.
     jobs : Jobs
@@ -73,6 +78,7 @@ class Store:
         self.accounts = Accounts(self.database, least)
         self.sessions = Sessions(self.database)
         self.logins = Logins(self.database)
+        self.api_keys = ApiKeys(self.database)
         self.requests = DatabaseCounter(self.database)
         self.jobs = Jobs(self.database.transaction, job_limits)
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0004"
+REVISION = "0005"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -131,6 +131,33 @@ job_inputs = Table(
     Column("position", Integer, primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("content", LargeBinary, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    # The first characters of the key, which tell keys apart and open nothing.
+    Column("id", String(16), primary_key=True),
+    # SHA-256 of the whole key.
+    Column("key_hash", String(64), nullable=False),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),
+    # Answers that are left, without those that are reserved; None: as many as they like.
+    Column("quota", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    UniqueConstraint("key_hash"),
+    Index(None, "account_id"),
+)
+
+quota_reservations = Table(
+    "quota_reservations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("key_id", ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    # When it goes back to the quota: whoever reserved it has died.
+    Column("expires_at", Double, nullable=False),
+    Index(None, "key_id"),
 )
 
 schema_compatibility = Table(
