@@ -32,6 +32,7 @@ from ltu_compute.kernels.text_layout import LONGEST_PX, Rows, Writing, levelling
 from ltu_compute.kernels.types import Bgr, Gray
 
 __all__ = [
+    "Deadline",
     "LanguageMissing",
     "TesseractFailed",
     "TesseractMissing",
@@ -147,7 +148,9 @@ class TextDetection:
     rotation: float
 
 
-def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
+def detect_text(
+    image: Bgr, *, languages: Sequence[str] = (), deadline: Deadline | None = None
+) -> TextDetection:
     """Read what is written in a picture.
 
     Text may be turned by any angle, all of it by the same; darker or lighter than what it stands
@@ -162,6 +165,8 @@ def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
     languages : sequence of str, default ()
         What the text may be written in: ISO 639-1, 639-2 or 639-3 codes, or Tesseract's names. None
         means any that is installed.
+    deadline : Deadline, optional
+        When to be done. Default: `TIMEOUT_SECONDS` from now.
 
     Returns
     -------
@@ -174,7 +179,7 @@ def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
     LanguageMissing
         When one of the languages is not installed.
     TesseractTimedOut
-        When Tesseract takes longer than `TIMEOUT_SECONDS` in all.
+        When Tesseract does not meet the deadline.
     TesseractFailed
         When Tesseract gives up.
 
@@ -182,7 +187,7 @@ def detect_text(image: Bgr, *, languages: Sequence[str] = ()) -> TextDetection:
     ----------
     .. [1] R. Smith, "An Overview of the Tesseract OCR Engine", ICDAR 2007.
     """
-    deadline = Deadline.from_now()
+    deadline = deadline or Deadline.from_now()
     names = names_of(languages)
     if image.size == 0 or min(image.shape[:2]) < 4:
         return _NOTHING

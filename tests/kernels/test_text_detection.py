@@ -1,5 +1,9 @@
 import os
 import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -357,7 +361,10 @@ def tesseract(tmp_path, monkeypatch):
         program.write_text(
             "#!/bin/sh\n"
             f"if [ \"$1\" = --list-langs ]; then printf '{listed}\\n'; exit; fi\n"
-            f'cat > /dev/null; echo "$OMP_THREAD_LIMIT $*" >> {tmp_path}/calls\n{reading}\n'
+            'if [ "$1" = --version ]; then echo tesseract 5.3.0; exit; fi\n'
+            f'echo "$OMP_THREAD_LIMIT $*" >> {tmp_path}/calls\n'
+            'base=$2; case "$*" in *"--psm 0"*) base=$2.osd;; *) base=$2.tsv;; esac\n'
+            f'{{ {reading}\n}} > "$base"\n'
         )
         program.chmod(0o755)
         return tmp_path / "calls"
@@ -520,7 +527,7 @@ def test_tesseract_gets_one_thread_and_one_language(tesseract):
     assert found.language == "de"
     assert [word.confidence for word in found.words] == [0.91, 0.95]
     first, *_ = calls.read_text().splitlines()
-    assert first.startswith("1 - - -l deu --psm 6")
+    assert re.match(r"1 \S+\.pgm \S+ -l deu -c tessedit_create_tsv=1 --psm 6", first)
     assert os.environ.get("OMP_THREAD_LIMIT") == limit
 
 
@@ -534,7 +541,7 @@ def test_the_script_decides_which_languages_are_tried(tesseract, script, chosen)
     )
     detect_text(bgr(page()[0]))
     osd, reading, *_ = calls.read_text().splitlines()
-    assert osd.startswith("1 - - -l osd --psm 0")
+    assert re.match(r"1 \S+\.pgm \S+ -l osd --psm 0", osd)
     assert f" -l {chosen} " in reading
 
 
@@ -544,21 +551,84 @@ def test_tesseract_fails(tesseract):
         detect_text(bgr(page()[0]))
 
 
-def test_tesseract_takes_too_long(tesseract, monkeypatch):
+def test_tesseract_takes_too_long(tesseract):
     tesseract(["eng"], "exec sleep 30")
-    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(TesseractTimedOut, match=r"longer than 0\.2 s"):
-        detect_text(bgr(page()[0]))
+        detect_text(bgr(page()[0]), deadline=engine.Deadline.from_now(0.2))
 
 
-def test_all_readings_of_a_picture_have_one_deadline(tesseract, monkeypatch):
+def test_all_readings_of_a_picture_have_one_deadline(tesseract):
     """A poor reading is tried the other way up, but not with as much time again."""
     poor = READING.replace("91", "45").replace("95", "45")
-    calls = tesseract(["eng"], f"sleep 0.4; printf '{poor}'")
-    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.6)
-    with pytest.raises(TesseractTimedOut, match=r"longer than 0\.6 s"):
-        detect_text(bgr(page()[0]))
+    calls = tesseract(["eng"], f"printf '{poor}'")
+
+    def clock():
+        """Tell the time where each reading takes 200 s."""
+        return 200.0 * len(calls.read_text().splitlines()) if calls.exists() else 0.0
+
+    with pytest.raises(TesseractTimedOut, match="longer than 300 s"):
+        detect_text(bgr(page()[0]), deadline=engine.Deadline.from_now(300.0, clock))
     assert len(calls.read_text().splitlines()) == 2
+
+
+def test_pages_are_not_left_behind(tesseract, monkeypatch, tmp_path):
+    """They and what is read pass through files, in memory where there is a folder for that."""
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    monkeypatch.setattr(engine, "_MEMORY", folder)
+    tesseract(["eng"], f"ls {folder} > {tmp_path}/seen; printf '{READING}'")
+    detect_text(bgr(page()[0]))
+    assert any(name.endswith(".pgm") for name in (tmp_path / "seen").read_text().split())
+    assert list(folder.iterdir()) == []
+    tesseract(["eng"], "exec sleep 30")
+    with pytest.raises(TesseractTimedOut):
+        detect_text(bgr(page()[0]), deadline=engine.Deadline.from_now(0.2))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="util-linux is not installed")
+def test_tesseract_ends_with_the_service(tesseract, tmp_path):
+    """Killed, the service cannot end its children: the system does."""
+    tesseract(
+        ["eng"], f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 60"
+    )
+    program = (
+        "import numpy as np; from ltu_compute.kernels import tesseract as t\n"
+        "t._has_tesserocr = lambda: False\n"
+        "page = np.zeros((9, 9), np.uint8)\n"
+        "t.Reader('eng', t.BLOCK, t.Deadline.from_now(50)).read([page])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as service:
+        pid = wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        service.kill()
+    assert wait_for(lambda: not is_running(int(pid)))
+
+
+def wait_for(condition):
+    """Return what a condition returns as soon as it holds; fail after 30 s."""
+    for _ in range(3000):
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it has not come about in 30 s")
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return state.rpartition(")")[2].split()[0] not in "ZX"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="util-linux is not installed")
+def test_tesseract_has_limits(tesseract, tmp_path):
+    tesseract(["eng"], f"ulimit -t > {tmp_path}/limits; ulimit -v >> {tmp_path}/limits; exit 1")
+    with pytest.raises(TesseractFailed):
+        detect_text(bgr(page()[0]))
+    seconds, kilobytes = map(int, (tmp_path / "limits").read_text().split())
+    assert seconds <= 30
+    assert kilobytes <= 1_000_000
 
 
 def test_a_deadline_within_the_process():
