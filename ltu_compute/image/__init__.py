@@ -4,6 +4,6 @@
 """
 
 from ltu_compute.image.geometry import fitted
-from ltu_compute.image.picture import MAX_SIDE, Format, Image
+from ltu_compute.image.picture import MAX_SIDE, Format, Image, alike
 
-__all__ = ["MAX_SIDE", "Format", "Image", "fitted"]
+__all__ = ["MAX_SIDE", "Format", "Image", "alike", "fitted"]

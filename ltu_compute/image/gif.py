@@ -1,9 +1,14 @@
 """GIF (89a): blocks, the size from the screen and picture descriptors."""
 
+import io
 import struct
 from collections.abc import Iterator
 
-from ltu_compute.image.structure import Admit, MalformedError, Structure
+import PIL.Image
+from PIL.GifImagePlugin import GifImageFile
+
+from ltu_compute.image.samples import PILLOW_FAILURES
+from ltu_compute.image.structure import Admit, CorruptPixelsError, MalformedError, Structure
 from ltu_compute.kernels.types import Size
 
 _MAX_BLOCKS = 1 << 20  # 50 MB of full blocks are 206,000
@@ -66,3 +71,15 @@ def walk_gif(content: bytes, admit: Admit) -> Structure:
     if size is None:
         raise MalformedError("it holds no picture")
     return Structure(size, parts)
+
+
+def decode_gif(content: bytes, structure: Structure) -> PIL.Image.Image:
+    """Decode the first picture; raise CorruptPixelsError where its pixels end early."""
+    try:
+        frame = GifImageFile(io.BytesIO(content))
+        frame.load()
+    except PILLOW_FAILURES as error:
+        raise CorruptPixelsError(str(error)) from None
+    if frame.size != structure.size:
+        raise CorruptPixelsError(f"{frame.size} px were decoded")
+    return frame

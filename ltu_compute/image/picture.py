@@ -9,24 +9,19 @@ colour profiles, texts and further frames never do. TurboJPEG decodes JPEG, Pill
 Colour profiles are ignored: values are taken as sRGB. Of an animation the first picture counts.
 """
 
-import io
-import struct
-from typing import Literal, cast
+from typing import Literal
 
 import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from PIL.GifImagePlugin import GifImageFile
-from PIL.ImageFile import ImageFile
-from zlib_ng import zlib_ng
 
 from ltu_compute.errors import TooManyPixels, UnreadableImage, UnsupportedFormat
 from ltu_compute.image.geometry import fitted, oriented, resized
-from ltu_compute.image.gif import walk_gif
+from ltu_compute.image.gif import decode_gif, walk_gif
 from ltu_compute.image.jpeg import decode_jpeg, walk_jpeg
-from ltu_compute.image.png import PngFile, chunk, inflated_length, walk_png
-from ltu_compute.image.samples import mask_of, pixels_of
+from ltu_compute.image.png import decode_png, walk_png
+from ltu_compute.image.samples import Frame, mask_of, pixels_of
 from ltu_compute.image.structure import CorruptPixelsError, MalformedError, Structure
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Size
@@ -48,19 +43,6 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
 _NEARLY = 0.95  # of the size asked for, that a JPEG may have where it is decoded to that at once
 
 _KEPT_PIXELS = 16_000_000  # results up to this size are kept for the next caller
-
-# What Pillow raises on broken files: the first five are what it expects of its own readers.
-_PILLOW_FAILURES: tuple[type[Exception], ...] = (
-    IndexError,
-    TypeError,
-    KeyError,
-    EOFError,
-    struct.error,
-    SyntaxError,
-    OSError,
-    ValueError,
-    cast("type[Exception]", zlib_ng.error),  # its stubs call it an exception, not a class of them
-)
 
 _WALKS = {"JPEG": walk_jpeg, "PNG": walk_png, "GIF": walk_gif}
 
@@ -92,6 +74,8 @@ class Image:
         width, height = structure.size
         self.size = Size(height, width) if structure.orientation >= 5 else structure.size
         self._kept: dict[tuple[str, Size], NDArray[np.uint8]] = {}
+        self._bits: int | None = None  # that samples of 16 use; None: found when they are decoded
+        self._looked_at: Frame | None = None  # what was decoded to find them, for the next caller
 
     @classmethod
     def from_bytes(cls, content: bytes, *, max_pixels: int, name: str = "image") -> "Image":
@@ -140,6 +124,37 @@ class Image:
                 f"{name}: not a readable {kind} image ({malformed})", parameter=name
             ) from None
         return cls(content, name, kind, structure)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether the file has 16 bits a sample."""
+        return self._structure.depth == 16
+
+    @property
+    def sample_bits(self) -> int:
+        """Bits that a sample uses: 8, or 8 to 16 where a sample has 16; see `used_bits`.
+
+        Raises
+        ------
+        UnreadableImage
+            The pixels cannot be decoded.
+        """
+        if self._structure.depth < 16:
+            return 8
+        if self._bits is None:
+            frame = self._frame()
+            self._bits = frame.bits
+            if self.width * self.height <= _KEPT_PIXELS:
+                self._looked_at = frame
+        return self._bits
+
+    def with_sample_bits(self, bits: int) -> "Image":
+        """Return the same picture, its samples of 16 bits read as of `bits`."""
+        if self._structure.depth < 16 or bits == self.sample_bits:
+            return self
+        other = Image(self.content, self.name, self.format, self._structure)
+        other._bits, other._looked_at = bits, self._looked_at
+        return other
 
     @property
     def width(self) -> int:
@@ -213,8 +228,7 @@ class Image:
 
         A pixel counts when any of its channels is not 0 and it is not wholly transparent, so that
         masks of 0 and 1 work as well as those of 0 and 255. JPEG blurs edges: there a pixel
-        counts when it is more than half as bright as the brightest. (Of 16-bit colour only the
-        high bytes are seen.)
+        counts when it is more than half as bright as the brightest.
         """
         return self._pixels("mask", self.size)
 
@@ -246,29 +260,16 @@ class Image:
         if self.format == "JPEG":
             pixels = self._decoded_jpeg(scale, colour=colour)
         else:
-            pixels = pixels_of(self._decoded_by_pillow(), self._structure.depth, colour)
+            pixels = pixels_of(self._frame(), colour)
         return resized(pixels, scale, size, target)
 
     def _decoded_mask(self) -> NDArray[np.uint8]:
         if self.format != "JPEG":
-            return mask_of(self._decoded_by_pillow(), self._structure.depth)
+            return mask_of(self._frame(exact=True))
         brightest = brightest_channel(self._decoded(self._structure.size, colour=True))
         half = int(brightest.max()) // 2
         _, mask = cv2.threshold(brightest, half, 255, cv2.THRESH_BINARY)
         return np.asarray(mask, np.uint8)
-
-    def _png(self) -> PngFile:
-        described: list[bytes | memoryview] = []
-        compressed: list[memoryview] = []
-        view = memoryview(self.content)
-        for start, end in self._structure.parts:
-            if self.content[start + 4 : start + 8] != b"IDAT":
-                described.append(view[start:end])
-            else:
-                if not compressed:
-                    described.append(chunk(b"IDAT", b""))
-                compressed.append(view[start + 8 : end - 4])
-        return PngFile(b"".join(described), compressed)
 
     def _picture(self) -> bytes:
         """Return the file without anything that its first picture does not need."""
@@ -284,25 +285,43 @@ class Image:
         except CorruptPixelsError:
             raise self._unreadable() from None
 
-    def _decoded_by_pillow(self) -> PIL.Image.Image:
-        frame: ImageFile
+    def _frame(self, *, exact: bool = False) -> Frame:
+        """Decode a PNG or GIF; `exact` where all bits of 16-bit colour are needed."""
         try:
-            if self.format == "PNG":
-                frame = self._png()
-            else:
-                frame = GifImageFile(io.BytesIO(self._picture()))
-            frame.load()
-        except _PILLOW_FAILURES:
+            if self.format == "GIF":
+                return Frame(decode_gif(self._picture(), self._structure))
+            frame, self._looked_at = self._looked_at, None
+            return decode_png(
+                self.content, self._structure, bits=self._bits, exact=exact, kept=frame
+            )
+        except CorruptPixelsError:
             raise self._unreadable() from None
-        whole = frame.size == self._structure.size
-        if isinstance(frame, PngFile):
-            whole &= frame.inflated >= inflated_length(self.content[16:29])
-        if not whole:
-            raise self._unreadable()
-        return frame
 
     def _unreadable(self) -> UnreadableImage:
         return UnreadableImage(
             f"{self.name}: not a readable {self.format} image (truncated or corrupt pixels)",
             parameter=self.name,
         )
+
+
+def alike(*images: Image) -> tuple[Image, ...]:
+    """Return images that are to be compared, those of 16 bits a sample read with one range.
+
+    Each would otherwise be read with its own, so that a shot with a reflection in it would be
+    darker all over than its reference.
+
+    Parameters
+    ----------
+    *images : Image
+        Any.
+
+    Raises
+    ------
+    UnreadableImage
+        The pixels of one of 16 bits a sample cannot be decoded.
+    """
+    deep = [image for image in images if image.is_deep]
+    if len(deep) < 2:
+        return images
+    bits = max(image.sample_bits for image in deep)
+    return tuple(image.with_sample_bits(bits) for image in images)

@@ -4,14 +4,23 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 
+import PIL.Image
 from PIL.PngImagePlugin import PngImageFile
 from zlib_ng import zlib_ng
 
-from ltu_compute.image.structure import Admit, MalformedError, Structure, exif_orientation
+from ltu_compute.image.samples import PILLOW_FAILURES, Frame, used_bits
+from ltu_compute.image.structure import (
+    Admit,
+    CorruptPixelsError,
+    MalformedError,
+    Structure,
+    exif_orientation,
+)
 from ltu_compute.kernels.types import Size
 
 _MAX_CHUNKS = 65_536  # 50 MB in the usual chunks of 8 kB are 6,400
 
+_DESCRIPTIVE = frozenset({b"eXIf", b"sBIT"})
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
@@ -47,7 +56,8 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
     """Return the structure of a PNG; raise MalformedError where it is broken."""
     view = memoryview(content)
     size: Size | None = None
-    depth, colour_type, colours, orientation = 8, 0, 0, 1
+    depth, colour_type, colours = 8, 0, 0
+    described: dict[bytes, memoryview] = {}
     parts = [(0, 8)]
     needed = {b"IDAT"}
     for kind, start, end in _png_chunks(content):
@@ -57,8 +67,8 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
             _check_sum(view[start:end], kind)
             parts.append((start, end))
             needed.discard(kind)
-        elif kind == b"eXIf":
-            orientation = exif_orientation(content[start + 8 : end - 4])
+        elif kind in _DESCRIPTIVE:
+            described[kind] = view[start + 8 : end - 4]
         elif not kind[0] & 0x20:
             raise MalformedError("an unknown critical chunk")
         if kind == b"IHDR":
@@ -72,7 +82,15 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
             raise MalformedError("its palette has fewer colours than are said to be transparent")
     if size is None or needed:
         raise MalformedError("it holds no picture")
-    return Structure(size, parts, orientation, depth)
+    return Structure(
+        size,
+        parts,
+        orientation=exif_orientation(bytes(described.get(b"eXIf", b""))),
+        depth=depth,
+        channels=_PNG_CHANNELS.get(colour_type, 3),
+        # By channel; alpha, the last, has its own.
+        significant_bits=max(described.get(b"sBIT", b"")[: colour_type & 2 | 1], default=None),
+    )
 
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples a pixel, by colour type
@@ -95,6 +113,12 @@ def inflated_length(header: bytes) -> int:
 _STORED = 65_535  # bytes that a block of deflate holds at most where it is not compressed
 
 
+# Pillow takes the high byte of 16-bit samples of colour. Reading them in the other order gives it
+# the low one; grey with alpha, which it makes RGBA of, comes out as the file's four bytes.
+_LOW = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
+_LOW_OF_GREY = 1  # of those four
+
+
 class PngFile(PngImageFile):
     """A PNG whose pixels are inflated here, block by block, and handed to Pillow as they are.
 
@@ -108,6 +132,8 @@ class PngFile(PngImageFile):
         A PNG without its pixels: its only IDAT chunk is empty.
     compressed : sequence of memoryview
         What its IDAT chunks hold.
+    low : bool, default False
+        Decode the low bytes of 16-bit colour instead of the high ones.
 
     Attributes
     ----------
@@ -115,8 +141,12 @@ class PngFile(PngImageFile):
         How many bytes Pillow has been handed so far, without those that part blocks.
     """
 
-    def __init__(self, content: bytes, compressed: Sequence[memoryview]) -> None:
+    def __init__(
+        self, content: bytes, compressed: Sequence[memoryview], *, low: bool = False
+    ) -> None:
         super().__init__(io.BytesIO(content))
+        if low:
+            self.tile = [tile._replace(args=_LOW[str(tile.args)]) for tile in self.tile]
         self.inflated = 0
         self._blocks = self._stored(compressed)
 
@@ -154,6 +184,68 @@ def _inflated(compressed: Sequence[memoryview]) -> Iterator[bytes]:
         yield rest
     if not inflate.eof:
         raise EOFError
+
+
+def decode_png(
+    content: bytes,
+    structure: Structure,
+    *,
+    bits: int | None = None,
+    exact: bool = False,
+    kept: Frame | None = None,
+) -> Frame:
+    """Decode the samples of a PNG.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    structure : Structure
+        What `walk_png` found in it.
+    bits : int, optional
+        Bits that samples of 16 use; by default what `used_bits` finds.
+    exact : bool, default False
+        All bits of 16-bit colour are needed.
+    kept : Frame, optional
+        The frame of an earlier call, to which only low bytes are added.
+
+    Raises
+    ------
+    CorruptPixelsError
+        The samples end early, or are damaged.
+    """
+    picture = _decoded(content, structure) if kept is None else kept.picture
+    if structure.depth < 16:
+        return Frame(picture, structure.depth)
+    if bits is None:
+        bits = used_bits(picture, structure.significant_bits)
+    low: PIL.Image.Image | None = None
+    if picture.mode != "I;16" and (exact or bits < 16):
+        low = _decoded(content, structure, low=True)
+        if structure.channels == 2:
+            low = low.getchannel(_LOW_OF_GREY)
+    return Frame(picture, 16, bits, low)
+
+
+def _decoded(content: bytes, structure: Structure, *, low: bool = False) -> PIL.Image.Image:
+    described: list[bytes | memoryview] = []
+    compressed: list[memoryview] = []
+    view = memoryview(content)
+    for start, end in structure.parts:
+        if content[start + 4 : start + 8] != b"IDAT":
+            described.append(view[start:end])
+        else:
+            if not compressed:
+                described.append(chunk(b"IDAT", b""))
+            compressed.append(view[start + 8 : end - 4])
+    try:
+        frame = PngFile(b"".join(described), compressed, low=low)
+        frame.load()
+    except PILLOW_FAILURES as error:
+        raise CorruptPixelsError(str(error)) from None
+    if frame.size != structure.size or frame.inflated < inflated_length(content[16:29]):
+        raise CorruptPixelsError("pixels are missing")
+    return frame
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

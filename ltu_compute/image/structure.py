@@ -29,7 +29,9 @@ class Structure(NamedTuple):
     depth : int
         Bits a sample.
     channels : int
-        Components a pixel of a JPEG.
+        Samples a pixel, alpha included; 1 where they are indices of a palette.
+    significant_bits : int or None
+        Bits of a sample that mean something, by the file.
     """
 
     size: Size
@@ -37,6 +39,7 @@ class Structure(NamedTuple):
     orientation: int = 1
     depth: int = 8
     channels: int = 3
+    significant_bits: int | None = None
 
 
 def exif_orientation(tiff: bytes) -> int:

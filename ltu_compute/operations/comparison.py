@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
-from ltu_compute.image import Image
+from ltu_compute.image import Image, alike
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels.alignment import Alignment
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings
@@ -37,6 +37,7 @@ class MeasuredDistance:
 
 def distance(reference: Image, query: Image) -> MeasuredDistance:
     """Measure how far two images are from each other; see `kernels.distance`."""
+    reference, query = alike(reference, query)
     longest = _common_size(reference, query)
     found = image_distance(reference.fit(longest), query.fit(longest))
     return MeasuredDistance(found, reference.fitted(longest), query.fitted(longest))
@@ -75,6 +76,7 @@ def differences(
         Region, margin and framing leave nothing to compare.
     """
     _check_region(reference, region)
+    reference, shot = alike(reference, shot)
     working = max(WORKING_SIZE, 2 * settings.resolution)
     comparison = compared(
         reference.fit(working),
@@ -136,6 +138,7 @@ def align(image1: Image, image2: Image, *, resolution: int) -> Alignment:
     ImagesDoNotMatch
         No trustworthy alignment was found.
     """
+    image1, image2 = alike(image1, image2)
     longest = max(resolution, alignment.REFINEMENT_SIZE)
     gray1, gray2 = image1.fit_gray(longest), image2.fit_gray(longest)
     found = alignment.align_exactly(gray1, gray2, longest=resolution)
