@@ -59,7 +59,12 @@ class BadParameters(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """The request carries no token that opens this service."""
+    """The request carries no credentials that open this service.
+
+    ``challenge`` is the ``WWW-Authenticate`` header that goes with it; "" for none.
+    """
+
+    challenge: str = ""
 
 
 class NotFound(ServiceError):

@@ -1,58 +1,37 @@
 """openapi.yaml, written from the declarations of the endpoints."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
 
 from ltu_compute import __version__
-from ltu_compute.admission import rate_limit
 from ltu_compute.auth import keycloak
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.web import health
-from ltu_compute.web.binding import FORMS, JSON
-from ltu_compute.web.endpoint import Dialect, Endpoint
+from ltu_compute.web.dialect import Dialect, ErrorKind
+from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Images
+from ltu_compute.web.wire import FORMS, JSON
 
 Json = dict[str, Any]
 
 REF = "#/components/schemas/{model}"
-TOKEN_PATH = f"{keycloak.PATH}{keycloak.PROTOCOL}/token"
-SECURITY = "account"
 TOKENS_TAG = {"name": "Tokens", "description": "Accounts log in here, as with Keycloak."}
-MEANINGS = {
-    400: "A parameter is missing, malformed or out of range; all that are wrong are told.",
-    401: "No access token, or one that is not valid.",
-    404: "Nothing at this address.",
-    405: "Not with this method.",
-    408: "The request stopped, or arrived too slowly.",
-    413: "Too many bytes or pixels.",
-    415: "Not a JPEG, PNG or GIF, or a body of another type.",
-    422: "An image that cannot be read, fetched, or used for this operation.",
-    429: "Too many requests, or wrong passwords; try again after Retry-After seconds.",
-    500: "A fault of the service; the message has the request's id.",
-    501: "Google was asked for and is not enabled here; the message says how to enable it.",
-    502: "Google refused, or gave no proper answer in time.",
-    503: "Busy, or a part of the service does not answer; try again after Retry-After seconds.",
-}
 IMAGE_FORMAT = "image"  # of texts that hold an image, and not only any string
+PAGE = "x-analyze-page"  # marks an operation that has a place on the Analyze page
 REQUEST_ID = {
     "X-Request-ID": {
         "description": "Id of the request, in the logs too.",
         "schema": {"type": "string"},
     }
 }
-
-
+RETRY_AFTER: Json = {"Retry-After": {"schema": {"type": "integer"}}}
 ERROR_HEADERS: dict[int, Json] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     405: {"Allow": {"schema": {"type": "string"}}},
-    429: {"Retry-After": {"schema": {"type": "integer"}}}
-    | {
-        name: {"schema": {"type": "integer"}, "description": meaning}
-        for name, meaning in rate_limit.HEADERS.items()
-    },
-    503: {"Retry-After": {"schema": {"type": "integer"}}},
+    429: RETRY_AFTER,
+    503: RETRY_AFTER,
 }
 
 
@@ -69,10 +48,16 @@ def document(dialects: Iterable[Dialect] = DIALECTS, issuer: str = "") -> Json:
     dialects = tuple(dialects)
     schemas: Json = {}
     paths: Json = {}
+    responses: Json = {}
+    schemes: Json = {}
     for dialect in dialects:
-        schemas[_error_name(dialect)] = dialect.envelope.failure_schema()
-        for endpoint in dialect.endpoints:
-            paths[endpoint.path] = _path(dialect, endpoint, schemas)
+        described = _Described(dialect, dict(dialect.security_schemes(issuer)))
+        for path, item in described.paths.items():
+            paths.setdefault(path, {}).update(item)
+        _added(schemas, described.schemas, f"schemas of {dialect.name}")
+        _added(responses, described.responses, f"responses of {dialect.name}")
+        _added(schemes, described.schemes, f"security schemes of {dialect.name}")
+    bearer = next(iter(schemes), "")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -87,26 +72,21 @@ def document(dialects: Iterable[Dialect] = DIALECTS, issuer: str = "") -> Json:
             {"name": health.TAG, "description": "For those who run the service."},
         ],
         "paths": paths
-        | ({} if issuer else keycloak.openapi_paths(SECURITY))
+        | ({} if issuer else keycloak.openapi_paths(bearer))
         | health.openapi_paths(),
         "components": {
             "schemas": schemas,
-            "responses": {name: error for d in dialects for name, error in _errors(d).items()},
-            "securitySchemes": {SECURITY: _security(issuer)},
+            "responses": responses,
+            "securitySchemes": schemes,
         },
     }
 
 
-def _security(issuer: str) -> Json:
-    if issuer:
-        return {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": f"An access token of {issuer}",
-        }
-    password = {"tokenUrl": TOKEN_PATH, "refreshUrl": TOKEN_PATH, "scopes": {}}
-    return {"type": "oauth2", "flows": {"password": password}}
+def _added(whole: Json, part: Json, what: str) -> None:
+    taken = whole.keys() & part.keys()
+    if taken:
+        raise ValueError(f"the {what} take names that are taken: {', '.join(sorted(taken))}")
+    whole.update(part)
 
 
 def yaml_text(content: Json) -> str:
@@ -119,83 +99,212 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def _path(dialect: Dialect, endpoint: Endpoint, schemas: Json) -> Json:
-    reply = dialect.envelope.success_schema(
-        endpoint, _schema(endpoint.result, schemas), _schema(endpoint.info, schemas)
-    )
-    name = f"{endpoint.label[0].upper()}{endpoint.label[1:]}Reply"
-    schemas[name] = reply
-    return {
-        method.lower(): {
-            "operationId": f"{method.lower()}_{endpoint.handler.__name__}",
-            "tags": [dialect.title],
-            "summary": endpoint.summary,
-            "description": _description(endpoint),
-            **({} if endpoint.public else {"security": [{SECURITY: []}]}),
-            **(_query(endpoint, schemas) if method == "GET" else _body(endpoint, schemas)),
-            "responses": _responses(dialect, endpoint, name),
+class _Described:
+    """One dialect's part of the document; all its names carry the dialect's."""
+
+    def __init__(self, dialect: Dialect, schemes: Json) -> None:
+        self._dialect = dialect
+        self._word = dialect.name.capitalize()
+        self.schemes = {self._scheme(name): scheme for name, scheme in schemes.items()}
+        self.schemas: Json = {f"{self._word}Error": dialect.failure_schema()}
+        self.responses = self._errors()
+        self.paths: Json = {}
+        for endpoint in dialect.endpoints:
+            self.paths.setdefault(endpoint.path, {}).update(self._operations(endpoint))
+
+    def _scheme(self, name: str) -> str:
+        return f"{self._dialect.name}-{name}"
+
+    def _operations(self, endpoint: Endpoint) -> Json:
+        name = f"{self._word}{_camel(endpoint.name)}Reply"
+        self.schemas[name] = self._dialect.success_schema(endpoint, self._schema)
+        return {
+            method.lower(): {
+                "operationId": f"{self._dialect.name}_{method.lower()}_{endpoint.handler.__name__}",
+                "tags": [self._dialect.title],
+                "summary": endpoint.summary,
+                "description": _description(endpoint),
+                **({PAGE: True} if self._dialect.on_page and endpoint.images else {}),
+                **({} if endpoint.public else {"security": [{s: []} for s in self.schemes]}),
+                **self._parameters(endpoint, in_query=method in ("GET", "DELETE")),
+                **({} if method in ("GET", "DELETE") else self._body(endpoint)),
+                "responses": self._responses(endpoint, name),
+            }
+            for method in endpoint.methods
         }
-        for method in endpoint.methods
-    }
+
+    # ------------------------------------------------------------------------- replies
+
+    def _responses(self, endpoint: Endpoint, reply: str) -> Json:
+        success: Json = {"$ref": REF.format(model=reply)}
+        kinds = self._dialect.errors_of(endpoint)
+        statuses = {kind.status for kind in kinds}
+        description = "The result."
+        if endpoint.status in statuses:  # errors that ride on the status of success
+            success = {"anyOf": [success, {"$ref": REF.format(model=f"{self._word}Error")}]}
+            description = f"The result, or an error. {_meanings(kinds, endpoint.status)}"
+        responses: Json = {
+            str(endpoint.status): {
+                "description": description,
+                "headers": REQUEST_ID,
+                "content": {_media_type(self._dialect): {"schema": success}},
+            }
+        }
+        for status in sorted(statuses - {endpoint.status}):
+            reference = f"#/components/responses/{self._word}Error{status}"
+            responses[str(status)] = {"$ref": reference}
+        return responses
+
+    def _errors(self) -> Json:
+        """Return the errors of the dialect, by name."""
+        kinds = list(self._dialect.errors.values())
+        limits = {
+            name: {"schema": {"type": "integer"}, "description": meaning}
+            for name, meaning in self._dialect.header_meanings().items()
+        }
+        return {
+            f"{self._word}Error{status}": {
+                "description": _meanings(kinds, status),
+                "headers": REQUEST_ID
+                | self._error_headers(status)
+                | (limits if status == 429 else {}),
+                "content": {
+                    _media_type(self._dialect): {
+                        "schema": {"$ref": REF.format(model=f"{self._word}Error")}
+                    }
+                },
+            }
+            for status in sorted({kind.status for kind in kinds})
+        }
+
+    def _error_headers(self, status: int) -> Json:
+        headers = ERROR_HEADERS.get(status, {})
+        if status == 401 and self._dialect.credentials == "body":
+            return {}
+        return headers
+
+    # ------------------------------------------------------------------------ requests
+
+    def _schema(self, declared: Any) -> Json:
+        """Return the schema of a declared type; those it refers to are added."""
+        adapter = TypeAdapter(declared)
+        return self._kept(adapter.json_schema(ref_template=self._reference, mode="serialization"))
+
+    @property
+    def _reference(self) -> str:
+        return REF.format(model=f"{self._word}{{model}}")
+
+    def _kept(self, schema: Json) -> Json:
+        for name, definition in schema.pop("$defs", {}).items():
+            self.schemas[f"{self._word}{name}"] = definition
+        return schema
+
+    def _params(self, endpoint: Endpoint) -> Json:
+        return self._kept(endpoint.params.model_json_schema(ref_template=self._reference))
+
+    def _parameters(self, endpoint: Endpoint, *, in_query: bool) -> Json:
+        declared = self._params(endpoint).get("properties", {})
+        parameters: list[Json] = [
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": declared[name].get("description", ""),
+                "schema": {"type": "string"},
+            }
+            for name in endpoint.path_names
+        ]
+        if in_query:
+            form = self._form(endpoint, _in_query)
+            parameters += [_query_parameter(name, form) for name in form["properties"]]
+        return {"parameters": parameters} if parameters else {}
+
+    def _body(self, endpoint: Endpoint) -> Json:
+        forms = {kind: self._form(endpoint, _in_form, files=kind == FORMS[0]) for kind in FORMS}
+        if not forms[FORMS[0]]["properties"]:
+            return {}
+        content: Json = {}
+        for kind, form in forms.items():
+            objects = [name for name, schema in form["properties"].items() if _is_object(schema)]
+            content[kind] = {"schema": form}
+            if objects:
+                content[kind]["encoding"] = {name: {"contentType": JSON} for name in objects}
+        content[JSON] = {"schema": self._form(endpoint, _in_json)}
+        return {"requestBody": {"required": True, "content": content}}
+
+    def _form(
+        self, endpoint: Endpoint, on_wire: Callable[[Json], Json], *, files: bool = False
+    ) -> Json:
+        """Return the schema of everything that an endpoint takes outside its path.
+
+        Parameters
+        ----------
+        endpoint : Endpoint
+            What is described.
+        on_wire : callable
+            Turns the schema of a parameter into that of the values that are understood as one.
+        files : bool
+            Whether images come as files; their text is understood then, too.
+        """
+        properties: Json = {}
+        for image in endpoint.images:
+            declared = _image(image, files=files)
+            properties[image.name] = declared if image.required else on_wire(declared)
+        schema = self._params(endpoint)
+        params = {
+            name: on_wire(found)
+            for name, found in schema.get("properties", {}).items()
+            if name not in endpoint.path_names
+        }
+        required = [image.name for image in endpoint.images if image.required]
+        required += [name for name in schema.get("required", []) if name in params]
+        return {"type": "object", "properties": properties | params, "required": required}
+
+
+def _camel(name: str) -> str:
+    """Return an endpoint's name as it stands in a schema's."""
+    words = name.replace(".", "/").replace("_", "/").replace("-", "/").split("/")
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _media_type(dialect: Dialect) -> str:
+    return dialect.content_type.partition(";")[0]
+
+
+def _meanings(kinds: Iterable[ErrorKind], status: int) -> str:
+    """Return what an HTTP status means, with the vendor's codes where there are several."""
+    found = [kind for kind in kinds if kind.status == status]
+    texts = [f"{kind.code}: {kind.meaning}" if kind.code != "" else kind.meaning for kind in found]
+    return " ".join(dict.fromkeys(texts))
 
 
 def _description(endpoint: Endpoint) -> str:
     parts = [endpoint.description]
-    if endpoint.aliases:
-        parts.append(
-            "Also served as " + ", ".join(f"`{alias}`" for alias in endpoint.aliases) + "."
-        )
+    if len(endpoint.paths) > 1:
+        aliases = (path.rpartition("/")[2] for path in endpoint.paths[1:])
+        parts.append("Also served as " + ", ".join(f"`{alias}`" for alias in aliases) + ".")
     return "\n\n".join(part for part in parts if part)
 
 
-def _responses(dialect: Dialect, endpoint: Endpoint, reply: str) -> Json:
-    statuses = set(dialect.statuses.values())
-    if endpoint.public:
-        statuses -= {401, 429}
-    if not endpoint.remote:
-        statuses -= {501, 502}
-    if not endpoint.images:
-        statuses -= {400, 408, 413, 415, 422}
-    responses: Json = {
-        "200": {
-            "description": "The result.",
-            "headers": REQUEST_ID,
-            "content": {JSON: {"schema": {"$ref": REF.format(model=reply)}}},
-        }
+def _image(image: Images, *, files: bool) -> Json:
+    how = "A file. Its text may also be" if files else "Text:"
+    declared: Json = {
+        "type": "string",
+        "format": "binary" if files else IMAGE_FORMAT,
+        "description": f"{image.description} {how} an http(s) URL, base64 or a data: URI.",
     }
-    for status in sorted(statuses):
-        responses[str(status)] = {"$ref": f"#/components/responses/{_error_name(dialect)}{status}"}
-    return responses
-
-
-def _errors(dialect: Dialect) -> Json:
-    """Return the errors of a dialect, by name."""
-    name = _error_name(dialect)
+    if isinstance(image, ImageField):
+        return declared
+    assert isinstance(image, ImageList)  # noqa: S101  (there is no other kind)
+    description = declared.pop("description")
+    low = {"minItems": 1} if image.required else {}
     return {
-        f"{name}{status}": {
-            "description": MEANINGS[status],
-            "headers": REQUEST_ID | ERROR_HEADERS.get(status, {}),
-            "content": {JSON: {"schema": {"$ref": REF.format(model=name)}}},
-        }
-        for status in sorted(set(dialect.statuses.values()))
+        "type": "array",
+        "items": declared,
+        "maxItems": image.most,
+        "description": description,
+        **low,
     }
-
-
-def _error_name(dialect: Dialect) -> str:
-    return f"{dialect.name.capitalize()}Error"
-
-
-def _schema(declared: Any, schemas: Json) -> Json:
-    """Return the schema of a declared type; those it refers to are added to ``schemas``."""
-    schema = TypeAdapter(declared).json_schema(ref_template=REF, mode="serialization")
-    schemas.update(schema.pop("$defs", {}))
-    return schema
-
-
-def _query(endpoint: Endpoint, schemas: Json) -> Json:
-    form = _form(endpoint, schemas, _in_query)
-    parameters = [_query_parameter(name, form) for name in form["properties"]]
-    return {"parameters": parameters} if parameters else {}
 
 
 def _query_parameter(name: str, form: Json) -> Json:
@@ -214,55 +323,7 @@ def _query_parameter(name: str, form: Json) -> Json:
     return parameter | {"schema": schema}
 
 
-def _body(endpoint: Endpoint, schemas: Json) -> Json:
-    content: Json = {}
-    for kind in FORMS:
-        form = _form(endpoint, schemas, _in_form, files=kind == FORMS[0])
-        objects = [name for name, schema in form["properties"].items() if _is_object(schema)]
-        content[kind] = {"schema": form}
-        if objects:
-            content[kind]["encoding"] = {name: {"contentType": JSON} for name in objects}
-    content[JSON] = {"schema": _form(endpoint, schemas, _in_json)}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _form(
-    endpoint: Endpoint, schemas: Json, wire: Callable[[Json], Json], *, files: bool = False
-) -> Json:
-    """Return the schema of everything that an endpoint takes.
-
-    Parameters
-    ----------
-    endpoint : Endpoint
-        What is described.
-    schemas : dict
-        Takes the schemas that this one refers to.
-    wire : callable
-        Turns the schema of a parameter into that of the values that are understood as one.
-    files : bool
-        Whether images come as files; their text is understood then, too.
-    """
-    properties: Json = {}
-    for image in endpoint.images:
-        how = "A file. Its text may also be" if files else "Text:"
-        declared: Json = {
-            "type": "string",
-            "format": "binary" if files else IMAGE_FORMAT,
-            "description": f"{image.description} {how} an http(s) URL, base64 or a data: URI.",
-        }
-        properties[image.name] = declared if image.required else wire(declared)
-    schema = endpoint.params.model_json_schema(ref_template=REF)
-    schemas.update(schema.pop("$defs", {}))
-    params = {name: wire(found) for name, found in schema.get("properties", {}).items()}
-    required = [image.name for image in endpoint.images if image.required]
-    return {
-        "type": "object",
-        "properties": properties | params,
-        "required": required + schema.get("required", []),
-    }
-
-
-def _is_object(schema: Json) -> bool:
+def _is_object(schema: Mapping[str, Any]) -> bool:
     return "$ref" in schema
 
 

@@ -14,7 +14,7 @@ from flask import Flask
 from ltu_compute.admission.shared_memory import SharedNumbers
 from ltu_compute.admission.slots import LONGEST_RETRY_S, MEAN_US, RECHECK_S, Slots, State
 from ltu_compute.errors import Busy
-from ltu_compute.web import views
+from ltu_compute.web import service
 from tests.conftest import Caller
 from tests.support.timing import until
 
@@ -287,10 +287,10 @@ def test_a_few_at_a_time_have_their_tokens_checked(
     app: Flask, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = app.extensions["ltu_compute"]
-    monkeypatch.setattr(views, "ENTRANCE_S", 0.05)
+    monkeypatch.setattr(service, "AUTHENTICATION_WAIT_S", 0.05)
     with ExitStack() as entrance:
-        for _ in range(views.AT_THE_ENTRANCE):
-            entrance.enter_context(services.entrance())
+        for _ in range(service.AUTHENTICATIONS):
+            entrance.enter_context(services.authenticating())
         answer = call.get("models")
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) >= 1

@@ -29,15 +29,14 @@ from ltu_compute.dialects.ltu.interface import (
     STANDARD,
     BoundingBox,
     Info,
-    LtuEnvelope,
-    LtuParams,
+    LtuDialect,
     Picture,
+    Reply,
     picture,
 )
 from ltu_compute.image import Image
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.web.endpoint import Dialect, Reply
 from ltu_compute.web.pages import ANALYZE, PICTURE
 from tests.conftest import IMAGES, PASSWORD, ROOT, USERNAME, Live
 from tests.support.browser import chromium, watch
@@ -68,10 +67,18 @@ class SpotsResult(TypedDict):
     thumbnail: Picture
 
 
-extra = Dialect("extra", "Extra", "/v2/extra", LtuEnvelope(), dialect.statuses, LtuParams)
+class ExtraDialect(LtuDialect):
+    """Another interface that has a place on the page."""
+
+    name = "extra"
+    title = "Extra"
+    prefix = "/v2/extra"
 
 
-@extra.endpoint("brightSpots", layout=STANDARD)
+extra = ExtraDialect()
+
+
+@extra.operation("brightSpots", layout=STANDARD)
 def bright_spots(image: Image) -> Reply[SpotsResult, Info]:
     """Find bright spots."""
     box: BoundingBox = {"x": 10, "y": 20, "width": 100, "height": 50}

@@ -22,7 +22,7 @@ from werkzeug.test import EnvironBuilder
 from ltu_compute.app import create_app
 from ltu_compute.errors import BadParameters, TooManyBytes
 from ltu_compute.settings import Settings
-from ltu_compute.web import binding
+from ltu_compute.web import wire
 from tests.conftest import IMAGES, Caller
 
 PNG = (IMAGES / "object-bright.png").read_bytes()
@@ -103,7 +103,7 @@ URLENCODED = "application/x-www-form-urlencoded"
         (b"a=b=c==", {"a": ["b=c=="]}),
         (b"a+b=%C3%A4", {"a b": ["ä"]}),
         ("a=ä".encode(), {"a": ["ä"]}),
-        (b"a=%FF%41&b=100%", {"a": ["%FFA"], "b": ["100%"]}),
+        (b"a=%41&b=100%", {"a": ["A"], "b": ["100%"]}),
         (b"a=1;b=2", {"a": ["1;b=2"]}),
     ],
 )
@@ -114,10 +114,26 @@ def test_urlencoded_bodies_are_read_as_queries_are(
     def request(**sent: Any) -> Request:
         return Request(EnvironBuilder(method="POST", **sent).get_environ())
 
-    assert binding.read(request(data=body, content_type=URLENCODED + charset)).values == values
+    assert wire.read(request(data=body, content_type=URLENCODED + charset)).values == values
     if body.isascii():
         query = request(query_string=body.decode())
-        assert binding.read(query).values == values
+        assert wire.read(query).values == values
+
+
+@pytest.mark.parametrize("body", [b"classes=M%F6bel", b"classes=" + bytes([0xC3]), b"cl%E4sses=x"])
+def test_a_urlencoded_text_that_is_not_utf_8_is_refused(call: Caller, body: bytes) -> None:
+    body = b"image=" + quote(text(PNG)).encode() + b"&" + body
+    answer = call.post("objectDetection", data=body, content_type=URLENCODED)
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["parameter"] in ("classes", "body")
+    assert "is not UTF-8" in answer.json["details"]["message"]
+
+
+def test_megabytes_that_are_not_utf_8_are_refused_at_the_first_byte(call: Caller) -> None:
+    body = b"image=" + b"\xff" * (3 << 20)
+    answer = call.post("colorPalette", data=body, content_type=URLENCODED)
+    assert answer.status_code == 400
+    assert "byte 0" in answer.json["details"]["message"]
 
 
 def test_the_fields_of_a_urlencoded_body_are_bounded(call: Caller) -> None:
@@ -156,9 +172,14 @@ def as_flask_reads(body: bytes) -> Any:
     return texts, files
 
 
+def contents(files: Any) -> dict[str, list[bytes]]:
+    return {name: [upload.content for upload in uploads] for name, uploads in files.items()}
+
+
 def as_read_here(body: bytes) -> Any:
     try:
-        return binding.multipart(multipart_request(body))
+        texts, files = wire.multipart(multipart_request(body))
+        return texts, contents(files)
     except (BadParameters, TooManyBytes, RequestEntityTooLarge) as refused:
         return type(refused)
 
@@ -206,11 +227,11 @@ def test_multipart_bodies(case: str) -> None:
 def test_a_text_is_bounded_apart_from_the_body() -> None:
     request = multipart_request(FRAME % (b"", b"123") + bytes(100))
     request.max_form_memory_size = 3
-    assert binding.multipart(request) == ({"a": ["123"]}, {})
+    assert wire.multipart(request) == ({"a": ["123"]}, {})
     request = multipart_request(FRAME % (b"", b"1234"))
     request.max_form_memory_size = 3
     with pytest.raises(RequestEntityTooLarge):
-        binding.multipart(request)
+        wire.multipart(request)
 
 
 # Flask reads some of these, and takes the others for empty: a client then learns of an image that
@@ -307,7 +328,7 @@ def test_no_multipart_body_takes_long(case: str) -> None:
     request.max_content_length, request.max_form_parts = 4 << 20, 1000
     start = time.process_time()
     with pytest.raises((BadParameters, TooManyBytes)):
-        binding.multipart(request)
+        wire.multipart(request)
     assert time.process_time() - start < 1
 
 
@@ -372,8 +393,8 @@ def test_a_body_is_received_in_pieces(length: int) -> None:
     request = multipart_request(content)
     request.max_content_length = length
     request.environ["wsgi.input"] = body = Dribble(content)
-    assert binding.whole_body(request) == content
-    assert body.offered <= binding.LARGE
+    assert wire.whole_body(request) == content
+    assert body.offered <= wire.LARGE
 
 
 def test_what_is_announced_takes_no_memory() -> None:
@@ -382,8 +403,8 @@ def test_what_is_announced_takes_no_memory() -> None:
     request.environ |= {"CONTENT_LENGTH": str(1 << 30), "wsgi.input": (body := Dribble(b"x" * 9))}
     request.max_content_length = 1 << 30
     with pytest.raises(ClientDisconnected):
-        binding.whole_body(request)
-    assert body.offered <= binding.SMALL
+        wire.whole_body(request)
+    assert body.offered <= wire.SMALL
 
 
 PLACES: dict[str, Callable[[], dict[str, Any]]] = {

@@ -13,7 +13,8 @@ from openapi_spec_validator import validate
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ServiceError
 from ltu_compute.openapi import document, yaml_text
-from ltu_compute.web.endpoint import Dialect, Endpoint
+from ltu_compute.web.dialect import Dialect
+from ltu_compute.web.endpoint import Endpoint
 from tests.conftest import IMAGES, ROOT, TOKEN_PATH, Caller
 
 DOCUMENT = document()
@@ -78,11 +79,11 @@ def test_every_error_has_a_status(dialect: Dialect) -> None:
         return [leaf for sub in kind.__subclasses__() for leaf in leaves(sub)] or [kind]
 
     for kind in leaves(ServiceError):
-        assert 400 <= dialect.status_of(kind.__new__(kind)) < 600
+        assert 400 <= dialect.kind_of(kind.__new__(kind)).status < 600
 
 
 def test_the_token_endpoint_is_documented() -> None:
-    flow = DOCUMENT["components"]["securitySchemes"]["account"]["flows"]["password"]
+    flow = DOCUMENT["components"]["securitySchemes"]["ltu-account"]["flows"]["password"]
     assert flow["tokenUrl"] == TOKEN_PATH
     assert TOKEN_PATH in DOCUMENT["paths"]
 
@@ -90,7 +91,7 @@ def test_the_token_endpoint_is_documented() -> None:
 @pytest.mark.parametrize(
     ("path", "status", "where"),
     [
-        ("/nowhere", 404, "details"),
+        ("/nowhere", 404, "detail"),
         ("/v2/services/image/nothing", 404, "details"),
         ("/realms/Production/nothing", 404, "error"),
         ("/realms/Other/protocol/openid-connect/certs", 404, "error"),
@@ -130,7 +131,7 @@ def test_faults_tell_an_id_and_nothing_else(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("the secret of the vault")
 
-    monkeypatch.setattr("ltu_compute.dialects.ltu.infos.canny_edges", fail)
+    monkeypatch.setattr("ltu_compute.operations.analysis.canny_edges", fail)
     content = (IMAGES / "object-bright.png").read_bytes()
     answer = call.post("edges", data={"image": (io.BytesIO(content), "x")})
     assert answer.status_code == 500

@@ -22,13 +22,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from ltu_compute.app import create_app, warm_up
+from ltu_compute.app import create_app
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ProviderFailed, WrongSetting
 from ltu_compute.image import Image
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import Vision
 from ltu_compute.settings import Settings, load
+from ltu_compute.warm_up import warm_up
 from tests.conftest import IMAGES, Caller
 from tests.test_contract import schema_of
 from tests.test_fetch import certificate  # noqa: F401  (a fixture)

@@ -38,32 +38,34 @@ def in_a_fork(task: Any) -> int:
 
 @pytest.fixture
 def counted() -> Metrics:
-    return Metrics(["edges", "contours"], Slots(computing=1, waiting=2))
+    return Metrics([("ltu", "edges"), ("ltu", "contours")], Slots(computing=1, waiting=2))
 
 
 def test_every_bucket_holds_what_is_up_to_its_bound(counted: Metrics) -> None:
     for seconds in (0.005, 0.0051, 2.5, 1000.0):
         counted.begin()
-        counted.end("edges", 200, seconds)
+        counted.end("ltu", "edges", 200, seconds)
     found = told(counted)
     name = "ltu_compute_request_duration_seconds"
     bounds = [*map(str, BOUNDS_S), "+Inf"]
-    buckets = [found[f"{name}_bucket", f"le={bound},operation=edges"] for bound in bounds]
+    buckets = [
+        found[f"{name}_bucket", f"dialect=ltu,le={bound},operation=edges"] for bound in bounds
+    ]
     assert buckets == [1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4]
-    assert found[f"{name}_count", "operation=edges"] == 4
-    assert found[f"{name}_sum", "operation=edges"] == pytest.approx(1002.5101)
+    assert found[f"{name}_count", "dialect=ltu,operation=edges"] == 4
+    assert found[f"{name}_sum", "dialect=ltu,operation=edges"] == pytest.approx(1002.5101)
 
 
 def test_what_forked_processes_count_is_added_up(counted: Metrics) -> None:
     def task() -> None:
         for _ in range(50):
             counted.begin()
-            counted.end("edges", 200, 0.1, waited=0.01, images=[(30, 20)], image_bytes=7)
+            counted.end("ltu", "edges", 200, 0.1, waited=0.01, images=[(30, 20)], image_bytes=7)
 
     for _ in range(3):
         in_a_fork(task)
     found = told(counted)
-    assert found["ltu_compute_requests_total", "operation=edges,status=200"] == 150
+    assert found["ltu_compute_requests_total", "dialect=ltu,operation=edges,status=200"] == 150
     assert found["ltu_compute_images_total", ""] == 150
     assert found["ltu_compute_image_bytes_total", ""] == 150 * 7
     assert found["ltu_compute_image_pixels_total", ""] == 150 * 600
@@ -74,7 +76,7 @@ def test_what_forked_processes_count_is_added_up(counted: Metrics) -> None:
 def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Metrics) -> None:
     def die() -> None:
         counted.begin()
-        counted.end("contours", 200, 0.1)
+        counted.end("ltu", "contours", 200, 0.1)
         counted.begin()  # and never ends
 
     pid = in_a_fork(die)
@@ -82,7 +84,7 @@ def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Met
     counted.bury(pid)
     found = told(counted)
     assert found["ltu_compute_requests_in_flight", ""] == 0
-    assert found["ltu_compute_requests_total", "operation=contours,status=200"] == 1
+    assert found["ltu_compute_requests_total", "dialect=ltu,operation=contours,status=200"] == 1
     assert found["ltu_compute_workers_ended_total", ""] == 1
 
 
@@ -90,7 +92,7 @@ def test_who_lives_keeps_its_row_when_another_is_buried(counted: Metrics) -> Non
     gone = in_a_fork(counted.begin)
     counted.begin()
     counted.bury(gone)
-    counted.end("edges", 200, 0.1)
+    counted.end("ltu", "edges", 200, 0.1)
     assert told(counted)["ltu_compute_requests_in_flight", ""] == 0
 
 
@@ -125,20 +127,23 @@ def test_more_processes_than_rows_are_still_counted(counted: Metrics) -> None:
         counted._shared.numbers[row + metrics.PID] = 1 << 40  # nobody's
     counted.begin()
     assert told(counted)["ltu_compute_requests_in_flight", ""] == 1
-    counted.end("edges", 200, 0.1)
+    counted.end("ltu", "edges", 200, 0.1)
     found = told(counted)
     assert found["ltu_compute_requests_in_flight", ""] == 0
-    assert found["ltu_compute_requests_total", "operation=edges,status=200"] == 1
+    assert found["ltu_compute_requests_total", "dialect=ltu,operation=edges,status=200"] == 1
 
 
 def test_a_name_that_nobody_knows_makes_no_new_series(counted: Metrics) -> None:
     counted.begin()
-    counted.end("x" * 5000, 404, 0.1)
+    counted.end("ltu", "x" * 5000, 404, 0.1)
     counted.count_refusal(414)
     found = told(counted)
-    assert found["ltu_compute_requests_total", f"operation={OTHER},status=404"] == 1
-    assert found["ltu_compute_requests_total", f"operation={OTHER},status=414"] == 1
-    assert found["ltu_compute_request_duration_seconds_count", f"operation={OTHER}"] == 1
+    assert found["ltu_compute_requests_total", f"dialect=service,operation={OTHER},status=404"] == 1
+    assert found["ltu_compute_requests_total", f"dialect=service,operation={OTHER},status=414"] == 1
+    assert (
+        found["ltu_compute_request_duration_seconds_count", f"dialect=service,operation={OTHER}"]
+        == 1
+    )
 
 
 def test_who_computes_waits_and_is_refused(counted: Metrics) -> None:
@@ -162,7 +167,7 @@ def test_the_memory_of_this_process_is_told(counted: Metrics) -> None:
 
 
 def of_the_service(app: Flask) -> dict[tuple[str, str], float]:
-    return scraped(app.extensions["ltu_compute_operators"].test_client().get("/metrics").text)
+    return scraped(app.extensions["ltu_compute"].operators.test_client().get("/metrics").text)
 
 
 def test_the_service_counts_by_operation_and_status(app: Flask, call: Caller) -> None:
@@ -177,9 +182,9 @@ def test_the_service_counts_by_operation_and_status(app: Flask, call: Caller) ->
         return after[name, labels] - before.get((name, labels), 0)
 
     requests = "ltu_compute_requests_total"
-    assert grown(requests, "operation=edges,status=200") == 1
-    assert grown(requests, "operation=differences,status=400") == 1
-    assert grown(requests, f"operation={OTHER},status=404") == 1
+    assert grown(requests, "dialect=ltu,operation=edges,status=200") == 1
+    assert grown(requests, "dialect=ltu,operation=differences,status=400") == 1
+    assert grown(requests, f"dialect=service,operation={OTHER},status=404") == 1
     assert grown("ltu_compute_images_total") == 1
     assert grown("ltu_compute_image_bytes_total") == len(content)
     assert grown("ltu_compute_slot_wait_seconds_count") == 1
@@ -191,7 +196,7 @@ def test_the_service_counts_by_operation_and_status(app: Flask, call: Caller) ->
     [("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/docs", 404), ("/", 404)],
 )
 def test_operators_are_served_these_and_nothing_else(app: Flask, path: str, status: int) -> None:
-    operators = app.extensions["ltu_compute_operators"].test_client()
+    operators = app.extensions["ltu_compute"].operators.test_client()
     assert operators.get(path).status_code == status
     assert app.test_client().get("/metrics").status_code == 404
 
@@ -233,6 +238,7 @@ def test_one_line_a_request(call: Caller, lines: list[str]) -> None:
         "logger": "ltu_compute",
         "id": "abc-1",
         "account": USERNAME,
+        "dialect": "ltu",
         "operation": "edges",
         "method": "POST",
         "path": "/v2/services/image/edges",

@@ -160,7 +160,7 @@ def test_the_document_tells_the_truth(issuer: Issuer, service: Any) -> None:
     document = service(issuer.url).test_client().get("/openapi.json").json
     validate(document)
     assert not [path for path in document["paths"] if path.startswith("/realms")]
-    scheme = document["components"]["securitySchemes"]["account"]
+    scheme = document["components"]["securitySchemes"]["ltu-account"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     assert issuer.url in scheme["description"]
     assert [tag["name"] for tag in document["tags"] if tag["name"] == "Tokens"] == []

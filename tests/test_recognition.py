@@ -227,8 +227,8 @@ def test_without_tesseract_all_else_works(
 def test_without_tesseract_the_service_is_ready(
     app: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from ltu_compute.app import warm_up
     from ltu_compute.dialects import DIALECTS
+    from ltu_compute.warm_up import warm_up
 
     monkeypatch.setenv("PATH", str(tmp_path))
     warm_up(DIALECTS, app.extensions["ltu_compute"].recognisers)

@@ -169,7 +169,11 @@ def test_a_path_cannot_forge_a_line_of_the_log(
 def test_a_path_outside_is_no_operation(app: Flask, path: str) -> None:
     answer = app.test_client().get(path)
     assert answer.status_code == 404
-    assert answer.json["details"]["name"] == ""
+    assert answer.json == {
+        "status": 404,
+        "detail": f"nothing is served at {path}",
+        "errors": [],
+    }
 
 
 def test_a_host_that_is_none(app: Flask) -> None:

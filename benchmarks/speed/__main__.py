@@ -52,7 +52,7 @@ from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Box, Mask, Region
 from ltu_compute.serving.process import ALLOCATION
-from ltu_compute.web import binding
+from ltu_compute.web import binding, wire
 
 AS_SERVED = {  # what the service sets for itself; it must be told before Python starts
     "OPENBLAS_NUM_THREADS": "1",
@@ -357,8 +357,7 @@ def bodies(rounds: int) -> Measured:
     def bound(environ: Mapping[str, object], body: bytes) -> object:
         request = FlaskRequest({**environ, "wsgi.input": io.BytesIO(body)})
         request.max_form_memory_size = 1 << 30
-        wire = binding.read(request)
-        return binding.bind(endpoint, wire, fetch=_no_fetch, limits=limits)
+        return binding.bind(endpoint, wire.read(request), fetch=_no_fetch, limits=limits)
 
     text = base64.b64encode(content).decode()
     subjects: dict[str, Timed] = {}

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import orjson
 
 from benchmarks.stress.client import OPERATIONS, Request, connection, driven, login, multipart
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.image import Image
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
+from ltu_compute.web.dialect import Exchange, Head
 
 WORKERS = 2
 _USERNAME = "benchmark"
@@ -57,8 +57,10 @@ def operation(name: str, *contents: bytes, **values: str) -> Callable[[], bytes]
             for field, content in zip(endpoint.images, contents, strict=False)
         ]
         images += [None] * (len(endpoint.images) - len(contents))
-        reply = endpoint.run(images, params, recognisers)
-        return orjson.dumps(dialect.envelope.success(endpoint, reply, []))
+        reply = endpoint.run(images, params, {Recognisers: recognisers})
+        return dialect.answer(
+            Exchange(Head("POST", endpoint.path, {}), dialect, endpoint), reply
+        ).body
 
     return call
 

@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import orjson
 
 from benchmarks import report
-from ltu_compute.app import warm_up
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ServiceError
 from ltu_compute.image import Image
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import load
-from ltu_compute.web.endpoint import Dialect, Endpoint
+from ltu_compute.warm_up import warm_up
+from ltu_compute.web.dialect import Dialect, Exchange, Head
+from ltu_compute.web.endpoint import Endpoint
 from tests.support import adversarial
 
 # Parameters that cost most, by operation; the empty ones are the defaults.
@@ -110,8 +110,9 @@ def measured(case: Case, content: bytes, nothing: bytes, recognisers: Recogniser
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, began = _memory("VmRSS"), time.process_time()
     try:
-        reply = case.endpoint.run(images, params, recognisers)
-        body = orjson.dumps(case.dialect.envelope.success(case.endpoint, reply, []))
+        reply = case.endpoint.run(images, params, {Recognisers: recognisers})
+        head = Head("POST", case.endpoint.path, {})
+        body = case.dialect.answer(Exchange(head, case.dialect, case.endpoint), reply).body
         message, size = reply.message, len(body)
     except ServiceError as error:
         message, size = str(error), 0

@@ -1,36 +1,70 @@
-"""How many requests an account may make in a time, told in the headers that most services use.
+"""How many requests an account, or a key of one, may make in a time.
 
-Whoever is over the limit gets 429. What counts is a request for an operation that a good token
-came with, whatever becomes of it, unless it was turned away at the door because all is busy.
+A request counts when it asks for an operation with good credentials, whatever becomes of it,
+unless it was turned away because every slot and waiting place was taken.
 """
 
 import math
 import time
-
-from flask import Response, g
+from dataclasses import dataclass
 
 from ltu_compute.errors import TooManyRequests
 from ltu_compute.settings import Rate
-from ltu_compute.store import Account, Counter
+from ltu_compute.store import Counter
 
-LIMIT = "X-RateLimit-Limit"
-REMAINING = "X-RateLimit-Remaining"
-RESET = "X-RateLimit-Reset"
 
-HEADERS = {
-    LIMIT: "Requests that the account may make in a time.",
-    REMAINING: "How many of them are left.",
-    RESET: "When the count begins anew, in seconds since 1970.",
-}
+@dataclass(frozen=True)
+class Allowance:
+    """What the rate limit leaves after a request was counted.
+
+    Attributes
+    ----------
+    rate : Rate
+        The limit.
+    requests : int
+        Requests counted in the window, this one included.
+    ends_at : float
+        End of the window, seconds since 1970.
+    """
+
+    rate: Rate
+    requests: int
+    ends_at: float
+
+    @property
+    def remaining(self) -> int:
+        """Requests left in the window."""
+        return max(0, self.rate.requests - self.requests)
+
+    @property
+    def seconds_left(self) -> int:
+        """Whole seconds until the window ends, 1 or more."""
+        return max(1, math.ceil(self.ends_at - time.time()))
+
+    def check(self) -> None:
+        """Return when the request is within the limit.
+
+        Raises
+        ------
+        TooManyRequests
+            When it is over it.
+        """
+        if self.requests > self.rate.requests:
+            wait = self.seconds_left
+            raise TooManyRequests(
+                f"over the limit of {self.rate.requests} requests in {self.rate.seconds} s for "
+                f"an account; try again in {wait} s",
+                retry_after=wait,
+            )
 
 
 class RateLimiter:
-    """Counts the requests of accounts and refuses those that are too many.
+    """Counts requests.
 
     Parameters
     ----------
     rate : Rate, optional
-        How many in what time; None: as many as they like.
+        Limit of the service; None: as many as they like.
     counter : Counter
         What counts, for all processes and machines together.
     """
@@ -39,31 +73,31 @@ class RateLimiter:
         self._rate = rate
         self._counter = counter
 
-    def admit(self, account: Account) -> None:
-        """Count a request of an account.
+    def count(self, key: str, rate: Rate | None = None) -> Allowance | None:
+        """Count a request.
+
+        Parameters
+        ----------
+        key : str
+            Whose requests are counted together.
+        rate : Rate, optional
+            A limit of its own; None: that of the service.
+
+        Returns
+        -------
+        Allowance or None
+            What is left; None where there is no limit.
 
         Raises
         ------
-        TooManyRequests
-            When it is over the limit.
         Unavailable
             When it cannot be counted: a limit that does not hold would be none.
         """
-        if self._rate is None:
-            return
-        window = self._counter.count(account.id, self._rate.seconds)
-        g.rate_limit = {
-            LIMIT: self._rate.requests,
-            REMAINING: max(0, self._rate.requests - window.requests),
-            RESET: math.ceil(window.ends_at),
-        }
-        if window.requests > self._rate.requests:
-            wait = max(1, math.ceil(window.ends_at - time.time()))
-            raise TooManyRequests(
-                f"over the limit of {self._rate.requests} requests in {self._rate.seconds} s for "
-                f"an account; try again in {wait} s",
-                retry_after=wait,
-            )
+        counted = rate or self._rate
+        if counted is None:
+            return None
+        window = self._counter.count(key, counted.seconds)
+        return Allowance(counted, window.requests, window.ends_at)
 
     def check(self) -> None:
         """Return when requests can be counted.
@@ -75,10 +109,3 @@ class RateLimiter:
         """
         if self._rate is not None:
             self._counter.ping()
-
-
-def announce(response: Response) -> Response:
-    """Add to a reply what the account has left, if its request was counted."""
-    for name, value in g.get("rate_limit", {}).items():
-        response.headers[name] = str(value)
-    return response

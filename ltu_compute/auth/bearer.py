@@ -3,13 +3,12 @@
 Source: RFC 6750.
 """
 
-from flask import Request
-
 from ltu_compute.auth.tokens import REALM, InvalidToken, MissingToken
 from ltu_compute.errors import Unauthorized
+from ltu_compute.web.dialect import Head
 
 
-def bearer_token(request: Request) -> str:
+def bearer_token(head: Head) -> str:
     """Return the bearer token that a request carries (RFC 6750 2.1).
 
     Raises
@@ -17,7 +16,7 @@ def bearer_token(request: Request) -> str:
     Unauthorized
         `MissingToken` or `InvalidToken`, when it carries none.
     """
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, token = head.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise MissingToken("This needs a token: Authorization: Bearer <access_token>.")
     if not token.strip():

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeGuard
 
 import jwt
-from flask import Request
 
 from ltu_compute.auth import tokens
 from ltu_compute.auth.bearer import bearer_token
@@ -18,6 +17,7 @@ from ltu_compute.auth.identity_provider import Provider
 from ltu_compute.auth.tokens import Claims, Clock, InvalidToken, Signed, SignedTokens
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account
+from ltu_compute.web.dialect import Head
 
 # Of RFC 9068 and of Keycloak; upper and lower case are the same, "application/" may be left out.
 HEADER_TYPES = frozenset({"jwt", "at+jwt"})
@@ -57,7 +57,7 @@ class ExternalTokens:
     clock: Clock = time.time
     known: SignedTokens[Signer] = field(default_factory=SignedTokens, repr=False)
 
-    def authenticate(self, request: Request) -> Account:
+    def authenticate(self, head: Head) -> Account:
         """Return the account that the bearer token of a request stands for.
 
         Raises
@@ -67,7 +67,7 @@ class ExternalTokens:
         Unavailable
             When the provider's keys cannot be had.
         """
-        return self.account(bearer_token(request))
+        return self.account(bearer_token(head))
 
     def account(self, token: str) -> Account:
         """Return the account that an access token stands for; there is no row of it anywhere.

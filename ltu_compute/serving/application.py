@@ -9,6 +9,7 @@ from ltu_compute.admission.slots import Slots
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.settings import Settings
 from ltu_compute.web.metrics import CLOSED, Metrics
+from ltu_compute.web.service import service_of
 from ltu_compute.web.views import BASE64_GROWTH
 
 LEAST_HELD_BYTES = 512 << 20  # that the requests of a worker may have, all together
@@ -19,13 +20,14 @@ class Application:
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._app = app
-        self._operators: Flask = app.extensions["ltu_compute_operators"]
-        self._slots: Slots = app.extensions["ltu_compute"].slots
-        self._metrics: Metrics = app.extensions["ltu_compute_metrics"]
+        service = service_of(app)
+        self._operators: Flask = service.operators
+        self._slots: Slots = service.slots
+        self._metrics: Metrics = service.metrics
         self.pace = Pace(settings.request_timeout, settings.request_min_rate)
         # What the largest requests have, four times; what is being computed on counts, too.
         self.held_bytes = max(LEAST_HELD_BYTES, 8 * int(settings.max_upload_bytes * BASE64_GROWTH))
-        self.refuse: Callable[[int, str], bytes] = app.extensions["ltu_compute_refuse"]
+        self.refuse: Callable[[int, str], bytes] = service.refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, according to the address that it came to."""

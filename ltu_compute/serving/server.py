@@ -13,9 +13,9 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from ltu_compute.app import create_app
+from ltu_compute.auth.keycloak import TOKEN_PATH
 from ltu_compute.auth.tokens import CLIENT_ID
 from ltu_compute.errors import Unavailable, WrongSetting
-from ltu_compute.openapi import TOKEN_PATH
 from ltu_compute.serving import worker
 from ltu_compute.serving.application import Application
 from ltu_compute.serving.log import Log
@@ -24,6 +24,7 @@ from ltu_compute.serving.process import prepare_the_process
 from ltu_compute.serving.request import HEADERS, LINE_BYTES
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.web import logs
+from ltu_compute.web.service import service_of
 
 log = logging.getLogger("ltu_compute")
 
@@ -89,7 +90,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Return the application that the workers share, warmed up before they part."""
         app = create_app(self._settings)
         with suppress(Unavailable):  # it is logged, and /readyz goes on telling it
-            app.extensions["ltu_compute_warm_up"]()
+            service_of(app).warm_up()
         # All this stays. To look through it for garbage would take each worker time, and a copy.
         gc.freeze()
         return Application(app, self._settings)

@@ -1,43 +1,18 @@
-"""One declaration per endpoint; validation, routes, OpenAPI and CLI all read it."""
+"""One declaration per endpoint; validation, routes, OpenAPI and commands all read it."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Generic,
-    Literal,
-    Protocol,
-    TypeVar,
-    get_args,
-    get_type_hints,
-)
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from ltu_compute.errors import Problem, ServiceError
-from ltu_compute.recognisers.available import Recognisers
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 
-Result = TypeVar("Result")
-Info = TypeVar("Info")
-Handler = TypeVar("Handler", bound=Callable[..., "Reply[Any, Any]"])
-
-
-def _bare(value: Any) -> Any:
-    """Return a text value without surrounding blanks and one pair of stray quotes."""
-    if not isinstance(value, str):
-        return value
-    bare = value.strip(BLANKS)
-    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
-        bare = bare[1:-1].strip(BLANKS)
-    return bare or value  # what holds nothing but blanks is not nothing
-
-
-BLANKS = " \t\r\n"
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -63,20 +38,28 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     tolerated: ClassVar[frozenset[str]] = frozenset()
-    """Names that clients send, that mean nothing here and are not worth telling them."""
+    """Names that clients send, that mean nothing here and are not reported as ignored."""
+
+    repeated: ClassVar[frozenset[str]] = frozenset()
+    """Names that may be sent several times; their fields take a list."""
 
     @property
     def unknown_names(self) -> list[str]:
-        """Names within structured values that nobody knows."""
+        """Names within structured values that are not known."""
         return []
+
+    @classmethod
+    def cleaned(cls, value: Any) -> Any:
+        """Return a value as it is validated; a dialect may take off what its clients add."""
+        return value
 
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        bare = {name: _bare(value) for name, value in given.items()}
-        return {name: value for name, value in bare.items() if value not in ("", None)}
+        cleaned = {name: cls.cleaned(value) for name, value in given.items()}
+        return {name: value for name, value in cleaned.items() if value not in ("", None)}
 
     @classmethod
     @cache
@@ -111,66 +94,104 @@ class ImageField:
     required: bool = True
     also: tuple[str, int] | None = None
 
-
-@dataclass(frozen=True)
-class Reply(Generic[Result, Info]):
-    """What a handler returns: the result and the words that go with it.
-
-    The result and the info are typed dictionaries, built once and sent as they are.
-    """
-
-    result: Result
-    info: Info
-    message: str = ""
-    score: float = 0
+    @property
+    def most(self) -> int:
+        """How many images there may be."""
+        return 1
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """A handler and what its declaration says.
+class ImageList:
+    """Several images under one name; the handler gets a list of `ReceivedImage`.
 
     Attributes
     ----------
     name : str
-        Last part of the path, as the vendor spells it; also the command's name.
-    label : str
-        What the reply calls the operation.
-    aliases : tuple of str
-        Other spellings of the name that are served.
-    layout : object
-        The dialect's own note on how replies are laid out.
-    public : bool
-        Whether it answers without authentication.
-    remote : bool
-        Whether it may ask a provider elsewhere.
+        Name on the wire.
+    most : int
+        How many there may be.
+    description : str
+        What the endpoint does with them.
+    required : bool
+        Whether at least one is needed.
+    mixed : bool
+        Whether files and addresses may be mixed in one request.
     """
 
     name: str
-    label: str
-    path: str
-    aliases: tuple[str, ...]
-    methods: tuple[Literal["GET", "POST"], ...]
-    images: tuple[ImageField, ...]
+    most: int
+    description: str = "The images."
+    required: bool = True
+    mixed: bool = True
+
+
+Images = ImageField | ImageList
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A handler and what its declaration says; see `Dialect.endpoint`.
+
+    Attributes
+    ----------
+    name : str
+        Unique in its dialect.
+    paths : tuple of str
+        Templates with the prefix, the proper one first.
+    methods : tuple of str
+        HTTP methods.
+    images : tuple of ImageField or ImageList
+        What the handler takes first.
+    params : type of Params
+        What else may be sent; a field that a path template names is taken from the path.
+    result : object
+        Type that the handler returns.
+    resources : mapping of str to type
+        What else the handler wants, by the names of its parameters.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    methods: tuple[Method, ...]
+    images: tuple[Images, ...]
     params: type[Params]
     result: Any
-    info: Any
-    layout: Any
+    resources: Mapping[str, type]
+    status: int
     public: bool
     remote: bool
-    handler: Callable[..., Reply[Any, Any]]
+    extension: Any
+    handler: Callable[..., Any]
+    takes_params: bool
+
+    @property
+    def path(self) -> str:
+        """The proper path."""
+        return self.paths[0]
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """Parameters that come in the path."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
 
     def run(
-        self, images: Sequence[object], params: Params, recognisers: Recognisers
-    ) -> Reply[Any, Any]:
-        """Call the handler; one that declares no ``params`` or ``recognisers`` gets none."""
-        named = {"params": params, "recognisers": recognisers}
-        return self.handler(*images, **{name: named[name] for name in self._wanted})
+        self, images: Sequence[object], params: Params, resources: Mapping[type, object]
+    ) -> Any:
+        """Call the handler with what it declares.
 
-    @cached_property
-    def _wanted(self) -> tuple[str, ...]:
-        """What else than images the handler declares that it takes."""
-        declared = inspect.signature(self.handler).parameters
-        return tuple(name for name in ("params", "recognisers") if name in declared)
+        Parameters
+        ----------
+        images : sequence
+            In the order of the declaration.
+        params : Params
+            Validated.
+        resources : mapping of type to object
+            What handlers may want: each is given what its annotations name.
+        """
+        named = {name: resources[kind] for name, kind in self.resources.items()}
+        if self.takes_params:
+            named["params"] = params
+        return self.handler(*images, **named)
 
     @property
     def summary(self) -> str:
@@ -183,107 +204,45 @@ class Endpoint:
         return (inspect.getdoc(self.handler) or "").partition("\n")[2].strip()
 
 
-class Envelope(Protocol):
-    """How a dialect wraps results and errors."""
+def declared_endpoint(
+    handler: Callable[..., Any],
+    *,
+    name: str,
+    prefix: str,
+    paths: tuple[str, ...],
+    images: tuple[Images, ...],
+    default_params: type[Params],
+    **rest: Any,
+) -> Endpoint:
+    """Return the endpoint that a handler's annotations and the given words declare.
 
-    def success(
-        self, endpoint: Endpoint, reply: Reply[Any, Any], ignored: list[str]
-    ) -> dict[str, Any]:
-        """Return the body of a reply; ``ignored`` are the parameters nobody knows."""
+    The handler takes the images by position, then, in any order: ``params``, and whatever else its
+    annotations name, such as `Recognisers`.
 
-    def failure(
-        self, endpoint: Endpoint | None, status: int, message: str, problems: tuple[Problem, ...]
-    ) -> dict[str, Any]:
-        """Return the body of an error."""
-
-    def success_schema(
-        self, endpoint: Endpoint, result: dict[str, Any], info: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return the JSON Schema of `success`, given those of its parts."""
-
-    def failure_schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of `failure`."""
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """One vendor's HTTP interface: its endpoints, its envelope, its errors.
-
-    Attributes
-    ----------
-    name : str
-        Word for it, in code and documents.
-    title : str
-        Its name, for people.
-    prefix : str
-        What the paths of all its endpoints begin with.
-    envelope : Envelope
-        How results and errors are wrapped.
-    statuses : mapping
-        HTTP status of every class of error; the nearest class counts.
-    params : type of Params
-        Parameters of an endpoint whose handler declares none.
-    endpoints : list of Endpoint
-        In the order of their declaration.
+    Raises
+    ------
+    TypeError
+        The handler takes fewer parameters than there are images, or one has no annotation.
+    ValueError
+        A path names a parameter that is not declared.
     """
-
-    name: str
-    title: str
-    prefix: str
-    envelope: Envelope
-    statuses: Mapping[type[ServiceError], int]
-    params: type[Params] = Params
-    endpoints: list[Endpoint] = field(default_factory=list)
-
-    def endpoint(
-        self,
-        name: str,
-        *,
-        label: str = "",
-        aliases: tuple[str, ...] = (),
-        images: tuple[ImageField, ...] = (ImageField("image"),),
-        methods: tuple[Literal["GET", "POST"], ...] = ("GET", "POST"),
-        layout: Any = None,
-        public: bool = False,
-        remote: bool = False,
-    ) -> Callable[[Handler], Handler]:
-        """Register a handler; its annotations and docstring are the declaration."""
-
-        def register(handler: Handler) -> Handler:
-            hints = get_type_hints(handler, include_extras=True)
-            result, info = get_args(hints["return"])
-            self.endpoints.append(
-                Endpoint(
-                    name=name,
-                    label=label or name,
-                    path=f"{self.prefix}/{name}",
-                    aliases=aliases,
-                    methods=methods,
-                    images=images,
-                    params=hints.get("params", self.params),
-                    result=result,
-                    info=info,
-                    layout=layout,
-                    public=public,
-                    remote=remote,
-                    handler=handler,
-                )
-            )
-            return handler
-
-        return register
-
-    def serves(self, path: str) -> bool:
-        """Tell whether a path is within this interface."""
-        return path.startswith(f"{self.prefix}/")
-
-    def find(self, path: str) -> Endpoint | None:
-        """Return the endpoint that is, or would be, served at a path."""
-        if not self.serves(path):
-            return None
-        name = path.removeprefix(self.prefix).strip("/")
-        return next((e for e in self.endpoints if name in (e.name, *e.aliases)), None)
-
-    def status_of(self, error: ServiceError) -> int:
-        """Return the status that this vendor gives an error: that of its nearest class."""
-        return next(self.statuses[cls] for cls in type(error).__mro__ if cls in self.statuses)
+    hints = get_type_hints(handler, include_extras=True)
+    taken = list(inspect.signature(handler).parameters)[len(images) :]
+    missing = [parameter for parameter in taken if parameter not in hints]
+    if missing or len(inspect.signature(handler).parameters) < len(images):
+        raise TypeError(f"{name}: the handler's parameters {missing} have no annotation")
+    endpoint = Endpoint(
+        name=name,
+        paths=tuple(f"{prefix}{path}" for path in paths),
+        images=images,
+        params=hints.get("params", default_params),
+        result=hints["return"],
+        resources={p: hints[p] for p in taken if p != "params"},
+        handler=handler,
+        takes_params="params" in taken,
+        **rest,
+    )
+    undeclared = set(endpoint.path_names) - set(endpoint.params.wire_names())
+    if undeclared:
+        raise ValueError(f"{name}: {', '.join(sorted(undeclared))} of the path is not declared")
+    return endpoint

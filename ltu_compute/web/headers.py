@@ -8,18 +8,18 @@ from collections.abc import Iterable
 
 from flask import Flask, Response, request
 
-from ltu_compute.admission import rate_limit
 from ltu_compute.settings import Settings
+from ltu_compute.web.dialect import Dialect
 
 # Replies are for programs: nothing in them is to be run, drawn or framed. Pages bring their own.
 POLICY = "default-src 'none'; frame-ancestors 'none'"
-METHODS = "GET, POST"
+METHODS = "GET, POST, PUT, DELETE"
 ACCEPTED = "Authorization, Content-Type, X-Request-ID"
-EXPOSED = ", ".join(("X-Request-ID", "Retry-After", "WWW-Authenticate", *rate_limit.HEADERS))
+EXPOSED = ("X-Request-ID", "Retry-After", "WWW-Authenticate")
 PREFLIGHT_AGE_S = 600
 
 
-def protect(app: Flask, settings: Settings) -> None:
+def protect(app: Flask, settings: Settings, dialects: Iterable[Dialect] = ()) -> None:
     """Give every reply its headers.
 
     Parameters
@@ -28,7 +28,10 @@ def protect(app: Flask, settings: Settings) -> None:
         The service.
     settings : Settings
         Origins whose pages may call it, and for how long browsers keep to https.
+    dialects : iterable of Dialect
+        Whose reply headers pages may read.
     """
+    exposed = dict.fromkeys([*EXPOSED, *(name for d in dialects for name in d.header_meanings())])
     origins = frozenset(settings.cors_origins)
 
     @app.after_request
@@ -41,11 +44,11 @@ def protect(app: Flask, settings: Settings) -> None:
         if request.is_secure and settings.hsts_max_age:
             headers["Strict-Transport-Security"] = f"max-age={settings.hsts_max_age}"
         if origins:
-            _share(response, origins)
+            _share(response, origins, ", ".join(exposed))
         return response
 
 
-def _share(response: Response, origins: Iterable[str]) -> None:
+def _share(response: Response, origins: Iterable[str], exposed: str) -> None:
     """Let the pages of some origins read a reply, and send what it takes to ask for one.
 
     There are no cookies, so credentials are never allowed, and any origin may be.
@@ -56,7 +59,7 @@ def _share(response: Response, origins: Iterable[str]) -> None:
         return
     headers = response.headers
     headers["Access-Control-Allow-Origin"] = origin
-    headers["Access-Control-Expose-Headers"] = EXPOSED
+    headers["Access-Control-Expose-Headers"] = exposed
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         response.vary.update(("Access-Control-Request-Method", "Access-Control-Request-Headers"))
         headers["Access-Control-Allow-Methods"] = METHODS

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from ltu_compute.errors import ServiceError
-from ltu_compute.web.views import json_response
+from ltu_compute.web.replies import json_response
 
 TAG = "Health"
 

@@ -42,8 +42,8 @@ class Metrics:
 
     Parameters
     ----------
-    operations : sequence of str
-        Every name that a request may be counted under, besides `OTHER`.
+    operations : sequence of (str, str)
+        Dialect and operation that a request may be counted under, besides `OTHER`.
     slots : Slots
         Who computes and who waits.
 
@@ -52,8 +52,8 @@ class Metrics:
     A process that dies takes nothing with it but the requests it had in flight.
     """
 
-    def __init__(self, operations: Sequence[str], slots: Slots) -> None:
-        self._names = (*dict.fromkeys(operations), OTHER)
+    def __init__(self, operations: Sequence[tuple[str, str]], slots: Slots) -> None:
+        self._names = (*dict.fromkeys(operations), ("service", OTHER))
         self._slots = slots
         count = len(self._names)
         self._requests = TOTALS
@@ -80,6 +80,7 @@ class Metrics:
 
     def end(
         self,
+        dialect: str,
         operation: str,
         status: int,
         seconds: float,
@@ -92,8 +93,8 @@ class Metrics:
 
         Parameters
         ----------
-        operation : str
-            What was asked for; a name that is not known counts as `OTHER`.
+        dialect, operation : str
+            What was asked for; a pair that is not known counts as `OTHER`.
         status : int
             Of the reply.
         seconds : float
@@ -105,7 +106,7 @@ class Metrics:
         image_bytes : int
             Of all its images.
         """
-        index = self._index.get(operation, len(self._names) - 1)
+        index = self._index.get((dialect, operation), len(self._names) - 1)
         sizes = list(images)
         with self._shared.locked() as numbers:
             row = self._row_of(os.getpid(), numbers)
@@ -177,25 +178,25 @@ class Metrics:
         rows = [numbers[row : row + PROCESS] for row in self._rows() if numbers[row + PID]]
 
         requests = CounterMetricFamily(
-            f"{PREFIX}requests", "Requests answered.", labels=("operation", "status")
+            f"{PREFIX}requests", "Requests answered.", labels=("dialect", "operation", "status")
         )
-        for name, index in self._index.items():
+        for labels, index in self._index.items():
             first = self._requests + index * len(STATUSES)
             for status, count in zip(STATUSES, numbers[first:], strict=False):
                 if count:
-                    requests.add_metric((name, str(status)), count)
+                    requests.add_metric((*labels, str(status)), count)
         yield requests
 
         durations = HistogramMetricFamily(
             f"{PREFIX}request_duration_seconds",
             "From the request's headers to the reply.",
-            labels=("operation",),
+            labels=("dialect", "operation"),
         )
-        for name, index in self._index.items():
+        for labels, index in self._index.items():
             first = self._durations + index * HISTOGRAM
             if any(numbers[first : first + HISTOGRAM - 1]):
                 buckets, total = _histogram(numbers, first)
-                durations.add_metric((name,), buckets, total)
+                durations.add_metric(labels, buckets, total)
         yield durations
 
         buckets, total = _histogram(numbers, self._waits)

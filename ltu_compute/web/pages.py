@@ -11,12 +11,14 @@ from typing import Any
 
 import flask_swagger_ui
 import orjson
-from flask import Blueprint, Response, current_app, g, request, send_from_directory
+from flask import Blueprint, Response, g, request, send_from_directory
 
 from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.image import Image
-from ltu_compute.web import binding
-from ltu_compute.web.binding import URL_SCHEMES
+from ltu_compute.web import wire
+from ltu_compute.web.binding import is_address
+from ltu_compute.web.service import current_service
+from ltu_compute.web.views import head_of
 
 CONSOLE = Path(__file__).parent.parent / "console"
 ANALYZE = CONSOLE / "analyze"
@@ -125,19 +127,21 @@ def _remote_picture() -> Response:
 
     It is asked for by an account, fetched by the service's own rules, and checked to be a picture.
     """
-    services = current_app.extensions["ltu_compute"]
-    with services.entrance():
-        account = services.authenticate(request)
+    service = current_service()
+    with service.authenticating():
+        account = service.gate.bearer(head_of(request))
         g.account = account.username
-        services.rate_limiter.admit(account)
-    sent = binding.urlencoded(request) if request.mimetype == binding.URLENCODED else {}
+        allowance = service.rate_limiter.count(account.id)
+        if allowance is not None:
+            allowance.check()
+    sent = wire.urlencoded(request) if request.mimetype == wire.URLENCODED else {}
     url = sent.get("url", [""])[0].strip()
-    if not url[:8].lower().startswith(URL_SCHEMES):
+    if not is_address(url):
         raise BadParameters(
             Problem("url", f"url: received {url[:80]!r}, allowed is an http(s) URL")
         )
-    content = services.fetch(url, name="url")
-    picture = Image.from_bytes(content, max_pixels=services.limits.pixels, name="url")
+    content = service.fetch(url, name="url")
+    picture = Image.from_bytes(content, max_pixels=service.limits.pixels, name="url")
     response = _strict(Response(content, mimetype=f"image/{picture.format.lower()}"))
     response.cache_control.no_store = True
     return response

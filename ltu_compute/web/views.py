@@ -1,152 +1,149 @@
-"""Endpoints as Flask views, and errors as the dialect's own replies."""
+"""Endpoints as Flask views: the order in which a request is dealt with."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
 
-import orjson
 from flask import Blueprint, Request, Response, g, request
 
-from ltu_compute.admission.rate_limit import RateLimiter
-from ltu_compute.admission.slots import Slots
-from ltu_compute.auth.signing_keys import KeyRing
-from ltu_compute.errors import Busy, Problem
-from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
-from ltu_compute.store import Account, Store
-from ltu_compute.web import binding
-from ltu_compute.web.endpoint import Dialect, Endpoint
+from ltu_compute.web import binding, wire
+from ltu_compute.web.dialect import Answer, Caller, Dialect, Exchange, Head
+from ltu_compute.web.endpoint import Endpoint
+from ltu_compute.web.service import Service, current_service
 
-JSON = "application/json"
 TEXT_ALLOWANCE = 64 << 10  # bytes of a body that are not images
-AT_THE_ENTRANCE = 4  # requests whose token is checked at once, in a worker
-ENTRANCE_S = 10.0  # that a request waits for that: a database that does not answer takes as long
-FETCHES = 16  # images that are fetched at once, in a worker
 BASE64_GROWTH = 1.45  # of an image as percent-encoded base64: 4/3, and + and / take 3 bytes
 
 
-@dataclass(frozen=True)
-class Services:
-    """What requests are answered with; one of each a process."""
-
-    settings: Settings
-    store: Store
-    key_ring: KeyRing
-    fetcher: Fetcher
-    slots: Slots
-    recognisers: Recognisers
-    authenticate: Callable[[Request], Account]
-    rate_limiter: RateLimiter
-    checks: dict[str, Callable[[], None]]
-    _entrance: threading.Semaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(AT_THE_ENTRANCE)
-    )
-    _fetching: threading.Semaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(FETCHES)
-    )
-
-    @contextmanager
-    def entrance(self) -> Iterator[None]:
-        """Let in a few at a time to what only computes before a request is let in, or refused.
-
-        Hundreds that come at once would otherwise share the interpreter among all of them, and a
-        health check would get its turn after hundreds of others.
-
-        Raises
-        ------
-        Busy
-            If it takes too long.
-        """
-        if not self._entrance.acquire(timeout=ENTRANCE_S):
-            raise Busy("busy: too many requests come at once; try again")
-        try:
-            yield
-        finally:
-            self._entrance.release()
-
-    def fetch(self, url: str, *, name: str) -> bytes:
-        """Return what is at an address; see `Fetcher.fetch`.
-
-        Raises
-        ------
-        Busy
-            If too many images are being fetched: each takes memory and a thread that nothing can
-            call back before its deadline.
-        """
-        if not self._fetching.acquire(blocking=False):
-            raise Busy(f"{name}: busy: {FETCHES} images are being fetched; try again")
-        try:
-            return self.fetcher.fetch(url, name=name)
-        finally:
-            self._fetching.release()
-
-    @property
-    def limits(self) -> binding.Limits:
-        """Largest image accepted."""
-        return binding.Limits(self.settings.max_upload_bytes, self.settings.max_pixels)
-
-
-def blueprint(dialect: Dialect, services: Services) -> Blueprint:
+def blueprint(dialect: Dialect) -> Blueprint:
     """Return a dialect's endpoints as routes, misspelt names included."""
     routes = Blueprint(dialect.name, __name__)
     for endpoint in dialect.endpoints:
-        view = _view(dialect, endpoint, services)
-        for name in (endpoint.name, *endpoint.aliases):
+        for number, path in enumerate(endpoint.paths):
+            name = endpoint.name.replace("/", "_").replace(".", "_")
             routes.add_url_rule(
-                f"{dialect.prefix}/{name}",
-                endpoint=name.replace("/", "_"),
-                view_func=view,
+                path.replace("{", "<").replace("}", ">") or "/",
+                endpoint=f"{name}_{number}" if number else name,
+                view_func=_view(dialect, endpoint),
                 methods=endpoint.methods,
                 strict_slashes=False,
             )
     return routes
 
 
-def _view(dialect: Dialect, endpoint: Endpoint, services: Services) -> Callable[[], Response]:
-    def respond() -> Response:
-        g.operation = endpoint.name
-        account = None
-        with services.entrance():
-            if not endpoint.public:
-                account = services.authenticate(request)
-                g.account = account.username
-            services.slots.check()
-            if account is not None:
-                services.rate_limiter.admit(account)
-        # What reads it looks at it often, and each look by way of Flask's proxy takes time.
-        sent: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        sent.max_content_length = body_limit(endpoint, services.settings)
-        sent.max_form_memory_size = sent.max_content_length
-        wire = binding.read(sent)
-        bound = binding.bind(endpoint, wire, fetch=services.fetch, limits=services.limits)
-        g.images = bound.images
-        with services.slots.claim() as place:
-            g.place = place
-            recognisers = services.recognisers.idling(place.lent)
-            reply = endpoint.run(bound.images, bound.params, recognisers)
-            body = dialect.envelope.success(endpoint, reply, bound.ignored)
-            return json_response(body)
+def _view(dialect: Dialect, endpoint: Endpoint) -> Callable[..., Response]:
+    def respond(**path: str) -> Response:
+        exchange = begin(dialect, endpoint)
+        return response_of(_answer(current_service(), dialect, endpoint, exchange, path))
 
     return respond
 
 
+def begin(dialect: Dialect, endpoint: Endpoint) -> Exchange:
+    """Note for logs, metrics and errors which endpoint the request at hand is for."""
+    exchange = Exchange(head_of(request), dialect, endpoint)
+    g.exchange = exchange
+    g.dialect, g.operation = dialect.name, endpoint.name
+    return exchange
+
+
+def _answer(
+    service: Service,
+    dialect: Dialect,
+    endpoint: Endpoint,
+    exchange: Exchange,
+    path: Mapping[str, str],
+) -> Answer:
+    by_header = not endpoint.public and dialect.credentials == "header"
+    with service.authenticating():
+        if by_header:
+            exchange.caller = _authenticated(service, dialect, exchange)
+        if endpoint.images:
+            service.slots.check()  # what would be refused anyway, before its body is read
+        if exchange.caller is not None:
+            _admit(service, dialect, exchange, exchange.caller)
+    # Reading looks at it often, and each look by way of Flask's proxy takes time.
+    sent: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    sent.max_content_length = body_limit(endpoint, service.settings)
+    sent.max_form_memory_size = sent.max_content_length
+    exchange.wire = wire.read(sent).at(path)
+    if not endpoint.public and not by_header:
+        with service.authenticating():
+            exchange.caller = _authenticated(service, dialect, exchange)
+            _admit(service, dialect, exchange, exchange.caller)
+    bound = binding.bind(endpoint, exchange.wire, fetch=service.fetch, limits=service.limits)
+    exchange.ignored = bound.ignored
+    g.images = bound.pictures
+    if not endpoint.images:
+        return _run(service, exchange, bound, service.recognisers)
+    with service.slots.claim() as place:
+        g.place = place
+        return _run(service, exchange, bound, service.recognisers.idling(place.lent))
+
+
+def _run(
+    service: Service, exchange: Exchange, bound: binding.Bound, recognisers: Recognisers
+) -> Answer:
+    dialect, endpoint = cast("Dialect", exchange.dialect), cast("Endpoint", exchange.endpoint)
+    resources: dict[type, object] = {
+        **service.resources,
+        Recognisers: recognisers,
+        Exchange: exchange,
+        Service: service,
+    }
+    if exchange.caller is not None:
+        resources[Caller] = exchange.caller
+    began = time.perf_counter()
+    result = endpoint.run(bound.images, bound.params, resources)
+    exchange.seconds = time.perf_counter() - began
+    return dialect.answer(exchange, result)
+
+
+def _authenticated(service: Service, dialect: Dialect, exchange: Exchange) -> Caller:
+    """Return who sent the request at hand, and note the name for the log."""
+    caller = dialect.authenticate(exchange.head, exchange.wire, service.gate)
+    g.account = caller.account.username
+    return caller
+
+
+def _admit(service: Service, dialect: Dialect, exchange: Exchange, caller: Caller) -> None:
+    """Count the request of a caller.
+
+    Raises
+    ------
+    TooManyRequests
+        It is over the limit of the caller's key, of the dialect, or of the service.
+    """
+    own = caller.rate or (None if service.settings.request_rate else dialect.default_rate)
+    key = f"{dialect.name}:{caller.counted_as}" if own else caller.counted_as
+    exchange.allowance = service.rate_limiter.count(key, own)
+    if exchange.allowance is not None:
+        exchange.allowance.check()
+
+
 def body_limit(endpoint: Endpoint, settings: Settings) -> int:
     """Return the largest request body: every image at its largest, as text."""
-    images = len(endpoint.images) * settings.max_upload_bytes * BASE64_GROWTH
-    return int(images) + TEXT_ALLOWANCE
+    images = sum(image.most for image in endpoint.images)
+    return int(images * settings.max_upload_bytes * BASE64_GROWTH) + TEXT_ALLOWANCE
 
 
-def json_response(body: object, status: int = 200) -> Response:
-    """Return a reply that holds JSON, keys in the order they were put."""
-    return Response(orjson.dumps(body), status=status, mimetype=JSON)
+def head_of(sent: Request) -> Head:
+    """Return what the request says before its body."""
+    return Head(
+        method=sent.method,
+        path=sent.path,
+        headers=cast("Mapping[str, str]", sent.headers),  # it is one in all that is asked of it
+        client=sent.remote_addr or "",
+        scheme=sent.scheme,
+        host=sent.host,
+        request_id=g.get("request_id", ""),
+    )
 
 
-def failure(
-    dialect: Dialect, path: str, status: int, message: str, problems: tuple[Problem, ...]
-) -> Response:
-    """Return an error as a dialect tells it."""
-    body: dict[str, Any] = dialect.envelope.failure(dialect.find(path), status, message, problems)
-    return json_response(body, status)
+def response_of(answer: Answer) -> Response:
+    """Return an answer as Flask sends it."""
+    response = Response(answer.body, status=answer.status, content_type=answer.content_type)
+    response.headers.update(answer.headers)
+    return response

@@ -26,7 +26,7 @@ from ltu_compute.image import Image, transport
 from ltu_compute.outbound.fetch import Address, Fetcher, is_public
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.web import binding
+from ltu_compute.web import binding, wire
 from tests.support import images
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -83,8 +83,8 @@ def request(content: bytes) -> None:
     builder = EnvironBuilder(method="POST", input_stream=io.BytesIO(body), content_type=kind)
     builder.content_length = len(body)
     try:
-        wire = binding.read(Request(builder.get_environ()))
-        binding.bind(endpoint, wire, fetch=_no_fetch, limits=LIMITS)
+        sent = wire.read(Request(builder.get_environ()))
+        binding.bind(endpoint, sent, fetch=_no_fetch, limits=LIMITS)
     except ServiceError as error:
         assert error.problems  # noqa: PT017  (it need not be refused)
 

@@ -1,6 +1,7 @@
 """The Keycloak-compatible realm that tokens come from, and the check of those that come back."""
 
-from ltu_compute.auth.keycloak.addresses import PATH, PROTOCOL, REALMS, issuer_of
+from ltu_compute.auth.keycloak.addresses import PATH, PROTOCOL, REALMS, TOKEN_PATH, issuer_of
+from ltu_compute.auth.keycloak.area import RealmArea
 from ltu_compute.auth.keycloak.openapi import openapi_paths
 from ltu_compute.auth.keycloak.refusals import problem
 from ltu_compute.auth.keycloak.views import authenticate, elsewhere_blueprint, realm_blueprint
@@ -9,6 +10,8 @@ __all__ = [
     "PATH",
     "PROTOCOL",
     "REALMS",
+    "TOKEN_PATH",
+    "RealmArea",
     "authenticate",
     "elsewhere_blueprint",
     "issuer_of",

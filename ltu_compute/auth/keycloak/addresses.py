@@ -2,22 +2,22 @@
 
 from typing import Any
 
-from flask import Request
-
 from ltu_compute.auth.tokens import REALM, SCOPE
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.settings import Settings
+from ltu_compute.web.dialect import Head
 
 REALMS = "/realms/"
 PATH = f"{REALMS}{REALM}"
 PROTOCOL = "/protocol/openid-connect"
+TOKEN_PATH = f"{PATH}{PROTOCOL}/token"
 
 
-def issuer_of(request: Request, settings: Settings) -> str:
+def issuer_of(head: Head, settings: Settings) -> str:
     """Return the address of the realm: under the setting, else under that of the request."""
-    if not settings.issuer and not request.host:
+    if not settings.issuer and not head.host:
         raise BadParameters(Problem("Host", "the Host header is missing or malformed"))
-    base = settings.issuer or f"{request.scheme}://{request.host.lower()}"
+    base = settings.issuer or f"{head.scheme}://{head.host.lower()}"
     return base + PATH
 
 

@@ -6,7 +6,7 @@ from flask import request
 
 from ltu_compute.auth.keycloak.refusals import MAX_FORM_BYTES, Refused
 from ltu_compute.auth.tokens import CLIENT_ID
-from ltu_compute.web import binding
+from ltu_compute.web import wire
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -19,7 +19,7 @@ def read_form() -> tuple[dict[str, str], bool]:
     if request.mimetype != FORM:
         raise Refused(415, "invalid_request", f"The Content-Type must be {FORM}.")
     request.max_content_length = MAX_FORM_BYTES
-    values = binding.urlencoded(request)
+    values = wire.urlencoded(request, errors="replace")
     repeated = any(len(sent) > 1 for sent in values.values())
     return {name: sent[0] for name, sent in values.items() if sent[0]}, repeated
 

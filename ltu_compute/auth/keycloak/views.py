@@ -10,7 +10,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Request, Response, g, request
+from flask import Blueprint, Response, g, request
 
 from ltu_compute.auth.bearer import bearer_token
 from ltu_compute.auth.identity_provider import DISCOVERY
@@ -23,11 +23,13 @@ from ltu_compute.auth.tokens import REALM, Claims, Clock, InvalidToken, Tokens, 
 from ltu_compute.errors import NotFound, TooManyRequests
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.store import Account, Login, LoginLimits, Store
+from ltu_compute.web.dialect import Head
+from ltu_compute.web.views import head_of
 
 _log = logging.getLogger(__name__)
 
 
-def authenticate(request: Request, store: Store, tokens: Tokens) -> Account:
+def authenticate(head: Head, store: Store, tokens: Tokens) -> Account:
     """Return the account that the bearer token of a request stands for.
 
     Raises
@@ -37,8 +39,8 @@ def authenticate(request: Request, store: Store, tokens: Tokens) -> Account:
     Unavailable
         When the database does not answer.
     """
-    token = bearer_token(request)
-    claims = tokens.verify_access(token, issuer_of(request, tokens.settings))
+    token = bearer_token(head)
+    claims = tokens.verify_access(token, issuer_of(head, tokens.settings))
     account = store.accounts.get(claims["sub"])
     if account is None or not account.enabled:
         raise InvalidToken("The account is disabled or removed.")
@@ -143,7 +145,7 @@ class _Views:
         return json_response(self._key_ring.jwks())
 
     def userinfo(self) -> Response:
-        account = authenticate(request, self._store, self._tokens)
+        account = authenticate(head_of(request), self._store, self._tokens)
         return json_response({"sub": account.id} | profile(account))
 
     def token(self) -> Response:
@@ -233,4 +235,4 @@ class _Views:
 
     @property
     def _issuer(self) -> str:
-        return issuer_of(request, self._settings)
+        return issuer_of(head_of(request), self._settings)

@@ -34,6 +34,7 @@
 
 const FORM = "multipart/form-data";
 const JSON_TYPE = "application/json";
+const ON_PAGE = "x-analyze-page"; // marks what has a place on this page
 const NOT_ENABLED = "501"; // declared by what may ask a provider elsewhere
 
 /**
@@ -63,7 +64,7 @@ export function serviceOf(description) {
 function operationOf(description, path, declared) {
   const form = declared?.requestBody?.content?.[FORM]?.schema;
   const body = declared?.requestBody?.content?.[JSON_TYPE]?.schema;
-  if (!form || !body) return null;
+  if (!declared?.[ON_PAGE] || !form || !body) return null;
   const required = new Set(form.required ?? []);
   const names = Object.keys(form.properties);
   const isPicture = (/** @type {string} */ name) => form.properties[name].format === "binary";

@@ -10,6 +10,7 @@ from ltu_compute.dialects.ltu.interface import (
     Info,
     LtuParams,
     Picture,
+    Reply,
     dialect,
     mask_picture,
     picture,
@@ -17,7 +18,6 @@ from ltu_compute.dialects.ltu.interface import (
 from ltu_compute.image import Image, transport
 from ltu_compute.kernels.image_quality import histogram_picture
 from ltu_compute.operations import analysis
-from ltu_compute.web.endpoint import Reply
 
 # The vendor's scales: its samples are exact to 16 digits (fixtures/vendor/replies.json).
 VAL_SCALE = 1000
@@ -79,7 +79,7 @@ class ImageQualityInfo(Info):
     description: str
 
 
-@dialect.endpoint("imageQuality", label="quality", layout=STANDARD)
+@dialect.operation("imageQuality", label="quality", layout=STANDARD)
 def image_quality(
     image: Image, params: ImageQualityParams
 ) -> Reply[ImageQualityResult, ImageQualityInfo]:

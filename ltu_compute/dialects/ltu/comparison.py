@@ -17,6 +17,7 @@ from ltu_compute.dialects.ltu.interface import (
     Info,
     LtuParams,
     Picture,
+    Reply,
     Vertex,
     bounding_box,
     dialect,
@@ -32,7 +33,7 @@ from ltu_compute.kernels.alignment import Motion
 from ltu_compute.kernels.homography import inverse, warp_onto
 from ltu_compute.kernels.types import Box, Matrix, Size
 from ltu_compute.operations import comparison
-from ltu_compute.web.endpoint import Flag, ImageField, Reply
+from ltu_compute.web.endpoint import Flag, ImageField
 
 # ---------------------------------------------------------------------------- distance
 
@@ -78,7 +79,7 @@ class DistanceInfo(Info):
     decision: Literal["Match", "Similar", "No match"]
 
 
-@dialect.endpoint(
+@dialect.operation(
     "distance",
     layout=DISTANCE,
     images=(
@@ -354,7 +355,7 @@ class DifferencesInfo(Info):
     alignment: AlignmentInfo
 
 
-@dialect.endpoint(
+@dialect.operation(
     "differences",
     layout=DIFFERENCES,
     aliases=("imagesDifferences",),
@@ -468,7 +469,7 @@ class PresetsResult(TypedDict):
     presets: list[Preset]
 
 
-@dialect.endpoint(
+@dialect.operation(
     "differences/presets",
     label="presets",
     layout=STANDARD,
@@ -534,7 +535,7 @@ class AlignmentMatrixInfo(Info):
     ]
 
 
-@dialect.endpoint("alignmentMatrix", layout=STANDARD, aliases=("aligmentMatrix",), images=PAIR)
+@dialect.operation("alignmentMatrix", layout=STANDARD, aliases=("aligmentMatrix",), images=PAIR)
 def alignment_matrix(
     image1: Image, image2: Image, params: AlignmentMatrixParams
 ) -> Reply[AlignmentMatrixResult, AlignmentMatrixInfo]:

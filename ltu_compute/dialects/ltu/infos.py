@@ -12,6 +12,7 @@ from ltu_compute.dialects.ltu.interface import (
     Info,
     LtuParams,
     Picture,
+    Reply,
     contour,
     dialect,
     mask_picture,
@@ -22,7 +23,7 @@ from ltu_compute.image import Image
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
 from ltu_compute.operations import analysis
 from ltu_compute.operations.analysis import MaskAlgorithm
-from ltu_compute.web.endpoint import Flag, Reply
+from ltu_compute.web.endpoint import Flag
 
 MAX_THICKNESS = 65535  # px: beyond the largest side that an image may have
 SIGNATURE = 72004000  # the vendor's constant, see fixtures/vendor/replies.json
@@ -47,7 +48,7 @@ class HeatMapInfo(Info):
     signature: int
 
 
-@dialect.endpoint("heatMap", label="heatmap", layout=HEAT_MAP)
+@dialect.operation("heatMap", label="heatmap", layout=HEAT_MAP)
 def heat_map(image: Image) -> Reply[HeatMapResult, HeatMapInfo]:
     """Show where the points are that matching would use.
 
@@ -80,7 +81,7 @@ class ColorPaletteInfo(Info):
     format: str
 
 
-@dialect.endpoint("colorPalette", layout=STANDARD)
+@dialect.operation("colorPalette", layout=STANDARD)
 def color_palette(
     image: Image, params: ColorPaletteParams
 ) -> Reply[ColorPaletteResult, ColorPaletteInfo]:
@@ -165,7 +166,7 @@ class ObjectMaskDetectionInfo(Info):
     algorithm: str
 
 
-@dialect.endpoint("objectMaskDetection", layout=STANDARD)
+@dialect.operation("objectMaskDetection", layout=STANDARD)
 def object_mask_detection(
     image: Image, params: ObjectMaskDetectionParams
 ) -> Reply[ObjectMaskDetectionResult, ObjectMaskDetectionInfo]:
@@ -212,7 +213,7 @@ class ContoursInfo(Info):
     nbContours: int
 
 
-@dialect.endpoint("contours", layout=STANDARD)
+@dialect.operation("contours", layout=STANDARD)
 def contours(image: Image, params: ContoursParams) -> Reply[ContoursResult, ContoursInfo]:
     """Trace the outlines of the objects.
 
@@ -250,7 +251,7 @@ class EdgesResult(TypedDict):
     edges: Picture
 
 
-@dialect.endpoint("edges", layout=STANDARD)
+@dialect.operation("edges", layout=STANDARD)
 def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
     """Draw the edges of the image (Canny).
 

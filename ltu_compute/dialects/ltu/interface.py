@@ -1,23 +1,24 @@
-"""What all LTU operations share: address, envelope, statuses, pieces of replies."""
+"""What all LTU operations share: address, envelope, errors, pieces of replies."""
 
 import ctypes
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
 import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from ltu_compute import __version__
+from ltu_compute.admission.rate_limit import Allowance
+from ltu_compute.auth.keycloak import TOKEN_PATH
 from ltu_compute.errors import (
     BadParameters,
     Busy,
     MethodNotAllowed,
     NotEnabled,
     NotFound,
-    Problem,
     ProviderFailed,
     ServiceError,
     TooLarge,
@@ -30,7 +31,46 @@ from ltu_compute.errors import (
 )
 from ltu_compute.image import encoding, transport
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Vertices
-from ltu_compute.web.endpoint import Dialect, Endpoint, Params, Reply
+from ltu_compute.web.dialect import (
+    Answer,
+    Caller,
+    Dialect,
+    ErrorKind,
+    Exchange,
+    Gate,
+    Head,
+    Json,
+)
+from ltu_compute.web.endpoint import Endpoint, ImageField, Method, Params
+from ltu_compute.web.failures import listed, reportable_problems
+from ltu_compute.web.wire import Wire
+
+Result = TypeVar("Result")
+InfoType = TypeVar("InfoType")
+Handler = TypeVar("Handler", bound=Callable[..., "Reply[Any, Any]"])
+
+OK = "ok"
+BLANKS = " \t\r\n"
+SCHEME = "account"  # name of the OpenAPI security scheme
+
+LIMIT = "X-RateLimit-Limit"
+REMAINING = "X-RateLimit-Remaining"
+RESET = "X-RateLimit-Reset"
+
+UNAVAILABLE = "Busy, or a part of the service does not answer; try again after Retry-After seconds."
+
+
+@dataclass(frozen=True)
+class Reply(Generic[Result, InfoType]):
+    """What a handler returns: the result and the words that go with it.
+
+    The result and the info are typed dictionaries, built once and sent as they are.
+    """
+
+    result: Result
+    info: InfoType
+    message: str = ""
+    score: float = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +86,14 @@ class Layout:
     code: int | str = 0
 
 
+@dataclass(frozen=True)
+class Operation:
+    """What LTU's replies need to know of an endpoint: its label, and the order of keys."""
+
+    label: str
+    layout: Layout
+
+
 STANDARD = Layout()
 HEAT_MAP = Layout(details=("name", "info", "score", "message"))
 DISTANCE = Layout(top=("details", "code", "errors", "source", "version", "result"))
@@ -53,83 +101,11 @@ DIFFERENCES = Layout(top=("result", "details", "version", "code", "errors"))
 TEXT_DETECTION = Layout(top=("message", "code", "content", "info"), code="0")
 LABELS = Layout(top=("content", "message", "code", "info"), code="0")
 
-OK = "ok"
-
 _PROBLEM = {
     "type": "object",
     "properties": {"parameter": {"type": "string"}, "message": {"type": "string"}},
     "required": ["parameter", "message"],
 }
-
-
-class LtuEnvelope:
-    """``{"result", "details": {"name", "score", "message", "info"}, "version"}`` and variants."""
-
-    def success(
-        self, endpoint: Endpoint, reply: Reply[Any, Any], ignored: list[str]
-    ) -> dict[str, Any]:
-        """Return the body of a reply."""
-        info = {**reply.info, "ignored": ignored} if ignored else reply.info
-        details = {
-            "name": endpoint.label,
-            "score": reply.score,
-            "message": reply.message,
-            "info": info,
-        }
-        return _laid_out(endpoint.layout, reply.result, details, endpoint.layout.code, [])
-
-    def failure(
-        self, endpoint: Endpoint | None, status: int, message: str, problems: tuple[Problem, ...]
-    ) -> dict[str, Any]:
-        """Return the body of an error: the same envelope around nothing, or the standard one."""
-        layout = endpoint.layout if endpoint and "result" in endpoint.layout.top else STANDARD
-        name = endpoint.label if endpoint else ""
-        details: dict[str, Any] = {"name": name, "score": 0, "message": message, "info": {}}
-        errors = [{"parameter": p.parameter, "message": p.message} for p in problems]
-        body = _laid_out(layout, {}, details, status, errors)
-        return body | {"errors": errors}
-
-    def success_schema(
-        self, endpoint: Endpoint, result: dict[str, Any], info: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return the JSON Schema of a reply."""
-        details = {
-            "name": {"const": endpoint.label},
-            "score": {"type": "number"},
-            "message": {"type": "string", "description": "In words, for people."},
-            "info": info,
-        }
-        parts: dict[str, Any] = {
-            "result": result,
-            "details": _object({key: details[key] for key in endpoint.layout.details}),
-            "version": {"type": "string", "description": "Version of this service."},
-            "code": {"const": endpoint.layout.code},
-            "content": result,
-            "info": info,
-            "message": {"const": OK},
-            "errors": {"type": "array", "maxItems": 0},
-            "source": {"type": "object"},
-        }
-        return _object({key: parts[key] for key in endpoint.layout.top})
-
-    def failure_schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of an error."""
-        details = {
-            "name": {"type": "string"},
-            "score": {"type": "number"},
-            "message": {"type": "string", "description": "What is wrong, for people."},
-            "info": {"type": "object"},
-        }
-        schema = _object(
-            {
-                "result": {"type": "object", "maxProperties": 0},
-                "details": _object(details),
-                "version": {"type": "string"},
-                "errors": {"type": "array", "items": _PROBLEM},
-            }
-        )
-        schema["properties"]["code"] = {"type": "integer", "description": "The HTTP status."}
-        return schema
 
 
 def _laid_out(
@@ -162,30 +138,186 @@ class LtuParams(Params):
 
     tolerated: ClassVar[frozenset[str]] = frozenset({"version", "output_format"})
 
+    @classmethod
+    def cleaned(cls, value: Any) -> Any:
+        """Return a text value without surrounding blanks and one pair of stray quotes."""
+        if not isinstance(value, str):
+            return value
+        bare = value.strip(BLANKS)
+        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+            bare = bare[1:-1].strip(BLANKS)
+        return bare or value  # a value of only whitespace is a value, not a missing one
 
-dialect = Dialect(
-    name="ltu",
-    title="LTU Compute API v2",
-    prefix="/v2/services/image",
-    envelope=LtuEnvelope(),
-    params=LtuParams,
-    statuses={
-        BadParameters: 400,
-        Unauthorized: 401,
-        NotFound: 404,
-        MethodNotAllowed: 405,
-        TooSlow: 408,
-        TooLarge: 413,
-        UnsupportedFormat: 415,
-        Unprocessable: 422,
-        TooManyRequests: 429,
-        Busy: 503,
-        NotEnabled: 501,
-        ProviderFailed: 502,
-        Unavailable: 503,
-        ServiceError: 500,
-    },
-)
+
+class LtuDialect(Dialect):
+    """``{"result", "details": {"name", "score", "message", "info"}, "version"}`` and variants."""
+
+    name = "ltu"
+    title = "LTU Compute API v2"
+    prefix = "/v2/services/image"
+    params = LtuParams
+    on_page = True
+    errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
+        BadParameters: ErrorKind(
+            400, "A parameter is missing, malformed or out of range; the reply lists every one."
+        ),
+        Unauthorized: ErrorKind(401, "No access token, or one that is not valid."),
+        NotFound: ErrorKind(404, "Nothing at this address."),
+        MethodNotAllowed: ErrorKind(405, "Not with this method."),
+        TooSlow: ErrorKind(408, "The request stopped, or arrived too slowly."),
+        TooLarge: ErrorKind(413, "Too many bytes or pixels."),
+        UnsupportedFormat: ErrorKind(415, "Not a JPEG, PNG or GIF, or a body of another type."),
+        Unprocessable: ErrorKind(
+            422, "An image that cannot be read, fetched, or used for this operation."
+        ),
+        TooManyRequests: ErrorKind(
+            429, "Too many requests, or wrong passwords; try again after Retry-After seconds."
+        ),
+        ServiceError: ErrorKind(500, "A fault of the service; the message has the request's id."),
+        NotEnabled: ErrorKind(
+            501, "Google was asked for and is not enabled here; the message says how to enable it."
+        ),
+        ProviderFailed: ErrorKind(502, "Google refused, or gave no proper answer in time."),
+        Busy: ErrorKind(503, UNAVAILABLE),
+        Unavailable: ErrorKind(503, UNAVAILABLE),
+    }
+
+    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
+        """Return the account of an access token."""
+        del wire
+        return Caller(gate.bearer(head))
+
+    def operation(
+        self,
+        name: str,
+        *,
+        label: str = "",
+        layout: Layout = STANDARD,
+        aliases: tuple[str, ...] = (),
+        images: tuple[ImageField, ...] = (ImageField("image"),),
+        methods: tuple[Method, ...] = ("GET", "POST"),
+        public: bool = False,
+        remote: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Register an operation: the last part of its path, also in misspellings, and its label."""
+        return self.endpoint(
+            name,
+            paths=tuple(f"/{spelling}" for spelling in (name, *aliases)),
+            images=images,
+            methods=methods,
+            public=public,
+            remote=remote,
+            extension=Operation(label or name, layout),
+        )
+
+    def answer(self, exchange: Exchange, result: Reply[Any, Any]) -> Answer:
+        """Return the envelope around a result."""
+        return Answer.json(self.body(exchange, result))
+
+    def body(self, exchange: Exchange, reply: Reply[Any, Any]) -> dict[str, Any]:
+        """Return the body of a reply."""
+        operation = _operation_of(exchange.endpoint)
+        ignored = exchange.ignored
+        info = {**reply.info, "ignored": ignored} if ignored else reply.info
+        details = {
+            "name": operation.label,
+            "score": reply.score,
+            "message": reply.message,
+            "info": info,
+        }
+        return _laid_out(operation.layout, reply.result, details, operation.layout.code, [])
+
+    def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
+        """Return the same envelope around nothing, or the standard one."""
+        status = self.kind_of(error).status
+        operation = _operation_of(exchange.endpoint)
+        layout = operation.layout if "result" in operation.layout.top else STANDARD
+        details: dict[str, Any] = {
+            "name": operation.label,
+            "score": 0,
+            "message": str(error),
+            "info": {},
+        }
+        errors = listed(reportable_problems(error))
+        body = _laid_out(layout, {}, details, status, errors)
+        return Answer.json(body | {"errors": errors}, status)
+
+    def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
+        """Return the JSON Schema of a reply."""
+        operation = _operation_of(endpoint)
+        result, info = map(schema, get_args(endpoint.result))
+        details = {
+            "name": {"const": operation.label},
+            "score": {"type": "number"},
+            "message": {"type": "string", "description": "In words, for people."},
+            "info": info,
+        }
+        parts: dict[str, Any] = {
+            "result": result,
+            "details": _object({key: details[key] for key in operation.layout.details}),
+            "version": {"type": "string", "description": "Version of this service."},
+            "code": {"const": operation.layout.code},
+            "content": result,
+            "info": info,
+            "message": {"const": OK},
+            "errors": {"type": "array", "maxItems": 0},
+            "source": {"type": "object"},
+        }
+        return _object({key: parts[key] for key in operation.layout.top})
+
+    def failure_schema(self) -> Json:
+        """Return the JSON Schema of an error."""
+        details = {
+            "name": {"type": "string"},
+            "score": {"type": "number"},
+            "message": {"type": "string", "description": "What is wrong, for people."},
+            "info": {"type": "object"},
+        }
+        schema = _object(
+            {
+                "result": {"type": "object", "maxProperties": 0},
+                "details": _object(details),
+                "version": {"type": "string"},
+                "errors": {"type": "array", "items": _PROBLEM},
+            }
+        )
+        schema["properties"]["code"] = {"type": "integer", "description": "The HTTP status."}
+        return schema
+
+    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
+        """Return the password flow of the service's own realm, or the provider's tokens."""
+        if issuer:
+            described = f"An access token of {issuer}"
+            bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            return {SCHEME: bearer | {"description": described}}
+        password = {"tokenUrl": TOKEN_PATH, "refreshUrl": TOKEN_PATH, "scopes": {}}
+        return {SCHEME: {"type": "oauth2", "flows": {"password": password}}}
+
+    def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
+        """Return what the account has left, if its request was counted."""
+        if allowance is None:
+            return {}
+        return {
+            LIMIT: str(allowance.rate.requests),
+            REMAINING: str(allowance.remaining),
+            RESET: str(math.ceil(allowance.ends_at)),
+        }
+
+    def header_meanings(self) -> Mapping[str, str]:
+        """Return what the rate-limit headers mean."""
+        return {
+            LIMIT: "Requests that the account may make in a time.",
+            REMAINING: "How many of them are left.",
+            RESET: "When the count begins anew, in seconds since 1970.",
+        }
+
+
+def _operation_of(endpoint: Endpoint | None) -> Operation:
+    operation: Operation = endpoint.extension if endpoint else Operation("", STANDARD)
+    return operation
+
+
+dialect = LtuDialect()
 
 
 class Info(TypedDict, total=False):

@@ -16,6 +16,7 @@ from ltu_compute.dialects.ltu.interface import (
     BoundingBox,
     Info,
     LtuParams,
+    Reply,
     Vertex,
     dialect,
     single,
@@ -29,7 +30,6 @@ from ltu_compute.operations.recognition import MAX_OBJECTS, FoundLabels, FoundOb
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
 from ltu_compute.recognisers.onnx import Model, Rejected
-from ltu_compute.web.endpoint import Reply
 
 
 def _spelt(*names: str) -> BeforeValidator:
@@ -152,7 +152,7 @@ class TextDetectionInfo(Info):
     ]
 
 
-@dialect.endpoint("textDetection", layout=TEXT_DETECTION, remote=True)
+@dialect.operation("textDetection", layout=TEXT_DETECTION, remote=True)
 def text_detection(
     image: Image, params: TextDetectionParams, recognisers: Recognisers
 ) -> Reply[TextDetectionResult, TextDetectionInfo]:
@@ -307,7 +307,7 @@ class ClassificationResult(TypedDict):
     labelAnnotations: Annotated[list[LabelAnnotation], Field(description="Best first.")]
 
 
-@dialect.endpoint("classification", layout=LABELS, remote=True)
+@dialect.operation("classification", layout=LABELS, remote=True)
 def classification(
     image: Image, params: ClassificationParams, recognisers: Recognisers
 ) -> Reply[ClassificationResult, RecognitionInfo]:
@@ -392,7 +392,7 @@ class ObjectDetectionResult(TypedDict):
     ]
 
 
-@dialect.endpoint("objectDetection", layout=LABELS, remote=True)
+@dialect.operation("objectDetection", layout=LABELS, remote=True)
 def object_detection(
     image: Image, params: ObjectDetectionParams, recognisers: Recognisers
 ) -> Reply[ObjectDetectionResult, RecognitionInfo]:
@@ -474,7 +474,7 @@ class ModelsResult(TypedDict):
     failed: list[FailedModel]
 
 
-@dialect.endpoint("models", layout=STANDARD, images=(), methods=("GET",))
+@dialect.operation("models", layout=STANDARD, images=(), methods=("GET",))
 def models(recognisers: Recognisers) -> Reply[ModelsResult, Info]:
     """List the models of your own: those installed, and why others are not usable.
 

@@ -1,0 +1,149 @@
+"""Every operation as a command, made from its declaration."""
+
+import base64
+import json
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import click
+import orjson
+from typing_extensions import is_typeddict
+
+from ltu_compute.cli.group import folded
+from ltu_compute.dialects import DIALECTS
+from ltu_compute.outbound.fetch import Fetcher
+from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.settings import load
+from ltu_compute.web.binding import Limits, bind, is_address, local_wire
+from ltu_compute.web.dialect import Dialect, Exchange, Head
+from ltu_compute.web.endpoint import Endpoint, ImageField
+
+PICTURE = {"encoding", "format", "value"}  # the keys that tell a picture within a reply
+SAVE = "Folder for the pictures; the reply then names their files instead of holding them."
+
+
+def _operation(dialect: Dialect, endpoint: Endpoint) -> click.Command:
+    """Return an endpoint as a command that takes image files, or addresses, and its parameters."""
+
+    def run(save: Path | None = None, **given: Any) -> None:
+        sources = {image.name: given.pop(folded(image.name)) for image in endpoint.images}
+        named = {p.name: p.opts[0].lstrip("-") for p in click.get_current_context().command.params}
+        values = {named[name]: [value] for name, value in given.items() if value is not None}
+        body = _computed(dialect, endpoint, sources, values)
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
+            body["result"] = _saved(body["result"], save, "")
+        click.echo(json.dumps(body, indent=2, ensure_ascii=False))
+
+    text = f"{endpoint.summary}\n\n{endpoint.description}"
+    return click.Command(endpoint.name, params=_options(endpoint), callback=run, help=text)
+
+
+def _options(endpoint: Endpoint) -> list[click.Parameter]:
+    options: list[click.Parameter] = []
+    for image in endpoint.images:
+        if image.required:
+            options.append(click.Argument([folded(image.name)], metavar=image.name.upper()))
+        else:
+            names = [f"--{image.name}", f"--{image.name.replace('_', '-')}", folded(image.name)]
+            options.append(click.Option(names, help=image.description, metavar="FILE"))
+    properties = endpoint.params.model_json_schema().get("properties", {})
+    for name, declared in properties.items():
+        names = list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}", name]))
+        meaning = f"{declared.get('description', '')} [default: {declared.get('default', '')}]"
+        options.append(click.Option(names, help=meaning, metavar="VALUE"))
+    if _returns_pictures(endpoint.result):
+        folder = click.Path(path_type=Path, file_okay=False)
+        options.append(click.Option(["--save"], type=folder, help=SAVE))
+    return options
+
+
+def _returns_pictures(declared: Any) -> bool:
+    """Tell whether a picture is, or may be, somewhere within what a type declares."""
+    if is_typeddict(declared):
+        fields = get_type_hints(declared)
+        return fields.keys() == PICTURE or any(map(_returns_pictures, fields.values()))
+    return any(map(_returns_pictures, get_args(declared)))
+
+
+def _computed(
+    dialect: Dialect,
+    endpoint: Endpoint,
+    sources: dict[str, str | None],
+    values: dict[str, list[Any]],
+) -> dict[str, Any]:
+    """Return the reply of an operation, as the service would give it."""
+    files = {}
+    for name, source in sources.items():
+        if source is None:
+            continue
+        if is_address(source):
+            values[name] = [source]
+        else:
+            files[name] = _content(source)
+    current = load()
+    limits = Limits(current.max_upload_bytes, current.max_pixels)
+    wire = local_wire(values, files)
+    bound = bind(endpoint, wire, fetch=Fetcher(current).fetch, limits=limits)
+    exchange = Exchange(Head("POST", endpoint.path, {}), dialect, endpoint, wire)
+    exchange.ignored = bound.ignored
+    began = time.perf_counter()
+    result = endpoint.run(bound.images, bound.params, {Recognisers: Recognisers.of(current)})
+    exchange.seconds = time.perf_counter() - began
+    body: dict[str, Any] = orjson.loads(dialect.answer(exchange, result).body)
+    return body
+
+
+def _saved(node: Any, folder: Path, path: str) -> Any:
+    """Return a reply with the files of its pictures, which are written, in their places."""
+    if isinstance(node, list):
+        return [_saved(item, folder, f"{path}-{i}") for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    if node.keys() == PICTURE:
+        file = folder / f"{path.lstrip('-')}.{node['format'].rpartition('/')[2]}"
+        file.write_bytes(base64.b64decode(node["value"]))
+        return {"format": node["format"], "file": str(file)}
+    parts = ((key, f"{path}-{key.replace(' ', '-')}", value) for key, value in node.items())
+    return {key: _saved(value, folder, below) for key, below, value in parts}
+
+
+def _content(source: str) -> bytes:
+    if source == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{source}: {error.strerror}") from None
+
+
+@cache
+def dialect_groups() -> dict[str, click.Group]:
+    """Return a group of commands for each interface, by its name."""
+    return {
+        dialect.name: click.Group(
+            dialect.name,
+            commands={
+                endpoint.name: _operation(dialect, endpoint)
+                for endpoint in dialect.endpoints
+                if _is_command(endpoint)
+            },
+            help=f"Operations of {dialect.title}, on files or addresses.",
+        )
+        for dialect in DIALECTS
+        if any(map(_is_command, dialect.endpoints))
+    }
+
+
+def _is_command(endpoint: Endpoint) -> bool:
+    """Return whether an endpoint needs nothing that only a running service has."""
+    images = endpoint.images and all(isinstance(image, ImageField) for image in endpoint.images)
+    return bool(images) and set(endpoint.resources.values()) <= {Recognisers}
+
+
+def short_forms() -> dict[str, click.Command]:
+    """Return the operations of the first interface, which need no group."""
+    return dict(next(iter(dialect_groups().values())).commands)

@@ -1,0 +1,80 @@
+"""What is wrong with a parameter, in words: its name, the value received, and what is allowed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ltu_compute.errors import Problem
+from ltu_compute.web.endpoint import Params
+
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "True or False",
+    "string": "a text",
+    "object": "a JSON object",
+    "array": "a list",
+}
+SHOWN = 80  # characters of a received value that an error repeats
+
+
+def problems_of(model: type[Params], error: ValidationError) -> list[Problem]:
+    """Return every problem that validation found."""
+    schema = model.model_json_schema(by_alias=True)
+    proper = model.wire_names()
+    return [_problem(schema, proper, detail) for detail in error.errors(include_url=False)]
+
+
+def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDetails) -> Problem:
+    """Return what is wrong with a value, under the name that it was sent by."""
+    cause = detail.get("ctx", {}).get("error")
+    path = [str(part) for part in detail["loc"]]
+    declared: dict[str, Any] = schema
+    names = []
+    for part in path:
+        properties = _resolved(schema, declared).get("properties", {})
+        known = part if part in properties else proper.get(part, part)
+        if known not in properties:
+            break  # the rest names branches of a union, not parameters
+        declared = properties[known]
+        names.append(part)
+    name = ".".join(names) or ".".join(path)
+    if detail["type"] == "missing":
+        return Problem(name, f"{name}: required, {_allowed(schema, declared)}")
+    # Our own validators say what is allowed themselves.
+    reason = str(cause) if cause else f"allowed is {_allowed(schema, declared)}"
+    return Problem(name, f"{name}: received {shown(detail['input'])}, {reason}")
+
+
+def _resolved(schema: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference, and take the branch of an optional value that is not null."""
+    if "$ref" in declared:
+        resolved: dict[str, Any] = schema["$defs"][declared["$ref"].rpartition("/")[2]]
+        return resolved
+    branches = [b for b in declared.get("anyOf", ()) if b.get("type") != "null"]
+    return _resolved(schema, branches[0]) if len(branches) == 1 else declared
+
+
+def _allowed(schema: dict[str, Any], declared: dict[str, Any]) -> str:
+    """Say in words what a JSON Schema admits."""
+    declared = _resolved(schema, declared)
+    if "x-allowed" in declared:
+        return str(declared["x-allowed"])
+    if "enum" in declared:
+        return "one of " + ", ".join(map(str, declared["enum"]))
+    if "const" in declared:
+        return str(declared["const"])
+    types = declared.get("type")
+    kind = KINDS.get(types[0] if isinstance(types, list) else str(types), "another value")
+    low, high = declared.get("minimum"), declared.get("maximum")
+    if low is None:
+        return kind
+    return f"{kind} from {low:g} up" if high is None else f"{kind} from {low:g} to {high:g}"
+
+
+def shown(value: Any) -> str:
+    """Return a received value as an error repeats it."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

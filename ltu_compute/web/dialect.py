@@ -1,0 +1,393 @@
+"""One vendor's HTTP interface: what it may decide, and nothing that two of them share.
+
+A dialect owns its paths, its authentication, its envelope, its error table and its rate-limit
+headers. The rest of the service knows dialects through this class alone.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol
+
+import orjson
+
+from ltu_compute.admission.rate_limit import Allowance
+from ltu_compute.errors import (
+    BadParameters,
+    NotEnabled,
+    ProviderFailed,
+    ServiceError,
+    TooLarge,
+    TooManyRequests,
+    TooSlow,
+    Unauthorized,
+    Unprocessable,
+    UnsupportedFormat,
+)
+from ltu_compute.settings import Rate
+from ltu_compute.store import Account
+from ltu_compute.web.endpoint import Endpoint, Handler, Images, Method, Params, declared_endpoint
+from ltu_compute.web.wire import Wire
+
+Json = dict[str, Any]
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A request without its body.
+
+    Attributes
+    ----------
+    method, path : str
+        As asked for.
+    headers : mapping of str to str
+        Names in any case.
+    client : str
+        Address that the request came from; "" where it is not known.
+    scheme, host : str
+        Of the address that the request was sent to, as seen by the client.
+    request_id : str
+        The id in logs and in ``X-Request-ID``.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    client: str = ""
+    scheme: str = "http"
+    host: str = ""
+    request_id: str = ""
+
+    @property
+    def base_url(self) -> str:
+        """Address of the service as the client sees it, without a slash at its end."""
+        return f"{self.scheme}://{self.host}"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request.
+
+    Attributes
+    ----------
+    account : Account
+        Whose request it is.
+    credential : str
+        Id of the key that the request came with; "" where the account itself logged in.
+    rate : Rate or None
+        Limit of that key; None: that of the dialect, or of the service.
+    """
+
+    account: Account
+    credential: str = ""
+    rate: Rate | None = None
+
+    @property
+    def counted_as(self) -> str:
+        """What requests are counted under."""
+        return self.credential or self.account.id
+
+
+class Gate(Protocol):
+    """The ways to authenticate that the service knows. Each raises `Unauthorized`."""
+
+    def bearer(self, head: Head) -> Account:
+        """Return the account of an access token in the ``Authorization`` header."""
+
+
+@dataclass
+class Exchange:
+    """A request on its way through the service.
+
+    Attributes
+    ----------
+    head : Head
+        The request.
+    dialect : Area
+        Who forms the reply.
+    endpoint : Endpoint or None
+        What was asked for; None where nothing is served.
+    wire : Wire
+        What was sent; empty before the body has been read.
+    caller : Caller or None
+        Who asks; None before authentication, and for public endpoints.
+    ignored : list of str
+        Names that were sent and not used.
+    allowance : Allowance or None
+        What the rate limit leaves, once the request was counted.
+    seconds : float
+        Time that the operation took, s.
+    """
+
+    head: Head
+    dialect: "Area"
+    endpoint: Endpoint | None = None
+    wire: Wire = field(default_factory=Wire)
+    caller: Caller | None = None
+    ignored: list[str] = field(default_factory=list)
+    allowance: Allowance | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, ready to be sent."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(
+        cls,
+        body: object,
+        status: int = 200,
+        *,
+        content_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Answer":
+        """Return a reply that holds JSON, keys in the order they were put."""
+        return cls(status, orjson.dumps(body), content_type, headers or {})
+
+
+@dataclass(frozen=True)
+class ErrorKind:
+    """How a dialect reports a class of errors.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status.
+    meaning : str
+        In words, for OpenAPI and documents.
+    code : int or str
+        The vendor's code; "" where it has none but the status.
+    """
+
+    status: int
+    meaning: str
+    code: int | str = ""
+
+
+class Area(Protocol):
+    """A part of the address space whose errors have one form."""
+
+    name: str
+
+    def serves(self, path: str) -> bool:
+        """Return whether a path is within."""
+
+    def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
+        """Return the reply to a request that failed."""
+
+    def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
+        """Return what is added to every reply, given what the rate limit leaves."""
+
+
+class Dialect:
+    """One vendor's interface; subclasses say what is the vendor's own.
+
+    Attributes
+    ----------
+    name : str
+        Word for it in code, logs, metrics and commands: lower-case letters.
+    title : str
+        Its name, for people.
+    prefix : str
+        What all its paths begin with, without a slash at the end.
+    errors : mapping of ServiceError classes to ErrorKind
+        The nearest class counts; ``ServiceError`` itself must be there.
+    credentials : {"header", "body"}
+        Where the credentials are. With ``"body"`` the body is read, under the same bounds, before
+        `authenticate` is called.
+    params : type of Params
+        Parameters of an endpoint whose handler declares none.
+    content_type : str
+        Of replies.
+    formats : frozenset of str
+        File formats of images that are accepted.
+    default_rate : Rate or None
+        Limit that is kept where the service sets none.
+    on_page : bool
+        Whether its operations have a place on the Analyze page.
+    """
+
+    name: str
+    title: str
+    prefix: str
+    errors: ClassVar[Mapping[type[ServiceError], ErrorKind]]
+    credentials: ClassVar[Literal["header", "body"]] = "header"
+    params: type[Params] = Params
+    content_type: str = JSON
+    formats: frozenset[str] = frozenset(("JPEG", "PNG", "GIF"))
+    default_rate: Rate | None = None
+    on_page: bool = False
+
+    def __init__(self) -> None:
+        self.endpoints: list[Endpoint] = []
+
+    # ------------------------------------------------------------ what a vendor decides
+
+    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
+        """Return who sent a request.
+
+        Parameters
+        ----------
+        head : Head
+            The request.
+        wire : Wire
+            What it carries; empty where `credentials` is ``"header"``.
+        gate : Gate
+            The ways to authenticate that there are.
+
+        Raises
+        ------
+        Unauthorized
+            Nobody is let in with these.
+        """
+        raise NotImplementedError
+
+    def answer(self, exchange: Exchange, result: Any) -> Answer:
+        """Return the reply that holds what a handler returned."""
+        raise NotImplementedError
+
+    def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
+        """Return the reply to a request that failed."""
+        raise NotImplementedError
+
+    def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
+        """Return the JSON Schema of `answer`'s body; ``schema`` gives that of a declared type."""
+        raise NotImplementedError
+
+    def failure_schema(self) -> Json:
+        """Return the JSON Schema of `refuse`'s body."""
+        raise NotImplementedError
+
+    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
+        """Return the OpenAPI security schemes by name; one of them is enough.
+
+        Parameters
+        ----------
+        issuer : str
+            External identity provider of the service; "" where it has accounts of its own.
+        """
+        raise NotImplementedError
+
+    def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
+        """Return the headers of every reply, given what the rate limit leaves."""
+        del allowance
+        return {}
+
+    def header_meanings(self) -> Mapping[str, str]:
+        """Return what `reply_headers` may hold: meanings by name, for OpenAPI."""
+        return {}
+
+    # ------------------------------------------------------------------- declarations
+
+    def endpoint(
+        self,
+        name: str,
+        *,
+        paths: tuple[str, ...] = (),
+        images: tuple[Images, ...] = (),
+        methods: tuple[Method, ...] = ("GET", "POST"),
+        status: int = 200,
+        public: bool = False,
+        remote: bool = False,
+        extension: Any = None,
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler; its annotations and docstring are the declaration.
+
+        Parameters
+        ----------
+        name : str
+            Unique in the dialect: in logs, metrics, OpenAPI and commands.
+        paths : tuple of str
+            Under the prefix, the proper one first; ``{name}`` stands for a parameter. The name,
+            where none is given.
+        images : tuple of ImageField or ImageList
+            What the handler takes first, in this order.
+        methods : tuple of str
+            HTTP methods.
+        status : int
+            HTTP status of success, for OpenAPI; `answer` sets it.
+        public : bool
+            Whether it answers without authentication.
+        remote : bool
+            Whether it may ask a provider elsewhere.
+        extension : object
+            What else the dialect wants to know of it.
+        """
+
+        def register(handler: Handler) -> Handler:
+            declared = declared_endpoint(
+                handler,
+                name=name,
+                prefix=self.prefix,
+                paths=paths or (f"/{name}",),
+                images=images,
+                methods=methods,
+                default_params=self.params,
+                status=status,
+                public=public,
+                remote=remote,
+                extension=extension,
+            )
+            if any(known.name == name for known in self.endpoints):
+                raise ValueError(f"{self.name} has two endpoints named {name}")
+            self.endpoints.append(declared)
+            return handler
+
+        return register
+
+    def kind_of(self, error: ServiceError) -> ErrorKind:
+        """Return how an error is reported: that of its nearest class."""
+        return next(self.errors[cls] for cls in type(error).__mro__ if cls in self.errors)
+
+    def errors_of(self, endpoint: Endpoint) -> list[ErrorKind]:
+        """Return the errors that an endpoint may answer, in the order of the table."""
+        impossible: set[type[ServiceError]] = set()
+        if endpoint.public:
+            impossible |= {Unauthorized, TooManyRequests}
+        if not endpoint.remote:
+            impossible |= {NotEnabled, ProviderFailed}
+        if not endpoint.images:
+            impossible |= {UnsupportedFormat, Unprocessable, TooLarge, TooSlow}
+            if not endpoint.params.model_fields:
+                impossible |= {BadParameters}
+            if set(endpoint.methods) - {"GET", "DELETE"}:
+                impossible -= {UnsupportedFormat, Unprocessable, TooLarge, TooSlow}
+        return [kind for cls, kind in self.errors.items() if not issubclass(cls, tuple(impossible))]
+
+    def serves(self, path: str) -> bool:
+        """Return whether a path is within this interface."""
+        return path == self.prefix or path.startswith(f"{self.prefix}/")
+
+    def find(self, path: str, method: str = "") -> Endpoint | None:
+        """Return the endpoint that is, or would be, served at a path: best, by that method."""
+        if not self.serves(path):
+            return None
+        matching = [e for pattern, e in self._patterns if pattern.fullmatch(path)]
+        return next((e for e in matching if method in e.methods), next(iter(matching), None))
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], Endpoint]]:
+        return [
+            (re.compile(f"{pattern_of(path)}/?"), endpoint)
+            for endpoint in self.endpoints
+            for path in endpoint.paths
+        ]
+
+
+def pattern_of(path: str) -> str:
+    """Return a path template as a regular expression."""
+    parts = re.split(r"\{\w+\}", path.rstrip("/"))
+    return "[^/]+".join(map(re.escape, parts))
+
+
+def find_area(areas: Iterable[Area], path: str) -> Area | None:
+    """Return the area that a path is within."""
+    return next((area for area in areas if area.serves(path)), None)
