@@ -25,12 +25,20 @@ R = TypeVar("R")
 
 MAX_ATTEMPTS = 3  # times that a task of a batch is tried when its process dies
 PREFETCHED = 2  # tasks that a process has: one is computed, one waits
+PROGRESS_S = 0.2  # seconds between two reports of progress
 STOP_S = 1.0  # seconds in which a process ends that was told to
 LEAST_NICE = 19  # of processes that take what others leave of the processors
 _PRELOADED = ["ltu_compute.jobs.inspection"]
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a computation has come, 0 to 1."""
+
+    share: float
 
 
 class WorkerDied(Exception):
@@ -42,6 +50,32 @@ class Failed:
     """A computation raised; ``reason`` is the type and the text."""
 
     reason: str
+
+
+def _nobody(_: float) -> None:
+    """Tell nobody: this process is no worker."""
+
+
+_report: Callable[[float], None] = _nobody
+
+
+def report_progress(share: float) -> None:
+    """Tell whoever waits how far the computation has come, 0 to 1; nobody outside of a worker."""
+    _report(share)
+
+
+class _Reporter:
+    """Sends progress over a connection, a few times a second at most."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sent_at = 0.0
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self._sent_at >= PROGRESS_S:
+            self._sent_at = now
+            self._connection.send(Progress(share))
 
 
 def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], nice: int) -> None:
@@ -62,6 +96,8 @@ def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], ni
         except (EOFError, OSError):
             os._exit(0)  # the parent is gone, or wants nothing more: stop whatever is computed
 
+    global _report  # noqa: PLW0603  (a process has one parent)
+    _report = _Reporter(connection)
     threading.Thread(target=receive, daemon=True).start()
     compute = build()
     while True:
@@ -112,8 +148,8 @@ class Process(Generic[T, R]):
         except (BrokenPipeError, ConnectionResetError):
             raise WorkerDied(self._obituary()) from None
 
-    def receive(self) -> "R | Failed":
-        """Wait for the next reply.
+    def receive(self) -> "R | Failed | Progress":
+        """Wait for the next reply, or for news of the computation.
 
         Raises
         ------
@@ -121,7 +157,7 @@ class Process(Generic[T, R]):
             When the process ended instead.
         """
         try:
-            reply: R | Failed = self.connection.recv()
+            reply: R | Failed | Progress = self.connection.recv()
         except (EOFError, ConnectionResetError, pickle.UnpicklingError):
             raise WorkerDied(self._obituary()) from None
         return reply
@@ -231,7 +267,8 @@ class Pool(Generic[T, R]):
                     else:
                         yield item.position, Failed(f"{died}, {MAX_ATTEMPTS} times")
                 else:
-                    yield worker.tasks.pop(0).position, reply
+                    if not isinstance(reply, Progress):
+                        yield worker.tasks.pop(0).position, reply
 
     def _fill(self, worker: "_Worker[T, R]", waiting: "_Waiting[T]") -> None:
         """Hand a process as many tasks as it may have, if there are any."""

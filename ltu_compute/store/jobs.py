@@ -350,6 +350,9 @@ class Jobs:
         list of Claim
             Empty when there is nothing to do.
         """
+        with self._transaction() as connection:  # idle workers ask often, and lock nothing
+            if self._next_job(connection, self._now(connection), kinds, lock=False) is None:
+                return []
         with self._transaction(writes=True) as connection:
             now = self._now(connection)
             row = self._next_job(connection, now, kinds)
@@ -431,6 +434,26 @@ class Jobs:
         )
         with self._transaction() as connection:
             return connection.execute(query).scalar_one_or_none()
+
+    def inputs(self, job_id: str, position: int) -> dict[str, bytes]:
+        """Return all inputs of a part (or `SHARED`) by name; empty when the job has ended."""
+        query = sa.select(job_inputs.c.name, job_inputs.c.content).where(
+            job_inputs.c.job_id == job_id, job_inputs.c.position == position
+        )
+        with self._transaction() as connection:
+            return {row.name: row.content for row in connection.execute(query)}
+
+    def holds(self, claims: Iterable[Claim]) -> frozenset[Claim]:
+        """Return the claims that still hold, without renewing them; see `renew`."""
+        held = []
+        with self._transaction() as connection:
+            for claim in claims:
+                query = sa.select(job_parts.c.position).where(
+                    *_owned(claim), jobs.c.id == job_parts.c.job_id, jobs.c.state == State.RUNNING
+                )
+                if connection.execute(query).first() is not None:
+                    held.append(claim)
+        return frozenset(held)
 
     def finish(self, claim: Claim, result: bytes, attachment: bytes | None = None) -> bool:
         """Store what a part came to; the last part completes the job. Its inputs are deleted.
@@ -643,7 +666,14 @@ class Jobs:
         if connection.execute(query.with_for_update()).first() is None:
             raise NotFound("There is no such job.")
 
-    def _next_job(self, connection: sa.Connection, now: float, kinds: Iterable[str] | None) -> Any:
+    def _next_job(
+        self,
+        connection: sa.Connection,
+        now: float,
+        kinds: Iterable[str] | None,
+        *,
+        lock: bool = True,
+    ) -> Any:
         other = jobs.alias("other")
         served_at = (
             sa.select(sa.func.max(other.c.claimed_at))
@@ -659,6 +689,8 @@ class Jobs:
         )
         if kinds is not None:
             query = query.where(jobs.c.kind.in_(list(kinds)))
+        if not lock:
+            return connection.execute(query).first()
         # One that nobody else is claiming from; where all are, wait the millisecond that it takes.
         free = connection.execute(query.with_for_update(skip_locked=True, of=jobs)).first()
         return free or connection.execute(query.with_for_update(of=jobs)).first()

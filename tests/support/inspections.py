@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ltu_compute.jobs.kinds import Computed, Inputs, Part
+from ltu_compute.jobs.process import report_progress
+from ltu_compute.settings import Settings
 
 SIZE = 120, 160  # rows and columns
 
@@ -82,6 +87,38 @@ def fragile(marker: str) -> Callable[[int], int]:
         if number == 5:
             raise ValueError("five")
         return number * number
+
+    return compute
+
+
+def slow(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    """Compute for half a minute and tell how far it has come: a kind of job."""
+
+    def compute(position: int, inputs: Inputs) -> Computed:
+        for step in range(600):
+            report_progress(step / 600)
+            time.sleep(0.05)
+        return Computed(b"{}")
+
+    return compute
+
+
+def deadly(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    """Kill the process with every part but the first: a kind of job."""
+
+    def compute(position: int, inputs: Inputs) -> Computed:
+        if position > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Computed(b"alive")
+
+    return compute
+
+
+def raising(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    """Raise with every part: a kind of job."""
+
+    def compute(position: int, inputs: Inputs) -> Computed:
+        raise ValueError("no such thing")
 
     return compute
 

@@ -1,0 +1,47 @@
+"""``ltu-compute worker``: computes jobs, and nothing else."""
+
+import signal
+import threading
+from typing import Any
+
+import click
+
+from ltu_compute.settings import load
+
+STOPPING_S = 10.0  # seconds in which runners give back what they compute
+
+
+@click.command()
+@click.option("--jobs", type=click.IntRange(1), help="Worker processes. Default: one a processor.")
+def worker(jobs: int | None) -> None:
+    """Compute jobs of the service, on this machine or another one.
+
+    It works for all services that use the same database (LTU_COMPUTE_DATABASE_URL). Stop it with
+    Ctrl-C or SIGTERM: what it computes is given back to the queue. Killed, its parts are taken
+    over by others within half a minute.
+    """
+    from ltu_compute.jobs.batch import available_processors
+    from ltu_compute.jobs.runner import Runner
+    from ltu_compute.serving.preparation import prepare
+    from ltu_compute.web import logs
+
+    settings = load()
+    logs.configure(settings.log_format)
+    store = prepare(settings)
+    count = jobs or available_processors()
+    runners = [Runner(store.jobs, settings, nice=0) for _ in range(count)]
+    stopping = threading.Event()
+
+    def stop(*_: Any) -> None:
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    threads = [runner.start() for runner in runners]
+    click.echo(f"{count} workers wait for jobs", err=True)
+    stopping.wait()
+    for runner in runners:
+        runner.stop()
+    for thread in threads:
+        thread.join(STOPPING_S)
+    store.close()

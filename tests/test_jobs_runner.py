@@ -1,0 +1,257 @@
+"""Jobs are computed: results, progress, cancellation, and everything that can go wrong."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from ltu_compute.errors import Unavailable
+from ltu_compute.jobs import kinds, runner
+from ltu_compute.jobs.inspection import Limits
+from ltu_compute.jobs.kinds import INSPECTION, REFERENCE, SHOT, InspectionJob, Kind
+from ltu_compute.jobs.runner import Runner
+from ltu_compute.kernels.differences import ComparisonSettings
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
+from ltu_compute.store import jobs as queue
+from ltu_compute.store.jobs import SHARED, Job, Jobs, State
+from tests.support import inspections
+from tests.support.inspections import lasting
+
+ANN = "account-ann"
+PATIENCE_S = 40.0  # that nothing here takes on a machine that is not stuck
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    store = Store(tmp_path / "jobs.sqlite3")
+    store.migrate()
+    yield store.jobs
+    store.close()
+
+
+@pytest.fixture(autouse=True)
+def test_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = {
+        "slow": Kind(inspections.slow),
+        "deadly": Kind(inspections.deadly, lambda *given: kinds.Computed(given[-1].encode())),
+        "raising": Kind(inspections.raising),
+    }
+    monkeypatch.setattr(kinds, "KINDS", kinds.KINDS | added)
+    monkeypatch.setattr(runner, "KINDS", kinds.KINDS)
+    monkeypatch.setattr(queue, "RETRY_S", 0.0)
+
+
+@contextmanager
+def running(jobs: Jobs, settings: Settings, **given: Any) -> Iterator[Runner]:
+    """Let a runner run."""
+    one = Runner(jobs, settings, nice=0, **given)
+    thread = one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until something holds, and return it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def ended(jobs: Jobs, job: Job) -> Job:
+    """Wait until a job has ended, and return it."""
+
+    def look() -> Job | None:
+        now = jobs.job(ANN, job.id)
+        return now if now is not None and now.ended else None
+
+    found: Job = until(look)
+    return found
+
+
+def submit(jobs: Jobs, count: int, urls: dict[int, str] | None = None) -> Job:
+    """Add an inspection of shots, of which every third is bad."""
+    names = tuple(f"shot-{number}" for number in range(count))
+    job = InspectionJob(ComparisonSettings(), Limits(), names, urls or {}, "reference")
+    inputs = {(SHARED, REFERENCE): inspections.reference()}
+    for number in range(count):
+        if number not in (urls or {}):
+            content = inspections.bad(number) if number % 3 == 2 else inspections.good(number)
+            inputs[number, SHOT] = content
+    return jobs.add(ANN, INSPECTION, job.dumps(), inputs, parts=count)
+
+
+def results(jobs: Jobs, job: Job) -> list[dict[str, Any]]:
+    return [lasting(orjson.loads(result.content)) for result in jobs.results(job.id)]
+
+
+def test_an_inspection(jobs: Jobs, settings: Settings) -> None:
+    job = submit(jobs, 4, {3: "http://127.0.0.1:1/shot.png"})
+    with running(jobs, settings):
+        done = ended(jobs, job)
+    assert (done.state, done.parts_done, done.progress) == (State.COMPLETED, 4, 1.0)
+    rows = results(jobs, job)
+    assert [row["verdict"] for row in rows] == ["OK", "OK", "NG", "ERROR"]
+    assert [row["shot"] for row in rows] == ["shot-0", "shot-1", "shot-2", "shot-3"]
+    assert rows[2]["count"] == 1
+    assert "not public" in rows[3]["reason"] or "ports" in rows[3]["reason"]
+    assert str(jobs.attachment(job.id, 2))[:20].startswith("b'\\xff\\xd8")
+    assert jobs.attachment(job.id, 0) is None
+
+
+def test_progress_moves_and_cancelling_stops_the_work(jobs: Jobs, settings: Settings) -> None:
+    job = jobs.add(ANN, "slow", "{}")
+    after = jobs.add(ANN, "raising", "{}")
+    with running(jobs, settings, lease=1.0) as one:
+        until(lambda: jobs.job(ANN, job.id).progress > 0)
+        process = one._process
+        assert process is not None
+        assert jobs.cancel(ANN, job.id)
+        started = time.monotonic()
+        until(lambda: not Path(f"/proc/{process.pid}").exists())
+        assert time.monotonic() - started < PATIENCE_S
+        assert jobs.job(ANN, job.id).state is State.CANCELLED
+        ended(jobs, after)  # and it goes on with the next
+
+
+def test_a_part_that_kills_its_worker_ends_with_the_reason(jobs: Jobs, settings: Settings) -> None:
+    job = jobs.add(ANN, "deadly", "{}", parts=2)
+    with running(jobs, settings):
+        assert ended(jobs, job).state is State.COMPLETED
+    found = [result.content for result in jobs.results(job.id)]
+    assert found == [b"alive", b"the worker process was ended by SIGKILL"]
+
+
+def test_a_part_that_fails_fails_the_job(jobs: Jobs, settings: Settings) -> None:
+    job = jobs.add(ANN, "raising", "{}")
+    with running(jobs, settings):
+        done = ended(jobs, job)
+    assert (done.state, done.error) == (State.FAILED, "ValueError: no such thing")
+
+
+def test_a_part_whose_machines_were_lost_is_given_up(jobs: Jobs, settings: Settings) -> None:
+    job = jobs.add(ANN, "slow", "{}")
+    for _ in range(queue.MAX_ATTEMPTS):
+        jobs.claim(lease=0.0)
+    with running(jobs, settings):
+        done = ended(jobs, job)
+    assert (done.state, done.error) == (State.FAILED, "its workers were lost 5 times")
+
+
+def test_a_runner_that_is_stopped_gives_back(jobs: Jobs, settings: Settings) -> None:
+    job = jobs.add(ANN, "slow", "{}")
+    with running(jobs, settings):
+        until(lambda: jobs.job(ANN, job.id).state is State.RUNNING)
+    (claim,) = jobs.claim()
+    assert claim.attempts == 1, "that attempt did not count"
+
+
+def test_requests_go_first(jobs: Jobs, settings: Settings) -> None:
+    job = submit(jobs, 1)
+    room = threading.Event()
+    asked = threading.Event()
+
+    def may_start() -> bool:
+        asked.set()
+        return room.is_set()
+
+    with running(jobs, settings, may_start=may_start):
+        assert asked.wait(PATIENCE_S)
+        assert jobs.job(ANN, job.id).state is State.QUEUED
+        room.set()
+        assert ended(jobs, job).state is State.COMPLETED
+
+
+def test_the_database_goes_and_comes_back(tmp_path: Path, settings: Settings) -> None:
+    store = Store(tmp_path / "jobs.sqlite3")
+    store.migrate()
+    gone = threading.Event()
+    refused = []
+
+    @contextmanager
+    def transaction(*, writes: bool = False) -> Iterator[Any]:
+        if gone.is_set():
+            refused.append(writes)
+            raise Unavailable("gone")
+        with store.database.transaction(writes=writes) as connection:
+            yield connection
+
+    job = submit(store.jobs, 6)
+    with running(Jobs(transaction), settings):
+        until(lambda: store.jobs.job(ANN, job.id).parts_done >= 1)
+        gone.set()
+        until(lambda: len(refused) >= 3)
+        before = store.jobs.job(ANN, job.id).parts_done
+        assert before < 6
+        gone.clear()
+        assert ended(store.jobs, job).state is State.COMPLETED
+    assert [row["verdict"] for row in results(store.jobs, job)] == ["OK", "OK", "NG"] * 2
+    store.close()
+
+
+def test_killed_workers_lose_nothing_and_finish_nothing_twice(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command works on; two other workers are killed, and it takes their parts over."""
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from ltu_compute.jobs.runner import Runner
+        from ltu_compute.settings import Settings
+        from ltu_compute.store import Store
+        settings = Settings(data_dir=Path(sys.argv[1]))
+        Runner(Store(settings).jobs, settings, lease=1.0, nice=0).run()
+        """
+    store = Store(settings)
+    store.migrate()
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(settings.data_dir))
+    job = submit(store.jobs, 9)
+    for parts in (1, 2):
+        victim = subprocess.Popen([sys.executable, "-c", program, str(settings.data_dir)])
+        until(lambda parts=parts: store.jobs.job(ANN, job.id).parts_done >= parts)
+        victim.kill()
+        victim.wait()
+    command = Path(sys.executable).with_name("ltu-compute")
+    steady = subprocess.Popen([command, "worker", "--jobs", "1"], stderr=subprocess.DEVNULL)
+    done = ended(store.jobs, job)
+    steady.terminate()
+    assert steady.wait(PATIENCE_S) == 0
+    assert (done.state, done.parts_done) == (State.COMPLETED, 9)
+    disturbed = results(store.jobs, job)
+    assert [row["verdict"] for row in disturbed] == ["OK", "OK", "NG"] * 3
+
+    again = submit(store.jobs, 9)
+    with running(store.jobs, settings):
+        ended(store.jobs, again)
+    assert results(store.jobs, again) == disturbed
+    store.close()
+
+
+def test_parameters_come_back_as_they_were() -> None:
+    job = InspectionJob(
+        replace(ComparisonSettings(), threshold=1.5, use_hsv=True),
+        Limits(None, 1.5, 20.0),
+        ("a", "b"),
+        {1: "http://host/b"},
+        "r",
+    )
+    assert InspectionJob.loads(job.dumps()) == job
