@@ -180,6 +180,12 @@ class Settings(BaseSettings):
         description="Folder of the RSA keys (PEM) that sign tokens; give replicas the same one. "
         "Unset: `keys` in the data folder, made on first start.",
     )
+    reply_keys: Path | None = Field(
+        None,
+        description="Folder of the RSA keys (PEM) that sign replies, where a vendor's interface "
+        "does so; give replicas the same one. Unset: `reply-keys` in the data folder, made with "
+        "the first client.",
+    )
     issuer: Annotated[str, AfterValidator(_issuer)] = Field(
         "",
         description="Address that clients reach the service by, such as "
@@ -395,6 +401,11 @@ class Settings(BaseSettings):
     def keys_dir(self) -> Path:
         """Folder of the signing keys."""
         return self.signing_keys or self.data_dir / "keys"
+
+    @property
+    def reply_keys_dir(self) -> Path:
+        """Folder of the keys that sign replies."""
+        return self.reply_keys or self.data_dir / "reply-keys"
 
 
 def load(**given: Any) -> Settings:

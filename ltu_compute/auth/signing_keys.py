@@ -1,4 +1,4 @@
-"""The RSA keys that sign tokens: files in a folder, newest name signs, all verify.
+"""RSA keys that sign tokens, or replies: files in a folder, newest name signs, all verify.
 
 A key is a PEM file (PKCS #8, PKCS #1) whose name ends in ``.pem``. Everything else, its id, its
 certificate and the secret of the refresh tokens, is computed from it, so that replicas need to
@@ -93,6 +93,14 @@ class SigningKey:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         return base64.b64encode(spki).decode()
+
+    @cached_property
+    def public_pem(self) -> str:
+        """The public key as a PEM file: SubjectPublicKeyInfo."""
+        pem = self.private_key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return pem.decode()
 
     @cached_property
     def jwk(self) -> dict[str, str | list[str]]:

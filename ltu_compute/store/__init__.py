@@ -15,6 +15,7 @@ from ltu_compute.store.database import Database
 from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.store.logins import LoginLimits, Logins
 from ltu_compute.store.sessions import Session, Sessions
+from ltu_compute.store.signing_clients import SigningClient, SigningClients
 
 __all__ = [
     "Account",
@@ -26,6 +27,8 @@ __all__ = [
     "LoginLimits",
     "RedisCounter",
     "Session",
+    "SigningClient",
+    "SigningClients",
     "Store",
     "Window",
 ]
@@ -58,6 +61,8 @@ class Store:
         Wrong passwords.
     api_keys : ApiKeys
         Keys of accounts, and their quotas.
+    signing_clients : SigningClients
+        Clients that sign their requests.
     requests : DatabaseCounter
         Requests of accounts with a rate limit.
     jobs : Jobs
@@ -79,6 +84,7 @@ class Store:
         self.sessions = Sessions(self.database)
         self.logins = Logins(self.database)
         self.api_keys = ApiKeys(self.database)
+        self.signing_clients = SigningClients(self.database)
         self.requests = DatabaseCounter(self.database)
         self.jobs = Jobs(self.database.transaction, job_limits)
 

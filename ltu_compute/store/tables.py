@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0005"
+REVISION = "0006"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -158,6 +158,28 @@ quota_reservations = Table(
     # When it goes back to the quota: whoever reserved it has died.
     Column("expires_at", Double, nullable=False),
     Index(None, "key_id"),
+)
+
+signing_clients = Table(
+    "signing_clients",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    # RSA, PEM (SubjectPublicKeyInfo).
+    Column("public_key", Text, nullable=False),
+    # Requests a second; None: the default of the interface.
+    Column("qps", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "account_id"),
+)
+
+used_signatures = Table(
+    "used_signatures",
+    metadata,
+    # SHA-256 of what was signed.
+    Column("key", String(64), primary_key=True),
+    Column("expires_at", Double, nullable=False),
+    Index(None, "expires_at"),
 )
 
 schema_compatibility = Table(
