@@ -17,6 +17,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from ltu_compute.image.profiles import Conversion
 from ltu_compute.image.structure import (
     Admit,
     CorruptPixelsError,
@@ -36,9 +37,10 @@ _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xCA})  # Huffman, arithmetic coding
 _SUPPORTED = frozenset({0xC0, 0xC1, 0xC9}) | _PROGRESSIVE  # the others: lossless, hierarchical
-_TEM, _SOI, _EOI, _SOS, _APP1, _COM = 0x01, 0xD8, 0xD9, 0xDA, 0xE1, 0xFE
+_TEM, _SOI, _EOI, _SOS, _APP1, _APP2, _COM = 0x01, 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xFE
 # JFIF and Adobe segments say how colours are coded; the others describe, and are left out.
 _DESCRIPTIVE = frozenset(range(0xE1, 0xF0)) - {0xEE} | {_COM}
+_ICC = b"ICC_PROFILE\0"  # then the part's number and how many there are
 _END = bytes((0xFF, _EOI))
 
 _COEFFICIENTS = 64  # of a block
@@ -133,6 +135,7 @@ def walk_jpeg(content: bytes, admit: Admit) -> Structure:
     """Return the structure of a JPEG; raise MalformedError where it is broken."""
     frame: _Frame | None = None
     orientation = 0
+    profile: dict[int, tuple[int, int]] = {}  # its parts, by number
     parts = [(0, 2)]
     for marker, start, end in _jpeg_segments(content):
         if marker not in _DESCRIPTIVE:
@@ -148,9 +151,18 @@ def walk_jpeg(content: bytes, admit: Admit) -> Structure:
                 break
         elif marker == _APP1 and not orientation and content[start + 4 : start + 9] == b"Exif\0":
             orientation = exif_orientation(content[start + 10 : end])
+        elif marker == _APP2 and content[start + 4 : start + 16] == _ICC and end - start > 18:
+            profile[content[start + 16]] = (start + 18, end)
     if frame is None or not frame.refined:
         raise MalformedError("a scan is missing")
-    return Structure(frame.size, parts, orientation or 1, channels=frame.components)
+    return Structure(
+        frame.size,
+        parts,
+        orientation or 1,
+        channels=frame.components,
+        grey=frame.components == 1,
+        profile=b"".join(content[slice(*profile[number])] for number in sorted(profile)),
+    )
 
 
 def _count_scan(frame: _Frame | None, scan: bytes) -> None:
@@ -174,7 +186,12 @@ _MORE_DATA = bytes(range(1, 255, 4))  # without a marker in it
 
 
 def decode_jpeg(
-    content: bytes, structure: Structure, scale: int, *, colour: bool
+    content: bytes,
+    structure: Structure,
+    scale: int,
+    *,
+    colour: bool,
+    print_inks: Conversion | None = None,
 ) -> NDArray[np.uint8]:
     """Decode the pixels of a JPEG.
 
@@ -188,6 +205,8 @@ def decode_jpeg(
         By which the picture is reduced within its cosine transform.
     colour : bool
         BGR (H, W, 3), or grey (H, W): the luma of the file where it has one.
+    print_inks : callable, optional
+        Returns the RGB that cyan, magenta, yellow and black give, by the file's profile.
 
     Raises
     ------
@@ -223,7 +242,7 @@ def decode_jpeg(
     if pixels.shape[:2] != (height, width):
         raise CorruptPixelsError(f"{pixels.shape[1]} x {pixels.shape[0]} px were decoded")
     if structure.channels == 4:
-        return _without_inks(pixels, colour=colour)
+        return _printed(pixels, print_inks, colour=colour)
     return pixels if colour else pixels.reshape(height, width)
 
 
@@ -262,8 +281,14 @@ def _has_a_gap(content: bytes) -> bool:
     return False
 
 
-def _without_inks(inks: NDArray[np.uint8], *, colour: bool) -> NDArray[np.uint8]:
+def _printed(
+    inks: NDArray[np.uint8], print_inks: Conversion | None, *, colour: bool
+) -> NDArray[np.uint8]:
     """Return the pixels that inks (H, W, 4) print: inverted, as all programs write them."""
+    if print_inks is not None:
+        rgb = print_inks(np.asarray(cv2.bitwise_not(inks), np.uint8))
+        conversion = cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY
+        return np.asarray(cv2.cvtColor(rgb, conversion), np.uint8)
     cyan_magenta_yellow, black = inks[..., 2::-1], inks[..., 3]
     black = cv2.cvtColor(np.ascontiguousarray(black), cv2.COLOR_GRAY2BGR)
     pixels = cv2.multiply(np.ascontiguousarray(cyan_magenta_yellow), black, scale=1 / 255)

@@ -3,10 +3,11 @@
 Every file is hostile until shown otherwise, so its structure is walked first, with bounded
 effort and without decoding a pixel: that gives the size, the orientation, and certainty that
 the file is whole. Only the parts that make up the first picture then reach a decoder; metadata,
-colour profiles, texts and further frames never do. TurboJPEG decodes JPEG, Pillow PNG and GIF
+texts and further frames never do. TurboJPEG decodes JPEG, Pillow PNG and GIF
 (OpenCV's PNG decoder has crashed on animated files).
 
-Colour profiles are ignored: values are taken as sRGB. Of an animation the first picture counts.
+Embedded colour profiles of JPEG and PNG are converted to sRGB (see `profiles`); values without one
+are sRGB. Of an animation the first picture counts.
 """
 
 from typing import Literal
@@ -21,6 +22,7 @@ from ltu_compute.image.geometry import fitted, oriented, resized
 from ltu_compute.image.gif import decode_gif, walk_gif
 from ltu_compute.image.jpeg import decode_jpeg, walk_jpeg
 from ltu_compute.image.png import decode_png, walk_png
+from ltu_compute.image.profiles import Conversion, Model, conversion_to_srgb
 from ltu_compute.image.samples import Frame, mask_of, pixels_of
 from ltu_compute.image.structure import CorruptPixelsError, MalformedError, Structure
 from ltu_compute.kernels.resizing import brightest_channel
@@ -249,7 +251,28 @@ class Image:
         return pixels
 
     def _decoded(self, target: Size, *, colour: bool) -> NDArray[np.uint8]:
-        """Return pixels as stored, before orientation, in `target` size."""
+        """Return pixels in sRGB as stored, before orientation, in `target` size."""
+        convert = conversion_to_srgb(self._structure.profile, self._model)
+        if convert is None or self._model == "CMYK":
+            return self._raw(target, colour=colour, print_inks=convert)
+        if self._model == "GRAY":
+            levels = convert(self._raw(target, colour=False))
+            return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR)) if colour else levels
+        rgb = cv2.cvtColor(self._raw(target, colour=True), cv2.COLOR_BGR2RGB)
+        conversion = cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY
+        return np.asarray(cv2.cvtColor(convert(np.asarray(rgb, np.uint8)), conversion), np.uint8)
+
+    @property
+    def _model(self) -> Model:
+        """Colour model of the file's samples; indices of a palette are RGB."""
+        if self._structure.grey:
+            return "GRAY"
+        return "CMYK" if self.format == "JPEG" and self._structure.channels == 4 else "RGB"
+
+    def _raw(
+        self, target: Size, *, colour: bool, print_inks: Conversion | None = None
+    ) -> NDArray[np.uint8]:
+        """Return pixels by the file's own profile, before orientation, in `target` size."""
         size = self._structure.size
         scale = 1
         if self.format == "JPEG" and target != size:
@@ -258,7 +281,7 @@ class Image:
                 k for k in (8, 4, 2, 1) if k * target.width <= width and k * target.height <= height
             )
         if self.format == "JPEG":
-            pixels = self._decoded_jpeg(scale, colour=colour)
+            pixels = self._decoded_jpeg(scale, colour=colour, print_inks=print_inks)
         else:
             pixels = pixels_of(self._frame(), colour)
         return resized(pixels, scale, size, target)
@@ -266,7 +289,7 @@ class Image:
     def _decoded_mask(self) -> NDArray[np.uint8]:
         if self.format != "JPEG":
             return mask_of(self._frame(exact=True))
-        brightest = brightest_channel(self._decoded(self._structure.size, colour=True))
+        brightest = brightest_channel(self._raw(self._structure.size, colour=True))
         half = int(brightest.max()) // 2
         _, mask = cv2.threshold(brightest, half, 255, cv2.THRESH_BINARY)
         return np.asarray(mask, np.uint8)
@@ -279,9 +302,13 @@ class Image:
         view = memoryview(self.content)
         return b"".join([view[start:end] for start, end in parts])
 
-    def _decoded_jpeg(self, scale: int, *, colour: bool) -> NDArray[np.uint8]:
+    def _decoded_jpeg(
+        self, scale: int, *, colour: bool, print_inks: Conversion | None
+    ) -> NDArray[np.uint8]:
         try:
-            return decode_jpeg(self._picture(), self._structure, scale, colour=colour)
+            return decode_jpeg(
+                self._picture(), self._structure, scale, colour=colour, print_inks=print_inks
+            )
         except CorruptPixelsError:
             raise self._unreadable() from None
 

@@ -8,6 +8,7 @@ import PIL.Image
 from PIL.PngImagePlugin import PngImageFile
 from zlib_ng import zlib_ng
 
+from ltu_compute.image.profiles import inflated_profile
 from ltu_compute.image.samples import PILLOW_FAILURES, Frame, used_bits
 from ltu_compute.image.structure import (
     Admit,
@@ -20,7 +21,7 @@ from ltu_compute.kernels.types import Size
 
 _MAX_CHUNKS = 65_536  # 50 MB in the usual chunks of 8 kB are 6,400
 
-_DESCRIPTIVE = frozenset({b"eXIf", b"sBIT"})
+_DESCRIPTIVE = frozenset({b"eXIf", b"sBIT", b"iCCP"})
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
@@ -88,8 +89,10 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
         orientation=exif_orientation(bytes(described.get(b"eXIf", b""))),
         depth=depth,
         channels=_PNG_CHANNELS.get(colour_type, 3),
+        grey=colour_type in {0, 4},
         # By channel; alpha, the last, has its own.
         significant_bits=max(described.get(b"sBIT", b"")[: colour_type & 2 | 1], default=None),
+        profile=inflated_profile(described[b"iCCP"]) if b"iCCP" in described else b"",
     )
 
 

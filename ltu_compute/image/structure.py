@@ -30,8 +30,12 @@ class Structure(NamedTuple):
         Bits a sample.
     channels : int
         Samples a pixel, alpha included; 1 where they are indices of a palette.
+    grey : bool
+        Whether the samples are levels of grey, with alpha or without.
     significant_bits : int or None
         Bits of a sample that mean something, by the file.
+    profile : bytes
+        ICC profile; empty where there is none that can be used.
     """
 
     size: Size
@@ -39,7 +43,9 @@ class Structure(NamedTuple):
     orientation: int = 1
     depth: int = 8
     channels: int = 3
+    grey: bool = False
     significant_bits: int | None = None
+    profile: bytes = b""
 
 
 def exif_orientation(tiff: bytes) -> int:
