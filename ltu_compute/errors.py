@@ -19,6 +19,7 @@ ServiceError
 ├── QuotaExhausted          an API key has no answers left
 ├── TooManyRequests         an account has used up what it may ask for in a time
 ├── TooSlow                 a request that stopped, or came more slowly than anybody can wait for
+│   └── ClientGone          the client closed the connection: nobody reads the reply
 ├── NotEnabled              can be done, is switched off here; the message says how to switch it on
 ├── ProviderFailed          a provider elsewhere that was asked refused, or gave no proper answer
 └── Unavailable             something that the service stands on is missing or does not answer
@@ -137,6 +138,10 @@ class QuotaExhausted(ServiceError):
 
 class TooSlow(ServiceError):
     """The request did not arrive in full."""
+
+
+class ClientGone(TooSlow):
+    """The client closed its connection before its request was answered."""
 
 
 class NotEnabled(ServiceError):

@@ -1,5 +1,6 @@
 """Who may compute and who waits: in one process, and in several that were forked."""
 
+import io
 import os
 import select
 import signal
@@ -13,9 +14,10 @@ from flask import Flask
 
 from ltu_compute.admission.shared_memory import SharedNumbers
 from ltu_compute.admission.slots import LONGEST_RETRY_S, MEAN_US, RECHECK_S, Slots, State
-from ltu_compute.errors import Busy
+from ltu_compute.cancellation import CHECK_EVERY_S, CLIENT_GONE, checkpoint
+from ltu_compute.errors import Busy, ClientGone
 from ltu_compute.web import service
-from tests.conftest import Caller
+from tests.conftest import IMAGES, Caller
 from tests.support.timing import until
 
 PATIENCE_S = 10
@@ -174,7 +176,7 @@ def test_a_killed_holder_gives_its_slot_to_the_next(hook: bool) -> None:
     killed = time.monotonic()
     first.kill()
     if hook:
-        slots.bury(first.pid)
+        slots.release_worker(first.pid)
     assert second.said() == "c"
     assert time.monotonic() - killed < (RECHECK_S if hook else 4 * RECHECK_S)
     second.go_on()
@@ -230,19 +232,19 @@ def test_a_wake_up_that_was_lost_costs_a_moment_only() -> None:
         held.enter_context(slots.claim())
         held.enter_context(thread_in_line(slots, "a", served))
         row = next(r for r in slots._rows if slots._shared.numbers[r] == State.WAITING)
-        slots._turns[row] = type("Deaf", (), {"acquire": lambda *_, **__: time.sleep(0.01)})()
+        slots._wakeups[row] = type("Deaf", (), {"acquire": lambda *_, **__: time.sleep(0.01)})()
         slots._shared.numbers[row] = State.COMPUTING
         until(lambda: served == ["a"])
 
 
-def test_who_lent_a_slot_comes_before_all_that_came_later() -> None:
+def test_who_released_a_slot_comes_before_all_that_came_later() -> None:
     slots = Slots(computing=1, waiting=2)
     served: list[str] = []
     lent, back = threading.Event(), threading.Event()
 
     def lend() -> None:
         with slots.claim() as place:
-            with place.lent():
+            with place.slot_released():
                 lent.set()
                 back.wait(PATIENCE_S)
             served.append("lender")
@@ -254,12 +256,96 @@ def test_who_lent_a_slot_comes_before_all_that_came_later() -> None:
     with ExitStack() as later:
         with slots.claim():
             later.enter_context(thread_in_line(slots, "later", served))
-            assert slots.count(State.LENT) == 1
+            assert slots.count(State.RELEASED) == 1
             back.set()
             until(lambda: slots.count(State.WAITING) == 2)
             time.sleep(0.01)  # in which the one behind could overtake
         lender.join(PATIENCE_S)
     assert served == ["lender", "later"]
+    assert slots.count(State.FREE) == slots.places
+
+
+def test_who_has_gone_leaves_the_queue_and_computes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight clients that hung up: the next one is not kept waiting for their results."""
+    monkeypatch.setattr("ltu_compute.admission.slots.RECHECK_S", 0.01)
+    slots = Slots(computing=1, waiting=8)
+    hung_up, ended, computed = threading.Event(), [], []
+
+    def ask() -> None:
+        try:
+            with slots.claim(hung_up.is_set):
+                computed.append("for nobody")
+        except ClientGone:
+            ended.append("client gone")
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    with slots.claim():
+        for thread in threads:
+            thread.start()
+        until(lambda: slots.count(State.WAITING) == 8)
+        hung_up.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert slots.count(State.FREE) == 8, "while the one before them still computes"
+    assert (len(ended), computed) == (8, [])
+    with slots.claim():
+        pass
+
+
+def test_who_goes_just_before_its_turn_computes_nothing() -> None:
+    slots = Slots(computing=1, waiting=0)
+    with pytest.raises(ClientGone), slots.claim(lambda: True):
+        pytest.fail("computed")
+    assert slots.count(State.FREE) == 1
+
+
+def test_a_computation_stops_at_its_next_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ltu_compute.cancellation.monotonic", lambda: now[0])
+    slots, looks, gone = Slots(computing=1, waiting=0), [], [False]
+
+    def client_gone() -> bool:
+        looks.append(now[0])
+        return gone[0]
+
+    def compute() -> None:
+        for _ in range(1000):
+            now[0] += 0.01
+            gone[0] = now[0] > 4
+            checkpoint()
+
+    with pytest.raises(ClientGone), slots.claim(client_gone):
+        compute()
+    assert 4 <= now[0] <= 4 + 2 * CHECK_EVERY_S
+    assert len(looks) <= 4 / CHECK_EVERY_S + 3, "each look is a system call"
+    assert slots.count(State.FREE) == 1
+    checkpoint(at_once=True)  # outside of it nothing is cancelled
+
+
+def test_a_request_whose_client_has_gone_is_not_computed(app: Flask, call: Caller) -> None:
+    content = (IMAGES / "object-bright.png").read_bytes()
+    answer = call.post(
+        "edges",
+        data={"image": (io.BytesIO(content), "x")},
+        environ_overrides={CLIENT_GONE: lambda: True},
+    )
+    assert answer.status_code == 408
+    assert "closed the connection" in answer.json["details"]["message"]
+    assert app.extensions["ltu_compute"].slots.count(State.FREE) > 0
+
+
+def test_a_slot_that_was_released_is_not_waited_for_by_who_has_gone() -> None:
+    slots, gone = Slots(computing=1, waiting=1), threading.Event()
+
+    def compute_elsewhere(others: ExitStack) -> None:
+        with slots.claim(gone.is_set) as place, place.slot_released():
+            others.enter_context(slots.take()).wait()
+            gone.set()
+
+    with ExitStack() as others, pytest.raises(ClientGone):
+        compute_elsewhere(others)
     assert slots.count(State.FREE) == slots.places
 
 

@@ -81,7 +81,7 @@ def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Met
 
     pid = in_a_fork(die)
     assert told(counted)["ltu_compute_requests_in_flight", ""] == 1
-    counted.bury(pid)
+    counted.release_worker(pid)
     found = told(counted)
     assert found["ltu_compute_requests_in_flight", ""] == 0
     assert found["ltu_compute_requests_total", "dialect=ltu,operation=contours,status=200"] == 1
@@ -91,7 +91,7 @@ def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Met
 def test_who_lives_keeps_its_row_when_another_is_buried(counted: Metrics) -> None:
     gone = in_a_fork(counted.begin)
     counted.begin()
-    counted.bury(gone)
+    counted.release_worker(gone)
     counted.end("ltu", "edges", 200, 0.1)
     assert told(counted)["ltu_compute_requests_in_flight", ""] == 0
 
@@ -314,6 +314,6 @@ def test_who_has_more_connections_than_another(counted: Metrics) -> None:
         assert told(counted)["ltu_compute_connections", ""] == held + max(0, by_the_other)
     counted.hold(1)
     numbers[theirs] = 0
-    counted.bury(other)
+    counted.release_worker(other)
     assert not counted.is_crowded()
     assert told(counted)["ltu_compute_connections", ""] == 1

@@ -809,9 +809,9 @@ def test_a_hanging_model_holds_no_slot(
 
 def test_a_slot_that_is_lent_comes_back() -> None:
     slots = Slots(computing=1, waiting=1)
-    with slots.claim() as first, first.lent(), slots.claim(), pytest.raises(Busy):
+    with slots.claim() as first, first.slot_released(), slots.claim(), pytest.raises(Busy):
         slots.check()  # the place of the first stays taken
-    with pytest.raises(ZeroDivisionError), slots.claim() as place, place.lent():
+    with pytest.raises(ZeroDivisionError), slots.claim() as place, place.slot_released():
         1 / 0  # noqa: B018  (to raise is what it is for)
     with slots.claim():
         assert slots.count(State.COMPUTING) == 1

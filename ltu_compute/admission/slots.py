@@ -4,35 +4,36 @@ import math
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 
 from ltu_compute.admission.shared_memory import SharedNumbers
-from ltu_compute.errors import Busy
+from ltu_compute.cancellation import Cancelled, cancellable, checkpoint
+from ltu_compute.errors import Busy, ClientGone
 
-RECHECK_S = 0.25  # after which a waiting request looks for itself whether its turn has come
-LONGEST_RETRY_S = 60
-SMOOTHING = 16  # computations that the mean of their time looks back on
+RECHECK_S = 0.25  # seconds after which a waiting request looks for itself whether it has a slot
+LONGEST_RETRY_S = 60  # seconds
+SMOOTHING = 16  # computations that the mean of their time covers
 
 NEXT_TICKET, REFUSED, MEAN_US, HEADER = range(4)
 STATE, OWNER, TICKET, ROW = range(4)
 
 
 class State(IntEnum):
-    """What is done in a place."""
+    """What the request in a place does."""
 
     FREE = 0
     WAITING = 1
     COMPUTING = 2
-    LENT = 3
+    RELEASED = 3
 
 
 class Slots:
     """Computing slots of a service, with a bounded queue before them: first come, first served.
 
-    They are one for all processes that are forked after it was made: a slot that becomes free goes
-    to whoever waits longest, in whatever process.
+    All processes that are forked after it was made share the slots. A slot that becomes free goes
+    to the request that has waited longest, in whatever process.
 
     Parameters
     ----------
@@ -47,13 +48,13 @@ class Slots:
     of a process) and a ticket. These hold whenever nobody is within the lock:
 
     * no more than ``computing`` places compute;
-    * while a slot is free, nobody waits;
+    * while a slot is free, no place waits;
     * the places that wait are given slots in the order of their tickets;
     * only its owner frees a place, or anybody, once the owner is dead.
 
-    A place is given a slot by whoever frees one, who then raises the place's semaphore. A process
-    that is killed between the two makes nobody hang: who waits looks for itself now and then, and
-    frees what belongs to the dead.
+    Whoever frees a slot gives it to a waiting place, and then raises that place's semaphore. A
+    process that is killed between the two blocks nobody: a waiting request looks for itself now
+    and then, and frees the places of dead processes.
     """
 
     def __init__(self, *, computing: int, waiting: int) -> None:
@@ -62,25 +63,37 @@ class Slots:
         self._shared = SharedNumbers(HEADER + ROW * self.places)
         self._rows = [HEADER + ROW * place for place in range(self.places)]
         fork = multiprocessing.get_context("fork")
-        self._turns = {row: fork.Semaphore(0) for row in self._rows}
+        self._wakeups = {row: fork.Semaphore(0) for row in self._rows}
 
     @contextmanager
-    def claim(self) -> Iterator["Place"]:
+    def claim(self, client_gone: Callable[[], bool] | None = None) -> Iterator["Place"]:
         """Wait for a slot and hold it.
+
+        Parameters
+        ----------
+        client_gone : callable, optional
+            Returns whether the client has closed its connection. Asked while the request waits,
+            when it is given a slot, and by `cancellation.checkpoint` while it computes.
 
         Raises
         ------
         Busy
             If every slot and every waiting place is taken.
+        ClientGone
+            If the client has closed its connection.
         """
         place = Place(self, self._take())
         seconds = None
         try:
-            place.wait()
-            try:
-                yield place
-            finally:
-                seconds = place.stop()
+            with cancellable(client_gone):
+                place.wait()
+                checkpoint(at_once=True)
+                try:
+                    yield place
+                finally:
+                    seconds = place.stop()
+        except Cancelled:
+            raise ClientGone("the client closed the connection before it was answered") from None
         finally:
             self._free(place.row, seconds)
 
@@ -109,7 +122,7 @@ class Slots:
         """
         if State.FREE not in self._states():
             with self._shared.locked() as numbers:
-                self._place_for_one_more(numbers)
+                self._free_row(numbers)
 
     def count(self, state: State) -> int:
         """Return how many places are in a state."""
@@ -120,8 +133,8 @@ class Slots:
         """Requests that were refused, by all processes together."""
         return self._shared.numbers[REFUSED]
 
-    def bury(self, process: int) -> None:
-        """Free the places of a process that has died."""
+    def release_worker(self, process: int) -> None:
+        """Free the places of a process that has ended."""
         with self._shared.locked() as numbers:
             for row in self._rows:
                 if numbers[row + STATE] != State.FREE and numbers[row + OWNER] == process:
@@ -131,22 +144,29 @@ class Slots:
     # ---------------------------------------------------------------- for places
 
     def wait(self, row: int) -> None:
-        """Wait until a place has a slot."""
+        """Wait until a place has a slot.
+
+        Raises
+        ------
+        Cancelled
+            If the client has closed its connection meanwhile; the place is still taken.
+        """
         numbers = self._shared.numbers
         while numbers[row + STATE] != State.COMPUTING:
-            if not self._turns[row].acquire(timeout=RECHECK_S):
+            if not self._wakeups[row].acquire(timeout=RECHECK_S):
+                checkpoint(at_once=True)
                 with self._shared.locked():
-                    self._bury_the_dead(numbers)
+                    self._release_dead_workers(numbers)
                     self._give_slots(numbers)
 
-    def lend(self, row: int) -> None:
-        """Let others have a place's slot."""
+    def release_slot(self, row: int) -> None:
+        """Give a place's slot to others; the place stays taken."""
         with self._shared.locked() as numbers:
-            numbers[row + STATE] = State.LENT
+            numbers[row + STATE] = State.RELEASED
             self._give_slots(numbers)
 
-    def call_back(self, row: int) -> None:
-        """Wait for a slot again, before all that came later."""
+    def reclaim_slot(self, row: int) -> None:
+        """Wait for a slot again, before all requests that arrived later."""
         with self._shared.locked() as numbers:
             self._queue(numbers, row, numbers[row + TICKET])
         self.wait(row)
@@ -156,14 +176,14 @@ class Slots:
 
     def _take(self) -> int:
         with self._shared.locked() as numbers:
-            row = self._place_for_one_more(numbers)
+            row = self._free_row(numbers)
             numbers[row + OWNER] = os.getpid()
             numbers[NEXT_TICKET] += 1
             self._queue(numbers, row, numbers[NEXT_TICKET])
             return row
 
     def _free(self, row: int, computed: float | None = None) -> None:
-        """Free a place, and take the seconds that it computed for, if it did, into the mean."""
+        """Free a place; ``computed``, if given, is the time in s that its computation took."""
         with self._shared.locked() as numbers:
             if computed is not None:
                 mean, latest = numbers[MEAN_US], round(computed * 1e6)
@@ -174,7 +194,7 @@ class Slots:
     # ---------------------------------------------------------------- within the lock
 
     def _queue(self, numbers: memoryview, row: int, ticket: int) -> None:
-        while self._turns[row].acquire(block=False):  # raised for one who needed no waking
+        while self._wakeups[row].acquire(block=False):  # raised for a request that did not wait
             pass
         numbers[row + TICKET] = ticket
         numbers[row + STATE] = State.WAITING
@@ -187,12 +207,12 @@ class Slots:
                 return
             row = min(waiting, key=lambda row: numbers[row + TICKET])
             numbers[row + STATE] = State.COMPUTING
-            self._turns[row].release()
+            self._wakeups[row].release()
 
-    def _place_for_one_more(self, numbers: memoryview) -> int:
-        for bury in (False, True):
-            if bury:
-                self._bury_the_dead(numbers)
+    def _free_row(self, numbers: memoryview) -> int:
+        for look_for_the_dead in (False, True):
+            if look_for_the_dead:
+                self._release_dead_workers(numbers)
             for row in self._rows:
                 if numbers[row + STATE] == State.FREE:
                     return row
@@ -203,11 +223,11 @@ class Slots:
         )
 
     def _seconds_until_done(self, numbers: memoryview) -> int:
-        """Return the time in which what is in work and waiting now will be done, about."""
+        """Return the time, in s, in which what is in work and waiting now is about to be done."""
         seconds = numbers[MEAN_US] / 1e6 * self.places / self.computing
         return min(max(1, math.ceil(seconds)), LONGEST_RETRY_S)
 
-    def _bury_the_dead(self, numbers: memoryview) -> None:
+    def _release_dead_workers(self, numbers: memoryview) -> None:
         owners = {numbers[row + OWNER] for row in self._rows if numbers[row + STATE] != State.FREE}
         dead = {owner for owner in owners if not _alive(owner)}
         for row in self._rows:
@@ -232,29 +252,31 @@ class Place:
         self._since = time.perf_counter()
 
     def wait(self) -> None:
-        """Wait for a slot."""
-        self._slots.wait(self.row)
-        self.waited += self._lap()
+        """Wait for a slot; see `Slots.wait`."""
+        try:
+            self._slots.wait(self.row)
+        finally:
+            self.waited += self._lap()
 
     def stop(self) -> float:
-        """Tell that the computation is over, and return the seconds it took."""
+        """Note that the computation is over, and return the seconds it took."""
         self.computed += self._lap()
         return self.computed
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Let others have the slot, and wait for one afterwards, before all who came later.
+    def slot_released(self) -> Iterator[None]:
+        """Give the slot to others in this block, and wait for one again after it.
 
-        For the time in which another process or machine computes. The place stays taken, so that
-        those who wait are as many as ever.
+        For the time in which another process or machine computes. The request keeps its place, so
+        that no more than before may wait, and is given a slot before those that arrived later.
         """
         self.computed += self._lap()
-        self._slots.lend(self.row)
+        self._slots.release_slot(self.row)
         try:
             yield
         finally:
             self._lap()
-            self._slots.call_back(self.row)
+            self._slots.reclaim_slot(self.row)
             self.waited += self._lap()
 
     def _lap(self) -> float:

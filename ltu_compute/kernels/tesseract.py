@@ -10,10 +10,12 @@ time, and ends it with this process. Pages and replies pass through files in mem
 where the machine has that, else in the folder for temporary files.
 """
 
+import contextvars
 import csv
 import functools
 import importlib.util
 import io
+import math
 import os
 import re
 import shutil
@@ -23,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ import numpy as np
 import pytesseract
 from pytesseract import pytesseract as runner
 
+from ltu_compute.cancellation import CHECK_EVERY_S, checkpoint
 from ltu_compute.kernels.languages import BIBLIOGRAPHIC, iso_code
 from ltu_compute.kernels.types import Gray
 
@@ -296,9 +299,15 @@ class Reader:
         TesseractFailed
             When Tesseract gives up.
         """
-        return tuple(_threads(os.getpid()).map(self._read_page, pages))
+        threads = _threads(os.getpid())
+        # Each sees whether anybody waits for this: see `cancellation`.
+        reading = [
+            threads.submit(contextvars.copy_context().run, self._read_page, page) for page in pages
+        ]
+        return tuple(each.result() for each in reading)
 
     def _read_page(self, page: Gray) -> tuple[Token, ...]:
+        checkpoint(at_once=True)
         recognise = _recognise_inside if _has_tesserocr() else _recognise_outside
         return _tokens(recognise(page, self.languages, self.layout, self.deadline))
 
@@ -352,6 +361,7 @@ def _within(deadline: Deadline) -> Iterator[float]:
         raise deadline.missed
     runner.tesseract_cmd = str(_WRAPPER)
     runner.NamedTemporaryFile = _temporary_file
+    runner.timeout_manager = _watched
     try:
         yield seconds
     except pytesseract.TesseractError as error:
@@ -361,6 +371,24 @@ def _within(deadline: Deadline) -> Iterator[float]:
         raise deadline.missed from error
     except SystemExit as error:  # from a program that does not tell its version
         raise TesseractFailed(str(error)) from error
+
+
+@contextmanager
+def _watched(process: subprocess.Popen[bytes], seconds: float | None = None) -> Iterator[bytes]:
+    """Give what the program says, as pytesseract's own function does; end it if nobody waits."""
+    deadline = time.monotonic() + (seconds or math.inf)
+    with process:
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                with suppress(subprocess.TimeoutExpired):
+                    _, errors = process.communicate(timeout=min(left, CHECK_EVERY_S))
+                    break
+                checkpoint()
+            else:
+                raise RuntimeError("Tesseract process timeout")
+        finally:
+            process.kill()
+    yield errors
 
 
 def _temporary_file(**options: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask
 
 from ltu_compute.admission.slots import Slots
+from ltu_compute.cancellation import CLIENT_GONE
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.settings import Settings
 from ltu_compute.web.metrics import CLOSED, Metrics
@@ -32,6 +33,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, according to the address that it came to."""
         sock: PacedSocket = environ["gunicorn.socket"]
+        environ[CLIENT_GONE] = sock.has_gone
         app = self._operators if sock.listener else self._app
         return app(environ, start_response)
 
@@ -47,7 +49,7 @@ class Application:
         """Tell whether another worker has fewer connections than this one."""
         return self._metrics.is_crowded()
 
-    def bury(self, process: int) -> None:
+    def release_worker(self, process: int) -> None:
         """Take back what a worker that ended had."""
-        self._slots.bury(process)
-        self._metrics.bury(process)
+        self._slots.release_worker(process)
+        self._metrics.release_worker(process)

@@ -81,7 +81,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "proc_name": "ltu-compute",
             "when_ready": self._when_ready,
             "post_fork": lambda _arbiter, _worker: self.wsgi().enter(),
-            "child_exit": lambda _arbiter, ended: self.wsgi().bury(ended.pid),
+            "child_exit": lambda _arbiter, ended: self.wsgi().release_worker(ended.pid),
         }
         for name, value in chosen.items():
             self.cfg.set(name, value)

@@ -139,7 +139,7 @@ class Metrics:
         with self._shared.locked() as numbers:
             self._count(numbers, len(self._names) - 1, status)
 
-    def bury(self, process: int) -> None:
+    def release_worker(self, process: int) -> None:
         """Forget what a worker that died had in flight."""
         with self._shared.locked() as numbers:
             numbers[WORKERS_LOST] += 1

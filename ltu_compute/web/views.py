@@ -6,6 +6,7 @@ from typing import cast
 
 from flask import Blueprint, Request, Response, g, request
 
+from ltu_compute.cancellation import CLIENT_GONE
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
 from ltu_compute.web import binding, wire
@@ -78,9 +79,9 @@ def _answer(
     g.images = bound.pictures
     if not endpoint.images:
         return _run(service, exchange, bound, service.recognisers)
-    with service.slots.claim() as place:
+    with service.slots.claim(sent.environ.get(CLIENT_GONE)) as place:
         g.place = place
-        return _run(service, exchange, bound, service.recognisers.idling(place.lent))
+        return _run(service, exchange, bound, service.recognisers.idling(place.slot_released))
 
 
 def _run(

@@ -13,6 +13,7 @@ import pytest
 import skimage
 from PIL import Image, ImageDraw, ImageFont
 
+from ltu_compute.cancellation import Cancelled, cancellable
 from ltu_compute.kernels import tesseract as engine
 from ltu_compute.kernels import text_detection, text_layout
 from ltu_compute.kernels.languages import language_of
@@ -555,6 +556,21 @@ def test_tesseract_takes_too_long(tesseract):
     tesseract(["eng"], "exec sleep 30")
     with pytest.raises(TesseractTimedOut, match=r"longer than 0\.2 s"):
         detect_text(bgr(page()[0]), deadline=engine.Deadline.from_now(0.2))
+
+
+def test_tesseract_is_ended_when_nobody_waits_for_it(tesseract, tmp_path):
+    """Within the threads that read, too."""
+    marker = tmp_path / "process"
+    tesseract(["eng"], f"echo $$ > {marker}; exec sleep 300")
+
+    def running():
+        process = marker.read_text().strip() if marker.exists() else ""
+        return bool(process) and Path("/proc", process).exists()
+
+    with cancellable(running), pytest.raises(Cancelled):
+        detect_text(bgr(page()[0]))
+    assert marker.exists()
+    assert not running()
 
 
 def test_all_readings_of_a_picture_have_one_deadline(tesseract):

@@ -1,0 +1,76 @@
+"""Stopping work that nobody waits for any more.
+
+Whoever starts work passes a function that returns whether it is still wanted::
+
+    with cancellable(sock.has_gone):
+        reply = operation(image)
+
+Long work calls `checkpoint` now and then: once per tile, candidate or page, so that it stops within
+a second. Where no one has called `cancellable`, `checkpoint` does nothing. A thread that the work
+starts does not inherit it: run the thread's function by `contextvars.copy_context().run`.
+"""
+
+import contextvars
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+CLIENT_GONE = "ltu_compute.client_gone"
+"""Key in the WSGI environment: a function that returns whether the client has closed."""
+
+CHECK_EVERY_S = 0.1  # seconds between two looks: each is a system call
+
+
+class Cancelled(Exception):
+    """Nobody waits for the result any more."""
+
+
+class _Token:
+    def __init__(self, cancelled: Callable[[], bool]) -> None:
+        self._cancelled = cancelled
+        self._next_look = 0.0
+
+    def check(self, *, at_once: bool) -> None:
+        now = monotonic()
+        if at_once or now >= self._next_look:
+            self._next_look = now + CHECK_EVERY_S
+            if self._cancelled():
+                raise Cancelled
+
+
+_current: contextvars.ContextVar[_Token | None] = contextvars.ContextVar("token", default=None)
+
+
+@contextmanager
+def cancellable(cancelled: Callable[[], bool] | None) -> Iterator[None]:
+    """Have `checkpoint` stop what runs in this block once nobody waits for it.
+
+    Parameters
+    ----------
+    cancelled : callable, optional
+        Returns whether the result is not wanted any more; called from the thread of the block.
+        None: it always is.
+    """
+    set_before = _current.set(None if cancelled is None else _Token(cancelled))
+    try:
+        yield
+    finally:
+        _current.reset(set_before)
+
+
+def checkpoint(*, at_once: bool = False) -> None:
+    """Return if somebody still waits for the result.
+
+    Parameters
+    ----------
+    at_once : bool
+        Look now, even if the last look was less than `CHECK_EVERY_S` ago.
+
+    Raises
+    ------
+    Cancelled
+        If nobody does. Do not catch it: what started the work does.
+    """
+    token = _current.get()
+    if token is not None:
+        token.check(at_once=at_once)
