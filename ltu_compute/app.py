@@ -16,9 +16,11 @@ from ltu_compute import openapi
 from ltu_compute.admission.rate_limit import RateLimiter
 from ltu_compute.admission.slots import Slots
 from ltu_compute.auth import keycloak
+from ltu_compute.auth.api_keys import KeyCheck
 from ltu_compute.auth.external_tokens import ExternalTokens
 from ltu_compute.auth.gate import ServiceGate
 from ltu_compute.auth.identity_provider import Provider
+from ltu_compute.auth.signatures import ReplySigner, SignatureCheck
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import Tokens
 from ltu_compute.dialects import DIALECTS
@@ -94,6 +96,9 @@ def create_app(
         checks["rate limit"] = rate_limiter.check
     if external is not None:
         checks["identity provider"] = external.provider.check
+    else:
+        checks["signing keys"] = key_ring.check
+    keys = KeyCheck(store.api_keys, clock)
     warm = health.Once(lambda: warm_up(dialects, recognisers))
     health_routes = health.blueprint(checks | {"kernels": warm}, {"Tesseract": check_tesseract})
     app.register_blueprint(health_routes)
@@ -103,7 +108,13 @@ def create_app(
         settings=settings,
         dialects=dialects,
         store=store,
-        gate=ServiceGate(store, Tokens(key_ring, settings, clock), external),
+        gate=ServiceGate(
+            store,
+            Tokens(key_ring, settings, clock),
+            external,
+            keys,
+            SignatureCheck(store.signing_clients, clock),
+        ),
         fetcher=fetcher or Fetcher(settings),
         slots=slots,
         recognisers=recognisers,
@@ -112,7 +123,11 @@ def create_app(
         warm_up=warm,
         operators=metrics.application(metrics.blueprint(counted), health_routes),
         refuse=lambda status, message: _refused(counted, status, message),
-        resources={Store: store},
+        resources={
+            Store: store,
+            KeyCheck: keys,
+            ReplySigner: ReplySigner(KeyRing(settings.reply_keys_dir)),
+        },
     )
 
     areas: tuple[Area, ...] = (*dialects, keycloak.RealmArea())

@@ -12,12 +12,16 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from ltu_compute.auth.api_keys import Charge, InvalidKey, KeyCheck, KeyHolder, MissingKey
-from ltu_compute.auth.tokens import InvalidToken, unverified_header
+from ltu_compute.auth.gate import ServiceGate
+from ltu_compute.auth.signatures import SignatureCheck
+from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.auth.tokens import InvalidToken, Tokens, unverified_header
 from ltu_compute.cli import main
 from ltu_compute.errors import BadParameters, NotFound, QuotaExhausted
 from ltu_compute.settings import Settings
 from ltu_compute.store import Account, ApiKey, Store, tables
 from ltu_compute.store.api_keys import KEY_LENGTH, LARGEST_QUOTA, RESERVED_S
+from ltu_compute.web.dialect import Caller
 from tests.support.timing import Clock
 
 NOW = 1_800_000_000
@@ -62,6 +66,20 @@ def test_a_key_opens_its_account(store: Store, check: KeyCheck, alice: Account) 
     assert (key.created_at, key.name, key.quota, key.expires_at) == (NOW, "press 3", 5, None)
     assert secret.startswith(key.id)
     assert other.id != key.id
+
+
+def test_the_gate_of_dialects_takes_keys(
+    store: Store, check: KeyCheck, alice: Account, tmp_path: Path
+) -> None:
+    tokens = Tokens(KeyRing(tmp_path), Settings(data_dir=tmp_path))
+    gate = ServiceGate(store, tokens, None, check, SignatureCheck(store.signing_clients))
+    key, secret = store.api_keys.add(alice.id, NOW, quota=1)
+    caller = gate.api_key(secret)
+    assert caller == Caller(alice, key.id)
+    with check.charge(caller.credential) as charge:
+        assert charge.remaining == 0
+    with pytest.raises(MissingKey):
+        gate.api_key("")
 
 
 def test_a_key_is_kept_as_a_hash(store: Store, alice: Account) -> None:
@@ -173,10 +191,10 @@ def test_answers_count_down(store: Store, check: KeyCheck, alice: Account) -> No
     holder = check.authenticate(secret)
     told = []
     for _ in range(3):
-        with check.charge(holder) as charge:
+        with check.charge(holder.key.id) as charge:
             told.append(charge.remaining)
     assert told == [2, 1, 0]
-    with pytest.raises(QuotaExhausted), check.charge(holder):
+    with pytest.raises(QuotaExhausted), check.charge(holder.key.id):
         pytest.fail("it was done all the same")
     assert (left(store, key), reserved(store)) == (0, 0)
 
@@ -188,7 +206,7 @@ def test_an_error_costs_nothing(
     key, secret = store.api_keys.add(alice.id, NOW, quota=1)
     holder = check.authenticate(secret)
     for _ in range(3):
-        with pytest.raises(failure), check.charge(holder):
+        with pytest.raises(failure), check.charge(holder.key.id):
             raise failure
     assert (left(store, key), reserved(store)) == (1, 0)
 
@@ -197,7 +215,7 @@ def test_an_answer_may_cost_nothing(store: Store, check: KeyCheck, alice: Accoun
     key, secret = store.api_keys.add(alice.id, NOW, quota=1)
     holder = check.authenticate(secret)
     for _ in range(3):
-        with check.charge(holder) as charge:
+        with check.charge(holder.key.id) as charge:
             assert charge.remaining == 0
             charge.refund()
             charge.refund()
@@ -209,7 +227,7 @@ def test_a_key_without_a_quota_costs_nothing(store: Store, check: KeyCheck, alic
     _, secret = store.api_keys.add(alice.id, NOW)
     holder = check.authenticate(secret)
     for _ in range(3):
-        with check.charge(holder) as charge:
+        with check.charge(holder.key.id) as charge:
             assert charge.remaining is None
             assert reserved(store) == 0
 
@@ -219,7 +237,7 @@ def test_no_more_are_answered_at_once_than_are_left(
 ) -> None:
     key, secret = store.api_keys.add(alice.id, NOW, quota=1)
     holder = check.authenticate(secret)
-    with check.charge(holder), pytest.raises(QuotaExhausted), check.charge(holder):
+    with check.charge(holder.key.id), pytest.raises(QuotaExhausted), check.charge(holder.key.id):
         pytest.fail("two answers for one")
     assert left(store, key) == 0
 
@@ -232,10 +250,10 @@ def test_what_a_process_left_behind_goes_back(
     for _ in range(2):  # and then it was killed
         assert store.api_keys.reserve(key.id, NOW) is not None
     clock.now = NOW + RESERVED_S - 1
-    with pytest.raises(QuotaExhausted), check.charge(holder):
+    with pytest.raises(QuotaExhausted), check.charge(holder.key.id):
         pass
     clock.now = NOW + RESERVED_S
-    with check.charge(holder) as charge:
+    with check.charge(holder.key.id) as charge:
         assert charge.remaining == 1
     assert (left(store, key), reserved(store)) == (1, 0)
 
@@ -259,14 +277,14 @@ def test_a_new_quota_holds_for_what_is_being_answered(
 ) -> None:
     key, secret = store.api_keys.add(alice.id, NOW, quota=5)
     holder = check.authenticate(secret)
-    with check.charge(holder):
+    with check.charge(holder.key.id):
         store.api_keys.set_quota(key.id, 2)
     assert left(store, key) == 1
-    with check.charge(holder) as charge:
+    with check.charge(holder.key.id) as charge:
         store.api_keys.set_quota(key.id, 7)
         charge.refund()
     assert left(store, key) == 7
-    with check.charge(holder):
+    with check.charge(holder.key.id):
         store.api_keys.set_quota(key.id, None)
     assert left(store, key) is None
     with pytest.raises(NotFound):
@@ -276,10 +294,10 @@ def test_a_new_quota_holds_for_what_is_being_answered(
 def test_a_key_that_is_removed_meanwhile(store: Store, check: KeyCheck, alice: Account) -> None:
     key, secret = store.api_keys.add(alice.id, NOW, quota=5)
     holder = check.authenticate(secret)
-    with check.charge(holder):
+    with check.charge(holder.key.id):
         store.api_keys.remove(key.id)
     assert reserved(store) == 0
-    with pytest.raises(InvalidKey), check.charge(holder):
+    with pytest.raises(InvalidKey), check.charge(holder.key.id):
         pass
 
 

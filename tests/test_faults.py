@@ -1,6 +1,7 @@
 """What the service stands on goes, and comes back: replies say so, and nobody restarts anything."""
 
 import io
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -177,7 +178,57 @@ def test_a_database_that_is_gone_is_told_by_all_who_need_it(site: Site) -> None:
         assert "database" in checks["database"]
         assert checks["kernels"] == "ok"
     assert site.edges(token).status_code == 200
-    assert site.ready() == (200, {"database": "ok", "kernels": "ok", "Tesseract": "ok"})
+    parts = ("database", "signing keys", "kernels", "Tesseract")
+    assert site.ready() == (200, dict.fromkeys(parts, "ok"))
+
+
+def removed(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def emptied(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def damaged(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.write_text("-----BEGIN PRIVATE KEY-----\n")
+
+
+def a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (removed, "The signing keys cannot be read"),
+        (a_file, "The signing keys cannot be read"),
+        (emptied, "There is no signing key."),
+        (damaged, "There is no signing key."),
+    ],
+)
+def test_without_its_keys_the_service_is_not_ready(
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Path], None],
+    told: str,
+) -> None:
+    monkeypatch.setattr("ltu_compute.auth.signing_keys.CHECK_INTERVAL_S", 0.0)
+    keys = site.settings.keys_dir
+    shutil.copytree(keys, tmp_path / "kept")
+    fault(keys)
+    status, checks = site.ready()
+    assert status == 503
+    assert checks["signing keys"].startswith(told)
+    assert checks["database"] == "ok"
+    if keys.is_file():
+        keys.unlink()
+    shutil.copytree(tmp_path / "kept", keys, dirs_exist_ok=True)
+    assert site.ready()[0] == 200
 
 
 @pytest.mark.parametrize(("jump", "status"), [(86400.0, 401), (-86400.0, 200)])

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ltu_compute.auth.api_keys import KeyCheck
+from ltu_compute.auth.gate import ServiceGate
 from ltu_compute.auth.signatures import (
     WINDOW_S,
     DisabledClient,
@@ -29,10 +31,12 @@ from ltu_compute.auth.signatures import (
     public_key_pem,
 )
 from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.auth.tokens import Tokens
 from ltu_compute.cli import main
 from ltu_compute.errors import BadParameters, NotFound, Unavailable
-from ltu_compute.settings import Settings
+from ltu_compute.settings import Rate, Settings
 from ltu_compute.store import Account, Store, tables
+from ltu_compute.web.dialect import Caller
 from tests.support.timing import Clock
 
 NOW = 1_800_000_000
@@ -93,6 +97,20 @@ def test_what_clients_send(check: SignatureCheck, alice: Account, client: str) -
     timestamp, nonce = SENT[client]
     signed = signature(timestamp, nonce)
     assert check.authenticate(ID, timestamp, nonce, signed) == SignedBy(ID, alice, 20)
+
+
+@pytest.mark.parametrize("qps", [None, 7])
+def test_the_gate_of_dialects_takes_signatures(
+    check: SignatureCheck, store: Store, alice: Account, tmp_path: Path, qps: int | None
+) -> None:
+    tokens = Tokens(KeyRing(tmp_path), Settings(data_dir=tmp_path))
+    gate = ServiceGate(store, tokens, None, KeyCheck(store.api_keys), check)
+    public = public_key_pem(pem(private_key()))
+    store.signing_clients.add(alice.id, public, NOW, client_id="camera-7", qps=qps)
+    sent = ("camera-7", f"{NOW}", "1", signature(f"{NOW}", "1", "camera-7"))
+    assert gate.signature(*sent) == Caller(alice, "camera-7", qps and Rate(qps, 1))
+    with pytest.raises(UsedSignature):
+        gate.signature(*sent)
 
 
 def test_line_breaks_within_base64(check: SignatureCheck, alice: Account) -> None:

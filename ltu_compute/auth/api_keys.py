@@ -91,13 +91,13 @@ class KeyCheck:
         return KeyHolder(key, account)
 
     @contextmanager
-    def charge(self, holder: KeyHolder, seconds: float = RESERVED_S) -> Iterator[Charge]:
+    def charge(self, key_id: str, seconds: float = RESERVED_S) -> Iterator[Charge]:
         """Take one answer off the key's quota for what is done within; an error costs nothing.
 
         Parameters
         ----------
-        holder
-            Whose key it is.
+        key_id
+            Which key: `ApiKey.id`, which is `Caller.credential` in a dialect.
         seconds
             The longest time that it may take. After that the answer is free for others, and is
             taken off once more when this one ends well.
@@ -112,7 +112,7 @@ class KeyCheck:
             When the database does not answer.
         """
         try:
-            reservation = self.keys.reserve(holder.key.id, self.clock(), seconds)
+            reservation = self.keys.reserve(key_id, self.clock(), seconds)
         except NotFound:
             raise InvalidKey("the API key is unknown") from None
         if reservation is None:

@@ -182,6 +182,16 @@ class KeyRing:
         except _NotAKeyError as error:
             raise Unavailable(str(error)) from error
 
+    def check(self) -> None:
+        """Return when there is a key to sign with; the folder is looked at once a second.
+
+        Raises
+        ------
+        Unavailable
+            When there is none, or the folder is gone.
+        """
+        self.active  # noqa: B018  (it raises)
+
     @property
     def active(self) -> SigningKey:
         """The key that signs.

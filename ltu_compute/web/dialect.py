@@ -96,6 +96,12 @@ class Gate(Protocol):
     def bearer(self, head: Head) -> Account:
         """Return the account of an access token in the ``Authorization`` header."""
 
+    def api_key(self, secret: str) -> Caller:
+        """Return the caller of an API key, "" for none."""
+
+    def signature(self, client_id: str, timestamp: str, nonce: str, signature: str) -> Caller:
+        """Return the caller of a signed request; a second one with this signature is refused."""
+
 
 @dataclass
 class Exchange:
