@@ -17,7 +17,7 @@ from ltu_compute.admission.slots import LONGEST_RETRY_S, MEAN_US, RECHECK_S, Slo
 from ltu_compute.cancellation import CHECK_EVERY_S, CLIENT_GONE, checkpoint
 from ltu_compute.errors import Busy, ClientGone
 from ltu_compute.web import service
-from tests.conftest import IMAGES, Caller
+from tests.support.client import IMAGES, Caller
 from tests.support.timing import until
 
 PATIENCE_S = 10

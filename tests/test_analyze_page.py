@@ -38,8 +38,8 @@ from ltu_compute.image import Image
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.web.pages import ANALYZE, PICTURE
-from tests.conftest import IMAGES, PASSWORD, ROOT, USERNAME, Live
 from tests.support.browser import chromium, watch
+from tests.support.client import IMAGES, PASSWORD, ROOT, USERNAME, Live
 from tests.support.issuer import AUDIENCE, CLIENT, SECRET, Issuer
 
 PICTURES = ROOT / "docs" / "pictures"

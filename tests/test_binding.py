@@ -23,7 +23,7 @@ from ltu_compute.app import create_app
 from ltu_compute.errors import BadParameters, TooManyBytes
 from ltu_compute.settings import Settings
 from ltu_compute.web import wire
-from tests.conftest import IMAGES, Caller
+from tests.support.client import IMAGES, Caller
 
 PNG = (IMAGES / "object-bright.png").read_bytes()
 JPEG = (IMAGES / "chelsea.jpg").read_bytes()

@@ -29,7 +29,7 @@ from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import LoginLimits, Store, logins, names, passwords
 from ltu_compute.store.tables import login_attempts
-from tests.conftest import PASSWORD, TOKEN_PATH, USERNAME, Live
+from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, Live
 from tests.support.timing import Clock
 
 NOW = 1_800_000_000

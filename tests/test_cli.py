@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
 from ltu_compute.settings import load, table
-from tests.conftest import IMAGES, Caller
-from tests.test_golden import PART, SHOT, post
+from tests.support.calls import PART, SHOT, post
+from tests.support.client import IMAGES, Caller
 
 
 @pytest.fixture

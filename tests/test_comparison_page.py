@@ -14,9 +14,9 @@ import pytest
 
 from ltu_compute.image import Image
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings, compare
-from tests.conftest import IMAGES, ROOT
-from tests.test_golden import PART, SHOT, Array
-from tests.test_readme import rows
+from tests.support.calls import PART, SHOT, Array
+from tests.support.client import IMAGES, ROOT
+from tests.support.tables import rows
 
 PAGE = ROOT / "docs" / "comparison.md"
 PICTURES = ROOT / "docs" / "pictures"

@@ -17,7 +17,7 @@ import requests
 from ltu_compute.serving.process import OPEN_FILES
 from ltu_compute.serving.request import CONTINUE
 from ltu_compute.serving.worker import CONNECTIONS
-from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH
+from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH
 from tests.support.running import (
     BOUNDARY,
     IMAGE,

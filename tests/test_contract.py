@@ -12,12 +12,12 @@ from openapi_spec_validator import validate
 
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ServiceError
-from ltu_compute.openapi import document, yaml_text
+from ltu_compute.openapi import yaml_text
 from ltu_compute.web.dialect import Dialect
 from ltu_compute.web.endpoint import Endpoint
-from tests.conftest import IMAGES, ROOT, TOKEN_PATH, Caller
+from tests.support.client import IMAGES, ROOT, TOKEN_PATH, Caller
+from tests.support.schemas import DOCUMENT, schema_of
 
-DOCUMENT = document()
 ENDPOINTS = [(dialect, endpoint) for dialect in DIALECTS for endpoint in dialect.endpoints]
 
 
@@ -33,14 +33,6 @@ def test_openapi_is_served(call: Caller, app: Any) -> None:
     client = app.test_client()
     assert client.get("/openapi.json").json == DOCUMENT
     assert yaml.safe_load(client.get("/openapi.yaml").text) == DOCUMENT
-
-
-def schema_of(path: str, method: str, status: int) -> dict[str, Any]:
-    answer = DOCUMENT["paths"][path][method]["responses"][str(status)]
-    if "$ref" in answer:
-        answer = DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    schema = answer["content"]["application/json"]["schema"]
-    return {"components": DOCUMENT["components"], **schema}
 
 
 def sent(endpoint: Endpoint, **more: Any) -> dict[str, Any]:

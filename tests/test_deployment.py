@@ -24,7 +24,7 @@ from ltu_compute.app import create_app
 from ltu_compute.serving.server import STOPPING_S
 from ltu_compute.settings import Settings, load, table
 from ltu_compute.web.views import body_limit
-from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH, USERNAME
+from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH, USERNAME
 from tests.support.timing import until
 
 DEPLOY = ROOT / "deploy"

@@ -16,7 +16,7 @@ from ltu_compute.app import create_app
 from ltu_compute.dialects.ltu import dialect
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
-from tests.conftest import FIXTURES, IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Live
+from tests.support.client import FIXTURES, IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Live
 
 VENDOR = FIXTURES / "vendor"
 SAMPLES = yaml.safe_load((VENDOR / "requests.yaml").read_text())

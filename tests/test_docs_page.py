@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page
 
 from ltu_compute.dialects.ltu import dialect
-from tests.conftest import IMAGES, PASSWORD, USERNAME, Live
 from tests.support.browser import chromium, watch
+from tests.support.client import IMAGES, PASSWORD, USERNAME, Live
 
 OPERATIONS = [endpoint for endpoint in dialect.endpoints if endpoint.images]
 FILES = ("coffee.jpg", "coffee-shot.jpg")  # small ones: the page is tested, not the operations

@@ -17,7 +17,7 @@ from ltu_compute.errors import Unavailable
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import Login, Store, database
-from tests.conftest import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
+from tests.support.client import IMAGES, OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
 
 LOGIN = {
     "username": USERNAME,

@@ -21,8 +21,8 @@ from ltu_compute.settings import Settings
 from ltu_compute.web.dialect import Dialect
 from ltu_compute.web.endpoint import Params
 from ltu_compute.web.service import service_of
-from tests.conftest import IMAGES, PASSWORD, USERNAME, token_of
 from tests.support import fictitious
+from tests.support.client import IMAGES, PASSWORD, USERNAME, token_of
 from tests.support.fictitious import QUOTA, SECRET, dialect
 
 Ask = Callable[..., Any]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 
 from ltu_compute.openapi import document
-from tests.conftest import IMAGES, ROOT
+from tests.support.client import IMAGES, ROOT
 
 
 def _files() -> list[bytes]:

@@ -4,8 +4,6 @@
 because decoders and filters differ by a grey level between versions of OpenCV.
 """
 
-import base64
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,41 +12,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tests.conftest import FIXTURES, IMAGES, Caller
+from tests.support.calls import PART, SHOT, Array, decoded, elided, photograph, post
+from tests.support.client import FIXTURES, Caller
 
 GOLDEN = FIXTURES / "golden"
 WIDTH = 480  # px of the pictures in the README
-
-Array = NDArray[np.uint8]
-
-
-def photograph(name: str) -> Array:
-    return cv2.imread(str(IMAGES / name))
-
-
-def decoded(picture: dict[str, str]) -> Array:
-    content = np.frombuffer(base64.b64decode(picture["value"]), np.uint8)
-    return cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
 
 
 def reduced(image: Array) -> Array:
     height = round(WIDTH * image.shape[0] / image.shape[1])
     return cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
-
-
-def post(call: Caller, operation: str, *names: str, **params: str) -> Any:
-    fields = {1: ["image"], 2: ["image1", "image2"]}[len(names)]
-    if operation == "distance":
-        fields = ["refImage", "queryImage"]
-    files = {
-        field: (io.BytesIO((IMAGES / name).read_bytes()), name)
-        for field, name in zip(fields, names, strict=True)
-    }
-    answer = call.post(operation, data=files | params)
-    assert answer.status_code == 200, answer.text
-    return answer.json
 
 
 def outlined(image: Array, contours: list[dict[str, Any]], colour: tuple[int, int, int]) -> Array:
@@ -76,8 +50,6 @@ def swatches(colors: list[list[int]], shape: tuple[int, ...]) -> Array:
     return drawn
 
 
-PART = "part-reference.jpg"
-SHOT = "part-shot.jpg"
 THRESHOLDS = {"threshold_min": "150", "threshold_max": "350", "edge_thickness": "2"}
 
 PICTURES: dict[str, Callable[[Caller], Array]] = {
@@ -147,20 +119,6 @@ def test_replies(operation: str, call: Caller, update_golden: bool) -> None:
         GOLDEN.mkdir(exist_ok=True)
         path.write_text(json.dumps(reply, indent=1) + "\n")
     assert_close(reply, json.loads(path.read_text()), operation)
-
-
-def elided(node: Any) -> Any:
-    """Shorten pictures and outlines to what can be read and compared."""
-    if isinstance(node, dict):
-        return {
-            key: f"{value[:12]}..."
-            if key in ("value", "l_hist")
-            else value[:2]
-            if key == "relativeVertices"
-            else elided(value)
-            for key, value in node.items()
-        }
-    return [elided(item) for item in node] if isinstance(node, list) else node
 
 
 def assert_close(found: Any, golden: Any, where: str) -> None:

@@ -30,9 +30,8 @@ from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import Vision
 from ltu_compute.settings import Settings, load
 from ltu_compute.warm_up import warm_up
-from tests.conftest import IMAGES, Caller
-from tests.test_contract import schema_of
-from tests.test_fetch import certificate  # noqa: F401  (a fixture)
+from tests.support.client import IMAGES, Caller
+from tests.support.schemas import schema_of
 
 KEY = "AIza-very-secret-key"
 TEXT, LABELS, OBJECTS = "TEXT_DETECTION", "LABEL_DETECTION", "OBJECT_LOCALIZATION"

@@ -12,8 +12,8 @@ import pytest
 
 from ltu_compute.errors import ServiceError, TooManyPixels
 from ltu_compute.image import Image
-from tests.conftest import Caller
 from tests.support import hostile
+from tests.support.client import Caller
 
 LIMIT = 1_000_000
 BOMBS = hostile.bombs()

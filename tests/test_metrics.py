@@ -14,7 +14,7 @@ from flask import Flask
 from ltu_compute.admission.slots import Slots
 from ltu_compute.web import logs, metrics
 from ltu_compute.web.metrics import BOUNDS_S, OTHER, Metrics
-from tests.conftest import IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Caller
+from tests.support.client import IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Caller
 from tests.support.running import scraped
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -25,7 +25,7 @@ from ltu_compute.recognisers.onnx import Model, Models
 from ltu_compute.recognisers.onnx.manifest import Manifest
 from ltu_compute.recognisers.onnx.session import Bounds, ModelError
 from tests.support import onnx_models as made
-from tests.test_models import flat
+from tests.support.pixels import flat
 
 BOUNDS = Bounds(bytes=4 << 20, memory=1 << 30, seconds=10)
 COLOURS = made.colours().SerializeToString()

@@ -26,8 +26,9 @@ from ltu_compute.recognisers.onnx import Model, Models, Rejected, Turn, decoders
 from ltu_compute.recognisers.onnx.manifest import Manifest, coco_mids
 from ltu_compute.recognisers.onnx.session import Bounds, ModelError, Session
 from ltu_compute.settings import Settings
-from tests.conftest import IMAGES, Caller
 from tests.support import onnx_models as made
+from tests.support.client import IMAGES, Caller
+from tests.support.pixels import flat
 from tests.support.timing import until
 
 BOUNDS = Bounds(bytes=4 << 20, memory=1 << 30, seconds=10)
@@ -41,10 +42,6 @@ def models(tmp_path: Path) -> Iterator[Models]:
     found = Models([tmp_path], BOUNDS)
     yield found
     found.close()
-
-
-def flat(blue: int, green: int, red: int, width: int = 8, height: int = 4) -> Image:
-    return np.full((height, width, 3), (blue, green, red), np.uint8)
 
 
 def softmax(*values: float) -> list[float]:

@@ -31,7 +31,7 @@ from ltu_compute.auth.tokens import InvalidToken
 from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings, load
-from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, Live
+from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, Live
 from tests.support.issuer import AUDIENCE, CLIENT, SECRET, Issuer
 from tests.support.timing import Clock, until
 

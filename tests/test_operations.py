@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
-from tests.conftest import FIXTURES, IMAGES, Caller
-from tests.test_golden import PART, SHOT, decoded, photograph, post
+from tests.support.calls import PART, SHOT, decoded, photograph, post
+from tests.support.client import FIXTURES, IMAGES, Caller
 
 Array = NDArray[np.uint8]
 

@@ -25,10 +25,10 @@ from ltu_compute.settings import Rate, Settings, load
 from ltu_compute.store import Counter, RedisCounter, Store
 from ltu_compute.store.counters import DatabaseCounter
 from ltu_compute.store.tables import request_counts
-from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support import postgres, redis_server
+from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, running
-from tests.test_contract import schema_of
+from tests.support.schemas import schema_of
 
 LISTED = f"{OPERATIONS}/models"  # the cheapest operation that takes a token
 STORAGES = ("sqlite", "postgresql", "redis")

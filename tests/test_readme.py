@@ -17,16 +17,12 @@ from flask import Flask
 from ltu_compute.dialects.ltu import dialect
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import table
-from tests.conftest import PASSWORD, ROOT, USERNAME, Caller, Live
-from tests.test_golden import PART, SHOT, elided, post
+from tests.support.calls import PART, SHOT, elided, post
+from tests.support.client import PASSWORD, ROOT, USERNAME, Caller, Live
+from tests.support.tables import rows
 
 README = ROOT / "README.md"
 TEXT = README.read_text()
-
-
-def rows(*lines: tuple[object, ...]) -> str:
-    head, *body = [f"| {' | '.join(map(str, line))} |" for line in lines]
-    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
 
 
 def operations(_: Caller) -> str:

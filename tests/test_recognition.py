@@ -14,8 +14,8 @@ from ltu_compute.cli import main
 from ltu_compute.kernels.classification import COLORS, KINDS, QUALITIES
 from ltu_compute.kernels.object_detection import CLASSES
 from ltu_compute.kernels.text_detection import TesseractFailed, installed_languages
-from tests.conftest import IMAGES, Caller
-from tests.test_contract import schema_of
+from tests.support.client import IMAGES, Caller
+from tests.support.schemas import schema_of
 
 Array = np.ndarray[Any, Any]
 

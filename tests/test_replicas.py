@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from ltu_compute.app import create_app
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from tests.conftest import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
 from tests.support import postgres
+from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME
 
 
 @pytest.fixture(scope="module")

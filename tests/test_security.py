@@ -14,7 +14,7 @@ from ltu_compute.admission.slots import Slots
 from ltu_compute.app import create_app
 from ltu_compute.errors import Busy, WrongSetting
 from ltu_compute.settings import Settings, load
-from tests.conftest import IMAGES, OPERATIONS, Caller
+from tests.support.client import IMAGES, OPERATIONS, Caller
 
 LARGE = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
 

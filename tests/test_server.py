@@ -21,7 +21,7 @@ from ltu_compute.errors import WrongSetting
 from ltu_compute.serving.preparation import first_account, prepare
 from ltu_compute.serving.process import ALLOCATION, prepare_the_process
 from ltu_compute.settings import Settings
-from tests.conftest import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 from tests.support.running import COMMAND, address_in, running, started
 from tests.support.timing import until
 

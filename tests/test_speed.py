@@ -18,7 +18,7 @@ from benchmarks.stress.client import Outcome, Request, driven, login, multipart
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
-from tests.conftest import IMAGES, PASSWORD, USERNAME, Caller, Live
+from tests.support.client import IMAGES, PASSWORD, USERNAME, Caller, Live
 
 PART = (IMAGES / "part-reference.jpg").read_bytes()
 SHOT = (IMAGES / "part-shot.jpg").read_bytes()

@@ -7,14 +7,14 @@ measured on drawings it has not seen the like of. The same generator state gives
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.accuracy.photographs import Set
+Set = Literal["tuning", "benchmark"]  # thresholds are set on one, reports use the other
 
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]

@@ -16,7 +16,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import IMAGES, OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+from tests.support.client import IMAGES, OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
 PATIENCE_S = 10  # of a client
