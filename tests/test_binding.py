@@ -562,8 +562,13 @@ WRONG: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
     ),
     "settings out of range": (
         "differences",
-        {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"resolution": 901}'},
-        {"fic_settings.resolution": ("901", "32 to 900")},
+        {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"resolution": 31}'},
+        {"fic_settings.resolution": ("31", "32 to 65535, or full")},
+    ),
+    "a resolution that is no number": (
+        "differences",
+        {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"resolution": "half"}'},
+        {"fic_settings.resolution": ("half", "32 to 65535, or full")},
     ),
     "a colour of two numbers": (
         "differences",

@@ -36,7 +36,6 @@ from benchmarks.accuracy.pairs import (
 )
 from ltu_compute.image import Image
 from ltu_compute.kernels.differences import MAX_RESOLUTION, PRESETS, ComparisonSettings, compare
-from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 CONTRASTS = (6.0, 10.0, 20.0, 40.0)
@@ -168,12 +167,15 @@ def _edge_error(one: Rect, other: Rect) -> float:
 
 def reported(pair: Pair, settings: ComparisonSettings) -> list[Found]:
     """Compare as the service does, from the files on; images that it refuses show nothing."""
-    longest = max(WORKING_SIZE, 2 * settings.resolution)
     image1, image2 = (
         Image.from_bytes(content, max_pixels=10**8) for content in (pair.image1, pair.image2)
     )
     comparison = compare(
-        image1.fit(longest), image2.fit(longest), settings, size1=image1.size, size2=image2.size
+        image1.fit(settings.working_size(image1.size)),
+        image2.fit(settings.working_size(image2.size)),
+        settings,
+        size1=image1.size,
+        size2=image2.size,
     )
     if comparison is None:
         return []

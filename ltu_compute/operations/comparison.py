@@ -77,10 +77,9 @@ def differences(
     """
     _check_region(reference, region)
     reference, shot = alike(reference, shot)
-    working = max(WORKING_SIZE, 2 * settings.resolution)
     comparison = compared(
-        reference.fit(working),
-        shot.fit(working),
+        reference.fit(settings.working_size(reference.size)),
+        shot.fit(settings.working_size(shot.size)),
         settings,
         size1=reference.size,
         size2=shot.size,

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.ltu.interface import (
@@ -147,10 +147,39 @@ def _no_truth_value(value: Any) -> Any:
 def _as_understood(schema: dict[str, Any]) -> None:
     """Say in the schema that numbers may be texts, and that null means: not given."""
     for declared in schema["properties"].values():
-        declared["type"] = list(dict.fromkeys([declared["type"], "string", "null"]))
+        kind = declared.pop("type", "integer")
+        declared["type"] = list(dict.fromkeys([kind, "string", "null"]))
 
 
 NotBool = BeforeValidator(_no_truth_value)
+
+
+def _resolution(value: Any) -> Any:
+    """Understand ``full`` in any case; all else is left to the type."""
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text == kernel.FULL:
+        return kernel.FULL
+    try:
+        number = int(text)
+    except (TypeError, ValueError):
+        number = 0
+    if (number != value and str(number) != text) or not 32 <= number <= kernel.MAX_FINE_RESOLUTION:
+        raise ValueError(f"allowed are 32 to {kernel.MAX_FINE_RESOLUTION}, or {kernel.FULL}")
+    return number
+
+
+Resolution = Annotated[
+    int | Literal["full"],
+    BeforeValidator(_resolution),
+    WithJsonSchema(
+        {
+            "type": "integer",
+            "minimum": 32,
+            "maximum": kernel.MAX_FINE_RESOLUTION,
+            "x-allowed": f"32 to {kernel.MAX_FINE_RESOLUTION}, or {kernel.FULL}",
+        }
+    ),
+]
 
 
 class FicSettings(BaseModel):
@@ -169,8 +198,10 @@ class FicSettings(BaseModel):
     margin: Annotated[int, NotBool] = Field(
         0, ge=0, le=65535, description="Border of image 1 that is not compared, in its px."
     )
-    resolution: Annotated[int, NotBool] = Field(
-        400, ge=32, le=900, description="Longest side at which images are compared, in px."
+    resolution: Annotated[Resolution, NotBool] = Field(
+        400,
+        description="Longest side at which images are compared, in px, or full: that of the images "
+        "themselves. Beyond 900, which the vendor allows, they are compared tile by tile.",
     )
     behaviors: str = Field("RGB", description="HSV: compare in HSV. Any other value: as without.")
     weight: Annotated[float, NotBool] = Field(

@@ -14,10 +14,18 @@ from ltu_compute.kernels.differences.results import (
     outline_picture,
     region_mask,
 )
-from ltu_compute.kernels.differences.settings import MAX_RESOLUTION, PRESETS, ComparisonSettings
+from ltu_compute.kernels.differences.settings import (
+    FULL,
+    MAX_FINE_RESOLUTION,
+    MAX_RESOLUTION,
+    PRESETS,
+    ComparisonSettings,
+)
 
 __all__ = [
     "ASPECT_TOLERANCE",
+    "FULL",
+    "MAX_FINE_RESOLUTION",
     "MAX_RESOLUTION",
     "PRESETS",
     "Comparison",

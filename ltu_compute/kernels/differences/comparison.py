@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import choose_plane
 from ltu_compute.kernels.alignment.tracking import Target
+from ltu_compute.kernels.differences.describing import described, overview_map
 from ltu_compute.kernels.differences.difference_map import measure, registration_slack
-from ltu_compute.kernels.differences.light import in_light_of
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE
+from ltu_compute.kernels.differences.light import fit_light, in_light_of
+from ltu_compute.kernels.differences.merging import joined
 from ltu_compute.kernels.differences.regions import cut_out
 from ltu_compute.kernels.differences.registration import (
     View,
@@ -22,13 +25,28 @@ from ltu_compute.kernels.differences.registration import (
     same_aspect,
 )
 from ltu_compute.kernels.differences.results import Comparison
+from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
+from ltu_compute.kernels.differences.tiled import areas_that_differ, displaced
 from ltu_compute.kernels.highlights import highlight_mask
-from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
+from ltu_compute.kernels.homography import (
+    corners_of,
+    inverse,
+    map_points,
+    rescale_homography,
+    scale_at_centre,
+    size_of,
+)
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
+_OVERVIEW = 1024  # longest side, px, at which fine comparisons are aligned
+_LIGHT_SIZE = 512  # longest side, px, at which their light is fitted
+_RIM_PX = 3  # px at the rim of what both show that interpolation reaches over
+_ROUGH_REACH = 12  # px of the overview by which a patch may lie elsewhere than its matrix has it
+_NEARLY_FULL = 1.4  # times the overview, from where on patches are found anew at full size
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
 
 
@@ -46,8 +64,7 @@ def compare(
     Parameters
     ----------
     image1, image2 : ndarray of uint8, shapes (H, W, 3)
-        The images, reduced to a longest side of ``max(512, 2 * settings.resolution)`` where they
-        are larger: fine patterns that were reduced twice would differ by their aliases.
+        The images, reduced to a longest side of ``settings.working_size`` where they are larger.
     settings : ComparisonSettings
         What counts as a difference.
     size1, size2 : Size
@@ -69,6 +86,8 @@ def compare(
     for image in (image1, image2):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+    if settings.is_fine:
+        return _compared_finely(image1, image2, settings, sizes=(size1, size2), roi1=roi1)
     reduced1, reduced2 = size_of(image1), size_of(image2)
     gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
     gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -89,7 +108,7 @@ def compare(
 
     # Image 2 may be the smaller one: nothing is compared that it does not show.
     shown = scale_at_centre(matrix, reduced1) * max(reduced1)
-    reference = reduced(image1, round(np.clip(shown, 32, settings.resolution)))
+    reference = reduced(image1, round(np.clip(shown, 32, int(settings.resolution))))
     frame = size_of(reference)
     to_image2 = rescale_homography(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
@@ -127,6 +146,154 @@ def compare(
         corrected_image=corrected,
         difference_map=difference_map,
     )
+
+
+def _compared_finely(
+    image1: Bgr,
+    image2: Bgr,
+    settings: ComparisonSettings,
+    *,
+    sizes: tuple[Size, Size],
+    roi1: Mask | None,
+) -> Comparison | None:
+    """Compare at the pixels given, tile by tile; the pictures of the result are reduced ones."""
+    size1, size2 = sizes
+    given1, given2 = size_of(image1), size_of(image2)
+    small1, small2 = reduced(image1, _OVERVIEW), reduced(image2, _OVERVIEW)
+    gray1 = np.asarray(cv2.cvtColor(small1, cv2.COLOR_BGR2GRAY), np.uint8)
+    gray2 = np.asarray(cv2.cvtColor(small2, cv2.COLOR_BGR2GRAY), np.uint8)
+    reduced1, reduced2 = size_of(small1), size_of(small2)
+    target = Target(gray2)
+    found = align_settled(gray1, gray2) or find_alignment(gray1, target)
+    planes = choose_plane(gray1, target, found, steering_region(roi1, reduced1))
+    alignment = planes.alignment
+    if alignment is not None:
+        matrix = alignment.matrix
+    elif same_aspect(size1, size2):
+        matrix = edge_to_edge(reduced1, reduced2)
+    else:
+        return None
+    smalls = (reduced1, reduced2)
+    bend = find_bend_of(gray1, target, alignment)
+
+    # An overview tells what varies slowly: light, highlights.
+    overview = reduced(small1, _LIGHT_SIZE)
+    over = size_of(overview)
+    view = View(
+        rescale_homography(matrix, from_sizes=smalls, to_sizes=(over, reduced2)),
+        bend,
+        over,
+        reduced2,
+    )
+    aligned_image = view.of(small2)
+    highlit = _highlit(small1, small2, view)
+    shared = view.shared() & ~highlit
+    if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
+        shared &= region_and_rim(roi1, over)
+    light = fit_light(overview, aligned_image, shared)
+    corrected = in_light_of(overview, aligned_image, shared)
+
+    shown = scale_at_centre(matrix, reduced1) * max(reduced1) * max(given2) / max(reduced2)
+    limit = min(max(given1), settings.working_size(given1))
+    reference = reduced(image1, round(np.clip(shown, 32, limit)))
+    frame = size_of(reference)
+    sampler = Sampler(
+        image2,
+        rescale_homography(matrix, from_sizes=smalls, to_sizes=(frame, given2)),
+        frame,
+        bend,
+        max(given2) / max(reduced2),
+    )
+    px2 = scale_at_centre(sampler.matrix, frame)  # of image 2 to a px compared
+    remaining = bend or alignment
+    overview_px = max(given2) / max(reduced2) / px2  # px compared to a px of the reduced image 2
+    residual = 0.0 if remaining is None else remaining.residual_px * overview_px
+    if alignment is not None:
+        sampler = _with_displacement((small1, small2), (reference, sampler), view)
+    compared = _compared_mask(sampler, view, highlit)
+    compared &= _asked(frame, margin=settings.margin, size1=size1, roi1=roi1).view(np.uint8) * 255
+    areas = areas_that_differ(
+        reference,
+        sampler,
+        light,
+        compared,
+        settings,
+        slack_px=registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE),
+    )
+    matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
+    least = settings.min_area_percent / 100 * frame.width * frame.height
+    differences = described(
+        [area for area in joined(areas) if area.pixels >= least], sampler, settings, sizes
+    )
+    return Comparison(
+        aligned=alignment is not None,
+        alignment=alignment,
+        residual_px=float("nan") if alignment is None else alignment.residual_px * overview_px,
+        bend_px=0.0 if bend is None else bend.largest_px * overview_px,
+        **motions(planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
+        matrix1to2=matrix1to2,
+        differences=differences,
+        score=float(sum(d.area_percent * d.strength for d in differences)),
+        compared_percent=100.0 * cv2.countNonZero(compared) / compared.size,
+        reference=overview,
+        aligned_image=aligned_image,
+        corrected_image=corrected,
+        difference_map=overview_map(areas, frame, over),
+    )
+
+
+def _with_displacement(smalls: tuple[Bgr, Bgr], full: tuple[Bgr, Sampler], view: View) -> Sampler:
+    """Measure where the shot lies beyond its matrix: on reduced pictures, then at full size."""
+    reference, sampler = full
+    frame = sampler.frame
+    small1 = reduced(reference, _OVERVIEW)
+    factor = max(frame) / max(small1.shape)
+    given2 = Size(sampler.image.shape[1], sampler.image.shape[0])
+    small_size2 = size_of(smalls[1])
+    rough = Sampler(
+        smalls[1],
+        rescale_homography(
+            sampler.matrix, from_sizes=(frame, given2), to_sizes=(size_of(small1), small_size2)
+        ),
+        size_of(small1),
+        sampler.bend,
+    )
+    none = np.zeros(view.shared().shape, bool)
+    found = displaced(small1, rough, _compared_mask(rough, view, none), _ROUGH_REACH)
+    if found is not None:
+        sampler = sampler.displaced(found.rescaled(factor))
+    if factor < _NEARLY_FULL:
+        return sampler
+    finer = displaced(
+        reference, sampler, _compared_mask(sampler, view, none), int(np.ceil(factor)) + 1
+    )
+    if finer is None:
+        return sampler
+    return sampler.displaced(finer if found is None else found.rescaled(factor).plus(finer))
+
+
+def _compared_mask(sampler: Sampler, view: View, highlit: NDArray[np.bool_]) -> Mask:
+    """Where the shot shows what the frame shows, off its rim and highlights that moved: 255."""
+    frame = sampler.frame
+    mask = np.zeros((frame.height, frame.width), np.uint8)
+    size2 = Size(sampler.image.shape[1], sampler.image.shape[0])
+    outline = map_points(corners_of(size2), inverse(sampler.matrix))
+    fixed = np.rint(np.clip(outline, -1e6, 1e6) * 16).astype(np.int32)
+    if sampler.lies_still:
+        mask[:] = 255
+    else:
+        cv2.fillConvexPoly(mask, fixed.reshape(-1, 1, 2), 255, shift=4)
+        side = 2 * _RIM_PX + 1
+        cv2.erode(mask, np.ones((side, side), np.uint8), mask, borderValue=255)
+        if sampler.displacement is not None:
+            side = 2 * int(np.ceil(sampler.displacement.largest_px)) + 3
+            rim = cv2.BORDER_CONSTANT
+            cv2.erode(mask, np.ones((side, side), np.uint8), mask, borderType=rim, borderValue=0)
+    if sampler.bend is not None or highlit.any():
+        known = (view.shared() if sampler.bend is not None else np.ones_like(highlit)) & ~highlit
+        shown = known.astype(np.uint8) * 255
+        mask &= cv2.resize(shown, frame, interpolation=cv2.INTER_NEAREST)
+    return mask
 
 
 def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:

@@ -34,15 +34,12 @@ def measure(
     `play` is what the surface may be displaced by beyond its matrix, in px at 400 px longest side.
     """
     scale = max(compared.shape) / REFERENCE_SIZE
-    level = _with_doubt(reference, aligned_image, corrected)
+    level = with_doubt(reference, aligned_image, corrected)
     # What is not compared must not leak into what is.
     np.copyto(level, reference, where=~compared[..., None])
-    first, second = _coordinates(reference, settings), _coordinates(level, settings)
+    first, second = coordinates(reference, settings), coordinates(level, settings)
     first, second = equally_sharp(first, second, compared)
-    brightest = cv2.max(*(brightest_channel(image) for image in (reference, aligned_image)))
-    at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8)) >= 250
-    softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
-    softness = np.asarray(cv2.merge([softness] * 3), np.float32)
+    softness = contrast_allowance(reference, aligned_image)
     radius = settings.edge_tolerance + play * max(1.0, scale)
     difference_map = np.zeros(compared.shape, np.float32)
     sigmas = [sigma * scale for sigma in _SCALES]
@@ -51,11 +48,19 @@ def measure(
     for sigma in sigmas:
         blurred1 = blurred(first, sigma)
         blurred2 = blurred(second, sigma)
-        allowance = 2.5 * _noise(blurred1 - blurred2, compared)
+        allowance = 2.5 * noise_of(blurred1 - blurred2, compared)
         for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
-            beyond = _beyond_range(one, other, radius, allowance, softness)
+            beyond = beyond_range(one, other, radius, allowance, softness)
             cv2.max(difference_map, beyond, difference_map)
     return difference_map * beyond_rim(compared)
+
+
+def contrast_allowance(reference: Bgr, aligned_image: Bgr) -> Floats:
+    """Share of the local contrast by which sharpness may differ, shape (H, W, 3)."""
+    brightest = cv2.max(*(brightest_channel(image) for image in (reference, aligned_image)))
+    at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8)) >= 250
+    softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
+    return np.asarray(cv2.merge([softness] * 3), np.float32)
 
 
 def beyond_rim(compared: NDArray[np.bool_]) -> Mask:
@@ -80,7 +85,7 @@ def registration_slack(residual: float) -> float:
     return max(0.0, 2.5 * residual * REFERENCE_SIZE - 0.5) if np.isfinite(residual) else 0.0
 
 
-def _with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
+def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
     """Give image 2 the benefit of the doubt where either image is clipped.
 
     A pixel that is blown out only says "at least as bright", a black one "at most". A pixel that
@@ -97,7 +102,7 @@ def _with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
     return np.asarray(cv2.add(doubt * gap, corrected, dtype=cv2.CV_32F), np.float32)
 
 
-def _coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
+def coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
     """Colours as points of a space in which distance is difference; black to white is 100."""
     unit = image.astype(np.float32) / 255
     if not settings.use_hsv:
@@ -110,7 +115,7 @@ def _coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
     return np.asarray(100 * cone, np.float32)
 
 
-def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
+def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     """Estimate the residual's standard deviation by channel, from the median deviation.
 
     Where most of the image differs, that would be the difference itself: it is bounded by what the
@@ -133,7 +138,7 @@ def _noise(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     return noise
 
 
-def _beyond_range(
+def beyond_range(
     values: Floats, other: Floats, radius: float, allowance: Floats, softness: Floats
 ) -> Floats:
     """Return how far values lie beyond the range of the other image's neighbourhood."""

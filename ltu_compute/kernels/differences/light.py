@@ -1,16 +1,19 @@
 """Fit the light of one shot to that of another."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.order_statistics import median, percentile
-from ltu_compute.kernels.types import Bgr
+from ltu_compute.kernels.types import Bgr, Box, Size
 
 _LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
 _LIGHT_GAIN = 4.0  # by which it brightens or darkens, at the most
 _SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that nobody sees
+_FIELD_STEP = 32  # px between the places at which a field that varies slowly is sampled
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 
 
@@ -22,8 +25,88 @@ def in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
     logarithm; what remains is corrected by the median over large windows. Where the fit is not
     what light does, because most of the image shows something else, nothing is corrected.
     """
+    return _fitted(reference, other, compared)[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """How the light of one shot becomes that of another, whatever the size of the picture.
+
+    Attributes
+    ----------
+    coefficients : ndarray of float32, shape (3, 7)
+        Of each channel: power, then the logarithm's terms 1, x, y, x², xy, y², with x and y from
+        -1 to 1 over the picture.
+    offset : ndarray of float32, shape (h, w, 3)
+        What is added after that, in levels, sampled over the picture.
+    """
+
+    coefficients: Floats
+    offset: Floats
+
+    @property
+    def is_none(self) -> bool:
+        """Whether no level would change by as much as one step."""
+        power, constant, *slopes = np.abs(self.coefficients - np.eye(1, 7, dtype=np.float32)).T
+        change = (power * np.log(257) + constant + sum(slopes)) * 255
+        return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
+
+    def tile(self, pixels: Bgr, place: Box, frame: Size) -> Bgr:
+        """Return a part of the other picture in the light of the reference.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (H, W, 3)
+            The part.
+        place : Box
+            Where it lies in the frame; it may reach beyond.
+        frame : Size
+            Size of the whole picture.
+        """
+        # The field varies slowly: known on a coarse grid, interpolated in between.
+        counts = [max(2, -(-extent // _FIELD_STEP)) for extent in (place.width, place.height)]
+        columns, rows = (
+            start + (np.arange(count, dtype=np.float32) + 0.5) * extent / count - 0.5
+            for start, extent, count in zip(place[:2], place[2:], counts, strict=True)
+        )
+        x = np.clip(2 * columns / max(1, frame.width - 1) - 1, -1, 1)[None, :]
+        y = np.clip(2 * rows / max(1, frame.height - 1) - 1, -1, 1)[:, None]
+        terms = np.stack(np.broadcast_arrays(np.float32(1), x, y, x * x, x * y, y * y), axis=-1)
+        height, width = self.offset.shape[:2]
+        places = np.broadcast_arrays(
+            (0.5 * (x + 1) * (width - 1)).astype(np.float32),
+            (0.5 * (y + 1) * (height - 1)).astype(np.float32),
+        )
+        offset = cv2.remap(
+            self.offset, *map(np.ascontiguousarray, places), cv2.INTER_LINEAR
+        ).reshape(*terms.shape[:2], 3)
+        levels = np.arange(256, dtype=np.float32) + 2
+        lit = np.empty_like(pixels)
+        for channel, (power, *field) in enumerate(self.coefficients):
+            gain = np.exp(np.clip(terms @ np.float32(field), -5, 6)).astype(np.float32)
+            field_gain, field_offset = (
+                cv2.resize(np.ascontiguousarray(values), place[2:], interpolation=cv2.INTER_LINEAR)
+                for values in (gain, offset[..., channel] - 2)
+            )
+            light = cv2.LUT(pixels[..., channel], levels**power)
+            cv2.multiply(light, field_gain, light)
+            lit[..., channel] = cv2.add(light, field_offset, dtype=cv2.CV_8U)
+        return lit
+
+
+def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Light | None:
+    """Fit the light of one image to that of another; None where nothing is to be corrected.
+
+    The fit is that of `in_light_of`.
+    """
+    light = _fitted(reference, other, compared)[0]
+    return None if light is None or light.is_none else light
+
+
+def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Light | None, Bgr]:
+    """Return the light, where it is one, and the other image in it."""
     if np.array_equal(reference, other):
-        return other
+        return None, other
     height, width = compared.shape
     step = max(1, max(height, width) // 100)
     soft1 = blurred(reference, 1.5)
@@ -34,6 +117,7 @@ def in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
     sampled = compared[::step, ::step]
     logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
     corrected = np.empty_like(soft2)
+    fitted = []
     for channel in range(3):
         source = soft2[::step, ::step, channel]
         target = soft1[::step, ::step, channel]
@@ -43,15 +127,18 @@ def in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
         rows = np.stack([np.log(source[usable] + 2), *field_rows], axis=-1)
         coefficients = _robust_fit(rows, wanted)
         if not _is_light(coefficients, rows, wanted):
-            return other
+            return None, other
+        fitted.append(coefficients)
         power, constant, *slopes = coefficients
         light = power * cv2.LUT(other[..., channel], logarithms) + constant
         for slope, term in zip(slopes, (x, y, x * x, x * y, y * y), strict=True):
             light += slope * term
         corrected[..., channel] = np.exp(np.clip(light, -5, 6)) - 2
     known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
-    corrected += _local_offset(soft1 - blurred(corrected, 1.5), known)
-    return np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
+    offset = _local_offset(soft1 - blurred(corrected, 1.5), known)
+    corrected += offset
+    light = Light(np.stack(fitted), offset)
+    return light, np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
 
 
 def _unclipped(values: Floats) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Box, Mask, Size
 
-_DELTA_E_PER_THRESHOLD = 8.0
+DELTA_E_PER_THRESHOLD = 8.0
 _HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
 _MERGED_GAP = 12  # fragments no farther apart are one difference
 
@@ -29,9 +29,9 @@ def cut_out(
     Smoothing decides what is a difference and where; its extent and strength are measured on the
     map as it was before, because smoothing spreads what is small.
     """
-    level = settings.threshold * _DELTA_E_PER_THRESHOLD
+    level = settings.threshold * DELTA_E_PER_THRESHOLD
     smoothed = _smoothed(difference_map, compared, settings.smooth)
-    mask = _hysteresis(smoothed, 0.5 * level, level)
+    mask = hysteresis(smoothed, 0.5 * level, level)
     gap = _MERGED_GAP * max(compared.shape) / REFERENCE_SIZE
     reach = 2 * max(1, round(gap / 2)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
@@ -54,11 +54,11 @@ def cut_out(
         area_percent = 100.0 * area / compared.size
         if area_percent < settings.min_area_percent:
             continue
-        outline = _outline(labels[y : y + height, x : x + width] == label) + np.array([x, y])
+        outline = outline_of(labels[y : y + height, x : x + width] == label) + np.array([x, y])
         found.append(
             Difference(
-                on1=_spot(map_points(outline, to_size1), size1),
-                on2=_spot(map_points(view.onto2(outline), to_size2), size2),
+                on1=spot_of(map_points(outline, to_size1), size1),
+                on2=spot_of(map_points(view.onto2(outline), to_size2), size2),
                 area_percent=area_percent,
                 strength=settings.weight * float(sums[label] / area),
             )
@@ -81,7 +81,7 @@ def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float
     return smoothed
 
 
-def _hysteresis(values: Floats, low: float, high: float) -> Mask:
+def hysteresis(values: Floats, low: float, high: float) -> Mask:
     """Areas above `low` that somewhere rise above `high` (Canny, PAMI 1986)."""
     above = (values > low).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
@@ -131,7 +131,7 @@ def _bridged(mask: Mask, gap: float) -> Mask:
     return bridged
 
 
-def _outline(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+def outline_of(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Outline of a connected region, around its pixels' areas rather than through their centres."""
     factor = 4
     fine = cv2.resize(
@@ -143,7 +143,7 @@ def _outline(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray((contour + 0.5) / factor - 0.5, np.float64)
 
 
-def _spot(outline: NDArray[np.float64], size: Size) -> Spot:
+def spot_of(outline: NDArray[np.float64], size: Size) -> Spot:
     """Describe an outline in px of an image, cut at the image's edges."""
     limits = [size.width - 1, size.height - 1]
     rounded = np.clip(np.rint(outline), 0, limits).astype(np.int32)

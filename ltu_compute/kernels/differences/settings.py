@@ -4,9 +4,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
+
+from ltu_compute.kernels.keypoints import WORKING_SIZE
+from ltu_compute.kernels.types import Size
 
 MAX_RESOLUTION = 900
 """Largest longest side, in px, at which images are compared."""
+
+
+FULL: Literal["full"] = "full"
+"""Resolution: that of the shots themselves."""
+
+MAX_FINE_RESOLUTION = 65535
+"""Largest longest side, in px, that may be asked for by number."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +35,10 @@ class ComparisonSettings:
         compared image. The higher, the more small differences are erased.
     margin : int
         Border that is not compared, in px of the original image 1.
-    resolution : int
-        Longest side, in px, at which the images are compared, 16 to 900. Smaller images are not
-        enlarged.
+    resolution : int or "full"
+        Longest side, in px, at which the images are compared. Smaller images are not enlarged.
+        From 16 to 900 the images are compared as a whole. Beyond, or with ``"full"``, which is
+        the resolution of the shots, they are compared tile by tile: see ``tiled``.
     use_hsv : bool
         Compare hue, saturation and value instead of CIE Lab.
     weight : float
@@ -41,7 +53,7 @@ class ComparisonSettings:
     threshold: float = 0.6
     smooth: float = 0.2
     margin: int = 0
-    resolution: int = 400
+    resolution: int | Literal["full"] = 400
     use_hsv: bool = False
     weight: float = 1.0
     min_area_percent: float = 0.0
@@ -58,8 +70,24 @@ class ComparisonSettings:
         )
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("settings must be finite and not negative")
-        if not 16 <= self.resolution <= MAX_RESOLUTION:
-            raise ValueError(f"resolution must be from 16 to {MAX_RESOLUTION}")
+        if self.resolution != FULL and not (
+            isinstance(self.resolution, int) and 16 <= self.resolution <= MAX_FINE_RESOLUTION
+        ):
+            raise ValueError(f'resolution must be from 16 to {MAX_FINE_RESOLUTION}, or "{FULL}"')
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the images are compared tile by tile, at more than `MAX_RESOLUTION`."""
+        return not isinstance(self.resolution, int) or self.resolution > MAX_RESOLUTION
+
+    def working_size(self, size: Size) -> int:
+        """Return the longest side, in px, to which an image of `size` is to be decoded."""
+        if not isinstance(self.resolution, int):
+            return max(size)
+        if self.is_fine:
+            return self.resolution
+        # Fine patterns that were reduced twice would differ by their aliases.
+        return max(WORKING_SIZE, 2 * self.resolution)
 
 
 _BORDERS = ComparisonSettings(margin=10, edge_tolerance=2.0)

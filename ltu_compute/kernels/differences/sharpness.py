@@ -18,13 +18,34 @@ def equally_sharp(
     which the images differ least where either has detail, without the tenth of the pixels that
     differ most, so that a defect has no say.
     """
-    luma1, luma2 = first[..., 0], second[..., 0]
+    sigma1, sigma2 = blur_to_match(first[..., 0], second[..., 0], compared)
+    if sigma1:
+        first = blurred(first, sigma1)
+    if sigma2:
+        second = blurred(second, sigma2)
+    return first, second
+
+
+def blur_to_match(
+    luma1: Floats, luma2: Floats, compared: NDArray[np.bool_], *, gain: float = 1.0
+) -> tuple[float, float]:
+    """Return the sigmas, in px, by which to blur two images to make them equally sharp; one is 0.
+
+    Parameters
+    ----------
+    luma1, luma2 : ndarray of float32, shapes (H, W)
+        Lightness of both, 0 to 100.
+    compared : ndarray of bool, shape (H, W)
+        What both show.
+    gain : float
+        Share of the residual that the first blur may leave.
+    """
     detail = np.maximum(np.abs(_detail(luma1)), np.abs(_detail(luma2)))
     if not compared.any():
-        return first, second
+        return 0.0, 0.0
     busy = compared & (detail >= percentile(detail[compared], 80)) & (detail > 1)
     if busy.sum() < 100:
-        return first, second
+        return 0.0, 0.0
     target1, target2 = luma1[busy], luma2[busy]
     best = _trimmed(target1 - target2)
     choice = (0.0, 0.0)
@@ -34,14 +55,10 @@ def equally_sharp(
             (_trimmed(target1 - blurred(luma2, sigma)[busy]), (0.0, sigma)),
         )
         gap, sigmas = min(gaps)
-        if gap >= best:
+        if gap >= best * (gain if choice == (0.0, 0.0) else 1):
             break
         best, choice = gap, sigmas
-    if choice[0]:
-        first = blurred(first, choice[0])
-    if choice[1]:
-        second = blurred(second, choice[1])
-    return first, second
+    return choice
 
 
 def _detail(values: Floats) -> Floats:

@@ -1,0 +1,299 @@
+"""Where the parts of a shot lie beyond what its homography says, measured patch by patch.
+
+At the pixels a shot was taken with, one homography leaves some pixels: a lens that distorts, a
+sheet that is not flat, an alignment that was found on a reduced image. Patches on a grid are found
+again near where the homography puts them; what they say is smoothed, so that no single part that
+was moved bends the picture under itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.types import Box, Gray, Points, Size
+
+_SPACING = (64, 256)  # px between patches: least and most
+_PATCHES_PER_SIDE = 12  # patches along the longest side, while the spacing allows it
+_PATCH_SHARE = 0.75  # side of a patch, as a share of the spacing of fine grids
+_LEAST_PATCH = 56  # px; smaller ones are seldom like nothing beside them
+_LARGEST_PATCH = 112  # px; larger ones say no more
+_PRIOR = 0.004  # loss of correlation that a displacement of 1 px must win back, growing squared
+_TEXTURE_PX = 16  # px to which a patch is reduced to see what there is to go by in it
+_LINE_SHARE = 1e-7  # weight of lines beside that of corners: they tell a displacement across
+_USABLE = 200  # mean of the mask, of 255, over a patch from where on it is looked for
+_BLUR = 1.0  # sigma, px, before patches are matched
+_CONTRAST = 4.0  # grey levels of deviation that a patch must show to have a say
+_MIN_CORRELATION = 0.5  # of a patch found again
+_ALIKE_PX = 0.75  # px between displacements that are the same
+_NEIGHBOURS = 2  # of a patch's eight that must have moved with it to be believed
+_NODE_BLUR = 0.6  # sigma, patches, by which displacements are smoothed
+_ALTERNATIVES = 6  # displacements of neighbouring patches that a place is tried with
+_SETTLED = 0.15  # px: below, patches lie where they are expected and nothing is resampled
+
+CropOf = Callable[[int, int, int, int], NDArray[np.uint8]]
+"""Pixels of a rectangle, given by left, top, width and height, also beyond the image's edges."""
+
+
+@dataclass(frozen=True, eq=False)
+class Displacement:
+    """A displacement sampled on a grid, in px, interpolated bilinearly in between.
+
+    Attributes
+    ----------
+    spacing : tuple of float
+        Distance of the grid's places in x and y, in px; the first lies half of it from the edge.
+    vectors : ndarray of float32, shape (R, C, 2)
+        Displacement in x and y at each place, smoothed.
+    seen : ndarray of float32, shape (R, C, 2)
+        What the patches there and their neighbours say, not smoothed; nan where they say nothing.
+    """
+
+    spacing: tuple[float, float]
+    vectors: Floats
+    seen: Floats
+
+    @property
+    def largest_px(self) -> float:
+        """Greatest displacement, in px."""
+        return float(np.linalg.norm(self.vectors, axis=2).max())
+
+    def at(self, points: Points) -> NDArray[np.float64]:
+        """Return the displacement, shape (N, 2), at `points`, shape (N, 2), in px."""
+        rows, columns = self.vectors.shape[:2]
+        x, y = ((np.asarray(points, np.float64) + 0.5) / np.array(self.spacing) - 0.5).T
+        x, y = np.clip(x, 0, columns - 1), np.clip(y, 0, rows - 1)
+        left, top = x.astype(int), y.astype(int)
+        right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
+        x, y = (x - left)[:, None], (y - top)[:, None]
+        above = (1 - x) * self.vectors[top, left] + x * self.vectors[top, right]
+        below = (1 - x) * self.vectors[bottom, left] + x * self.vectors[bottom, right]
+        return np.asarray((1 - y) * above + y * below, np.float64)
+
+    def near(self, place: Box) -> list[tuple[int, int]]:
+        """Return what else patches near a rectangle say, in whole px beyond `at` its middle."""
+        columns, rows = (
+            slice(
+                max(0, int((start - 0.5 * step) / step - 0.5)), int((start + extent) / step + 1.5)
+            )
+            for start, extent, step in zip(place[:2], place[2:], self.spacing, strict=True)
+        )
+        seen = self.seen[rows, columns].reshape(-1, 2)
+        middle = np.array([[place.x + place.width / 2, place.y + place.height / 2]])
+        beyond = seen[~np.isnan(seen[:, 0])] - self.at(middle)
+        steps, counts = np.unique(np.rint(beyond).astype(int), axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:_ALTERNATIVES]
+        return [(int(dx), int(dy)) for dx, dy in steps[order]]
+
+    def rescaled(self, factor: float) -> "Displacement":
+        """Return the same displacement in px of a picture `factor` times as large."""
+        spacing = (factor * self.spacing[0], factor * self.spacing[1])
+        scale = np.float32(factor)
+        return Displacement(spacing, self.vectors * scale, self.seen * scale)
+
+    def plus(self, other: "Displacement") -> "Displacement":
+        """Return this displacement and a finer one's beyond it, on the other's grid."""
+        rows, columns = other.vectors.shape[:2]
+        x = (np.arange(columns) + 0.5) * other.spacing[0] - 0.5
+        y = (np.arange(rows) + 0.5) * other.spacing[1] - 0.5
+        centres = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        here = self.at(centres).reshape(rows, columns, 2).astype(np.float32)
+        return Displacement(other.spacing, here + other.vectors, here + other.seen)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Patches of a frame: one in each cell of a grid, where the cell shows most to go by.
+
+    Attributes
+    ----------
+    spacing : tuple of float
+        Extent of a cell in x and y, in px.
+    columns, rows : int
+        How many.
+    patch : int
+        Side of a patch, in px.
+    middles : ndarray of float64, shape (rows, columns, 2)
+        Middle of each patch, x and y in px.
+    """
+
+    spacing: tuple[float, float]
+    columns: int
+    rows: int
+    patch: int
+    middles: NDArray[np.float64]
+
+    @classmethod
+    def over(cls, frame: Size, overview: Gray) -> "Grid":
+        """Return the grid for a frame, of which an overview in grey says what there is to see."""
+        spacing = float(np.clip(max(frame) / _PATCHES_PER_SIDE, *_SPACING))
+        columns = max(1, round(frame.width / spacing))
+        rows = max(1, round(frame.height / spacing))
+        exact = (frame.width / columns, frame.height / rows)
+        patch = int(min(_LARGEST_PATCH, max(_PATCH_SHARE * spacing, _LEAST_PATCH), *frame))
+        scale = min(1.0, _TEXTURE_PX / patch)
+        size = Size(max(8, round(frame.width * scale)), max(8, round(frame.height * scale)))
+        small = cv2.resize(overview, size, interpolation=cv2.INTER_AREA)
+        # The lesser eigenvalue of the structure tensor: contrast in every direction.
+        texture = np.asarray(cv2.cornerMinEigenVal(small, _TEXTURE_PX), np.float32)
+        texture += _LINE_SHARE * cv2.blur(cv2.Laplacian(small, cv2.CV_32F) ** 2, [_TEXTURE_PX] * 2)
+        middles = np.zeros((rows, columns, 2))
+        for row in range(rows):
+            for column in range(columns):
+                left, right = (round(c * exact[0] * scale) for c in (column, column + 1))
+                top, bottom = (round(r * exact[1] * scale) for r in (row, row + 1))
+                cell = texture[top : max(top + 1, bottom), left : max(left + 1, right)]
+                if cell.size == 0:
+                    middles[row, column] = (column + 0.5) * exact[0], (row + 0.5) * exact[1]
+                    continue
+                y, x = np.unravel_index(int(cell.argmax()), cell.shape)
+                middles[row, column] = (left + x + 0.5) / scale - 0.5, (top + y + 0.5) / scale - 0.5
+        limits = np.array(frame) - 1 - patch / 2
+        return cls(
+            exact, columns, rows, patch, np.clip(middles, patch / 2, np.maximum(limits, patch / 2))
+        )
+
+    def corner(self, column: int, row: int) -> tuple[int, int]:
+        """Return the left and top of a patch."""
+        x, y = self.middles[row, column] - self.patch / 2
+        return round(x + 0.5), round(y + 0.5)
+
+
+def measured_displacement(
+    grid: Grid, reference: CropOf, shot: CropOf, usable: CropOf, reach: int
+) -> Displacement | None:
+    """Find patches of the reference again in the shot.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the patches lie.
+    reference, shot : callable
+        Grey pixels of the frame, and of the shot as the frame should see it.
+    usable : callable
+        Where both may be compared: not 0.
+    reach : int
+        Farthest displacement looked for, in px, 1 or more.
+
+    Returns
+    -------
+    Displacement or None
+        In px of the frame: what lies at p in the reference lies at p plus this in the shot. None
+        where nothing moved by more than can be told, or too few patches say anything.
+    """
+    vectors, weights = patches_found(grid, reference, shot, usable, reach)
+    if np.count_nonzero(weights) == 0:
+        return None
+    slow = _slow_variation(vectors, weights)
+    weights = weights * _supported(vectors, weights, slow)
+    smoothed = _smoothed(vectors, weights, slow)
+    seen = np.where(weights[..., None] > 0, vectors, np.float32(np.nan))
+    displacement = Displacement(grid.spacing, smoothed, np.asarray(seen, np.float32))
+    return displacement if displacement.largest_px > _SETTLED else None
+
+
+def patches_found(
+    grid: Grid, reference: CropOf, shot: CropOf, usable: CropOf | None, reach: int
+) -> tuple[Floats, Floats]:
+    """Return how far each patch has moved, shape (R, C, 2), and its weight: 0 where unknown."""
+    vectors = np.zeros((grid.rows, grid.columns, 2), np.float32)
+    weights = np.zeros((grid.rows, grid.columns), np.float32)
+    for row in range(grid.rows):
+        for column in range(grid.columns):
+            left, top = grid.corner(column, row)
+            around = (left - reach, top - reach, grid.patch + 2 * reach, grid.patch + 2 * reach)
+            if usable is not None and usable(left, top, grid.patch, grid.patch).mean() < _USABLE:
+                continue
+            patch = reference(left, top, grid.patch, grid.patch)
+            found = _found_again(patch, shot(*around), reach)
+            if found is not None:
+                vectors[row, column], weights[row, column] = found
+    return vectors, weights
+
+
+def _found_again(patch: Gray, around: Gray, reach: int) -> tuple[tuple[float, float], float] | None:
+    """Where a patch lies in its surroundings, relative to their middle, and with what weight."""
+    soft = cv2.GaussianBlur(patch, (0, 0), _BLUR)
+    deviation = float(soft.std())
+    if deviation < _CONTRAST:
+        return None
+    scores = cv2.matchTemplate(cv2.GaussianBlur(around, (0, 0), _BLUR), soft, cv2.TM_CCOEFF_NORMED)
+    offsets = np.arange(-reach, reach + 1, dtype=np.float32)
+    drawn = scores - _PRIOR * (offsets[:, None] ** 2 + offsets[None, :] ** 2)
+    _, _, _, (x, y) = cv2.minMaxLoc(drawn)
+    correlation = float(scores[y, x])
+    if not correlation >= _MIN_CORRELATION:
+        return None
+    dx, dy = x - reach + _vertex(drawn[y], x), y - reach + _vertex(drawn[:, x], y)
+    return (dx, dy), correlation * deviation / (deviation + 2 * _CONTRAST)
+
+
+def _vertex(values: Floats, index: int) -> float:
+    """Offset of the vertex of the parabola through a maximum and its neighbours."""
+    if not 0 < index < len(values) - 1:
+        return 0.0
+    before, peak, after = (float(v) for v in values[index - 1 : index + 2])
+    curvature = before - 2 * peak + after
+    return float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
+
+
+def _supported(vectors: Floats, weights: Floats, slow: Floats) -> NDArray[np.bool_]:
+    """Whether a patch lies where the slow variation has it, or neighbours moved alike.
+
+    A part that was moved alone has no say; a sheet that is in pieces has, piece by piece.
+    """
+    alike = np.linalg.norm(vectors - slow, axis=2) <= _ALIKE_PX
+    rows, columns = weights.shape
+    padded = np.pad(vectors, ((1, 1), (1, 1), (0, 0)))
+    known = np.pad(weights > 0, 1)
+    neighbours = np.zeros((rows, columns), int)
+    for dy in range(3):
+        for dx in range(3):
+            if (dy, dx) == (1, 1):
+                continue
+            other = padded[dy : dy + rows, dx : dx + columns]
+            close = np.linalg.norm(vectors - other, axis=2) <= _ALIKE_PX
+            neighbours += close & known[dy : dy + rows, dx : dx + columns]
+    return np.asarray(alike | (neighbours >= _NEIGHBOURS), np.bool_)
+
+
+def _smoothed(vectors: Floats, weights: Floats, slow: Floats) -> Floats:
+    """Return the slow variation, plus what neighbouring patches agree on beyond it."""
+    rows, columns = weights.shape
+    beyond = ((vectors - slow) * weights[..., None]).astype(np.float32)
+    share = cv2.GaussianBlur(weights, (3, 3), _NODE_BLUR)[..., None]
+    local = cv2.GaussianBlur(beyond, (3, 3), _NODE_BLUR).reshape(rows, columns, 2)
+    return np.asarray(slow + local / np.maximum(share, 0.15), np.float32)
+
+
+def _slow_variation(vectors: Floats, weights: Floats) -> Floats:
+    """Fit a quadratic over the grid: iteratively reweighted least squares, Tukey's biweight."""
+    rows, columns = weights.shape
+    y = np.linspace(-1, 1, rows)[:, None] if rows > 1 else np.zeros((1, 1))
+    x = np.linspace(-1, 1, columns)[None, :] if columns > 1 else np.zeros((1, 1))
+    terms = np.stack(np.broadcast_arrays(np.ones(1), x, y, x * x, x * y, y * y), axis=-1)
+    basis = terms.reshape(-1, terms.shape[-1])
+    moved = vectors.reshape(-1, 2).astype(np.float64)
+    known = weights.ravel().astype(np.float64)
+    stiffness = np.diag([1e-3, 0.02, 0.02, 0.05, 0.05, 0.05]) * known.sum()
+    start = np.array([_weighted_median(moved[:, axis], known) for axis in range(2)])
+    coefficients = np.zeros((basis.shape[1], 2))
+    coefficients[0] = start
+    for _ in range(10):
+        distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
+        scale = max(1.4826 * _weighted_median(distance, known), 0.25)
+        robust = known * np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
+        weighted = basis * robust[:, None]
+        aim = weighted.T @ (moved - start)
+        coefficients = np.linalg.solve(weighted.T @ basis + stiffness, aim)
+        coefficients[0] += start
+    return np.asarray((basis @ coefficients).reshape(vectors.shape), np.float32)
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])

@@ -1,0 +1,141 @@
+"""Show parts of a shot as the reference sees them, without ever warping the whole."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.displacement import Displacement
+from ltu_compute.kernels.homography import map_points, scale_at_centre
+from ltu_compute.kernels.surface import Bend
+from ltu_compute.kernels.types import Box, Matrix, Points, Size
+
+_GRID_STEP = 16  # px between the places that are mapped exactly; a homography bends less between
+_REACH_PX = 4  # px beyond a rectangle that interpolation and blurring see
+
+
+def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
+    """Return the pixels of a rectangle; beyond the image's edges its border goes on.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W) or (H, W, 3)
+        The image.
+    place : Box
+        The rectangle.
+
+    Returns
+    -------
+    ndarray of uint8
+        A view where the rectangle lies within the image.
+    """
+    height, width = image.shape[:2]
+    left, top = np.clip(place.x, 0, width - 1), np.clip(place.y, 0, height - 1)
+    right = int(np.clip(place.x + place.width, left + 1, width))
+    bottom = int(np.clip(place.y + place.height, top + 1, height))
+    part = image[top:bottom, left:right]
+    before_x = max(0, min(-place.x, place.width - part.shape[1]))
+    before_y = max(0, min(-place.y, place.height - part.shape[0]))
+    after_x = place.width - part.shape[1] - before_x
+    after_y = place.height - part.shape[0] - before_y
+    if not (before_x or before_y or after_x or after_y):
+        return part
+    padded = cv2.copyMakeBorder(part, before_y, after_y, before_x, after_x, cv2.BORDER_REPLICATE)
+    return np.asarray(padded, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """How a shot lies under the frame: a homography, a bend, a local displacement.
+
+    Attributes
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The shot.
+    matrix : ndarray of float64, shape (3, 3)
+        Maps px of the frame to px of the shot.
+    frame : Size
+        Size of the frame.
+    bend : Bend or None
+        What is added to that, in px of a reduced shot.
+    bend_scale : float
+        Px of the shot to a px of the bend.
+    displacement : Displacement or None
+        What is added before all that, in px of the frame.
+    """
+
+    image: NDArray[np.uint8]
+    matrix: Matrix
+    frame: Size
+    bend: Bend | None = None
+    bend_scale: float = 1.0
+    displacement: Displacement | None = None
+
+    @property
+    def lies_still(self) -> bool:
+        """Whether the shot's pixels are the frame's."""
+        same = self.image.shape[:2] == (self.frame.height, self.frame.width)
+        moved = self.bend is not None or self.displacement is not None
+        return same and not moved and bool(np.allclose(self.matrix, np.eye(3), atol=1e-6))
+
+    def onto_shot(self, points: Points) -> NDArray[np.float64]:
+        """Return where points of the frame, shape (N, 2), lie on the shot, in its px."""
+        places = np.asarray(points, np.float64)
+        if self.displacement is not None:
+            places = places + self.displacement.at(places)
+        places = map_points(places, self.matrix)
+        if self.bend is not None:
+            on_bend = (places + 0.5) / self.bend_scale - 0.5
+            places = places + self.bend_scale * self.bend.at(on_bend)
+        return places
+
+    def displaced(self, displacement: Displacement | None) -> "Sampler":
+        """Return the sampler with a displacement."""
+        return replace(self, displacement=displacement)
+
+    def alternatives(self, place: Box, scale: int) -> list[tuple[int, int]]:
+        """Return by how many px, beyond what is assumed, places near a rectangle are displaced.
+
+        The rectangle and the px are those of the frame reduced by `scale`.
+        """
+        if self.displacement is None:
+            return []
+        whole = Box(*(scale * value for value in place))
+        shifts = ((round(x / scale), round(y / scale)) for x, y in self.displacement.near(whole))
+        return [shift for shift in dict.fromkeys(shifts) if shift != (0, 0)]
+
+    def tile(self, place: Box) -> NDArray[np.uint8]:
+        """Return the shot's pixels that lie under a rectangle of the frame."""
+        if self.lies_still:
+            return crop(self.image, place)
+        columns, rows = (-(-extent // _GRID_STEP) + 2 for extent in (place.width, place.height))
+        # Half a step off, so that enlarging interpolates between just these places.
+        x = place.x + (np.arange(columns) - 0.5) * _GRID_STEP - 0.5
+        y = place.y + (np.arange(rows) - 0.5) * _GRID_STEP - 0.5
+        grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        mapped = self.onto_shot(grid)
+        low = np.floor(mapped.min(axis=0)).astype(int) - _REACH_PX
+        high = np.ceil(mapped.max(axis=0)).astype(int) + _REACH_PX
+        source = self._source(Box(int(low[0]), int(low[1]), *(int(v) for v in high - low + 1)))
+        coarse = (mapped - low).astype(np.float32).reshape(rows, columns, 2)
+        size = (columns * _GRID_STEP, rows * _GRID_STEP)
+        fine = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
+        fine = fine[_GRID_STEP : _GRID_STEP + place.height, _GRID_STEP : _GRID_STEP + place.width]
+        seen = cv2.remap(
+            source,
+            np.ascontiguousarray(fine),
+            None,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(seen, np.uint8)
+
+    def _source(self, place: Box) -> NDArray[np.uint8]:
+        """Pixels of the shot, blurred where it has more of them than the frame."""
+        part = crop(self.image, place)
+        scale = scale_at_centre(self.matrix, self.frame)
+        if scale > 1.02:
+            sigma = 0.5 * np.sqrt(scale**2 - 1)
+            part = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
+        return part

@@ -1,0 +1,201 @@
+"""Find at little cost where two pictures may differ: the places that deserve an exact look.
+
+Works on bytes, tile by tile: a pixel is suspect when it lies beyond the range of the other
+picture's neighbourhood, in any channel, by more than noise and contrast explain.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.resizing import brightest_channel
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
+
+TILE = 512
+"""Side of a tile, in px: its pictures and what is made of them stay in a processor's cache."""
+
+CELL = 32
+"""Side, in px, of the cells that are suspect or not; a tile holds a whole number of them."""
+
+BASE_BLUR = 0.7  # sigma, px: averages the grain of a sensor, and half a pixel of an edge
+_MARGIN = 8  # px around a tile that blurring and neighbourhoods see
+_CONTRAST_SHARE = 0.12  # of the neighbourhood's contrast: less than the exact look allows for
+_EDGE_LEVELS = 24  # contrast, of 255, from where on a neighbourhood holds an edge
+_LEVELS_PER_DELTA_E = 1.4  # least step of a channel, of 255, that a step of 1 ΔE takes
+
+
+class Level(Protocol):
+    """Two pictures of one size, at one resolution, and where they are compared."""
+
+    @property
+    def size(self) -> Size:
+        """Size of both, in px."""
+
+    def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
+        """Return the pixels of a rectangle of the reference, and of the shot as it sees it."""
+
+    def allowed(self, place: Box) -> Mask:
+        """Return where in a rectangle the pictures are compared: 255, elsewhere 0."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """From where on a pixel is suspect.
+
+    Attributes
+    ----------
+    low, high : int
+        Levels, of 255, beyond which a pixel belongs to a suspect place, and makes one.
+    radius : int
+        Displacement that is no difference, in whole px.
+    """
+
+    low: int
+    high: int
+    radius: int
+
+    @classmethod
+    def of(cls, level_delta_e: float, noise_levels: float, radius: float) -> "Sensitivity":
+        """Return the sensitivity for a threshold in ΔE and the allowance for noise in levels."""
+        high = max(2.0, _LEVELS_PER_DELTA_E * level_delta_e)
+        low = max(1.0, 0.5 * high)
+        return cls(
+            int(min(254, low + noise_levels)), int(min(254, high + noise_levels)), int(radius)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a first pass over two pictures tells.
+
+    Attributes
+    ----------
+    cells : ndarray of bool, shape (R, C)
+        Which cells hold a pixel that makes a place suspect.
+    share : float
+        Share of the pixels that do.
+    halved : tuple of ndarray of uint8
+        Both pictures at half the resolution, shapes (H, W, 3), and where they are compared, shape
+        (H, W): 255. Edges that lie within the tolerance lie where the reference has them there:
+        what is no difference must not become one by being averaged.
+    """
+
+    cells: NDArray[np.bool_]
+    share: float
+    halved: tuple[Bgr, Bgr, Mask]
+
+
+def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
+    """Pass over two pictures, tile by tile."""
+    width, height = level.size
+    cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
+    suspect = 0
+    half = Size(max(1, width // 2), max(1, height // 2))
+    reference_half, shot_half = (np.zeros((half.height, half.width, 3), np.uint8) for _ in "12")
+    mask_half = np.zeros((half.height, half.width), np.uint8)
+    for core in tiles(level.size):
+        inner = (slice(_MARGIN, _MARGIN + core.height), slice(_MARGIN, _MARGIN + core.width))
+        reference, shot = level.pictures(grown(core, _MARGIN))
+        first, second = softened(reference), softened(shot)
+        ranges = neighbourhood(first, sensitivity.radius), neighbourhood(second, sensitivity.radius)
+        beyond = _excess(first, second, ranges)[inner]
+        allowed = level.allowed(core)
+        _, mask = cv2.threshold(beyond, sensitivity.high, 255, cv2.THRESH_BINARY)
+        if cv2.countNonZero(mask):
+            cv2.bitwise_and(mask, allowed, mask)
+            rows, columns = np.nonzero(mask)
+            suspect += len(rows)
+            cells[(rows + core.y) // CELL, (columns + core.x) // CELL] = True
+        own_reference, own_shot = reference[inner], shot[inner].copy()
+        contrast = cv2.min(*(cv2.subtract(high, low) for low, high in ranges))
+        edges = brightest_channel(np.asarray(contrast, np.uint8)[inner])
+        settled = (edges > _EDGE_LEVELS) & (beyond <= sensitivity.low)
+        cv2.copyTo(own_reference, settled.astype(np.uint8), own_shot)
+        size = (
+            min(core.width, 2 * half.width - core.x) // 2,
+            min(core.height, 2 * half.height - core.y) // 2,
+        )
+        if min(size) < 1:
+            continue
+        at = (slice(core.y // 2, core.y // 2 + size[1]), slice(core.x // 2, core.x // 2 + size[0]))
+        even = (slice(0, 2 * size[1]), slice(0, 2 * size[0]))
+        for whole, part in ((reference_half, own_reference), (shot_half, own_shot)):
+            whole[at] = cv2.resize(part[even], size, interpolation=cv2.INTER_AREA)
+        smaller = cv2.resize(allowed[even], size, interpolation=cv2.INTER_AREA)
+        mask_half[at] = np.where(smaller == 255, np.uint8(255), np.uint8(0))
+    return Survey(cells, suspect / (width * height), (reference_half, shot_half, mask_half))
+
+
+def suspect_places(cells: NDArray[np.bool_], size: Size) -> Iterator[tuple[Box, Mask]]:
+    """Return rectangles around suspect cells that touch, and the cells within: 255.
+
+    Of what is larger than a tile there are several, side by side.
+    """
+    grown_cells = cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(grown_cells, connectivity=8)
+    step = TILE // CELL
+    for label in range(1, count):
+        x, y, width, height, _ = (int(v) for v in stats[label])
+        for top in range(y, y + height, step):
+            for left in range(x, x + width, step):
+                bottom, right = min(top + step, y + height), min(left + step, x + width)
+                own = (labels[top:bottom, left:right] == label).astype(np.uint8) * 255
+                if not own.any():
+                    continue
+                place = Box(
+                    left * CELL,
+                    top * CELL,
+                    min(right * CELL, size.width) - left * CELL,
+                    min(bottom * CELL, size.height) - top * CELL,
+                )
+                whole = ((right - left) * CELL, (bottom - top) * CELL)
+                mask = cv2.resize(own, whole, interpolation=cv2.INTER_NEAREST)
+                yield place, np.asarray(mask[: place.height, : place.width], np.uint8)
+
+
+def tiles(size: Size) -> Iterator[Box]:
+    """Return the tiles of a picture, row by row; those at the right and bottom may be smaller."""
+    for y in range(0, size.height, TILE):
+        for x in range(0, size.width, TILE):
+            yield Box(x, y, min(TILE, size.width - x), min(TILE, size.height - y))
+
+
+def grown(place: Box, margin: int) -> Box:
+    """Return a rectangle with a margin on each side, in px."""
+    return Box(
+        place.x - margin, place.y - margin, place.width + 2 * margin, place.height + 2 * margin
+    )
+
+
+def softened(picture: Bgr) -> Bgr:
+    """Return a picture as it is looked at: blurred by `BASE_BLUR`."""
+    return np.asarray(cv2.GaussianBlur(picture, (3, 3), BASE_BLUR), np.uint8)
+
+
+def _excess(first: Bgr, second: Bgr, ranges: tuple[tuple[Bgr, Bgr], tuple[Bgr, Bgr]]) -> Gray:
+    """Return by how many levels pixels lie beyond the other picture's neighbourhood, both ways."""
+    beyond = cv2.max(
+        _outside(first, *ranges[1], _CONTRAST_SHARE), _outside(second, *ranges[0], _CONTRAST_SHARE)
+    )
+    return brightest_channel(np.asarray(beyond, np.uint8))
+
+
+def neighbourhood(picture: Bgr, radius: int) -> tuple[Bgr, Bgr]:
+    """Return the least and greatest level within `radius` px, square."""
+    if radius <= 0:
+        return picture, picture
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return (
+        np.asarray(cv2.erode(picture, kernel), np.uint8),
+        np.asarray(cv2.dilate(picture, kernel), np.uint8),
+    )
+
+
+def _outside(values: Bgr, low: Bgr, high: Bgr, contrast_share: float) -> Bgr:
+    beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
+    contrast = cv2.subtract(high, low)
+    return np.asarray(cv2.addWeighted(beyond, 1, contrast, -contrast_share, 0), np.uint8)

@@ -1,0 +1,135 @@
+"""Align shots that lie nearly as they are: a fixed camera, a part that was put back.
+
+Patches are found again near where they were, and a homography is fitted to them that is drawn to
+"as they lie". That costs a fraction of a search by keypoints, and it does not slide along tracks
+that look the same for a while.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.alignment import Alignment, agreement_of
+from ltu_compute.kernels.differences.displacement import Grid, patches_found
+from ltu_compute.kernels.differences.sampling import crop
+from ltu_compute.kernels.homography import is_plausible, map_points, rescale_homography, size_of
+from ltu_compute.kernels.resizing import reduced
+from ltu_compute.kernels.types import Box, Gray, Matrix, Size
+
+_SIZE = 512  # longest side, px, at which patches are found again
+_REACH = 14  # px of that by which a patch may have moved
+_LEAST_PATCHES = 8
+_AGREEING = 0.7  # share of the patches that must lie where the homography has them
+_AGREEING_PX = 1.5  # px of `_SIZE`
+_MIN_AGREEMENT = 0.6  # mean correlation of blocks, see `agreement_of`
+_PRIOR = 2e-3  # weight of "as they lie", as a share of all patches'
+
+
+def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
+    """Align two shots of one size that lie nearly as they are.
+
+    Parameters
+    ----------
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The shots; of equal size.
+
+    Returns
+    -------
+    Alignment or None
+        In px of the arrays given, to about a tenth of a px of 512; None where the shots have moved
+        farther, or too little of them agrees.
+    """
+    if gray1.shape != gray2.shape:
+        return None
+    small1, small2 = reduced(gray1, _SIZE), reduced(gray2, _SIZE)
+    size = size_of(small1)
+    if min(size) < 4 * _REACH:
+        return None
+    grid = Grid.over(size, small1)
+    matrix = np.eye(3)
+    reach = _REACH
+    for _ in range(3):
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpPerspective(
+            small2, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        vectors, weights = patches_found(
+            grid,
+            lambda *place: crop(small1, Box(*place)),
+            lambda *place, seen=seen: crop(np.asarray(seen, np.uint8), Box(*place)),
+            None,
+            reach,
+        )
+        known = weights.ravel() > 0
+        if np.count_nonzero(known) < _LEAST_PATCHES:
+            return None
+        centres = grid.middles.reshape(-1, 2)
+        places = map_points(centres + vectors.reshape(-1, 2), matrix)
+        matrix, agree = _fitted(centres, places, weights.ravel().astype(np.float64), size)
+        reach = 4
+    if agree[known].mean() < _AGREEING or not is_plausible(matrix, size, size):
+        return None
+    agreement = agreement_of(matrix, small1, small2)
+    if not agreement >= _MIN_AGREEMENT:
+        return None
+    factor = max(gray1.shape) / max(small1.shape)
+    inliers = known & agree
+    residual = np.linalg.norm(map_points(centres, matrix) - places, axis=1)
+    typical = factor * float(np.median(residual[known]))
+    full = (size_of(gray1), size_of(gray2))
+    rescaled = rescale_homography(matrix, from_sizes=(size, size), to_sizes=full)
+    points = (centres[inliers] + 0.5) * factor - 0.5
+    return Alignment(
+        matrix=rescaled,
+        inliers=int(np.count_nonzero(inliers)),
+        matches=int(np.count_nonzero(known)),
+        residual_px=typical,
+        method="near",
+        agreement=agreement,
+        expected_error_px=typical,
+        inlier_points1=points.astype(np.float32),
+        inlier_points2=map_points(points, rescaled).astype(np.float32),
+    )
+
+
+def _fitted(
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    size: Size,
+) -> tuple[Matrix, NDArray[np.bool_]]:
+    """Homography from `start` to `end`, and which points agree: reweighted least squares (Tukey).
+
+    In coordinates from -1 to 1, linearised, with a prior on the identity: where all edges run one
+    way, nothing slides along them.
+    """
+    half = max(size) / 2
+    middle = np.array([(size.width - 1) / 2, (size.height - 1) / 2])
+    x, y = ((start - middle) / half).T
+    u, v = ((end - middle) / half).T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    rows_x = np.stack([x, y, one, zero, zero, zero, -x * u, -y * u], axis=1)
+    rows_y = np.stack([zero, zero, zero, x, y, one, -x * v, -y * v], axis=1)
+    identity = np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float64)
+    total = weights.sum()
+    stiffness = _PRIOR * total * np.diag([1, 1, 0.1, 1, 1, 0.1, 4, 4])
+    solution = identity.copy()
+    pair = np.stack([rows_x, rows_y], axis=1)
+    aim = np.stack([u, v], axis=1) - pair @ identity
+    robust = weights.copy()
+    distance = np.zeros(len(start))
+    for _ in range(15):
+        weighted = pair * robust[:, None, None]
+        normal = np.einsum("nij,nik->jk", weighted, pair) + stiffness
+        change = np.linalg.solve(normal, np.einsum("nij,ni->j", weighted, aim))
+        solution = identity + change
+        distance = half * np.linalg.norm(aim - pair @ change, axis=1)
+        order = np.argsort(distance)
+        cumulated = np.cumsum(weights[order])
+        middle_distance = distance[order][np.searchsorted(cumulated, cumulated[-1] / 2)]
+        scale = max(1.4826 * float(middle_distance), 0.3)
+        robust = weights * np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
+    normalised = np.append(solution, 1.0).reshape(3, 3)
+    into = np.array([[1 / half, 0, -middle[0] / half], [0, 1 / half, -middle[1] / half], [0, 0, 1]])
+    matrix = np.linalg.inv(into) @ normalised @ into
+    return matrix / matrix[2, 2], distance <= _AGREEING_PX

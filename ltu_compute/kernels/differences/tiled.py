@@ -1,0 +1,335 @@
+"""Compare two shots at the pixels they were taken with: coarse to fine, tile by tile.
+
+The alignment is found on reduced pictures and made exact by patches at full size. Then each level
+of a pyramid, from the pixels themselves down to a few hundred, is searched for what differs: at
+the finest level small things are found to the pixel, at the coarser ones those that are faint and
+large. Nothing of the size of the pictures is held in memory but the pictures and a mask.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.difference_map import coordinates, noise_of, with_doubt
+from ltu_compute.kernels.differences.displacement import Displacement, Grid, measured_displacement
+from ltu_compute.kernels.differences.evidence import (
+    Exact,
+    Look,
+    Precision,
+    look_at,
+    sharpened_alike,
+)
+from ltu_compute.kernels.differences.filtering import blurred
+from ltu_compute.kernels.differences.light import Light
+from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD
+from ltu_compute.kernels.differences.sampling import Sampler, crop
+from ltu_compute.kernels.differences.screening import (
+    BASE_BLUR,
+    Level,
+    Sensitivity,
+    grown,
+    surveyed,
+    suspect_places,
+)
+from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.sharpness import blur_to_match
+from ltu_compute.kernels.resizing import reduced
+from ltu_compute.kernels.types import Bgr, Box, Mask, Size
+
+_OVERVIEW = 512  # longest side, px, of what places of patches are chosen on
+_COARSEST = 200  # px: longest side from where on a picture is not reduced further
+_SURROUNDINGS = 14  # px around a suspect place that an exact look needs
+_SAMPLE = 48  # side, px, of the patches that noise and sharpness are measured on
+_SAMPLES_PER_SIDE = 6
+_LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 takes 100 ΔE
+_NOISE_MULTIPLE = 2.5  # deviations of noise that are no difference
+_EXPLAINED = 0.2  # share of a coarse area that finer ones fill where they are the difference
+_SHARPER = 0.93  # share of the residual that a blur must leave: any blur takes away noise
+_MOSTLY = 0.2  # share of the pixels that are suspect where nearly all differs
+_ABSORBED = 0.7  # share of a finer area that lies in a coarser one where it is part of that
+
+
+@dataclass(eq=False)
+class Area:
+    """An area of the frame that differs.
+
+    Attributes
+    ----------
+    place : Box
+        Where it lies in the frame.
+    mask : ndarray of uint8, shape (H, W)
+        255 where it differs, of the size of the place.
+    peak, strength : float
+        Greatest and mean difference over it, ΔE.
+    """
+
+    place: Box
+    mask: Mask
+    peak: float
+    strength: float
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels of the frame it covers."""
+        return int(cv2.countNonZero(self.mask))
+
+
+@dataclass(eq=False)
+class _Finest:
+    """The frame's own pixels: the shot is sampled where it is looked at."""
+
+    reference: Bgr
+    sampler: Sampler
+    light: Light | None
+    mask: Mask
+    blur: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def size(self) -> Size:
+        return self.sampler.frame
+
+    def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
+        margin = 4 if any(self.blur) else 0
+        wide = grown(place, margin)
+        reference, seen = crop(self.reference, wide), self.sampler.tile(wide)
+        shot = seen
+        if self.light is not None:
+            lit = self.light.tile(seen, wide, self.size)
+            doubted = with_doubt(reference, seen, lit)
+            shot = np.asarray(cv2.convertScaleAbs(doubted), np.uint8)
+        inner = (slice(margin, margin + place.height), slice(margin, margin + place.width))
+        return (
+            sharpened_alike(reference, self.blur[0])[inner],
+            sharpened_alike(shot, self.blur[1])[inner],
+        )
+
+    def allowed(self, place: Box) -> Mask:
+        return _allowed(self.mask, place)
+
+
+@dataclass(eq=False)
+class _Reduced:
+    """Pictures reduced to a fraction of the frame, held whole."""
+
+    reference: Bgr
+    shot: Bgr
+    mask: Mask
+
+    @property
+    def size(self) -> Size:
+        return Size(self.mask.shape[1], self.mask.shape[0])
+
+    def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
+        return crop(self.reference, place), crop(self.shot, place)
+
+    def settle(self, place: Box, mask: Mask) -> None:
+        """Show what the reference shows where a finer level has found no difference.
+
+        `place` and `mask`, not 0 there, are of a level of twice the resolution.
+        """
+        rows, columns = np.nonzero(mask)
+        rows, columns = (rows + place.y) // 2, (columns + place.x) // 2
+        inside = (rows >= 0) & (rows < self.size.height) & (columns >= 0)
+        inside &= columns < self.size.width
+        rows, columns = rows[inside], columns[inside]
+        self.shot[rows, columns] = self.reference[rows, columns]
+
+    def allowed(self, place: Box) -> Mask:
+        return _allowed(self.mask, place)
+
+
+def _allowed(mask: Mask, place: Box) -> Mask:
+    """Cut a rectangle out of a mask; beyond the mask nothing is allowed."""
+    height, width = mask.shape
+    inside = np.zeros((place.height, place.width), np.uint8)
+    left, top = max(0, place.x), max(0, place.y)
+    right, bottom = min(width, place.x + place.width), min(height, place.y + place.height)
+    if right > left and bottom > top:
+        inside[top - place.y : bottom - place.y, left - place.x : right - place.x] = mask[
+            top:bottom, left:right
+        ]
+    return inside
+
+
+def displaced(reference: Bgr, sampler: Sampler, compared: Mask, reach: int) -> Displacement | None:
+    """Return what patches say about where the shot lies beyond what the sampler says.
+
+    Parameters
+    ----------
+    reference : ndarray of uint8, shape (H, W, 3)
+        The frame.
+    sampler : Sampler
+        How the shot lies under it.
+    compared : ndarray of uint8, shape (H, W)
+        Where both show the same: 255.
+    reach : int
+        How far patches are looked for, in px.
+    """
+
+    def gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+
+    overview = gray(reduced(reference, _OVERVIEW))
+    return measured_displacement(
+        Grid.over(sampler.frame, overview),
+        lambda *place: gray(crop(reference, Box(*place))),
+        lambda *place: gray(sampler.tile(Box(*place))),
+        lambda *place: _allowed(compared, Box(*place)),
+        reach,
+    )
+
+
+def areas_that_differ(
+    reference: Bgr,
+    sampler: Sampler,
+    light: Light | None,
+    compared: Mask,
+    settings: ComparisonSettings,
+    *,
+    slack_px: float,
+) -> list[Area]:
+    """Find what differs at all levels.
+
+    Parameters
+    ----------
+    reference : ndarray of uint8, shape (H, W, 3)
+        The frame.
+    sampler : Sampler
+        How the shot lies under it.
+    light : Light or None
+        What brings the shot into the reference's light.
+    compared : ndarray of uint8, shape (H, W)
+        Where they are compared: 255.
+    settings : ComparisonSettings
+        What counts.
+    slack_px : float
+        Displacement beyond the edge tolerance that the surface may show, in px of the frame.
+    """
+    finest = _Finest(reference, sampler, light, compared)
+    finest.blur = _blur_of(finest)
+    level_delta_e = settings.threshold * DELTA_E_PER_THRESHOLD
+    found: list[Area] = []
+    level: Level = finest
+    scale = 1
+    while True:
+        radius = settings.edge_tolerance + slack_px / scale
+        blur = finest.blur if scale == 1 else (0.0, 0.0)
+        precision = Precision(radius, _noise(level, settings), blur)
+        noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(precision.noise.max())
+        sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
+        survey = surveyed(level, sensitivity)
+        coarser = _Reduced(*survey.halved)
+        areas = []
+        last = max(level.size) < 2 * _COARSEST or min(level.size) < 32
+        # Where nearly all differs at one level, the next ones tell it as well, at less cost.
+        if survey.share <= _MOSTLY or last:
+            for place, own in suspect_places(survey.cells, level.size):
+                shifts = sampler.alternatives(place, scale)
+                exact = Exact(level_delta_e, precision, shifts)
+                look = _look_at(level, place, settings, exact)
+                coarser.settle(grown(place, _SURROUNDINGS), look.settled)
+                areas += _areas_of(look, place, own)
+        found = _with_coarser(found, areas, scale)
+        if last:
+            return found
+        level = coarser
+        scale *= 2
+
+
+def _look_at(level: Level, place: Box, settings: ComparisonSettings, exact: Exact) -> Look:
+    wide = grown(place, _SURROUNDINGS)
+    return look_at(level.pictures(wide), level.allowed(wide), settings, exact)
+
+
+def _areas_of(look: Look, place: Box, own: Mask) -> list[Area]:
+    """Return the areas that a look at a place has shown, where they touch its own cells."""
+    wide = grown(place, _SURROUNDINGS)
+    own = cv2.copyMakeBorder(own, *[_SURROUNDINGS] * 4, cv2.BORDER_CONSTANT, value=0)
+    areas = []
+    for label, (x, y, width, height) in look.kept:
+        here = (slice(y, y + height), slice(x, x + width))
+        mask = np.where(look.labels[here] == label, np.uint8(255), np.uint8(0))
+        if not cv2.countNonZero(cv2.bitwise_and(mask, own[here])):
+            continue
+        values = look.difference[here][mask > 0]
+        at = Box(wide.x + x, wide.y + y, width, height)
+        areas.append(Area(at, mask, float(values.max()), float(values.mean())))
+    return areas
+
+
+def _with_coarser(found: list[Area], coarse: list[Area], scale: int) -> list[Area]:
+    """Add what a coarser level shows, unless it is what finer ones have shown already."""
+    if scale == 1:
+        return coarse
+    result = list(found)
+    for area in coarse:
+        x, y, width, height = (v * scale for v in area.place)
+        mask = cv2.resize(area.mask, (width, height), interpolation=cv2.INTER_NEAREST)
+        enlarged = Area(
+            Box(x, y, width, height), np.asarray(mask, np.uint8), area.peak, area.strength
+        )
+        within = [(other, _common(enlarged, other)) for other in result]
+        covered = sum(common for _, common in within)
+        if covered >= _EXPLAINED * enlarged.pixels:
+            continue
+        result = [other for other, common in within if not common >= _ABSORBED * other.pixels]
+        result.append(enlarged)
+    return result
+
+
+def _common(one: Area, other: Area) -> int:
+    """Pixels that two areas share."""
+    left, top = max(one.place.x, other.place.x), max(one.place.y, other.place.y)
+    right = min(one.place.x + one.place.width, other.place.x + other.place.width)
+    bottom = min(one.place.y + one.place.height, other.place.y + other.place.height)
+    if right <= left or bottom <= top:
+        return 0
+    first, second = (
+        each.mask[
+            top - each.place.y : bottom - each.place.y, left - each.place.x : right - each.place.x
+        ]
+        for each in (one, other)
+    )
+    return int(cv2.countNonZero(cv2.bitwise_and(first, second)))
+
+
+def _samples(level: Level) -> tuple[Bgr, Bgr, NDArray[np.bool_]]:
+    """Return patches from all over the pictures, side by side, and where both may be compared."""
+    size = level.size
+    side = min(_SAMPLE, *size)
+    pictures = []
+    for row in np.linspace(0, size.height - side, _SAMPLES_PER_SIDE).astype(int):
+        for column in np.linspace(0, size.width - side, _SAMPLES_PER_SIDE).astype(int):
+            place = Box(int(column), int(row), side, side)
+            pictures.append((*level.pictures(place), level.allowed(place)))
+    first, second, mask = (
+        np.vstack(
+            [
+                np.hstack(several[start : start + _SAMPLES_PER_SIDE])
+                for start in range(0, len(several), _SAMPLES_PER_SIDE)
+            ]
+        )
+        for several in zip(*pictures, strict=True)
+    )
+    return first, second, mask > 0
+
+
+def _blur_of(level: Level) -> tuple[float, float]:
+    """By how much reference and shot must be blurred to be equally sharp: sigmas, px."""
+    first, second, inside = _samples(level)
+    luma1, luma2 = (
+        np.asarray(cv2.cvtColor(each, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(2.55)
+        for each in (first, second)
+    )
+    return blur_to_match(luma1, luma2, inside, gain=_SHARPER)
+
+
+def _noise(level: Level, settings: ComparisonSettings) -> NDArray[np.float32]:
+    """Measure the deviation of the pictures' difference, softened, in ΔE by channel."""
+    first, second, inside = _samples(level)
+    softened1, softened2 = (
+        blurred(coordinates(each, settings), BASE_BLUR) for each in (first, second)
+    )
+    return noise_of(softened1 - softened2, inside)

@@ -1,0 +1,183 @@
+"""Comparison at the pixels of the shots: boards that can be drawn, with what differs known."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.kernels.differences import FULL, PRESETS, Comparison, ComparisonSettings, compare
+from ltu_compute.kernels.homography import map_points, size_of
+from ltu_compute.kernels.types import Bgr, Box, Matrix
+
+AT_FULL = replace(PRESETS[1], resolution=FULL)
+GROUND, COPPER = (40, 70, 30), (70, 150, 190)
+
+
+def board(width: int, height: int, *, wider_px: int = 0) -> Bgr:
+    """Draw tracks, pads and holes; tracks and pads are `wider_px` wider on every side."""
+    picture = np.full((height, width, 3), GROUND, np.uint8)
+    rng = np.random.default_rng(7)
+    for x in range(60, width - 60, 90):
+        y, level = int(rng.integers(40, 90)), int(rng.integers(-30, 30))
+        bend = int(rng.integers(height // 3, 2 * height // 3))
+        places = [(x, y), (x, bend), (x + level, bend + abs(level)), (x + level, height - 60)]
+        line = np.array(places, np.int32).reshape(-1, 1, 2)
+        cv2.polylines(picture, [line], isClosed=False, color=COPPER, thickness=9 + 2 * wider_px)
+        for place in (places[0], places[-1]):
+            cv2.circle(picture, place, 20 + wider_px, COPPER, cv2.FILLED)
+            cv2.circle(picture, place, 8, GROUND, cv2.FILLED)
+    return picture
+
+
+def runs(picture: Bgr, row: int) -> list[tuple[int, int]]:
+    """Return the first and last column of each stretch of copper in a row."""
+    copper = (picture[row] == COPPER).all(axis=1).astype(int)
+    steps = np.diff(copper, prepend=0, append=0)
+    return [
+        (int(first), int(last) - 1)
+        for first, last in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True)
+    ]
+
+
+def photographed(picture: Bgr, seed: int, matrix: Matrix | None = None) -> Bgr:
+    height, width = picture.shape[:2]
+    if matrix is not None:
+        picture = cv2.warpPerspective(
+            picture, matrix, (width, height), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT
+        )
+    noise = np.random.default_rng(seed).normal(0, 2, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def turned(width: int, height: int, angle_deg: float) -> Matrix:
+    affine = cv2.getRotationMatrix2D((width / 2, height / 2), angle_deg, 1.004)
+    affine[:, 2] += 5.3, -3.6
+    return np.vstack([affine, [0, 0, 1]])
+
+
+def compared(one: Bgr, other: Bgr, settings: ComparisonSettings = AT_FULL) -> Comparison:
+    found = compare(one, other, settings, size1=size_of(one), size2=size_of(other))
+    assert found is not None
+    return found
+
+
+def holds(box: Box, x: float, y: float, beyond: float = 0) -> bool:
+    return (
+        box.x - beyond <= x <= box.x + box.width - 1 + beyond
+        and box.y - beyond <= y <= box.y + box.height - 1 + beyond
+    )
+
+
+@pytest.fixture(scope="module")
+def good() -> Bgr:
+    return board(1200, 900)
+
+
+def test_a_dot_of_three_pixels_is_boxed_to_the_pixel(good: Bgr) -> None:
+    """A single pixel of those compared by default: there it is nothing."""
+    bad = good.copy()
+    cv2.rectangle(bad, (801, 501), (803, 503), COPPER, cv2.FILLED)
+    first, second = photographed(good, 1), photographed(bad, 2)
+    [difference] = compared(first, second).differences
+    for box in (difference.on1.box, difference.on2.box):
+        assert max(abs(box.x - 801), abs(box.y - 501)) <= 1
+        assert max(abs(box.width - 3), abs(box.height - 3)) <= 2
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 0.8, 7.0])
+def test_small_defects_on_a_board_that_was_moved(good: Bgr, angle_deg: float) -> None:
+    bad = good.copy()
+    left, _ = runs(good, 450)[2]
+    places = [
+        (left - 4, 450),
+        (sum(runs(good, 300)[4]) // 2, 300),
+        (sum(runs(good, 350)[6]) // 2, 350),
+        ((runs(good, 520)[7][1] + runs(good, 520)[8][0]) // 2, 520),
+    ]
+    for (x, y), (width, height), color in zip(
+        places,
+        [(9, 7), (5, 5), (15, 5), (7, 7)],  # a spur, a pinhole, an open track, an island
+        [COPPER, GROUND, GROUND, COPPER],
+        strict=True,
+    ):
+        corner = (x - width // 2, y - height // 2)
+        cv2.rectangle(bad, (*corner, width, height), color, cv2.FILLED)
+    matrix = turned(1200, 900, angle_deg)
+    found = compared(photographed(good, 1), photographed(bad, 2, matrix)).differences
+    assert len(found) == len(places)
+    for x, y in places:
+        at = map_points(np.array([[x, y]], np.float64), matrix)[0]
+        assert any(holds(d.on1.box, x, y, 3) for d in found)
+        assert any(holds(d.on2.box, *at, 3) for d in found)
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 1.5])
+def test_edges_that_lie_elsewhere_all_along_are_no_difference(good: Bgr, angle_deg: float) -> None:
+    """Copper that was etched less, by 1 px on every side, is process; a spur on it is not."""
+    etched = board(1200, 900, wider_px=1)
+    matrix = turned(1200, 900, angle_deg)
+    first = photographed(good, 1)
+    assert compared(first, photographed(etched, 2, matrix)).differences == ()
+    edge, _ = runs(etched, 600)[5]
+    spurred = etched.copy()
+    cv2.rectangle(spurred, (edge - 6, 596), (edge + 1, 602), COPPER, cv2.FILLED)
+    [difference] = compared(first, photographed(spurred, 2, matrix)).differences
+    assert holds(difference.on1.box, edge - 4, 600, 3)
+
+
+def test_close_defects_stay_apart_and_a_broken_scratch_is_one() -> None:
+    plain = photographed(np.full((1200, 1600, 3), (130, 140, 150), np.uint8), 1)
+    bad = plain.copy()
+    cv2.circle(bad, (400, 400), 5, (20, 20, 20), cv2.FILLED)
+    cv2.circle(bad, (424, 400), 5, (20, 20, 20), cv2.FILLED)
+    for start in range(0, 120, 40):
+        cv2.line(bad, (900 + start, 700 + start), (928 + start, 728 + start), (240, 240, 240), 2)
+    found = compared(plain, bad).differences
+    assert len(found) == 3
+    scratch = found[0].on1.box
+    assert holds(scratch, 902, 702, 2)
+    assert holds(scratch, 1006, 806, 2)
+
+
+def test_a_faint_stain_is_found_whole() -> None:
+    """Each pixel says less than its noise; a coarser level sees it."""
+    plain = np.full((1500, 2000, 3), 128, np.float64)
+    stained = plain.copy()
+    stained[500:800, 900:1300] += 14
+    noise = np.random.default_rng(3).normal(0, 6, (2, *plain.shape))
+    first, second = (
+        np.clip(picture + grain, 0, 255).astype(np.uint8)
+        for picture, grain in zip((plain, stained), noise, strict=True)
+    )
+    [difference] = compared(first, second).differences
+    box = difference.on1.box
+    assert max(abs(box.x - 900), abs(box.y - 500)) < 12
+    assert max(abs(box.width - 400), abs(box.height - 300)) < 24
+
+
+def test_a_number_asks_for_that_many_pixels(good: Bgr) -> None:
+    bad = good.copy()
+    cv2.rectangle(bad, (801, 501), (812, 512), COPPER, cv2.FILLED)
+    settings = replace(AT_FULL, resolution=1000)
+    first, second = (
+        cv2.resize(photographed(picture, seed), (1000, 750), interpolation=cv2.INTER_AREA)
+        for seed, picture in enumerate((good, bad))
+    )
+    found = compare(first, second, settings, size1=size_of(good), size2=size_of(good))
+    assert found is not None
+    [difference] = found.differences
+    assert holds(difference.on1.box, 806, 506)
+    assert difference.on1.box.width < 20
+
+
+def test_nothing_differs_from_itself(good: Bgr) -> None:
+    found = compared(good, good)
+    assert (found.differences, found.score, found.compared_percent) == ((), 0, 100)
+
+
+def test_same_input_same_answer(good: Bgr) -> None:
+    bad = photographed(board(1200, 900, wider_px=4), 2, turned(1200, 900, 3.0))
+    one, other = compared(good, bad), compared(good, bad)
+    assert [d.on2.box for d in one.differences] == [d.on2.box for d in other.differences]
+    assert one.score == other.score
