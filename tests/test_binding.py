@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -134,6 +135,94 @@ def test_megabytes_that_are_not_utf_8_are_refused_at_the_first_byte(call: Caller
     answer = call.post("colorPalette", data=body, content_type=URLENCODED)
     assert answer.status_code == 400
     assert "byte 0" in answer.json["details"]["message"]
+
+
+# ------------------------------------------------------------- what values turn into
+
+HUGE = "9" * 5000  # digits: more than Python converts
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("differences", {"preset": HUGE}),
+        ("differences", {"fic_settings": f'{{"margin": {HUGE}}}'}),
+        ("differences", {"fic_settings": f"{{'margin': {HUGE}}}"}),
+        ("differences", {"fic_settings": f'{{"resolution": "{HUGE}"}}'}),
+        ("differences", {"mask_thickness": f"-{HUGE}"}),
+        ("edges", {"threshold_min": HUGE}),
+        ("colorPalette", {"count": HUGE}),
+    ],
+)
+def test_a_number_of_many_digits_is_out_of_range(
+    call: Caller, operation: str, params: dict[str, str]
+) -> None:
+    names = ("image1", "image2") if operation == "differences" else ("image",)
+    images = {name: part(SMALL) for name in names}
+    answer = call.post(operation, data=images | params)
+    assert answer.status_code == 400, answer.text
+    assert next(iter(params)) in answer.json["errors"][0]["parameter"]
+    body = {name: text(SMALL) for name in names} | params
+    assert call.post(operation, json=body).status_code == 400
+
+
+def settings_of(size: int, literal: str) -> str:
+    """Settings that many objects come of, of some size."""
+    item = f"{literal},"
+    return "{'a':[" + item * (size // len(item)) + "1]}"
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "words"),
+    [
+        (settings_of(5 << 20, "7"), 413, "fic_settings: received 52428"),
+        (settings_of(60 << 10, "()"), 400, "which is not a JSON object"),
+        (settings_of(60 << 10, "[]").replace("'", '"'), 200, ""),
+        ("{'threshold': 3}", 200, ""),
+        ("[" * 50_000, 400, "which is not a JSON object"),
+    ],
+)
+def test_settings_are_bounded_by_what_they_become(
+    call: Caller, value: str, status: int, words: str
+) -> None:
+    tracemalloc.start()
+    sent = {"image1": part(SMALL), "image2": part(SMALL), "fic_settings": value}
+    answer = call.post("differences", data=sent)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == status
+    assert words in answer.json["details"]["message"]
+    assert peak < 12 * len(value) + (32 << 20)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"[" + b"{}," * 400_000 + b"1]", 413, "commas, brackets and braces, allowed are 20000"),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, 400, "40 levels of brackets, allowed are 32"),
+        (b'{"a":' + b"[" * 9000 + b"]" * 9000 + b"}", 400, "9001 levels"),
+        (b"]" * 3_000_000, 413, "commas, brackets and braces"),
+        (b'{"classes": "' + b"x" * (70 << 10) + b'"}', 413, "classes: received 71680 bytes"),
+        (b'{"classes": ["' + b"y" * (66 << 10) + b'"]}', 413, "classes: received 67"),
+    ],
+)
+def test_json_is_bounded_before_it_is_parsed(
+    call: Caller, body: bytes, status: int, words: str
+) -> None:
+    answer = call.post("objectDetection", data=body, content_type="application/json")
+    assert answer.status_code == status
+    assert words in answer.json["details"]["message"]
+
+
+def test_a_parameter_may_be_sent_as_a_file(call: Caller) -> None:
+    images = {"image1": part(SMALL), "image2": part(SMALL)}
+    as_file = io.BytesIO(b'{"threshold": "nine"}'), "settings.json"
+    answer = call.post("differences", data=images | {"fic_settings": as_file})
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["parameter"] == "fic_settings.threshold"
+    images = {"image1": part(SMALL), "image2": part(SMALL)}
+    wrong = call.post("differences", data=images | {"preset": (io.BytesIO(b"17"), "preset")})
+    assert "preset: received '17'" in wrong.json["details"]["message"]
 
 
 def test_the_fields_of_a_urlencoded_body_are_bounded(call: Caller) -> None:

@@ -222,11 +222,15 @@ def _parsed(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         reason = str(error)
+    if len(text) > MAX_LITERAL:
+        raise ValueError(f"which is not a JSON object ({reason})")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         raise ValueError(f"which is not a JSON object ({reason})") from None
 
+
+MAX_LITERAL = 4 << 10  # characters of settings in single quotes: Python's parser is slow
 
 BYTE = r"\s*(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\s*"
 OPAQUE = 255
