@@ -25,6 +25,7 @@ from ltu_compute.app import create_app
 from ltu_compute.auth import keycloak
 from ltu_compute.auth.keycloak import views
 from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.errors import Busy
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import LoginLimits, Store, logins, names, passwords
@@ -43,7 +44,9 @@ def fail(store: Store, times: int, now: int = NOW, name: str = "a", address: str
 
 
 def wait(store: Store, now: int = NOW, name: str = "a", address: str = HERE) -> int:
-    return store.logins.wait(name, address, now, LIMITS)
+    """Return how long the owner, who knows the password, has to wait."""
+    admission = store.logins.admission(name, address, now, LIMITS)
+    return 0 if admission.may_try else admission.wait
 
 
 # The counts
@@ -126,8 +129,11 @@ def test_the_owner_gets_in_where_the_account_is_familiar(store: Store) -> None:
         fail(store, 1, NOW + 86400, name=f"account {name}")
     assert wait(store, NOW + 86400, name="b") == 30, "an attack from the owner's own address"
     assert wait(store, NOW + 86400) == 0
-    fail(store, 3, NOW + 86400)
+    for _ in range(3):
+        assert store.logins.failed("a", HERE, NOW + 86400, LIMITS) == 30
     assert wait(store, NOW + 86400) == 30, "the owner's own count is as strict as any"
+    store.logins.succeeded("a", HERE, NOW + 86400)
+    assert wait(store, NOW + 86400) == 0, "and cleared by the right password"
     assert wait(store, NOW + logins.FAMILIAR_S, address=ELSEWHERE) == 0
 
 
@@ -232,7 +238,8 @@ GUESSING = """if True:
             os._exit(0)
     os.close(opener)
     states = [os.wait()[1] for _ in range(4)]
-    print(states, sum(os.read(reports, 4)), store.logins.wait("a", "::1", 1_800_000_000, limits))
+    left = store.logins.admission("a", "::1", 1_800_000_000, limits)
+    print(states, sum(os.read(reports, 4)), left.wait)
     """
 
 
@@ -330,6 +337,78 @@ def test_nobody_is_told_who_has_an_account(client: FlaskClient) -> None:
         for name in (USERNAME, "nobody")
     }
     assert seen[USERNAME] == seen["nobody"]
+
+
+@pytest.mark.parametrize("address", [HERE, "2001:db8:7::9"])
+@pytest.mark.parametrize("full", ["address", "account"])
+def test_nobody_is_told_where_an_account_is_familiar(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str, full: str
+) -> None:
+    """An account that logs in from an address looks, to who guesses there, as one that does not."""
+    work: list[str] = []
+    matches = passwords.matches
+
+    def check(*given: str) -> bool:
+        work.append("the time of a hash")
+        return matches(*given)
+
+    def pretend() -> None:
+        work.append("the time of a hash")
+
+    monkeypatch.setattr(passwords, "matches", check)
+    monkeypatch.setattr(passwords, "pretend", pretend)
+    seen = []
+    for familiar_at in (address, ELSEWHERE):
+        store = Store(settings.database)
+        with store.database.transaction(writes=True) as connection:
+            connection.execute(sa.delete(login_attempts))
+        store.close()
+        clock = Clock(NOW)
+        with realm(settings, clock) as client:
+            assert log_in(client, address=familiar_at).status_code == 200
+            for number in range(30):  # which fills the shared count
+                if full == "account":
+                    log_in(client, "wrong", address=f"198.51.100.{number}")
+                else:
+                    log_in(client, "wrong", f"account {number}", address)
+            told = []
+            for step in (0, 0, 0, 0, 0, 1, 28, 1, 29, 31, 62, 200, 200, 0, 0, 0):
+                clock.now += step
+                work.clear()
+                reply = log_in(client, "wrong", address=address)
+                told.append((step, reply.status_code, reply.json, [*reply.headers], [*work]))
+            assert {status for _, status, *_ in told} == {401, 429}
+            seen.append(told)
+    assert seen[0] == seen[1]
+
+
+def test_the_right_password_gets_in_where_the_account_is_familiar(client: FlaskClient) -> None:
+    assert log_in(client).status_code == 200
+    for number in range(30):
+        log_in(client, "wrong", f"account {number}")
+    assert statuses(client, 2) == [429, 429]
+    assert log_in(client).status_code == 200
+    assert statuses(client, 3) == [429] * 3
+    assert log_in(client).status_code == 429, "its own count is full"
+
+
+def test_pretending_takes_no_longer_than_a_check_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(passwords.time, "sleep", slept.append)
+    monkeypatch.setattr(passwords, "_seconds", None)
+    checks = Mock(side_effect=lambda *_: setattr(passwords, "_seconds", 0.25))
+    with monkeypatch.context() as patched:
+        patched.setattr(passwords, "matches", checks)
+        passwords.pretend()
+    passwords.pretend()
+    assert (checks.call_count, slept) == (1, [0.25])
+    for _ in range(passwords.CONCURRENT + passwords.WAITING):
+        passwords._pretending.acquire()
+    try:
+        with pytest.raises(Busy):
+            passwords.pretend()
+    finally:
+        passwords._pretending.release(passwords.CONCURRENT + passwords.WAITING)
 
 
 def test_a_password_is_not_tried_that_has_to_wait(

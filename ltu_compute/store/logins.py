@@ -6,14 +6,16 @@ also hit those who did nothing. Once a count is full the next attempt must wait,
 after that wait doubles it. (OWASP Authentication Cheat Sheet, account lockout; NIST SP 800-63B,
 5.2.2: at most 100 failures in a row for an account.)
 
-Where an account has logged in before it is familiar, and only the first count applies there: a
-guesser elsewhere cannot lock the owner out (OWASP, device cookies; here the address stands for the
-device).
+Where an account has logged in before it is familiar: the right password lets it in there although
+a shared count is full, so that a guesser elsewhere cannot lock the owner out (OWASP, device
+cookies; here the address stands for the device). Whether it is familiar is told by the right
+password only: a wrong one gets the answer that all others get. Its failures are then counted
+apart, because the strict count would show afterwards.
 """
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from itertools import starmap
@@ -66,12 +68,40 @@ class LoginLimits:
         return min(self.lock << min(failures - allowed, self.doublings), self.lock_max)
 
 
+class Admission(NamedTuple):
+    """Whether a password may be tried, and what a wrong one is told.
+
+    Attributes
+    ----------
+    wait : int
+        Seconds that the next attempt must wait, as a wrong password is told; 0: none.
+    may_try : bool
+        Whether the password is looked at. Where it is and `wait` is not 0, only the right one may
+        be told so.
+    is_shared : bool
+        Whether a count is full that others share.
+    """
+
+    wait: int
+    may_try: bool
+    is_shared: bool
+
+
 class Attempt(NamedTuple):
-    """Who tries to log in, as the keys of its counts; they tell neither name nor address."""
+    """Who tries to log in, as the keys of its counts; they tell neither name nor address.
+
+    Attributes
+    ----------
+    pair, account, address : str
+        The account from its address, from everywhere, and the address for all accounts.
+    apart : str
+        The account from its address, where it is familiar, while another count is full.
+    """
 
     pair: str
     account: str
     address: str
+    apart: str
 
     @classmethod
     def of(cls, name: str, address: str) -> "Attempt":
@@ -80,12 +110,22 @@ class Attempt(NamedTuple):
         Of an IPv6 address the first half counts: whoever has one has all that share it.
         """
         network = _network(address)
-        return cls(_key("pair", name, network), _key("account", name), _key("address", network))
+        return cls(
+            _key("pair", name, network),
+            _key("account", name),
+            _key("address", network),
+            _key("apart", name, network),
+        )
 
     def allowed(self, limits: LoginLimits) -> dict[str, int]:
         """Return how many failures each count may have."""
-        shared = SHARED * limits.failures
-        return {self.pair: limits.failures, self.account: shared, self.address: shared}
+        strict, shared = limits.failures, SHARED * limits.failures
+        return {
+            self.pair: strict,
+            self.account: shared,
+            self.address: shared,
+            self.apart: strict,
+        }
 
 
 def _network(address: str) -> str:
@@ -148,11 +188,13 @@ class Logins:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def wait(self, username: str, address: str, now: float, limits: LoginLimits) -> int:
-        """Return how many seconds a login must wait; 0: the password may be tried."""
+    def admission(self, username: str, address: str, now: float, limits: LoginLimits) -> Admission:
+        """Return whether a password may be tried, and what a wrong one is to be told."""
         attempt = Attempt.of(name_key(username), address)
+        query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(attempt))
         with self._database.transaction() as connection:
-            return _stored_wait(connection, attempt, int(now), limits)
+            counts = list(starmap(_Count, connection.execute(query)))
+        return _admission(counts, attempt, int(now), limits)
 
     def failed(self, username: str, address: str, now: float, limits: LoginLimits) -> int:
         """Count a wrong password, whether or not there is such an account.
@@ -160,8 +202,8 @@ class Logins:
         Returns
         -------
         int
-            0 when it was counted. Otherwise others were faster, which were as many as may be:
-            how many seconds this one must wait, and it must not be told how it ended.
+            0 when it may be told that it was wrong. Otherwise how many seconds it must wait, and
+            nothing else: a shared count is full, or others were faster and as many as may be.
         """
         attempt = Attempt.of(name_key(username), address)
         with self._database.transaction(writes=True) as connection:
@@ -180,28 +222,19 @@ class Logins:
 _COLUMNS = tuple(login_attempts.c[name] for name in _Count._fields)
 
 
-def _stored_wait(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
-    """Return how many seconds an attempt must wait; 0: it may be made."""
-    query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(attempt))
-    return _wait(starmap(_Count, connection.execute(query)), attempt, now, limits)
-
-
 def _failed(connection: sa.Connection, attempt: Attempt, now: int, limits: LoginLimits) -> int:
-    """Count a wrong password, unless so many were counted meanwhile that it had to wait.
-
-    Returns
-    -------
-    int
-        Seconds that it has to wait, and must be told nothing else; 0: it was counted.
-    """
-    counts = _locked_rows(connection, attempt, now)
-    if seconds := _wait(counts, attempt, now, limits):
-        return seconds
-    allowed = attempt.allowed(limits)
-    for count in counts:
-        _write(connection, count.failed(now, limits, allowed[count.key]))
+    counts = _locked_rows(connection, attempt[:-1], now)
+    admission = _admission(counts, attempt, now, limits)
+    if admission.is_shared:
+        apart = _locked_rows(connection, [attempt.apart], now)
+        admission = _admission([*counts, *apart], attempt, now, limits)
+        counts = apart
+    if admission.may_try:
+        allowed = attempt.allowed(limits)
+        for count in counts:
+            _write(connection, count.failed(now, limits, allowed[count.key]))
     _purge(connection, now)
-    return 0
+    return admission.wait
 
 
 def _succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
@@ -214,31 +247,35 @@ def _succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
     connection.execute(
         insert.on_conflict_do_update(index_elements=["key"], set_=dict(insert.excluded))
     )
+    connection.execute(sa.delete(login_attempts).where(login_attempts.c.key == attempt.apart))
 
 
 def _is_news(connection: sa.Connection, attempt: Attempt, now: int) -> bool:
     """Tell whether `_succeeded` would change anything that matters."""
-    query = sa.select(*_COLUMNS).where(login_attempts.c.key == attempt.pair)
-    row = connection.execute(query).first()
-    if row is None:
+    keys = (attempt.pair, attempt.apart)
+    query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(keys))
+    counts = {count.key: count for count in starmap(_Count, connection.execute(query))}
+    if attempt.pair not in counts or any(count.forgotten_at > now for count in counts.values()):
         return True
-    count = _Count(*row)
-    return count.forgotten_at > now or count.familiar_until < now + FAMILIAR_S - FAMILIAR_RENEWED_S
+    return counts[attempt.pair].familiar_until < now + FAMILIAR_S - FAMILIAR_RENEWED_S
 
 
-def _wait(counts: Iterable[_Count], attempt: Attempt, now: int, limits: LoginLimits) -> int:
+def _admission(
+    counts: Iterable[_Count], attempt: Attempt, now: int, limits: LoginLimits
+) -> Admission:
     by_key = {count.key: count for count in counts}
-    pair = by_key.get(attempt.pair, _Count(attempt.pair))
-    if pair.familiar_until > now:
-        return pair.wait(now, limits)
-    return max((count.wait(now, limits) for count in by_key.values()), default=0)
+    waits = {key: by_key[key].wait(now, limits) if key in by_key else 0 for key in attempt}
+    own, shared = waits[attempt.pair], max(waits[attempt.account], waits[attempt.address])
+    is_familiar = attempt.pair in by_key and by_key[attempt.pair].familiar_until > now
+    may_try = not own and (not shared or (is_familiar and not waits[attempt.apart]))
+    return Admission(max(own, shared), may_try, shared > 0)
 
 
-def _locked_rows(connection: sa.Connection, attempt: Attempt, now: int) -> list[_Count]:
-    """Return the three counts, locked until the transaction ends; those that lack are made."""
+def _locked_rows(connection: sa.Connection, keys: Sequence[str], now: int) -> list[_Count]:
+    """Return the counts, locked until the transaction ends; those that lack are made."""
     insert = _insert(connection)(login_attempts).values(
         # The account always before the address, so that no two wait for each other.
-        [_Count(key).values() | {"expires_at": now} for key in attempt]
+        [_Count(key).values() | {"expires_at": now} for key in keys]
     )
     statement = insert.on_conflict_do_update(
         index_elements=["key"], set_={"key": insert.excluded.key}

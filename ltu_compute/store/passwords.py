@@ -2,6 +2,7 @@
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,7 @@ PATIENCE_S = 10.0
 _hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
 _slots = threading.BoundedSemaphore(CONCURRENT)
 _places = threading.BoundedSemaphore(CONCURRENT + WAITING)
+_pretending = threading.BoundedSemaphore(CONCURRENT + WAITING)
 
 
 def _unpadded(octets: bytes) -> str:
@@ -35,6 +37,9 @@ NOBODY = (
     f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}"
     f"${_unpadded(bytes(_hasher.salt_len))}${_unpadded(bytes(_hasher.hash_len))}"
 )
+
+# That the last check in this process took, the wait for a slot included; None: there was none yet.
+_seconds: float | None = None
 
 
 @contextmanager
@@ -72,11 +77,36 @@ def matches(password: str, password_hash: str) -> bool:
     Busy
         When too many wait for a slot, or none came free in time.
     """
+    global _seconds  # noqa: PLW0603
+    start = time.monotonic()
     try:
         with _slot():
             return _hasher.verify(password_hash, password)
     except VerifyMismatchError:
         return False
+    finally:
+        _seconds = time.monotonic() - start
+
+
+def pretend() -> None:
+    """Take as long as the last check of a password took, and neither memory nor a processor.
+
+    For an attempt whose password is not looked at, and must not be told from one whose is.
+
+    Raises
+    ------
+    Busy
+        When too many do so at once.
+    """
+    if not _pretending.acquire(blocking=False):
+        raise Busy("Too many logins at once.")
+    try:
+        if _seconds is None:
+            matches("", NOBODY)
+        else:
+            time.sleep(_seconds)
+    finally:
+        _pretending.release()
 
 
 def outdated(password_hash: str) -> bool:

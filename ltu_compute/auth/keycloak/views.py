@@ -22,7 +22,7 @@ from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import REALM, Claims, Clock, InvalidToken, Tokens, profile
 from ltu_compute.errors import NotFound, TooManyRequests
 from ltu_compute.settings import PREFIX, Settings
-from ltu_compute.store import Account, Login, LoginLimits, Store
+from ltu_compute.store import Account, Login, LoginLimits, Store, passwords
 from ltu_compute.web.dialect import Head
 from ltu_compute.web.views import head_of
 
@@ -188,13 +188,19 @@ class _Views:
         if not limits.failures:
             login = self._store.accounts.login(username, password)
         else:
-            self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
+            admission = self._store.logins.admission(*who, self._clock(), limits)
+            if not admission.may_try:
+                if admission.is_shared:
+                    passwords.pretend()  # as if it were an account that logs in from there
+                self._hold_back(admission.wait)
             login = self._store.accounts.login(username, password)
             # Asked again: of those that were tried side by side only so many may learn anything.
             if login is None:
                 self._hold_back(self._store.logins.failed(*who, self._clock(), limits))
             else:
-                self._hold_back(self._store.logins.wait(*who, self._clock(), limits))
+                admission = self._store.logins.admission(*who, self._clock(), limits)
+                if not admission.may_try:
+                    self._hold_back(admission.wait)
                 self._store.logins.succeeded(*who, self._clock())
         if login is None:
             raise Refused(401, "invalid_grant", "Invalid user credentials")
