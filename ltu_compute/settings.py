@@ -196,6 +196,12 @@ class Settings(BaseSettings):
     refresh_lifetime: int = Field(
         1800, ge=1, description="Life of a refresh token, in seconds; each refresh renews it."
     )
+    refresh_rotation: bool = Field(
+        False,
+        description="Whether a refresh token is good once, so that one that was stolen is noticed: "
+        "used twice, it ends its session (RFC 9700). Clients must then keep the token of each "
+        "reply, and not refresh twice at once.",
+    )
     session_lifetime: int = Field(
         36000, ge=1, description="Seconds after which one must log in again, refreshed or not."
     )

@@ -4,8 +4,11 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from ltu_compute.store import (
 )
 from ltu_compute.store.database import address
 from ltu_compute.store.migrations import versions
+from ltu_compute.store.sessions import Rotation
 from tests.support import postgres
 
 NOW = 1_800_000_000
@@ -600,6 +604,25 @@ def test_extending_a_session_never_shortens_or_revives_it(store: Store, alice: A
     assert store.sessions.get(session.id, NOW + 14.5) is not None
     assert not store.sessions.extend(session.id, NOW + 15, NOW + 25)
     assert store.sessions.get(session.id, NOW + 15) is None
+
+
+def test_of_those_who_use_a_refresh_token_at_once_one_is_renewed(
+    store: Store, alice: Account
+) -> None:
+    session = session_of(store, alice)
+    start = threading.Barrier(4)
+
+    def use(number: int) -> Rotation:
+        start.wait()
+        return store.sessions.rotate(
+            session.id, NOW, NOW + 20, used="first", following=f"second {number}"
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = Counter(pool.map(use, range(4)))
+    assert outcomes == {Rotation.RENEWED: 1, Rotation.REUSED: 1, Rotation.DETACHED: 2}
+    over = store.sessions.rotate(session.id, NOW + 20, NOW + 30, used="first", following="x")
+    assert over is Rotation.OVER
 
 
 def test_an_ended_session_stays_ended(store: Store, alice: Account) -> None:

@@ -517,6 +517,74 @@ def test_what_stops_a_session(
     check_refusal(refresh(client, token), expected)
 
 
+REUSED = (400, "invalid_grant", "Maximum allowed refresh token reuse exceeded")
+DETACHED = (400, "invalid_grant", "Session doesn't have required client")
+
+
+@pytest.fixture
+def rotate(store: Store, settings: Settings, clock: Clock) -> Callable[[bool], FlaskClient]:
+    """Return a function that serves the realm with the setting as asked for."""
+
+    def serve(rotation: bool) -> FlaskClient:
+        changed = settings.model_copy(update={"refresh_rotation": rotation})
+        app = Flask("realm")
+        app.register_blueprint(realm_blueprint(store, KeyRing(settings.keys_dir), changed, clock))
+        return app.test_client()
+
+    return serve
+
+
+def test_without_rotation_old_refresh_tokens_stay_good(client: FlaskClient) -> None:
+    first = log_in(client)["refresh_token"]
+    second = refresh(client, first).json["refresh_token"]
+    for token in (first, second, first):
+        assert refresh(client, token).status_code == 200
+
+
+@pytest.mark.parametrize("refreshes", [1, 2, 5])
+def test_a_refresh_token_used_twice_ends_its_session(
+    rotate: Callable[[bool], FlaskClient],
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    refreshes: int,
+) -> None:
+    """Keycloak with "Revoke Refresh Token" on and a reuse of 0."""
+    client = rotate(True)
+    other = log_in(client)["refresh_token"]
+    tokens = [log_in(client)["refresh_token"]]
+    for _ in range(refreshes):
+        clock.now += 60
+        tokens.append(refresh(client, tokens[-1]).json["refresh_token"])
+    assert not caplog.text
+    check_refusal(refresh(client, tokens[0]), REUSED)
+    assert "a refresh token of 'alice' was used twice" in caplog.text
+    for token in (tokens[-1], tokens[0]):
+        check_refusal(refresh(client, token), DETACHED)
+    assert refresh(client, other).status_code == 200, "another session goes on"
+    check_refusal(refresh(rotate(False), tokens[-1]), NO_SESSION)
+
+
+def test_rotation_can_be_switched_on_and_off(
+    rotate: Callable[[bool], FlaskClient], alice: Account
+) -> None:
+    without, rotating = rotate(False), rotate(True)
+    first = log_in(without)["refresh_token"]
+    second = refresh(without, first).json["refresh_token"]
+    third = refresh(rotating, first).json["refresh_token"]
+    fourth = refresh(without, third).json["refresh_token"]
+    assert refresh(without, third).status_code == 200
+    assert refresh(rotating, fourth).status_code == 200
+    check_refusal(refresh(rotating, second), REUSED)
+
+
+def test_a_used_refresh_token_still_logs_out(rotate: Callable[[bool], FlaskClient]) -> None:
+    client = rotate(True)
+    first = log_in(client)["refresh_token"]
+    second = refresh(client, first).json["refresh_token"]
+    assert log_out(client, first).status_code == 204
+    check_refusal(refresh(client, second), NO_SESSION)
+
+
 def test_other_tokens_do_not_refresh(client: FlaskClient) -> None:
     reply = log_in(client)
     for name in ("access_token", "id_token"):

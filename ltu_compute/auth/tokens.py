@@ -131,7 +131,15 @@ class Tokens:
             int(session_started_at) + self.settings.session_lifetime,
         )
 
-    def issue(self, account: Account, session: Session, issuer: str, now: float) -> dict[str, Any]:
+    def issue(
+        self,
+        account: Account,
+        session: Session,
+        issuer: str,
+        now: float,
+        *,
+        refresh_id: str | None = None,
+    ) -> dict[str, Any]:
         """Return the body of a token reply: all three tokens, in Keycloak's order of keys.
 
         Parameters
@@ -142,6 +150,8 @@ class Tokens:
             Address of the realm, as clients reach it.
         now
             Time of issue, in seconds since 1970.
+        refresh_id
+            ``jti`` of the refresh token; a new one if not given.
         """
         issued_at = int(now)
         refresh_expiry = self.refresh_expiry(session.started_at, now)
@@ -187,7 +197,8 @@ class Tokens:
             key.kid,
         )
         refresh_token = _signed(
-            claims(refresh_expiry, issuer, "Refresh") | {"scope": SCOPE, "sid": session.id},
+            claims(refresh_expiry, issuer, "Refresh")
+            | {"jti": refresh_id or str(uuid.uuid4()), "scope": SCOPE, "sid": session.id},
             "HS256",
             key.refresh_secret,
             key.refresh_kid,

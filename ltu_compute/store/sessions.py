@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from ltu_compute.store.tables import accounts, sessions
 
 # Rows that a login clears away at most, so that none pays for a long absence.
 PURGE_ROWS = 1000
+NO_TOKEN = ""  # id of the refresh token that is good, once one was used twice
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class Session:
     account_id: str
     started_at: int
     expires_at: int
+
+
+class Rotation(Enum):
+    """What became of a refresh token that is good once."""
+
+    RENEWED = auto()
+    REUSED = auto()  # it had been used before: no token of the session is good any more
+    DETACHED = auto()  # another one had been used twice before
+    OVER = auto()  # the session is over, or was ended
 
 
 class Sessions:
@@ -61,7 +72,7 @@ class Sessions:
 
     def get(self, session_id: str, now: float) -> Session | None:
         """Return the session with this id, None when there is none or it is over."""
-        query = sa.select(sessions).where(
+        query = sa.select(*_SESSION).where(
             sessions.c.id == session_id, sessions.c.expires_at > int(now)
         )
         with self._database.transaction() as connection:
@@ -69,17 +80,58 @@ class Sessions:
         return Session(*row) if row else None
 
     def extend(self, session_id: str, now: float, expires_at: int) -> bool:
-        """Let a session last until `expires_at` at least; False when it is over or ended."""
-        later = sa.case(
-            (sessions.c.expires_at < expires_at, expires_at), else_=sessions.c.expires_at
-        )
+        """Let a session last until `expires_at` at least; False when it is over or ended.
+
+        All its refresh tokens go on being good.
+        """
         with self._database.transaction(writes=True) as connection:
             changed = connection.execute(
                 sa.update(sessions)
-                .where(sessions.c.id == session_id, sessions.c.expires_at > int(now))
-                .values(expires_at=later)
+                .where(
+                    sessions.c.id == session_id,
+                    sessions.c.expires_at > int(now),
+                    sa.func.coalesce(sessions.c.refresh_id, "any") != NO_TOKEN,
+                )
+                .values(expires_at=_later(expires_at), refresh_id=None)
             )
         return changed.rowcount == 1
+
+    def rotate(
+        self, session_id: str, now: float, expires_at: int, *, used: str, following: str
+    ) -> Rotation:
+        """Let a session last until `expires_at` at least if a refresh token was not used before.
+
+        Parameters
+        ----------
+        session_id, now, expires_at
+            As for `extend`.
+        used
+            Id of the refresh token that was sent.
+        following
+            Id of the one that takes its place, and is the only one that is good from now on.
+
+        Notes
+        -----
+        A token that is used a second time was stolen, by the first or by the second who used it:
+        from then on no token of the session is good (RFC 9700, 4.14.2).
+        """
+        this = sessions.c.id == session_id
+        current = sa.select(sessions.c.refresh_id).where(this, sessions.c.expires_at > int(now))
+        with self._database.transaction(writes=True) as connection:
+            row = connection.execute(current.with_for_update()).first()
+            if row is None:
+                return Rotation.OVER
+            if row.refresh_id == NO_TOKEN:
+                return Rotation.DETACHED
+            if row.refresh_id not in (None, used):
+                connection.execute(sa.update(sessions).where(this).values(refresh_id=NO_TOKEN))
+                return Rotation.REUSED
+            connection.execute(
+                sa.update(sessions)
+                .where(this)
+                .values(expires_at=_later(expires_at), refresh_id=following)
+            )
+        return Rotation.RENEWED
 
     def end(self, session_id: str) -> None:
         """End a session; its refresh tokens are worth nothing from now on."""
@@ -97,3 +149,15 @@ class Sessions:
         )
         with self._database.transaction(writes=True) as connection:
             connection.execute(sa.delete(sessions).where(sessions.c.id.in_(over)))
+
+
+_SESSION = (
+    sessions.c.id,
+    sessions.c.account_id,
+    sessions.c.started_at,
+    sessions.c.expires_at,
+)
+
+
+def _later(expires_at: int) -> sa.ColumnElement[int]:
+    return sa.case((sessions.c.expires_at < expires_at, expires_at), else_=sessions.c.expires_at)

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0006"
+REVISION = "0007"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -55,6 +55,8 @@ sessions = Table(
     Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    # Where each refresh token is good once: the id of the one that is; "" when one was used twice.
+    Column("refresh_id", String(36)),
     Index(None, "account_id"),
     Index(None, "expires_at"),
 )

@@ -5,6 +5,7 @@ Statuses, error codes and their descriptions are Keycloak's, in its order of che
 
 import logging
 import time
+import uuid
 from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
@@ -23,10 +24,17 @@ from ltu_compute.auth.tokens import REALM, Claims, Clock, InvalidToken, Tokens, 
 from ltu_compute.errors import NotFound, TooManyRequests
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.store import Account, Login, LoginLimits, Store, passwords
+from ltu_compute.store.sessions import Rotation
 from ltu_compute.web.dialect import Head
 from ltu_compute.web.views import head_of
 
 _log = logging.getLogger(__name__)
+
+_ROTATION = {
+    Rotation.REUSED: "Maximum allowed refresh token reuse exceeded",
+    Rotation.DETACHED: "Session doesn't have required client",
+    Rotation.OVER: "Session not active",
+}
 
 
 def authenticate(head: Head, store: Store, tokens: Tokens) -> Account:
@@ -224,10 +232,26 @@ class _Views:
         if session is None or account is None:
             raise Refused(400, "invalid_grant", "Session not active")
         expiry = self._tokens.refresh_expiry(session.started_at, now)
-        # Over after all when the setting was lowered, or ended since it was looked at.
-        if expiry <= now or not self._store.sessions.extend(session.id, now, expiry):
+        if expiry <= now:  # over after all: the setting was lowered
             raise Refused(400, "invalid_grant", "Session not active")
-        return self._tokens.issue(account, session, self._issuer, now)
+        refresh_id = str(uuid.uuid4())
+        if self._settings.refresh_rotation:
+            self._rotate(account, claims, now, expiry, refresh_id)
+        elif not self._store.sessions.extend(session.id, now, expiry):  # ended since
+            raise Refused(400, "invalid_grant", "Session not active")
+        return self._tokens.issue(account, session, self._issuer, now, refresh_id=refresh_id)
+
+    def _rotate(
+        self, account: Account, claims: Claims, now: float, expiry: int, following: str
+    ) -> None:
+        """Let the refresh token of a request count, once."""
+        outcome = self._store.sessions.rotate(
+            claims["sid"], now, expiry, used=claims["jti"], following=following
+        )
+        if outcome is Rotation.REUSED:
+            _log.warning("a refresh token of %r was used twice: its session ends", account.username)
+        if outcome is not Rotation.RENEWED:
+            raise Refused(400, "invalid_grant", _ROTATION[outcome])
 
     def _refresh_claims(self, fields: Mapping[str, str], *, expired: bool = False) -> Claims:
         if "refresh_token" not in fields:
