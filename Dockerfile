@@ -1,5 +1,6 @@
 # The service as an image: docker build -t ltu-compute . && docker run -p 8000:8000 -v ltu:/data ltu-compute
 
+# By tag, so that a rebuild gets Debian's security updates: see SECURITY.md.
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/ltu-compute

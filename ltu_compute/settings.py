@@ -38,14 +38,24 @@ def _networks(value: Any) -> Any:
     return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
 
 
-def _cores() -> int:
-    """Return how many processors this process may keep busy, a container's quota considered."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):  # no such container
-        return allowed or 1
-    return max(1, min(allowed or 1, int(quota) // int(period))) if quota != "max" else allowed or 1
+def _cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processors this process may keep busy, a container's quota considered.
+
+    Parameters
+    ----------
+    cgroup : Path
+        Where the kernel tells the quota of the process's control group, of either version.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((cgroup / name).read_text() for name in names).split()
+        except (OSError, ValueError):  # not this version
+            continue
+        if quota not in ("max", "-1"):
+            return max(1, min(allowed, int(quota) // int(period)))
+    return allowed
 
 
 def _issuer(value: str) -> str:

@@ -19,12 +19,12 @@ from ltu_compute.serving.request import CONTINUE
 from ltu_compute.serving.worker import CONNECTIONS
 from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH
 from tests.support.running import (
-    BOUNDARY,
     IMAGE,
     PATIENCE_S,
     Service,
     address_in,
     answer_of,
+    request_in_full,
     service_in,
     started,
 )
@@ -107,12 +107,6 @@ def test_a_body_that_is_too_long_to_be_taken_ends_the_connection(service: Servic
         sock.sendall(head.replace(b"Length: 0", b"Length: 4000000000") + b"\r\n\r\n")
         status, headers, _ = answer_of(sock)
     assert (status, headers["connection"]) == (413, "close")
-
-
-def request_in_full(service: Service, content: bytes = IMAGE) -> bytes:
-    head, _, start = service.upload(0).partition(b"\r\n\r\n")
-    body = start + content + f"\r\n--{BOUNDARY}--\r\n".encode()
-    return head.replace(b"Length: 0", b"Length: %d" % len(body)) + b"\r\n\r\n" + body
 
 
 def test_requests_that_come_at_once_are_answered_in_turn(service: Service) -> None:

@@ -20,7 +20,11 @@ from ltu_compute.serving import worker
 from ltu_compute.serving.application import Application
 from ltu_compute.serving.log import Log
 from ltu_compute.serving.preparation import FIRST_ACCOUNT, Credentials, first_account, prepare
-from ltu_compute.serving.process import prepare_the_process
+from ltu_compute.serving.process import (
+    end_process_group,
+    lead_process_group,
+    prepare_the_process,
+)
 from ltu_compute.serving.request import HEADERS, LINE_BYTES
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.web import logs
@@ -29,7 +33,10 @@ from ltu_compute.web.service import service_of
 log = logging.getLogger("ltu_compute")
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (how this machine reaches it)
-STOPPING_S = 15  # in which requests in work are answered when the service stops
+# Seconds in which accepted requests are answered when the service stops: what must arrive within
+# 5 s, waits for the four before it (LTU_COMPUTE_QUEUE_PLACES), and is computed; text of a dense
+# picture takes Tesseract 20 s. The service ends as soon as nothing is in work.
+STOPPING_S = 120
 
 
 def try_it(address: str, account: Credentials, images: Path = Path("fixtures/images")) -> str:
@@ -80,8 +87,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "loglevel": "warning",
             "proc_name": "ltu-compute",
             "when_ready": self._when_ready,
-            "post_fork": lambda _arbiter, _worker: self.wsgi().enter(),
-            "child_exit": lambda _arbiter, ended: self.wsgi().release_worker(ended.pid),
+            "post_fork": self._post_fork,
+            "child_exit": self._child_exit,
         }
         for name, value in chosen.items():
             self.cfg.set(name, value)
@@ -94,6 +101,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         # All this stays. To look through it for garbage would take each worker time, and a copy.
         gc.freeze()
         return Application(app, self._settings)
+
+    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
+        lead_process_group()
+        self.wsgi().enter()
+
+    def _child_exit(self, _arbiter: Any, ended: Any) -> None:
+        end_process_group(ended.pid)
+        self.wsgi().release_worker(ended.pid)
 
     def _when_ready(self, arbiter: Any) -> None:
         host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]

@@ -89,22 +89,29 @@ class Service:
         host, port = self.url.removeprefix("http://").split(":")
         return host, int(port)
 
-    def post(self, content: bytes = IMAGE, **more: Any) -> requests.Response:
+    def post(
+        self,
+        content: bytes = IMAGE,
+        *,
+        operation: str = "edges",
+        timeout: float = PATIENCE_S,
+        **more: Any,
+    ) -> requests.Response:
         return requests.post(
-            f"{self.url}{OPERATIONS}/edges",
+            f"{self.url}{OPERATIONS}/{operation}",
             headers={"Authorization": f"Bearer {self.token}"},
             files={"image": content},
-            timeout=PATIENCE_S,
+            timeout=timeout,
             **more,
         )
 
-    def upload(self, length: int, *, token: str | None = None) -> bytes:
+    def upload(self, length: int, *, token: str | None = None, operation: str = "edges") -> bytes:
         """Return the beginning of a request that has a body of some bytes."""
         start = (
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
         )
         return (
-            f"POST {OPERATIONS}/edges HTTP/1.1\r\nHost: {self.url.removeprefix('http://')}\r\n"
+            f"POST {OPERATIONS}/{operation} HTTP/1.1\r\nHost: {self.url.removeprefix('http://')}\r\n"
             f"Authorization: Bearer {self.token if token is None else token}\r\n"
             f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
             f"Content-Length: {length}\r\n\r\n{start}"
@@ -141,6 +148,13 @@ def service_in(data: Path, **settings: str) -> Iterator[Service]:
         token = answer.json()["access_token"]
         log = data.with_name(f"{data.name}.log")
         yield Service(url, f"http://{operators}", token, log, master)
+
+
+def request_in_full(service: Service, content: bytes = IMAGE, *, operation: str = "edges") -> bytes:
+    """Return a whole request as bytes."""
+    head, _, start = service.upload(0, operation=operation).partition(b"\r\n\r\n")
+    body = start + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head.replace(b"Length: 0", b"Length: %d" % len(body)) + b"\r\n\r\n" + body
 
 
 def answer_of(sock: socket.socket) -> tuple[int, dict[str, str], Any]:

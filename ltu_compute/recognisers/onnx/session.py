@@ -173,7 +173,6 @@ def _started(path: Path, bounds: Bounds, sha256: str) -> subprocess.Popen[bytes]
             stderr=subprocess.DEVNULL,
             cwd=nowhere,
             env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # a terminal's Ctrl-C is for the service
         )
 
 

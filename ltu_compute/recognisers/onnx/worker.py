@@ -266,6 +266,7 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
 
     One of another SHA-256 than is expected is not loaded; "" stands for any.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the service
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it does
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, seconds)
