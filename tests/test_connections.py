@@ -153,12 +153,11 @@ def test_what_is_no_request_is_refused_like_all_else(
         told, headers, body = answer_of(sock)
     assert told == status
     assert headers["connection"] == "close"
-    assert headers["content-type"] == "application/json"
-    assert body["details"]["message"]
+    assert headers["content-type"] == "application/problem+json"
     (line,) = [line for line in service.logged() if line.get("id") == headers["x-request-id"]]
     assert line["status"] == status
     assert "s3cret" not in f"{body}{line}"
-    assert line["reason"] == body["details"]["message"]
+    assert line["reason"] == body["detail"]
 
 
 def test_a_login_without_a_length_logs_no_password(service: Service) -> None:
@@ -287,7 +286,7 @@ def test_there_are_files_for_all_connections(service: Service) -> None:
 def test_a_killed_worker_is_replaced_and_takes_no_count_along(service: Service) -> None:
     assert service.post().status_code == 200
     before = service.counts()
-    name = ("ltu_compute_requests_total", "operation=edges,status=200")
+    name = ("ltu_compute_requests_total", "dialect=ltu,operation=edges,status=200")
     workers = service.workers()
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
