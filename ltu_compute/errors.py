@@ -89,7 +89,7 @@ class TooManyPixels(TooLarge):
 
 
 class UnsupportedFormat(ServiceError):
-    """Not a JPEG, PNG or GIF image."""
+    """Not an image of a format that is accepted."""
 
 
 class Unprocessable(ServiceError):
@@ -97,7 +97,7 @@ class Unprocessable(ServiceError):
 
 
 class UnreadableImage(Unprocessable):
-    """A JPEG, PNG or GIF that is truncated or corrupt."""
+    """An image that is truncated or corrupt."""
 
 
 class NotEnoughContent(Unprocessable):

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 from openapi_spec_validator import validate
+from PIL import Image
 
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
@@ -21,7 +22,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.web.dialect import Dialect
 from ltu_compute.web.endpoint import Params
 from ltu_compute.web.service import service_of
-from tests.support import fictitious
+from tests.support import fictitious, images
 from tests.support.client import IMAGES, PASSWORD, USERNAME, token_of
 from tests.support.fictitious import QUOTA, SECRET, dialect
 
@@ -106,6 +107,20 @@ def test_errors_ride_on_200(ask: Ask) -> None:
     assert body["code"] == 100
     body = inner(ask("/edges"), 200)
     assert (body["code"], body["parameters"]) == (15, ["file"])
+
+
+def test_file_formats_are_the_dialects_own(app: Flask, ask: Ask) -> None:
+    tiff = images.pillow_file(Image.new("L", (64, 48)), "TIFF")
+    assert inner(ask("/edges", file=picture("scan.tif", tiff)), 202)["code"] == 0
+    gif = images.pillow_file(Image.new("L", (64, 48)), "GIF")
+    assert inner(ask("/edges", file=picture("scan.gif", gif)), 200)["code"] == 100
+    client = app.test_client()
+    headers = {"Authorization": f"Bearer {token_of(client)}"}
+    sent = {"image": picture("scan.tif", tiff)}
+    refused = client.post("/v2/services/image/edges", data=sent, headers=headers)
+    refused.request.environ["wsgi.input"].close()
+    assert refused.status_code == 415
+    assert "but TIFF: convert it to JPEG or PNG" in refused.json["details"]["message"]
 
 
 def test_ten_images_under_one_name_and_a_broken_one_costs_the_others_nothing(ask: Ask) -> None:

@@ -85,7 +85,7 @@ def _computed(
         else:
             files[name] = _content(source)
     current = load()
-    limits = Limits(current.max_upload_bytes, current.max_pixels)
+    limits = Limits(current.max_upload_bytes, current.max_pixels, dialect.formats)
     wire = local_wire(values, files)
     bound = bind(endpoint, wire, fetch=Fetcher(current).fetch, limits=limits)
     exchange = Exchange(Head("POST", endpoint.path, {}), dialect, endpoint, wire)

@@ -161,6 +161,7 @@ def walk_jpeg(content: bytes, admit: Admit) -> Structure:
         orientation or 1,
         channels=frame.components,
         grey=frame.components == 1,
+        inks=frame.components == 4,
         profile=b"".join(content[slice(*profile[number])] for number in sorted(profile)),
     )
 
@@ -218,7 +219,7 @@ def decode_jpeg(
         raise CorruptPixelsError("zeros in the place of data")
     whole = content if closed else content + _END
     width, height = (-(-px // scale) for px in structure.size)
-    space = "CMYK" if structure.channels == 4 else "BGR" if colour else "GRAY"
+    space = "CMYK" if structure.inks else "BGR" if colour else "GRAY"
 
     def decoded(*, strict: bool) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
@@ -230,7 +231,7 @@ def decode_jpeg(
         pixels = decoded(strict=True)
     except ValueError as error:
         reason = str(error)
-        if _UNUSUAL.search(reason) and structure.channels < 4:
+        if _UNUSUAL.search(reason) and not structure.inks:
             pixels = _decoded_by_opencv(whole, scale, colour=colour)
         elif _is_harmless(reason, whole, closed=closed):
             try:
@@ -241,7 +242,7 @@ def decode_jpeg(
             raise CorruptPixelsError(reason) from None
     if pixels.shape[:2] != (height, width):
         raise CorruptPixelsError(f"{pixels.shape[1]} x {pixels.shape[0]} px were decoded")
-    if structure.channels == 4:
+    if structure.inks:
         return _printed(pixels, print_inks, colour=colour)
     return pixels if colour else pixels.reshape(height, width)
 

@@ -3,13 +3,14 @@
 Every file is hostile until shown otherwise, so its structure is walked first, with bounded
 effort and without decoding a pixel: that gives the size, the orientation, and certainty that
 the file is whole. Only the parts that make up the first picture then reach a decoder; metadata,
-texts and further frames never do. TurboJPEG decodes JPEG, Pillow PNG and GIF
-(OpenCV's PNG decoder has crashed on animated files).
+texts and further frames never do. TurboJPEG decodes JPEG, Pillow the others (OpenCV's PNG decoder
+has crashed on animated files).
 
-Embedded colour profiles of JPEG and PNG are converted to sRGB (see `profiles`); values without one
-are sRGB. Of an animation the first picture counts.
+Embedded colour profiles are converted to sRGB (see `profiles`), but for those of GIF; values
+without one are sRGB. Of an animation or of several pages the first picture counts.
 """
 
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import cv2
@@ -18,35 +19,35 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ltu_compute.errors import TooManyPixels, UnreadableImage, UnsupportedFormat
+from ltu_compute.image.formats import COMMON, Format, described, format_of, listed
 from ltu_compute.image.geometry import fitted, oriented, resized
 from ltu_compute.image.gif import decode_gif, walk_gif
 from ltu_compute.image.jpeg import decode_jpeg, walk_jpeg
 from ltu_compute.image.png import decode_png, walk_png
 from ltu_compute.image.profiles import Conversion, Model, conversion_to_srgb
 from ltu_compute.image.samples import Frame, mask_of, pixels_of
-from ltu_compute.image.structure import CorruptPixelsError, MalformedError, Structure
+from ltu_compute.image.structure import Admit, CorruptPixelsError, MalformedError, Structure
+from ltu_compute.image.tiff import decode_tiff, walk_tiff
+from ltu_compute.image.webp import decode_webp, walk_webp
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Size
 
 PIL.Image.MAX_IMAGE_PIXELS = None  # the limit is `max_pixels`, checked before a decoder is called
 
-Format = Literal["JPEG", "PNG", "GIF"]
-
 MAX_SIDE = 32_766
 """Longest side accepted, in px: what OpenCV can turn and warp."""
-
-_SIGNATURES: tuple[tuple[bytes, Format], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-)
 
 _NEARLY = 0.95  # of the size asked for, that a JPEG may have where it is decoded to that at once
 
 _KEPT_PIXELS = 16_000_000  # results up to this size are kept for the next caller
 
-_WALKS = {"JPEG": walk_jpeg, "PNG": walk_png, "GIF": walk_gif}
+_WALKS: dict[Format, Callable[[bytes, Admit], Structure]] = {
+    "JPEG": walk_jpeg,
+    "PNG": walk_png,
+    "GIF": walk_gif,
+    "TIFF": walk_tiff,
+    "WebP": walk_webp,
+}
 
 
 class Image:
@@ -60,8 +61,8 @@ class Image:
     ----------
     name : str
         The parameter that it came by; errors about it carry this name.
-    format : {"JPEG", "PNG", "GIF"}
-        Told by the first bytes.
+    format : {"JPEG", "PNG", "GIF", "TIFF", "WebP"}
+        By the first bytes.
     content : bytes
         The file.
     size : Size
@@ -80,7 +81,14 @@ class Image:
         self._looked_at: Frame | None = None  # what was decoded to find them, for the next caller
 
     @classmethod
-    def from_bytes(cls, content: bytes, *, max_pixels: int, name: str = "image") -> "Image":
+    def from_bytes(
+        cls,
+        content: bytes,
+        *,
+        max_pixels: int,
+        name: str = "image",
+        formats: Collection[str] = COMMON,
+    ) -> "Image":
         """Check a file by its signature, structure and size, without decoding it.
 
         Parameters
@@ -91,22 +99,26 @@ class Image:
             Most pixels accepted.
         name : str
             The parameter that it came by.
+        formats : collection of str
+            Formats that are accepted, of `Format`.
 
         Raises
         ------
         UnsupportedFormat
-            Not a JPEG, PNG or GIF.
+            Of none of the formats.
         TooManyPixels
             The header announces more than `max_pixels`, or a side over `MAX_SIDE`.
         UnreadableImage
             Truncated or broken, as far as its structure tells; wrong pixels are found when they
             are asked for.
         """
-        kind = next((k for signature, k in _SIGNATURES if content.startswith(signature)), None)
-        if kind is None:
+        kind = format_of(content)
+        if kind is None or kind not in formats:
+            what = described(content)
             first = f"the first bytes are {content[:8].hex(' ')}" if content else "it is empty"
+            found = f"but {what}: convert it to JPEG or PNG" if what else f"({first})"
             raise UnsupportedFormat(
-                f"{name}: not a JPEG, PNG or GIF image ({first})", parameter=name
+                f"{name}: not a {listed(formats)} image {found}", parameter=name
             )
 
         def admit(width: int, height: int) -> None:
@@ -267,7 +279,7 @@ class Image:
         """Colour model of the file's samples; indices of a palette are RGB."""
         if self._structure.grey:
             return "GRAY"
-        return "CMYK" if self.format == "JPEG" and self._structure.channels == 4 else "RGB"
+        return "CMYK" if self._structure.inks else "RGB"
 
     def _raw(
         self, target: Size, *, colour: bool, print_inks: Conversion | None = None
@@ -283,7 +295,7 @@ class Image:
         if self.format == "JPEG":
             pixels = self._decoded_jpeg(scale, colour=colour, print_inks=print_inks)
         else:
-            pixels = pixels_of(self._frame(), colour)
+            pixels = pixels_of(self._frame(), colour, print_inks)
         return resized(pixels, scale, size, target)
 
     def _decoded_mask(self) -> NDArray[np.uint8]:
@@ -296,11 +308,11 @@ class Image:
 
     def _picture(self) -> bytes:
         """Return the file without anything that its first picture does not need."""
-        parts = self._structure.parts
-        if sum(end - start for start, end in parts) == len(self.content):
+        parts, head = self._structure.parts, self._structure.head
+        if not head and sum(end - start for start, end in parts) == len(self.content):
             return self.content  # without a copy
         view = memoryview(self.content)
-        return b"".join([view[start:end] for start, end in parts])
+        return b"".join([head, *(view[start:end] for start, end in parts)])
 
     def _decoded_jpeg(
         self, scale: int, *, colour: bool, print_inks: Conversion | None
@@ -313,10 +325,14 @@ class Image:
             raise self._unreadable() from None
 
     def _frame(self, *, exact: bool = False) -> Frame:
-        """Decode a PNG or GIF; `exact` where all bits of 16-bit colour are needed."""
+        """Decode what is no JPEG; `exact` where all bits of 16-bit colour are needed."""
         try:
             if self.format == "GIF":
                 return Frame(decode_gif(self._picture(), self._structure))
+            if self.format == "WebP":
+                return Frame(decode_webp(self._picture(), self._structure))
+            if self.format == "TIFF":
+                return decode_tiff(self._picture(), self._structure, bits=self._bits, exact=exact)
             frame, self._looked_at = self._looked_at, None
             return decode_png(
                 self.content, self._structure, bits=self._bits, exact=exact, kept=frame

@@ -11,6 +11,8 @@ import PIL.Image
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
+from ltu_compute.image.profiles import Conversion
+
 # What Pillow raises on broken files: the first five are what it expects of its own readers.
 PILLOW_FAILURES: tuple[type[Exception], ...] = (
     IndexError,
@@ -27,6 +29,7 @@ PILLOW_FAILURES: tuple[type[Exception], ...] = (
 _STRIP_PIXELS = 1 << 18  # pictures are converted in strips that stay in the cache
 
 
+_CONVERTED = {"1": "L", "PA": "RGBA", "La": "LA"}  # of what is left: L, LA, I;16, RGB, RGBA
 _RANGES = (8, 10, 12, 14)  # bits that cameras have in samples of 16
 
 
@@ -96,15 +99,19 @@ def _transparent_key(frame: Frame) -> tuple[int, ...] | None:
 
 
 def _samples(
-    strip: PIL.Image.Image, low: PIL.Image.Image | None, key: tuple[int, ...] | None
+    strip: PIL.Image.Image,
+    low: PIL.Image.Image | None,
+    key: tuple[int, ...] | None,
+    print_inks: Conversion | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     """Return grey (H, W) or RGB (H, W, 3) samples, uint8 or uint16, and alpha (H, W) or None."""
+    if strip.mode == "CMYK":
+        printed = print_inks(np.asarray(strip)) if print_inks else np.asarray(strip.convert("RGB"))
+        return printed, None
     if strip.mode == "P":
         strip = strip.convert("RGBA" if "transparency" in strip.info else "RGB")
-    elif strip.mode == "1":
-        strip = strip.convert("L")
-    elif strip.mode == "PA":
-        strip = strip.convert("RGBA")
+    elif strip.mode in _CONVERTED:
+        strip = strip.convert(_CONVERTED[strip.mode])
     samples = np.asarray(strip)
     if strip.mode == "LA":
         grey, alpha = cv2.split(samples)
@@ -147,13 +154,25 @@ def _strips(
         yield slice(box[1], box[3]), frame.picture.crop(box), low
 
 
-def pixels_of(frame: Frame, colour: bool) -> NDArray[np.uint8]:
-    """Return BGR (H, W, 3) or grey (H, W) of a frame."""
+def pixels_of(
+    frame: Frame, colour: bool, print_inks: Conversion | None = None
+) -> NDArray[np.uint8]:
+    """Return BGR (H, W, 3) or grey (H, W) of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        The picture.
+    colour : bool
+        Whether colour is wanted.
+    print_inks : callable, optional
+        Returns the RGB that cyan, magenta, yellow and black give, by the file's profile.
+    """
     key = _transparent_key(frame)
     width, height = frame.picture.size
     pixels = np.empty((height, width, 3) if colour else (height, width), np.uint8)
     for rows, strip, low in _strips(frame):
-        samples = _on_white(*_samples(strip, low, key), frame.bits)
+        samples = _on_white(*_samples(strip, low, key, print_inks), frame.bits)
         if samples.ndim == 3:
             conversion = cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY
             cv2.cvtColor(samples, conversion, pixels[rows])

@@ -34,8 +34,12 @@ class Structure(NamedTuple):
         Whether the samples are levels of grey, with alpha or without.
     significant_bits : int or None
         Bits of a sample that mean something, by the file.
+    inks : bool
+        Whether the samples are cyan, magenta, yellow and black.
     profile : bytes
         ICC profile; empty where there is none that can be used.
+    head : bytes
+        What goes before the parts, where that had to be written anew.
     """
 
     size: Size
@@ -45,7 +49,9 @@ class Structure(NamedTuple):
     channels: int = 3
     grey: bool = False
     significant_bits: int | None = None
+    inks: bool = False
     profile: bytes = b""
+    head: bytes = b""
 
 
 def exif_orientation(tiff: bytes) -> int:

@@ -1,6 +1,6 @@
 """From texts and files by name to images and validated parameters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ import orjson
 from pydantic import ValidationError
 
 from ltu_compute.errors import BadParameters, Problem, ServiceError, TooManyBytes
-from ltu_compute.image import Image, transport
+from ltu_compute.image import COMMON, Image, transport
 from ltu_compute.web.complaints import problems_of, shown
 from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Params
 from ltu_compute.web.wire import Upload, Wire
@@ -26,7 +26,7 @@ class Fetch(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What an image may be, at the most.
+    """What an image may be.
 
     Attributes
     ----------
@@ -34,10 +34,13 @@ class Limits:
         Size of the file.
     pixels : int
         Width times height.
+    formats : collection of str
+        File formats, of `image.Format`.
     """
 
     bytes: int
     pixels: int
+    formats: Collection[str] = COMMON
 
 
 class ReceivedImage(NamedTuple):
@@ -324,7 +327,7 @@ def _image(name: str, source: Source, fetch: Fetch, limits: Limits) -> Image:
     if len(content) > limits.bytes:
         message = f"{name}: received {len(content)} bytes, allowed are {limits.bytes}"
         raise TooManyBytes(message, parameter=name)
-    return Image.from_bytes(content, max_pixels=limits.pixels, name=name)
+    return Image.from_bytes(content, max_pixels=limits.pixels, name=name, formats=limits.formats)
 
 
 def local_wire(values: Mapping[str, Iterable[Any]], files: Mapping[str, bytes]) -> Wire:

@@ -1,5 +1,6 @@
 """Endpoints as Flask views: the order in which a request is dealt with."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -74,7 +75,8 @@ def _answer(
         with service.authenticating():
             exchange.caller = _authenticated(service, dialect, exchange)
             _admit(service, dialect, exchange, exchange.caller)
-    bound = binding.bind(endpoint, exchange.wire, fetch=service.fetch, limits=service.limits)
+    limits = dataclasses.replace(service.limits, formats=dialect.formats)
+    bound = binding.bind(endpoint, exchange.wire, fetch=service.fetch, limits=limits)
     exchange.ignored = bound.ignored
     g.images = bound.pictures
     if not endpoint.images:

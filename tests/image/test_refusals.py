@@ -35,10 +35,10 @@ KINDS = images.every_kind()
     [
         b"",
         b"\xff\xd8",
-        b"%PDF-1.7 ...",
         b"BM" + bytes(60),
-        b"RIFF\x10\0\0\0WEBPVP8 " + bytes(20),
-        b"II*\0" + bytes(60),
+        b"RIFF\x10\0\0\0WAVEfmt " + bytes(20),
+        b"II" + bytes(60),
+        bytes(4) + b"ftypisom" + bytes(20),
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         b"GIF88a" + bytes(20),
         b" " + KINDS["png"],
@@ -50,6 +50,31 @@ def test_other_formats_are_unsupported(content: bytes) -> None:
     assert caught.value.parameter == "image2"
     if content:
         assert f"the first bytes are {content[:8].hex(' ')}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"%PDF-1.7 ...", "PDF"),
+        (b"BM" + bytes(12) + b"\x28\0\0\0" + bytes(40), "BMP"),
+        (b"RIFF\x10\0\0\0WEBPVP8 " + bytes(20), "WebP"),
+        (b"II*\0" + bytes(60), "TIFF"),
+        (b"MM\0*" + bytes(60), "TIFF"),
+        (b"MM\0+" + bytes(60), "BigTIFF"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(60), "Canon raw"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"\0\0\0\x18ftypheix" + bytes(20), "HEIC"),
+        (b"\0\0\0\x18ftypmif1" + bytes(20), "HEIF"),
+        (b"\0\0\0\x1cftypavif" + bytes(20), "AVIF"),
+        (b"\xff\x0a" + bytes(20), "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n" + bytes(20), "JPEG 2000"),
+    ],
+)
+def test_formats_that_cameras_write_are_refused_by_name(content: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        opened(content, "image2")
+    expected = f"image2: not a JPEG, PNG or GIF image but {name}: convert it to JPEG or PNG"
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

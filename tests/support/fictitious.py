@@ -64,6 +64,7 @@ class Fictitious(Dialect):
     prefix = "/v9/api"
     credentials = "body"
     content_type = "text/html; charset=UTF-8"
+    formats = frozenset(("JPEG", "PNG", "TIFF"))
     default_rate = Rate(5, 60)
     errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
         NothingSent: ErrorKind(300, "No data.", 3),
