@@ -290,6 +290,34 @@ def test_addresses_refused_without_repeating_them(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "login",
+    [
+        "somebody:open@sesame",
+        "somebody:open@sesame@secret",
+        "somebody:@sesame",
+        "somebody:sesame/@secret/@x",
+    ],
+)
+def test_no_part_of_a_password_is_taken_for_a_host_and_logged(
+    login: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LTU_COMPUTE_DATABASE_URL", f"postgresql://{login}@db.invalid/vision")
+    told = CliRunner().invoke(main, ["user", "list"])
+    assert told.exit_code == 1
+    for part in ("sesame", "secret", "body"):
+        assert part not in told.output + caplog.text
+    assert "LTU_COMPUTE_DATABASE_URL" in told.output
+    assert "%40" in told.output
+
+
+def test_an_encoded_password_is_taken_as_it_is() -> None:
+    parsed = address("postgresql://some%40body:open%40sesame%2F%3A@host:5433/vision")
+    assert (parsed.username, parsed.password) == ("some@body", "open@sesame/:")
+    assert (parsed.host, parsed.port, parsed.database) == ("host", 5433, "vision")
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "postgresql://somebody:secret@127.0.0.1:9/none?connect_timeout=1",

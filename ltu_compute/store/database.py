@@ -121,6 +121,12 @@ def address(url: str | Path) -> URL:
         raise ValueError("The database address is not of the form scheme://host/name.") from None
     backend = parsed.drivername.partition("+")[0]
     if backend in {"postgres", "postgresql"}:
+        # Of a password that holds one unencoded, the rest would count as host, and be logged.
+        if "@" in f"{parsed.host}{parsed.database}":
+            raise ValueError(
+                "The database address holds an @ too many: in a name or password write %40 for @ "
+                "and %2F for /."
+            )
         return parsed.set(drivername="postgresql+psycopg")
     if backend == "sqlite":
         if parsed.database in {None, "", ":memory:"}:
