@@ -29,7 +29,7 @@ from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import RedisCounter, Store
 from ltu_compute.warm_up import check_tesseract, warm_up
-from ltu_compute.web import failures, headers, health, logs, metrics, pages, views
+from ltu_compute.web import failures, headers, health, hosts, logs, metrics, pages, views
 from ltu_compute.web.dialect import Area, Dialect, Exchange, find_area
 from ltu_compute.web.service import EXTENSION, Service
 
@@ -133,6 +133,7 @@ def create_app(
     areas: tuple[Area, ...] = (*dialects, keycloak.RealmArea())
     headers.protect(app, settings, dialects)
     app.before_request(lambda: _identify(counted))
+    hosts.refuse_others(app, settings.hosts)
     app.after_request(lambda response: _sign_off(response, areas, counted))
     app.register_error_handler(Exception, lambda error: failures.failure(areas, error))
     return app

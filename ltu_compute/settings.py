@@ -110,6 +110,20 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+
+
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    hosts = tuple(host.strip("[]").lower() for host in value)
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise ValueError(
+                f"{host!r} is no name of a host: vision.example.com, .example.com for all names "
+                "below it, or an address; without scheme and port"
+            )
+    return hosts
+
+
 def _oidc_issuer(value: str) -> str:
     parts = urlsplit(value)
     local = parts.hostname in LOOPBACK
@@ -201,6 +215,14 @@ class Settings(BaseSettings):
         description="Address that clients reach the service by, such as "
         "https://vision.example.com; tokens are issued under it. "
         "Empty: scheme and host of the request.",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_texts), AfterValidator(_hosts)] = (
+        Field(
+            (),
+            description="Comma-separated names that clients reach the service by, such as "
+            "vision.example.com or .example.com (all names below it): a request for another one is "
+            "refused with 400, health checks apart. Empty: any.",
+        )
     )
     token_lifetime: int = Field(600, ge=1, description="Life of an access token, in seconds.")
     refresh_lifetime: int = Field(
