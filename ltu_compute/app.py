@@ -24,6 +24,8 @@ from ltu_compute.auth.signatures import ReplySigner, SignatureCheck
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import Tokens
 from ltu_compute.dialects import DIALECTS
+from ltu_compute.jobs.doorbell import SharedDoorbell
+from ltu_compute.jobs.queue import Queue
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings, load
@@ -76,7 +78,7 @@ def create_app(
         proxied = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)
         app.wsgi_app = proxied  # type: ignore[method-assign]
 
-    store, key_ring = Store(settings.database), KeyRing(settings.keys_dir)
+    store, key_ring = Store(settings), KeyRing(settings.keys_dir)
     for dialect in dialects:
         app.register_blueprint(views.blueprint(dialect))
     app.register_blueprint(
@@ -103,7 +105,7 @@ def create_app(
     health_routes = health.blueprint(checks | {"kernels": warm}, {"Tesseract": check_tesseract})
     app.register_blueprint(health_routes)
     slots = Slots(computing=settings.slots, waiting=settings.queue_places)
-    counted = metrics.Metrics(_operations(app, dialects), slots)
+    counted = metrics.Metrics(_operations(app, dialects), slots, store.jobs.counts)
     app.extensions[EXTENSION] = Service(
         settings=settings,
         dialects=dialects,
@@ -127,6 +129,7 @@ def create_app(
             Store: store,
             KeyCheck: keys,
             ReplySigner: ReplySigner(KeyRing(settings.reply_keys_dir)),
+            Queue: Queue(store.jobs, SharedDoorbell()),
         },
     )
 

@@ -147,7 +147,7 @@ class _Described:
             str(endpoint.status): {
                 "description": description,
                 "headers": REQUEST_ID,
-                "content": {_media_type(self._dialect): {"schema": success}},
+                "content": {_media_type(self._dialect.success_type(endpoint)): {"schema": success}},
             }
         }
         for status in sorted(statuses - {endpoint.status}):
@@ -169,7 +169,7 @@ class _Described:
                 | self._error_headers(status)
                 | (limits if status == 429 else {}),
                 "content": {
-                    _media_type(self._dialect): {
+                    _media_type(self._dialect.content_type): {
                         "schema": {"$ref": REF.format(model=f"{self._word}Error")}
                     }
                 },
@@ -267,8 +267,8 @@ def _camel(name: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def _media_type(dialect: Dialect) -> str:
-    return dialect.content_type.partition(";")[0]
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0]
 
 
 def _meanings(kinds: Iterable[ErrorKind], status: int) -> str:

@@ -371,6 +371,11 @@ class Settings(BaseSettings):
         description="Requests that may wait for a computing slot, in all workers together; one "
         "more is answered 503. Default: four a processor.",
     )
+    run_jobs: bool = Field(
+        True,
+        description="Whether the service's own workers compute jobs, with what requests leave of "
+        "the processors. Without, `ltu-compute worker` must run somewhere.",
+    )
     job_retention: float = Field(
         86_400.0,
         gt=0,

@@ -16,13 +16,13 @@ import pytest
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs import kinds, runner
 from ltu_compute.jobs.inspection import Limits
-from ltu_compute.jobs.kinds import INSPECTION, REFERENCE, SHOT, InspectionJob, Kind
+from ltu_compute.jobs.kinds import INSPECTION, NAME, REFERENCE, SHOT, URL, InspectionJob, Kind
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
-from ltu_compute.store.jobs import SHARED, Job, Jobs, State
+from ltu_compute.store.jobs import Job, Jobs, State
 from tests.support import inspections
 from tests.support.inspections import lasting
 
@@ -88,16 +88,22 @@ def ended(jobs: Jobs, job: Job) -> Job:
     return found
 
 
-def submit(jobs: Jobs, count: int, urls: dict[int, str] | None = None) -> Job:
-    """Add an inspection of shots, of which every third is bad."""
-    names = tuple(f"shot-{number}" for number in range(count))
-    job = InspectionJob(ComparisonSettings(), Limits(), names, urls or {}, "reference")
-    inputs = {(SHARED, REFERENCE): inspections.reference()}
-    for number in range(count):
-        if number not in (urls or {}):
-            content = inspections.bad(number) if number % 3 == 2 else inspections.good(number)
-            inputs[number, SHOT] = content
-    return jobs.add(ANN, INSPECTION, job.dumps(), inputs, parts=count)
+def submit(jobs: Jobs, count: int, url: str = "") -> Job:
+    """Add an inspection of shots, of which every third is bad; the last one may be an address."""
+    parameters = InspectionJob(ComparisonSettings(), Limits(), "reference").dumps()
+    job = jobs.create(ANN, INSPECTION, parameters)
+    jobs.add_input(job, REFERENCE, inspections.reference())
+    parts = [
+        {
+            NAME: f"shot-{number}".encode(),
+            SHOT: inspections.bad(number) if number % 3 == 2 else inspections.good(number),
+        }
+        for number in range(count)
+    ]
+    if url:
+        parts[-1] = {NAME: b"remote", URL: url.encode()}
+    jobs.add_parts(job, parts)
+    return jobs.submit(job)
 
 
 def results(jobs: Jobs, job: Job) -> list[dict[str, Any]]:
@@ -105,13 +111,13 @@ def results(jobs: Jobs, job: Job) -> list[dict[str, Any]]:
 
 
 def test_an_inspection(jobs: Jobs, settings: Settings) -> None:
-    job = submit(jobs, 4, {3: "http://127.0.0.1:1/shot.png"})
+    job = submit(jobs, 4, "http://127.0.0.1:1/shot.png")
     with running(jobs, settings):
         done = ended(jobs, job)
     assert (done.state, done.parts_done, done.progress) == (State.COMPLETED, 4, 1.0)
     rows = results(jobs, job)
     assert [row["verdict"] for row in rows] == ["OK", "OK", "NG", "ERROR"]
-    assert [row["shot"] for row in rows] == ["shot-0", "shot-1", "shot-2", "shot-3"]
+    assert [row["shot"] for row in rows] == ["shot-0", "shot-1", "shot-2", "remote"]
     assert rows[2]["count"] == 1
     assert "not public" in rows[3]["reason"] or "ports" in rows[3]["reason"]
     assert str(jobs.attachment(job.id, 2))[:20].startswith("b'\\xff\\xd8")
@@ -134,7 +140,7 @@ def test_progress_moves_and_cancelling_stops_the_work(jobs: Jobs, settings: Sett
 
 
 def test_a_part_that_kills_its_worker_ends_with_the_reason(jobs: Jobs, settings: Settings) -> None:
-    job = jobs.add(ANN, "deadly", "{}", parts=2)
+    job = jobs.add(ANN, "deadly", "{}", {(1, SHOT): b"poison"}, parts=2)
     with running(jobs, settings):
         assert ended(jobs, job).state is State.COMPLETED
     found = [result.content for result in jobs.results(job.id)]
@@ -250,8 +256,6 @@ def test_parameters_come_back_as_they_were() -> None:
     job = InspectionJob(
         replace(ComparisonSettings(), threshold=1.5, use_hsv=True),
         Limits(None, 1.5, 20.0),
-        ("a", "b"),
-        {1: "http://host/b"},
         "r",
     )
     assert InspectionJob.loads(job.dumps()) == job

@@ -87,16 +87,25 @@ def test_the_life_of_a_job(jobs: Jobs, clock: Clock) -> None:
     assert jobs.results(added.id) == []
 
 
-def test_inputs_one_by_one(jobs: Jobs, clock: Clock) -> None:
-    job = jobs.create(ANN, "inspection", "{}", parts=1)
-    jobs.add_input(job, 0, "shot", b"abc")
+def test_parts_one_by_one(jobs: Jobs, clock: Clock) -> None:
+    job = jobs.create(ANN, "inspection", "{}")
+    jobs.add_input(job, "reference", b"r")
+    with pytest.raises(BadParameters):
+        jobs.submit(job)
+    assert jobs.add_parts(job, [{"shot": b"abc"}, {"url": b"x"}]).parts == 2
+    assert jobs.add_parts(job, [{"shot": b"def"}]).parts == 3
     assert jobs.claim() == [], "not before all inputs are there"
     assert jobs.page(ANN) == (0, [])
     assert jobs.submit(job).state is State.QUEUED
-    with pytest.raises(NotFound):
-        jobs.add_input(job, 0, "late", b"abc")
-    with pytest.raises(NotFound):
-        jobs.submit(job)
+    assert jobs.inputs(job.id, 2) == {"shot": b"def"}
+    assert jobs.inputs(job.id, SHARED) == {"reference": b"r"}
+    for late in (
+        lambda: jobs.add_input(job, "late", b"abc"),
+        lambda: jobs.add_parts(job, [{}]),
+        lambda: jobs.submit(job),
+    ):
+        with pytest.raises(NotFound):
+            late()
     jobs.create(ANN, "inspection", "{}")
     clock.advance(queue.RECEIVING_S)
     assert jobs.purge() == 1, "the inputs of the other never came"
@@ -221,7 +230,7 @@ def test_the_bounds_of_an_account(jobs: Jobs, clock: Clock) -> None:
     assert jobs.page(ANN)[0] == 1, "what was refused is not there"
     job = jobs.create(ANN, "task", "{}")
     with pytest.raises(TooManyRequests):
-        jobs.add_input(job, 0, "shot", b"x")
+        jobs.add_input(job, "reference", b"x")
 
 
 @pytest.mark.parametrize("parts", [0, queue.MAX_PARTS + 1])

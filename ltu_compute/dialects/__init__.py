@@ -1,5 +1,8 @@
-"""The vendors this service speaks for. Adding one is a module here and a word below."""
+"""The interfaces of this service: the vendors', and one of its own.
 
-from ltu_compute.dialects import ltu
+Adding one is a module here and a word below.
+"""
 
-DIALECTS = (ltu.dialect,)
+from ltu_compute.dialects import inspections, ltu
+
+DIALECTS = (ltu.dialect, inspections.dialect)

@@ -34,8 +34,8 @@ class Computed:
 
 
 Inputs = Mapping[str, bytes]
-Part = Callable[[int, Inputs], Computed]
-"""Computes a part, by its position and its own inputs."""
+Part = Callable[[Inputs], Computed]
+"""Computes a part by its own inputs."""
 
 
 @dataclass(frozen=True)
@@ -48,58 +48,52 @@ class Kind:
         Parameters, shared inputs and settings to what computes a part. Called in the worker
         process, once for the parts of a job that it computes one after the other.
     give_up : callable or None
-        Parameters, position and reason to the result of a part that no worker could compute. None:
-        the job fails.
+        Parameters, the part's own inputs and a reason to the result of a part that no worker could
+        compute. None: the job fails.
     """
 
     prepare: Callable[[str, Inputs, Settings], Part]
-    give_up: Callable[[str, int, str], Computed] | None = None
+    give_up: Callable[[str, Inputs, str], Computed] | None = None
 
 
 # ------------------------------------------------------------------------- inspections
 
 INSPECTION = "inspection"
-REFERENCE, REGION, SHOT = "reference", "region", "shot"  # names of inputs
+REFERENCE, REGION = "reference", "region"  # names of what all parts share
+NAME, SHOT, URL, PROBLEM = "name", "shot", "url", "problem"  # and of a part's own
 
 
 @dataclass(frozen=True)
 class InspectionJob:
-    """The parameters of an inspection job.
+    """The parameters of an inspection job; each part is a shot.
 
     Attributes
     ----------
     settings, limits
         How shots are compared and judged.
-    shots : tuple of str
-        Names of the shots, as they are reported; a part each.
-    urls : mapping of int to str
-        Addresses of those shots, by position, that are fetched when their turn comes.
     reference : str
         Name of the reference, as it is reported.
+
+    Notes
+    -----
+    A part has the input `NAME`, and one of `SHOT`, the file; `URL`, an address that is fetched when
+    its turn comes; `PROBLEM`, what was wrong with a file that was sent.
     """
 
     settings: ComparisonSettings
     limits: Limits
-    shots: tuple[str, ...]
-    urls: Mapping[int, str]
     reference: str
 
     def dumps(self) -> str:
         """Return the parameters as JSON."""
-        named = asdict(self) | {"urls": {str(at): url for at, url in self.urls.items()}}
-        return orjson.dumps(named).decode()
+        return orjson.dumps(asdict(self)).decode()
 
     @classmethod
     def loads(cls, text: str) -> "InspectionJob":
         """Return the parameters that `dumps` wrote."""
         named: dict[str, Any] = orjson.loads(text)
-        return cls(
-            ComparisonSettings(**named["settings"]),
-            Limits(**named["limits"]),
-            tuple(named["shots"]),
-            {int(at): url for at, url in named["urls"].items()},
-            named["reference"],
-        )
+        settings, limits = ComparisonSettings(**named["settings"]), Limits(**named["limits"])
+        return cls(settings, limits, named["reference"])
 
 
 def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> Part:
@@ -109,21 +103,23 @@ def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> 
     reference = Source(job.reference, shared[REFERENCE])
     region = Source(REGION, shared[REGION]) if REGION in shared else None
 
-    def inspect(position: int, inputs: Inputs) -> Computed:
-        # An address is read from where it leads, a file from what was sent.
-        shot = Source(job.urls.get(position, job.shots[position]), inputs.get(SHOT))
+    def inspect(inputs: Inputs) -> Computed:
+        if PROBLEM in inputs:
+            return _give_up_inspection(parameters, inputs, inputs[PROBLEM].decode())
+        name = inputs[NAME].decode()
+        shot = Source(inputs[URL].decode()) if URL in inputs else Source(name, inputs[SHOT])
         outcome = inspector.inspect(Task(reference, shot, region))
         if outcome.inspection is None:
             raise RuntimeError("an inspection without a result")  # only where one is known
-        named = replace(outcome.inspection, shot=job.shots[position])
+        named = replace(outcome.inspection, shot=name)
         return Computed(orjson.dumps(record(named)), outcome.closeups or None)
 
     return inspect
 
 
-def _give_up_inspection(parameters: str, position: int, reason: str) -> Computed:
+def _give_up_inspection(parameters: str, inputs: Inputs, reason: str) -> Computed:
     job = InspectionJob.loads(parameters)
-    failed = Inspection(job.shots[position], job.reference, Verdict.ERROR, reason)
+    failed = Inspection(inputs[NAME].decode(), job.reference, Verdict.ERROR, reason)
     return Computed(orjson.dumps(record(failed)))
 
 

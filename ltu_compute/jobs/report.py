@@ -8,21 +8,24 @@ of the others are files beside the report.
 import base64
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from ltu_compute.jobs.inspection import Limits, Verdict
 from ltu_compute.jobs.ledger import NEW, Ledger, Row
 from ltu_compute.jobs.pictures import MAX_CLOSEUPS
+from ltu_compute.store.jobs import Job, Jobs
 
 NAME = "report.html"
 EMBEDDED_BYTES = 12 << 20  # of close-ups as base64: a file that still opens at once
 MOST_EMBEDDED = 4000  # shots with close-ups in the file
+INSIDE = "#"  # name of close-ups that are no file: in the report, or nowhere
+PAGE = 500  # results of a job that are read at a time
 ORDER = (Verdict.NG, Verdict.ERROR, Verdict.OK)  # as the page numbers verdicts
 
 
@@ -44,12 +47,46 @@ def write(ledger: Ledger, *, about: str = "") -> Path:
     about : str
         The limits, in words.
     """
+
+    def closeups(_: int, row: Row) -> bytes:
+        file = ledger.folder / row["closeups"]
+        return file.read_bytes() if file.exists() else b""
+
     path = ledger.folder / NAME
     aside = path.with_name(NAME + NEW)
     with aside.open("wb") as file:
-        _write(file, lambda: (row for _, row in ledger.rows()), about, ledger.folder)
+        file.writelines(_report(lambda: (row for _, row in ledger.rows()), about, closeups))
     aside.replace(path)
     return path
+
+
+def of_job(jobs: Jobs, job: Job, *, about: str = "") -> bytes:
+    """Return the report of the results that a job has so far.
+
+    Parameters
+    ----------
+    jobs : Jobs
+        The queue.
+    job : Job
+        An inspection.
+    about : str
+        The limits, in words.
+    """
+    positions: list[int] = []
+
+    def rows() -> Iterator[Row]:
+        positions.clear()
+        while found := jobs.results(job.id, offset=len(positions), limit=PAGE):
+            for each in found:
+                positions.append(each.position)
+                row: Row = orjson.loads(each.content)
+                embedded = row["verdict"] == Verdict.NG
+                yield row | {"closeups": INSIDE if embedded else None}
+
+    def closeups(number: int, _: Row) -> bytes:
+        return jobs.attachment(job.id, positions[number]) or b""
+
+    return b"".join(_report(rows, about, closeups))
 
 
 def limits_in_words(limits: Limits) -> str:
@@ -64,7 +101,20 @@ def limits_in_words(limits: Limits) -> str:
     return "Allowed at most: " + ", ".join(words) if words else "No limits"
 
 
-def _write(file: BinaryIO, rows: Any, about: str, folder: Path) -> None:
+def _report(
+    rows: Callable[[], Iterable[Row]], about: str, closeups: Callable[[int, Row], bytes]
+) -> Iterator[bytes]:
+    """Yield the report piece by piece.
+
+    Parameters
+    ----------
+    rows : callable
+        Returns the results; called twice.
+    about : str
+        The limits, in words.
+    closeups : callable
+        Number and result to the close-ups; b"" where there are none.
+    """
     template = resources.files("ltu_compute.jobs").joinpath("report.html").read_text("utf-8")
     head, rest = template.split("{{about}}")
     middle, rest = rest.split("{{rows}}")
@@ -88,11 +138,18 @@ def _write(file: BinaryIO, rows: Any, about: str, folder: Path) -> None:
         "references": list(references),
         "columns": list(columns),
     }
-    file.write(head.encode() + _in_script(named) + middle.encode())
-    file.writelines(_lines(rows(), references, tuple(columns)))
-    file.write(after.encode())
-    file.writelines(_embedded(sorted(worst, reverse=True), folder))
-    file.write(tail.encode())
+    yield head.encode() + _in_script(named) + middle.encode()
+    yield from _lines(rows(), references, tuple(columns))
+    yield after.encode()
+    room = EMBEDDED_BYTES
+    for each in sorted(worst, reverse=True):
+        content = base64.b64encode(closeups(-each.number, {"closeups": each.file}))
+        room -= len(content)
+        if room < 0:
+            break
+        if content:
+            yield b'<script type="text/plain" id="c%d">%b</script>\n' % (-each.number, content)
+    yield tail.encode()
 
 
 def _lines(
@@ -125,19 +182,6 @@ def _lines(
         )
         separator = b",\n"
     yield b"\n]" if separator == b",\n" else b"[]"
-
-
-def _embedded(closeups: Iterable[_Closeups], folder: Path) -> Iterator[bytes]:
-    room = EMBEDDED_BYTES
-    for each in closeups:
-        path = folder / each.file
-        if not path.exists():
-            continue
-        content = base64.b64encode(path.read_bytes())
-        room -= len(content)
-        if room < 0:
-            return
-        yield b'<script type="text/plain" id="c%d">%b</script>\n' % (-each.number, content)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -158,7 +158,7 @@ class Runner:
             preparation = Preparation(KINDS[claim.kind].prepare, claim.parameters, shared)
             self._prepared.put(claim.job_id, True)
         inputs = self._jobs.inputs(claim.job_id, claim.position)
-        process.send(Piece(claim.job_id, claim.position, inputs, preparation))
+        process.send(Piece(claim.job_id, inputs, preparation))
         del inputs, preparation
         progress, renewed_at = 0.0, time.monotonic()
         while not self._stopping.is_set():
@@ -203,7 +203,8 @@ class Runner:
         if give_up is None:
             self._insist(lambda: self._jobs.fail(claim, reason))
         else:
-            instead = give_up(claim.parameters, claim.position, reason)
+            inputs = self._jobs.inputs(claim.job_id, claim.position)
+            instead = give_up(claim.parameters, inputs, reason)
             self._insist(lambda: self._jobs.finish(claim, instead.result, instead.attachment))
 
     def _insist(self, write: Callable[[], Any]) -> None:

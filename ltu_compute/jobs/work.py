@@ -54,7 +54,6 @@ class Piece:
     """A part to compute; with a preparation where the worker has none for its job."""
 
     job_id: str
-    position: int
     inputs: Mapping[str, bytes]
     preparation: Preparation | None = None
 
@@ -83,7 +82,7 @@ class Work:
         compute = self._parts.get(piece.job_id)
         if compute is None:
             raise RuntimeError("a part of a job that was not prepared")
-        return compute(piece.position, piece.inputs)
+        return compute(piece.inputs)
 
 
 def work(settings: Settings) -> Callable[[Piece], Computed]:

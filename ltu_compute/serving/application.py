@@ -1,18 +1,22 @@
 """The WSGI application that gunicorn's workers serve."""
 
+import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask
 
-from ltu_compute.admission.slots import Slots
+from ltu_compute.admission.slots import Slots, State
 from ltu_compute.cancellation import CLIENT_GONE
+from ltu_compute.jobs.queue import Queue
+from ltu_compute.jobs.runner import Runner
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.settings import Settings
 from ltu_compute.web.metrics import CLOSED, Metrics
 from ltu_compute.web.service import service_of
 from ltu_compute.web.views import BASE64_GROWTH
 
+LEAVING_S = 3.0  # seconds in which a part of a job is given back
 LEAST_HELD_BYTES = 512 << 20  # that the requests of a worker may have, all together
 
 
@@ -25,6 +29,10 @@ class Application:
         self._operators: Flask = service.operators
         self._slots: Slots = service.slots
         self._metrics: Metrics = service.metrics
+        self._settings = settings
+        self._queue = cast("Queue", service.resources[Queue])
+        self._runner: Runner | None = None
+        self._runner_thread: threading.Thread | None = None
         self.pace = Pace(settings.request_timeout, settings.request_min_rate)
         # What the largest requests have, four times; what is being computed on counts, too.
         self.held_bytes = max(LEAST_HELD_BYTES, 8 * int(settings.max_upload_bytes * BASE64_GROWTH))
@@ -38,8 +46,25 @@ class Application:
         return app(environ, start_response)
 
     def enter(self) -> None:
-        """Begin as a worker."""
+        """Begin as a worker: be counted, and compute jobs beside requests."""
         self._metrics.enter()
+        if self._settings.run_jobs:
+            queue = self._queue
+            self._runner = Runner(
+                queue.jobs, self._settings, doorbell=queue.doorbell, may_start=self._has_room
+            )
+            self._runner_thread = self._runner.start()
+
+    def leave(self) -> None:
+        """End as a worker: what is computed for a job is given back to the queue."""
+        if self._runner is not None and self._runner_thread is not None:
+            self._runner.stop()
+            self._runner_thread.join(LEAVING_S)
+
+    def _has_room(self) -> bool:
+        """Return whether a part of a job may begin: no request waits, and a slot is free."""
+        computing = self._slots.count(State.COMPUTING)
+        return computing < self._slots.computing and not self._slots.count(State.WAITING)
 
     def hold(self, connections: int | None) -> None:
         """Tell the other workers how many connections this one has; None: it takes no more."""

@@ -88,6 +88,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "proc_name": "ltu-compute",
             "when_ready": self._when_ready,
             "post_fork": self._post_fork,
+            "worker_exit": lambda _arbiter, _worker: self.wsgi().leave(),
             "child_exit": self._child_exit,
         }
         for name, value in chosen.items():

@@ -208,6 +208,7 @@ class Jobs:
         BadParameters
             When there are too many parts.
         """
+        _check_parts(parts)
         with self._transaction(writes=True) as connection:
             job_id = self._create(connection, account_id, kind, parameters, parts)
             job = self._one(connection, job_id)
@@ -216,18 +217,21 @@ class Jobs:
             self._queue(connection, job_id)
             return self._one(connection, job_id)
 
-    def create(self, account_id: str, kind: str, parameters: str, *, parts: int = 1) -> Job:
-        """Add a job whose inputs follow one by one, each in a short transaction; see `add`.
+    def create(self, account_id: str, kind: str, parameters: str) -> Job:
+        """Add a job whose inputs and parts follow one by one, each in a short transaction.
 
         Nobody claims it before `submit`; it is deleted when that does not follow in time.
+
+        Raises
+        ------
+        TooManyRequests
+            When the account has as many jobs as it may have.
         """
         with self._transaction(writes=True) as connection:
-            return self._one(
-                connection, self._create(connection, account_id, kind, parameters, parts)
-            )
+            return self._one(connection, self._create(connection, account_id, kind, parameters, 0))
 
-    def add_input(self, job: Job, position: int, name: str, content: bytes) -> None:
-        """Store an input of a job that was created.
+    def add_input(self, job: Job, name: str, content: bytes) -> None:
+        """Store an input that all parts of a job share, which was created.
 
         Raises
         ------
@@ -238,18 +242,45 @@ class Jobs:
         """
         with self._transaction(writes=True) as connection:
             self._lock(connection, job.id, (State.RECEIVING,))
-            self._add_input(connection, job, position, name, content)
+            self._add_input(connection, job, SHARED, name, content)
+
+    def add_parts(self, job: Job, parts: Sequence[Mapping[str, bytes]]) -> Job:
+        """Add parts to a job that was created, each with its inputs by name.
+
+        Raises
+        ------
+        TooManyRequests
+            When the account has as many bytes as it may have.
+        BadParameters
+            When the job would have more than `MAX_PARTS`.
+        NotFound
+            When the job is not waiting for inputs (any more).
+        """
+        with self._transaction(writes=True) as connection:
+            self._lock(connection, job.id, (State.RECEIVING,))
+            now = self._one(connection, job.id)
+            _check_parts(now.parts + len(parts))
+            for position, inputs in enumerate(parts, now.parts):
+                for name, content in inputs.items():
+                    self._add_input(connection, job, position, name, content)
+            connection.execute(
+                sa.update(jobs).where(jobs.c.id == job.id).values(parts=now.parts + len(parts))
+            )
+            return self._one(connection, job.id)
 
     def submit(self, job: Job) -> Job:
         """Let a job that was created be computed: when this returns, it is accepted.
 
         Raises
         ------
+        BadParameters
+            When the job has no parts.
         NotFound
             When the job is not waiting for inputs (any more).
         """
         with self._transaction(writes=True) as connection:
             self._lock(connection, job.id, (State.RECEIVING,))
+            _check_parts(self._one(connection, job.id).parts)
             self._queue(connection, job.id)
             return self._one(connection, job.id)
 
@@ -570,10 +601,6 @@ class Jobs:
     def _create(
         self, connection: sa.Connection, account_id: str, kind: str, parameters: str, parts: int
     ) -> str:
-        if not 1 <= parts <= MAX_PARTS:
-            raise BadParameters(
-                Problem("", f"a job of {parts} parts; 1 to {MAX_PARTS} are allowed")
-            )
         self._check_room(connection, account_id, jobs_more=1)
         now = self._now(connection)
         job_id = str(uuid.uuid4())
@@ -722,6 +749,11 @@ class Jobs:
         )
 
 
+def _check_parts(parts: int) -> None:
+    if not 1 <= parts <= MAX_PARTS:
+        raise BadParameters(Problem("", f"a job of {parts} parts; 1 to {MAX_PARTS} are allowed"))
+
+
 def _claimable(now: float) -> sa.ColumnElement[bool]:
     """Return whether a part waits, or is held by a worker whose lease has ended."""
     return sa.and_(
@@ -758,7 +790,7 @@ def _jobs(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Job]:
     for row in connection.execute(query):
         *values, progress = row
         named = dict(zip(_COLUMNS, values, strict=True))
-        named |= {"state": State(named["state"]), "progress": progress / named["parts"]}
+        named |= {"state": State(named["state"]), "progress": progress / max(1, named["parts"])}
         yield Job(**named)
 
 

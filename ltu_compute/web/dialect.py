@@ -272,6 +272,11 @@ class Dialect:
         """Return the JSON Schema of `refuse`'s body."""
         raise NotImplementedError
 
+    def success_type(self, endpoint: Endpoint) -> str:
+        """Return the content type of `answer`."""
+        del endpoint
+        return self.content_type
+
     def security_schemes(self, issuer: str) -> Mapping[str, Json]:
         """Return the OpenAPI security schemes by name; one of them is enough.
 

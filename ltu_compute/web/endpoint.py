@@ -116,6 +116,9 @@ class ImageList:
         Whether at least one is needed.
     mixed : bool
         Whether files and addresses may be mixed in one request.
+    largest : int or None
+        How many of the largest images there may be together, which bounds the request's body.
+        None: all of them.
     """
 
     name: str
@@ -123,6 +126,7 @@ class ImageList:
     description: str = "The images."
     required: bool = True
     mixed: bool = True
+    largest: int | None = None
 
 
 Images = ImageField | ImageList

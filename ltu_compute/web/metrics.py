@@ -7,7 +7,7 @@ a disk that may be full.
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flask import Blueprint, Flask, Response, request
@@ -23,6 +23,8 @@ from prometheus_client.metrics_core import (
 from ltu_compute import __version__
 from ltu_compute.admission.shared_memory import BYTES, SharedNumbers
 from ltu_compute.admission.slots import Slots, State
+from ltu_compute.errors import Unavailable
+from ltu_compute.store.jobs import Counts
 
 PREFIX = "ltu_compute_"
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -46,15 +48,23 @@ class Metrics:
         Dialect and operation that a request may be counted under, besides `OTHER`.
     slots : Slots
         Who computes and who waits.
+    jobs : callable, optional
+        The queue of jobs in numbers.
 
     Notes
     -----
     A process that dies takes nothing with it but the requests it had in flight.
     """
 
-    def __init__(self, operations: Sequence[tuple[str, str]], slots: Slots) -> None:
+    def __init__(
+        self,
+        operations: Sequence[tuple[str, str]],
+        slots: Slots,
+        jobs: Callable[[], Counts] | None = None,
+    ) -> None:
         self._names = (*dict.fromkeys(operations), ("service", OTHER))
         self._slots = slots
+        self._jobs = jobs
         count = len(self._names)
         self._requests = TOTALS
         self._durations = self._requests + count * len(STATUSES)
@@ -228,6 +238,7 @@ class Metrics:
         ):
             yield GaugeMetricFamily(PREFIX + name, meaning, value=value)
 
+        yield from self._queue()
         memory = GaugeMetricFamily(
             f"{PREFIX}process_resident_memory_bytes",
             "Memory of the service's processes.",
@@ -241,6 +252,26 @@ class Metrics:
         version = GaugeMetricFamily(f"{PREFIX}build_info", "The version.", labels=("version",))
         version.add_metric((__version__,), 1)
         yield version
+
+    def _queue(self) -> Iterator[Metric]:
+        """Yield the queue of jobs; nothing while the database does not answer."""
+        if self._jobs is None:
+            return
+        try:
+            counts = self._jobs()
+        except Unavailable:
+            return
+        jobs = GaugeMetricFamily(
+            f"{PREFIX}jobs", "Jobs that are kept, by state.", labels=("state",)
+        )
+        for state, count in counts.jobs.items():
+            jobs.add_metric((state,), count)
+        yield jobs
+        yield GaugeMetricFamily(
+            f"{PREFIX}jobs_oldest_queued_seconds",
+            "Age of the oldest job that waits.",
+            value=counts.oldest_queued_s,
+        )
 
 
 def blueprint(metrics: Metrics) -> Blueprint:

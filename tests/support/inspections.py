@@ -94,7 +94,7 @@ def fragile(marker: str) -> Callable[[int], int]:
 def slow(parameters: str, shared: Inputs, settings: Settings) -> Part:
     """Compute for half a minute and tell how far it has come: a kind of job."""
 
-    def compute(position: int, inputs: Inputs) -> Computed:
+    def compute(inputs: Inputs) -> Computed:
         for step in range(600):
             report_progress(step / 600)
             time.sleep(0.05)
@@ -104,10 +104,10 @@ def slow(parameters: str, shared: Inputs, settings: Settings) -> Part:
 
 
 def deadly(parameters: str, shared: Inputs, settings: Settings) -> Part:
-    """Kill the process with every part but the first: a kind of job."""
+    """Kill the process with every part that has inputs: a kind of job."""
 
-    def compute(position: int, inputs: Inputs) -> Computed:
-        if position > 0:
+    def compute(inputs: Inputs) -> Computed:
+        if inputs:
             os.kill(os.getpid(), signal.SIGKILL)
         return Computed(b"alive")
 
@@ -117,7 +117,7 @@ def deadly(parameters: str, shared: Inputs, settings: Settings) -> Part:
 def raising(parameters: str, shared: Inputs, settings: Settings) -> Part:
     """Raise with every part: a kind of job."""
 
-    def compute(position: int, inputs: Inputs) -> Computed:
+    def compute(inputs: Inputs) -> Computed:
         raise ValueError("no such thing")
 
     return compute

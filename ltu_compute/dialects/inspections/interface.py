@@ -1,0 +1,142 @@
+"""What all endpoints under ``/v1/inspections`` share: authentication, replies, errors."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from ltu_compute.admission.rate_limit import Allowance
+from ltu_compute.auth.keycloak import TOKEN_PATH
+from ltu_compute.errors import (
+    BadParameters,
+    Busy,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+    TooLarge,
+    TooManyRequests,
+    TooSlow,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+    UnsupportedFormat,
+)
+from ltu_compute.web.dialect import (
+    Answer,
+    Caller,
+    Dialect,
+    ErrorKind,
+    Exchange,
+    Gate,
+    Head,
+    Json,
+)
+from ltu_compute.web.endpoint import Endpoint
+from ltu_compute.web.failures import listed, reportable_problems
+from ltu_compute.web.wire import Wire
+
+LIMIT = "X-RateLimit-Limit"
+REMAINING = "X-RateLimit-Remaining"
+RESET = "X-RateLimit-Reset"
+HTML = "text/html; charset=utf-8"
+# The report brings its own styles and script, and asks nobody for anything.
+REPORT_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts"
+)
+UNAVAILABLE = "Busy, or a part of the service does not answer; try again after Retry-After seconds."
+
+
+class Page(bytes):
+    """A reply that is a page, not JSON."""
+
+
+class InspectionsDialect(Dialect):
+    """Plain JSON; errors have ``status``, ``detail`` and ``errors``."""
+
+    name = "inspections"
+    title = "Inspections"
+    prefix = "/v1/inspections"
+    errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
+        BadParameters: ErrorKind(400, "A parameter is missing, malformed or out of range."),
+        Unauthorized: ErrorKind(401, "No access token, or one that is not valid."),
+        NotFound: ErrorKind(404, "The account has no such inspection, or not in that state."),
+        MethodNotAllowed: ErrorKind(405, "Not with this method."),
+        TooSlow: ErrorKind(408, "The request stopped, or arrived too slowly."),
+        TooLarge: ErrorKind(413, "Too many bytes or pixels."),
+        UnsupportedFormat: ErrorKind(415, "Not a JPEG, PNG or GIF, or a body of another type."),
+        Unprocessable: ErrorKind(422, "The reference or the region cannot be read or fetched."),
+        TooManyRequests: ErrorKind(
+            429, "The account has as many requests, jobs or bytes as it may have."
+        ),
+        ServiceError: ErrorKind(500, "A fault of the service; the message has the request's id."),
+        Busy: ErrorKind(503, UNAVAILABLE),
+        Unavailable: ErrorKind(503, UNAVAILABLE),
+    }
+
+    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
+        """Return the account of an access token."""
+        del wire
+        return Caller(gate.bearer(head))
+
+    def answer(self, exchange: Exchange, result: Any) -> Answer:
+        """Return a result as JSON, or as the page that it is."""
+        status = exchange.endpoint.status if exchange.endpoint else 200
+        if isinstance(result, Page):
+            headers = {"Content-Security-Policy": REPORT_POLICY}
+            return Answer(status, bytes(result), HTML, headers)
+        return Answer.json(result, status)
+
+    def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
+        """Return the status, what is wrong, and which parameters are."""
+        del exchange
+        status = self.kind_of(error).status
+        errors = listed(reportable_problems(error))
+        return Answer.json({"status": status, "detail": str(error), "errors": errors}, status)
+
+    def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
+        """Return the schema of the declared type; a page is a text."""
+        return {"type": "string"} if endpoint.result is Page else schema(endpoint.result)
+
+    def success_type(self, endpoint: Endpoint) -> str:
+        """Return the type of a page, or that of JSON."""
+        return HTML if endpoint.result is Page else self.content_type
+
+    def failure_schema(self) -> Json:
+        """Return the schema of an error."""
+        wrong = {"parameter": {"type": "string"}, "message": {"type": "string"}}
+        listed = {"type": "object", "properties": wrong, "required": list(wrong)}
+        properties = {
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "errors": {"type": "array", "items": listed},
+        }
+        return {"type": "object", "properties": properties, "required": list(properties)}
+
+    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
+        """Return the same tokens as for the first interface."""
+        if issuer:
+            bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            return {"account": bearer | {"description": f"An access token of {issuer}"}}
+        password = {"tokenUrl": TOKEN_PATH, "refreshUrl": TOKEN_PATH, "scopes": {}}
+        return {"account": {"type": "oauth2", "flows": {"password": password}}}
+
+    def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
+        """Return what the account has left, if its request was counted."""
+        if allowance is None:
+            return {}
+        return {
+            LIMIT: str(allowance.rate.requests),
+            REMAINING: str(allowance.remaining),
+            RESET: str(math.ceil(allowance.ends_at)),
+        }
+
+    def header_meanings(self) -> Mapping[str, str]:
+        """Return what the rate-limit headers mean."""
+        return {
+            LIMIT: "Requests that the account may make in a time.",
+            REMAINING: "How many of them are left.",
+            RESET: "When the count begins anew, in seconds since 1970.",
+        }
+
+
+dialect = InspectionsDialect()

@@ -1,0 +1,249 @@
+"""Inspections over HTTP: accepted, computed, paged, reported, cancelled; another's do not exist."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from flask import Flask
+from playwright.sync_api import Page
+
+from ltu_compute.dialects.inspections import dialect
+from ltu_compute.jobs import runner
+from ltu_compute.jobs.queue import Queue
+from ltu_compute.jobs.runner import Runner
+from ltu_compute.openapi import document
+from ltu_compute.settings import Settings
+from ltu_compute.store.jobs import JobLimits, Jobs
+from ltu_compute.web.service import service_of
+from tests.support import inspections
+from tests.support.browser import chromium
+from tests.support.client import token_of
+
+PREFIX = "/v1/inspections"
+DOCUMENT = document()
+PATIENCE_S = 40.0
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def queue(app: Flask) -> Iterator[Jobs]:
+    queue = service_of(app).resources[Queue]
+    assert isinstance(queue, Queue)
+    yield queue.jobs
+    while found := queue.jobs.page(owner(app))[1]:
+        for job in found:
+            queue.jobs.cancel(job.account_id, job.id)
+            queue.jobs.delete(job.account_id, job.id)
+
+
+def owner(app: Flask) -> str:
+    account = service_of(app).store.accounts.by_name("alice")
+    assert account is not None
+    return account.id
+
+
+@pytest.fixture
+def running(queue: Jobs, settings: Settings) -> Iterator[None]:
+    one = Runner(queue, settings, nice=0)
+    thread = one.start()
+    yield
+    one.stop()
+    thread.join(PATIENCE_S)
+
+
+@pytest.fixture
+def ask(app: Flask, token: str) -> Ask:
+    def ask(method: str, path: str = "", status: int = 200, **given: Any) -> Any:
+        headers = {"Authorization": f"Bearer {given.pop('token', token)}"}
+        answer = app.test_client().open(PREFIX + path, method=method, headers=headers, **given)
+        answer.request.environ["wsgi.input"].close()  # the test client leaves a file open
+        assert answer.status_code == status, answer.text
+        if answer.is_json:
+            fits_its_schema(method, path.partition("?")[0], answer)
+        return answer.json if answer.is_json else answer
+
+    return ask
+
+
+def fits_its_schema(method: str, path: str, answer: Any) -> None:
+    """Check a reply against openapi.yaml."""
+    found = dialect.find(PREFIX + path, method)
+    assert found is not None
+    described = DOCUMENT["paths"][found.path][method.lower()]["responses"]
+    reply = described[str(answer.status_code)]
+    if "$ref" in reply:
+        reply = DOCUMENT["components"]["responses"][reply["$ref"].rpartition("/")[2]]
+    schema = next(iter(reply["content"].values()))["schema"]
+    jsonschema.validate(answer.json, {"components": DOCUMENT["components"], **schema})
+
+
+def form(*shots: bytes, **given: Any) -> dict[str, Any]:
+    files = [(io.BytesIO(content), f"shot-{n}.png") for n, content in enumerate(shots)]
+    return {"reference": (io.BytesIO(inspections.reference()), "r.png"), "shot": files, **given}
+
+
+def finished(ask: Ask, job_id: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while (state := ask("GET", f"/{job_id}"))["finished_at"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return state
+
+
+def test_shots_are_inspected(ask: Ask, running: None) -> None:
+    broken = inspections.good()[:-50]
+    url = "http://127.0.0.1:1/remote.png"
+    sent = form(inspections.good(), inspections.bad(), broken, url=url)
+    accepted = ask("POST", status=202, data=sent)
+    assert (accepted["shots"], accepted["inspected"]) == (4, 0)
+    state = finished(ask, accepted["id"])
+    assert (state["state"], state["inspected"], state["progress"]) == ("completed", 4, 1.0)
+    assert state["expires_at"] > state["finished_at"] > state["created_at"]
+
+    found = ask("GET", f"/{state['id']}/results")
+    assert found["inspected"] == 4
+    rows = found["results"]
+    assert [row["position"] for row in rows] == [0, 1, 2, 3]
+    assert [row["shot"] for row in rows] == ["shot-0.png", "shot-1.png", "shot-2.png", url]
+    assert [row["verdict"] for row in rows] == ["OK", "NG", "ERROR", "ERROR"]
+    assert rows[1]["count"] == len(rows[1]["differences"]) == 1
+    assert "truncated" in rows[2]["reason"]
+    page = ask("GET", f"/{state['id']}/results?offset=1&limit=2")["results"]
+    assert page == rows[1:3]
+    assert [each["id"] for each in ask("GET")["inspections"]] == [state["id"]]
+
+
+def test_limits_and_settings_count(ask: Ask, running: None) -> None:
+    job = ask("POST", status=202, data=form(inspections.bad(), max_count=1, preset=2))
+    finished(ask, job["id"])
+    assert ask("GET", f"/{job['id']}/results")["results"][0]["verdict"] == "OK"
+    job = ask("POST", status=202, data=form(inspections.bad(), max_area_percent=0.5))
+    finished(ask, job["id"])
+    assert "area" in ask("GET", f"/{job['id']}/results")["results"][0]["reason"]
+
+
+def test_shots_in_several_requests(ask: Ask, running: None, queue: Jobs) -> None:
+    job = ask("POST", status=202, data=form(open="true"))
+    assert job["state"] == "receiving"
+    path = f"/{job['id']}"
+    for number in range(2):
+        files = {"shot": [(io.BytesIO(inspections.good(number)), f"{number}.png")]}
+        ask("POST", f"{path}/shots", data=files)
+    assert ask("POST", f"{path}/shots", data={"url": ["http://127.0.0.1:1/x"]})["shots"] == 3
+    ask("POST", f"{path}/start")
+    assert finished(ask, job["id"])["inspected"] == 3
+    ask("POST", f"{path}/start", 404)
+    ask("POST", f"{path}/shots", 404, data={"url": ["http://127.0.0.1:1/x"]})
+
+
+def test_cancelling_and_deleting(ask: Ask, queue: Jobs) -> None:
+    job = ask("POST", status=202, data=form(inspections.good()))
+    path = f"/{job['id']}"
+    assert ask("POST", f"{path}/cancel")["state"] == "cancelled"
+    assert queue.inputs(job["id"], 0) == {}, "what was sent is deleted"
+    assert ask("POST", f"{path}/cancel")["state"] == "cancelled"
+    ask("DELETE", path)
+    ask("GET", path, 404)
+    ask("DELETE", path, 404)
+
+
+def test_another_account_sees_nothing(ask: Ask, app: Flask, queue: Jobs) -> None:
+    accounts = service_of(app).store.accounts
+    if accounts.by_name("mallory") is None:
+        accounts.add("mallory", "a password of hers")
+    mallory = token_of(app.test_client(), "mallory", "a password of hers")
+    job = ask("POST", status=202, data=form(inspections.good()))
+    path = f"/{job['id']}"
+    assert ask("GET", token=mallory) == {"total": 0, "inspections": []}
+    for method, below in (
+        ("GET", ""),
+        ("GET", "/results"),
+        ("GET", "/report"),
+        ("POST", "/start"),
+        ("POST", "/cancel"),
+        ("DELETE", ""),
+    ):
+        refused = ask(method, path + below, 404, token=mallory)
+        assert job["id"] in refused["detail"]
+    assert ask("GET", path)["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ({}, "shot"),
+        ({"url": ["ftp://host/x"]}, "url"),
+        ({"url": [f"http://host/{n}" for n in range(201)]}, "url"),
+        ({"open": "perhaps"}, "open"),
+        ({"open": "1", "preset": "6"}, "preset"),
+        ({"open": "1", "max_count": "-1"}, "max_count"),
+        ({"open": "1", "max_strength": "nan"}, "max_strength"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    ask: Ask, queue: Jobs, given: dict[str, Any], parameter: str
+) -> None:
+    refused = ask("POST", status=400, data=form(**given))
+    assert [wrong["parameter"] for wrong in refused["errors"]] == [parameter]
+    assert ask("GET")["total"] == 0
+
+
+def test_a_broken_reference_is_refused_at_once(ask: Ask, queue: Jobs) -> None:
+    sent = form(inspections.good())
+    sent["reference"] = (io.BytesIO(inspections.reference()[:-50]), "r.png")
+    assert ask("POST", status=422, data=sent)["errors"][0]["parameter"] == "reference"
+
+
+def test_an_account_has_its_bounds(ask: Ask, queue: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "limits", JobLimits(jobs=1, bytes=200_000))
+    one = ask("POST", status=202, data=form(inspections.good()))
+    refused = ask("POST", status=429, data=form(inspections.good()))
+    assert "LTU_COMPUTE_JOBS_PER_ACCOUNT" in refused["detail"]
+    ask("DELETE", f"/{one['id']}")
+    many = [inspections.good(n) for n in range(8)]
+    refused = ask("POST", status=429, data=form(*many))
+    assert "LTU_COMPUTE_JOB_BYTES_PER_ACCOUNT" in refused["detail"]
+    assert queue.counts().jobs["receiving"] == 0, "nothing is left of what was refused"
+
+
+def test_the_queue_is_measured(ask: Ask, app: Flask, queue: Jobs) -> None:
+    ask("POST", status=202, data=form(inspections.good()))
+    text = service_of(app).operators.test_client().get("/metrics").text
+    assert 'ltu_compute_jobs{state="queued"} 1.0' in text
+    assert "ltu_compute_jobs_oldest_queued_seconds" in text
+
+
+def test_the_report_is_a_page(ask: Ask, running: None) -> None:
+    job = ask("POST", status=202, data=form(inspections.good(), inspections.bad()))
+    finished(ask, job["id"])
+    answer = ask("GET", f"/{job['id']}/report")
+    assert answer.mimetype == "text/html"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    with chromium() as browser:
+        page: Page = browser.new_page()
+        page.set_content(answer.text)
+        assert page.locator(".row").count() == 2
+        assert "1 difference" in str(page.locator("#detail").text_content())
+        tile = page.locator(".pair div").first
+        assert "data:image/jpeg;base64,/9j/" in str(tile.get_attribute("style"))
+
+
+def test_a_doorbell_wakes_at_once(
+    app: Flask, queue: Jobs, settings: Settings, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that would sleep for an hour hears that there is work."""
+    monkeypatch.setattr(runner, "POLL_S", 3600.0)
+    doorbell = service_of(app).resources[Queue].doorbell
+    one = Runner(queue, settings, nice=0, doorbell=doorbell)
+    thread = one.start()
+    time.sleep(0.2)
+    job = ask("POST", status=202, data=form(inspections.good()))
+    finished(ask, job["id"])
+    one.stop()
+    doorbell.ring()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
