@@ -376,6 +376,14 @@ class Settings(BaseSettings):
         description="Whether the service's own workers compute jobs, with what requests leave of "
         "the processors. Without, `ltu-compute worker` must run somewhere.",
     )
+    job_lease: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds after which another worker takes over what a worker that was killed "
+        "had begun of a job.",
+    )
     job_retention: float = Field(
         86_400.0,
         gt=0,

@@ -1,12 +1,17 @@
 """Inspections over HTTP: accepted, computed, paged, reported, cancelled; another's do not exist."""
 
 import io
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import requests
 from flask import Flask
 from playwright.sync_api import Page
 
@@ -20,7 +25,8 @@ from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.browser import chromium
-from tests.support.client import token_of
+from tests.support.client import TOKEN_PATH, token_of
+from tests.support.running import address_in, started
 
 PREFIX = "/v1/inspections"
 DOCUMENT = document()
@@ -247,3 +253,50 @@ def test_a_doorbell_wakes_at_once(
     doorbell.ring()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -> None:
+    """One of its workers is killed, then all of it; nothing is lost, and nothing is there twice."""
+    data = tmp_path / "data"
+    environment = {"LTU_COMPUTE_JOB_LEASE": "1"}
+    shots = [inspections.bad(n) if n % 3 == 2 else inspections.good(n) for n in range(9)]
+
+    def session(printed: str) -> tuple[str, dict[str, str]]:
+        account = dict(
+            line.split("=", 1) for line in (data / "first-account").read_text().splitlines()
+        )
+        login = {"username": account["USERNAME"], "password": account["PASSWORD"]}
+        login |= {"client_id": "ltu-api", "grant_type": "password"}
+        address = address_in(printed)
+        token = requests.post(address + TOKEN_PATH, data=login, timeout=20).json()["access_token"]
+        return address + PREFIX, {"Authorization": f"Bearer {token}"}
+
+    def inspected(url: str, headers: dict[str, str], job_id: str) -> dict[str, Any]:
+        state: dict[str, Any] = requests.get(f"{url}/{job_id}", headers=headers, timeout=20).json()
+        return state
+
+    def until(count: int, *where: Any) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while inspected(*where)["inspected"] < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    with suppress(AssertionError), started(data, "--quickstart", **environment) as (printed, pid):
+        url, headers = session(printed)
+        files = [("reference", inspections.reference()), *(("shot", shot) for shot in shots)]
+        sent = requests.post(url, headers=headers, files=files, timeout=20)
+        assert sent.status_code == 202, sent.text
+        job_id = sent.json()["id"]
+        until(1, url, headers, job_id)
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(workers[0]), signal.SIGKILL)
+        until(3, url, headers, job_id)
+        for process in (pid, *map(int, workers[1:])):
+            os.kill(process, signal.SIGKILL)
+    with started(data, "--quickstart", **environment) as (printed, _):
+        url, headers = session(printed)
+        until(9, url, headers, job_id)
+        assert inspected(url, headers, job_id)["state"] == "completed"
+        found = requests.get(f"{url}/{job_id}/results", headers=headers, timeout=20).json()
+    verdicts = [(row["position"], row["verdict"]) for row in found["results"]]
+    assert verdicts == [(n, "NG" if n % 3 == 2 else "OK") for n in range(9)]

@@ -32,7 +32,7 @@ PATIENCE_S = 40.0  # that nothing here takes on a machine that is not stuck
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data")
+    return Settings(data_dir=tmp_path / "data", job_lease=1.0)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_an_inspection(jobs: Jobs, settings: Settings) -> None:
 def test_progress_moves_and_cancelling_stops_the_work(jobs: Jobs, settings: Settings) -> None:
     job = jobs.add(ANN, "slow", "{}")
     after = jobs.add(ANN, "raising", "{}")
-    with running(jobs, settings, lease=1.0) as one:
+    with running(jobs, settings) as one:
         until(lambda: jobs.job(ANN, job.id).progress > 0)
         process = one._process
         assert process is not None
@@ -224,8 +224,8 @@ def test_killed_workers_lose_nothing_and_finish_nothing_twice(
         from ltu_compute.jobs.runner import Runner
         from ltu_compute.settings import Settings
         from ltu_compute.store import Store
-        settings = Settings(data_dir=Path(sys.argv[1]))
-        Runner(Store(settings).jobs, settings, lease=1.0, nice=0).run()
+        settings = Settings(data_dir=Path(sys.argv[1]), job_lease=1.0)
+        Runner(Store(settings).jobs, settings, nice=0).run()
         """
     store = Store(settings)
     store.migrate()

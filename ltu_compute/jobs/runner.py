@@ -19,11 +19,11 @@ from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.process import LEAST_NICE, Failed, Process, Progress, WorkerDied
 from ltu_compute.jobs.work import Piece, Preparation, Recent, work
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import LEASE_S, MAX_ATTEMPTS, SHARED, Claim, Jobs
+from ltu_compute.store.jobs import MAX_ATTEMPTS, SHARED, Claim, Jobs
 
 POLL_S = 1.0  # seconds between two looks for work, unless the doorbell rings
 CHECK_S = 0.4  # seconds between two looks whether the job was cancelled
-RENEW_S = LEASE_S / 5  # seconds between two renewals: four may fail
+RENEWED_AFTER = 0.2  # of a lease: four renewals may fail
 BUSY_S = 0.05  # seconds between two looks whether requests leave room
 IDLE_S = 60.0  # seconds after which a worker process with nothing to do is ended
 PURGE_S = 60.0  # seconds between two purges of jobs whose time is over
@@ -48,8 +48,6 @@ class Runner:
         Whether requests leave room for a part now.
     nice : int
         How far the worker process stands back.
-    lease : float
-        Seconds that a claim holds.
     """
 
     def __init__(
@@ -60,15 +58,14 @@ class Runner:
         doorbell: Doorbell | None = None,
         may_start: Callable[[], bool] = lambda: True,
         nice: int = LEAST_NICE,
-        lease: float = LEASE_S,
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._doorbell = doorbell
         self._may_start = may_start
         self._nice = nice
-        self._lease = lease
-        self._renew_s = min(RENEW_S, lease / 5)
+        self._lease = settings.job_lease  # seconds
+        self._renew_s = self._lease * RENEWED_AFTER
         self._stopping = threading.Event()
         self._process: Process[Piece, Computed] | None = None
         self._prepared: Recent[bool] = Recent()  # jobs that the process is prepared for
