@@ -1,13 +1,18 @@
 # `make run` sets up and runs the service, `make test` sets up and runs the tests,
 # `make bench` measures how fast it is and `make bench-accuracy` how right its answers are; both
 # write benchmarks/README.md.
+#
+# The first `make run` also fetches the recognition models (230 MB, about a minute; 90 MB stay):
+# `make run MODELS=` leaves them out, `make run MODELS="objects labels"` installs some.
 PYTHON ?= python3
+MODELS ?= default
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: run test audit check bench bench-accuracy openapi golden readme lock
 
 run: $(VENV)/.run
+	@BIN="$(BIN)" tools/models $(MODELS)
 	@exec $(BIN)/ltu-compute serve --quickstart
 
 test: check

