@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.color_palette import Quantization, color_bins, quantization
 from ltu_compute.kernels.contours import enclosed_pixels, traced
 from ltu_compute.kernels.resizing import brightest_channel, reduced
-from ltu_compute.kernels.types import Bgr, Gray, Mask, Vertices
+from ltu_compute.kernels.types import Bgr, Gray, Mask, Size, Vertices
 
 COLOR_CHANNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -57,6 +57,9 @@ been through the median filter and is cut in two reaches 0.6."""
 _NOISE_GRADIENT = 75
 """Times the mean noise amplitude, over the width of the median filter in px: what the gradient of
 an edge exceeds at least. Pure Gaussian noise stays below that but for a few pixels."""
+
+_LIKELY = 0.5
+"""From where on a place is more likely object than background."""
 
 _STRIP_PIXELS = 1 << 17
 """Pixels that are converted at a time."""
@@ -272,6 +275,32 @@ def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
     found = cv2.erode(found, np.ones((3, 3), np.uint8))
     found = cv2.dilate(found, np.ones((2, 2), np.uint8), anchor=(1, 1))
     return _objects(np.asarray(found, np.uint8), only_biggest=only_biggest)
+
+
+def likely_object_mask(
+    likelihood: NDArray[np.floating[Any]], size: Size, *, only_biggest: bool = True
+) -> Mask | None:
+    """Separate object and background where something else has told how likely each place is object.
+
+    Parameters
+    ----------
+    likelihood : ndarray of float, shape (h, w)
+        0 to 1, of the whole picture, at any size.
+    size : Size
+        That of the picture, px.
+    only_biggest : bool, default True
+        Keep only the largest object.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W), or None
+        255 on objects with their holes filled, 0 elsewhere; None if no place is likely.
+    """
+    enlarged = cv2.resize(
+        np.asarray(likelihood, np.float32), tuple(size), interpolation=cv2.INTER_LINEAR
+    )
+    found = np.where(enlarged >= _LIKELY, 255, 0).astype(np.uint8)
+    return _objects(found, only_biggest=only_biggest) if found.any() else None
 
 
 def quantized_object_mask(image: Bgr, *, only_biggest: bool = True) -> Mask | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ltu_compute.errors import NotEnoughContent
+from ltu_compute.errors import NotEnoughContent, NotInstalled
 from ltu_compute.image import Image
 from ltu_compute.kernels import contours as contour_kernel
 from ltu_compute.kernels import object_mask
@@ -14,9 +14,13 @@ from ltu_compute.kernels.image_quality import ImageQuality
 from ltu_compute.kernels.image_quality import image_quality as measured
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Bgr, Mask, Region
+from ltu_compute.recognisers.available import Recognisers
 
 HUES = 180  # grey levels of a hue channel in OpenCV's 8-bit HSV and HLS
 PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels.color_palette)
+
+SALIENT = "salient"
+"""The model of the catalogue that salient objects are found with."""
 
 MaskAlgorithm = Literal["sobel", "quantization", "otsu"]
 
@@ -88,6 +92,57 @@ def object_mask_of(
     if mask is None:
         raise NotEnoughContent(
             f"{image.name}: no object stands out from the background ({algorithm})",
+            parameter=image.name,
+        )
+    return mask
+
+
+def salient_mask_of(image: Image, recognisers: Recognisers, *, only_biggest: bool = True) -> Mask:
+    """Separate what stands out to the eye from the background, by an installed model.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    recognisers : Recognisers
+        What is there to answer.
+    only_biggest : bool
+        Keep the biggest object only.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        Of the size of the image; 255 where the object is.
+
+    Raises
+    ------
+    NotInstalled
+        The model is not there; the message says how to install it.
+    ModelFailed, Busy
+        The model failed, or had no turn.
+    NotEnoughContent
+        No object stands out.
+
+    References
+    ----------
+    X. Qin et al., "U²-Net: going deeper with nested U-structure for salient object detection",
+    Pattern Recognition 106, 2020.
+    """
+    model = recognisers.models.standing(SALIENT, "mask")
+    if model is None:
+        raise NotInstalled(
+            f"algorithm: it needs the model {SALIENT}, which is not installed; "
+            f"`ltu-compute models install {SALIENT}` installs it",
+            parameter="algorithm",
+        )
+    side = max(model.manifest.input.size)
+    likelihood = model.values(image.fit(2 * side), recognisers.idle)
+    mask = object_mask.likely_object_mask(
+        likelihood.reshape(likelihood.shape[-2:]), image.size, only_biggest=only_biggest
+    )
+    if mask is None:
+        raise NotEnoughContent(
+            f"{image.name}: no object stands out from the background ({SALIENT})",
             parameter=image.name,
         )
     return mask

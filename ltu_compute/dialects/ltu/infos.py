@@ -23,6 +23,7 @@ from ltu_compute.image import Image
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
 from ltu_compute.operations import analysis
 from ltu_compute.operations.analysis import MaskAlgorithm
+from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.web.endpoint import Flag
 
 MAX_THICKNESS = 65535  # px: beyond the largest side that an image may have
@@ -98,8 +99,8 @@ def color_palette(
     )
 
 
-Algorithm = Literal["SOBEL", "BINNING", "OTSU_BIN_THRESHOLD"]
-_ALGORITHMS: dict[Algorithm, MaskAlgorithm] = {
+Algorithm = Literal["SOBEL", "BINNING", "OTSU_BIN_THRESHOLD", "SALIENT"]
+_ALGORITHMS: dict[str, MaskAlgorithm] = {
     "SOBEL": "sobel",
     "BINNING": "quantization",
     "OTSU_BIN_THRESHOLD": "otsu",
@@ -124,7 +125,8 @@ class ObjectMaskDetectionParams(LtuParams):
     algorithm: Annotated[Algorithm, Upper] = Field(
         "OTSU_BIN_THRESHOLD",
         description="SOBEL: closed borders of the grey picture. BINNING: what differs from the "
-        "flat colours at the picture's border. OTSU_BIN_THRESHOLD: one channel, split in two.",
+        "flat colours at the picture's border. OTSU_BIN_THRESHOLD: one channel, split in two. "
+        "SALIENT (not the vendor's): what stands out to the eye, by the model `salient`.",
     )
     color_space: Annotated[ColorSpace, Upper] = Field(
         "HSV",
@@ -168,7 +170,7 @@ class ObjectMaskDetectionInfo(Info):
 
 @dialect.operation("objectMaskDetection", layout=STANDARD)
 def object_mask_detection(
-    image: Image, params: ObjectMaskDetectionParams
+    image: Image, params: ObjectMaskDetectionParams, recognisers: Recognisers
 ) -> Reply[ObjectMaskDetectionResult, ObjectMaskDetectionInfo]:
     """Separate the object from the background.
 
@@ -177,14 +179,17 @@ def object_mask_detection(
     an empty mask would exclude everything from a comparison.
     """
     letter = params.used_channel
-    mask = analysis.object_mask_of(
-        image,
-        algorithm=_ALGORITHMS[params.algorithm],
-        space=_SPACES.get(params.color_space, params.color_space),
-        channel=_wire_channels(params.color_space)[letter],
-        only_biggest=params.only_biggest,
-    )
-    channel = {"SOBEL": "G", "BINNING": "RGB"}.get(params.algorithm, letter)
+    if params.algorithm == "SALIENT":
+        mask = analysis.salient_mask_of(image, recognisers, only_biggest=params.only_biggest)
+    else:
+        mask = analysis.object_mask_of(
+            image,
+            algorithm=_ALGORITHMS[params.algorithm],
+            space=_SPACES.get(params.color_space, params.color_space),
+            channel=_wire_channels(params.color_space)[letter],
+            only_biggest=params.only_biggest,
+        )
+    channel = {"SOBEL": "G", "BINNING": "RGB", "SALIENT": "RGB"}.get(params.algorithm, letter)
     return Reply(
         {"binary mask": mask_picture(mask)},
         {"channel": channel, "algorithm": params.algorithm},
