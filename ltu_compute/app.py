@@ -30,7 +30,7 @@ from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import RedisCounter, Store
-from ltu_compute.warm_up import check_tesseract, warm_up
+from ltu_compute.warm_up import check_models, check_tesseract, warm_up
 from ltu_compute.web import failures, headers, health, hosts, logs, metrics, pages, views
 from ltu_compute.web.dialect import Area, Dialect, Exchange, find_area
 from ltu_compute.web.service import EXTENSION, Service
@@ -102,7 +102,11 @@ def create_app(
         checks["signing keys"] = key_ring.check
     keys = KeyCheck(store.api_keys, clock)
     warm = health.Once(lambda: warm_up(dialects, recognisers))
-    health_routes = health.blueprint(checks | {"kernels": warm}, {"Tesseract": check_tesseract})
+    extras: health.Checks = {
+        "Tesseract": check_tesseract,
+        "models": partial(check_models, recognisers),
+    }
+    health_routes = health.blueprint(checks | {"kernels": warm}, extras)
     app.register_blueprint(health_routes)
     slots = Slots(computing=settings.slots, waiting=settings.queue_places)
     counted = metrics.Metrics(_operations(app, dialects), slots, store.jobs.counts)

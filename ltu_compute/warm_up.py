@@ -11,6 +11,7 @@ from ltu_compute.errors import NotInstalled, Unavailable, Unprocessable
 from ltu_compute.image import Image, encoding
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
 from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.recognisers.onnx import INSTALL
 from ltu_compute.web.binding import ReceivedImage
 from ltu_compute.web.dialect import Dialect
 from ltu_compute.web.endpoint import ImageList, Images
@@ -21,8 +22,9 @@ log = logging.getLogger("ltu_compute")
 def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     """Run every operation once, so that no client waits for imports and first allocations.
 
-    Nothing is asked of providers elsewhere. An operation whose program is not installed is logged
-    and does not count: everything else goes on working without it.
+    Nothing is asked of providers elsewhere, and no installed model is loaded: that is left to its
+    first use, since a worker may never need it. An operation whose program is not installed is
+    logged and does not count: everything else goes on working without it.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     """
     noise = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     photograph = encoding.png(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
-    resources: dict[type, object] = {Recognisers: recognisers.local()}
+    resources: dict[type, object] = {Recognisers: recognisers.local().bare()}
     for dialect in dialects:
         for endpoint in dialect.endpoints:
             if not set(endpoint.resources.values()) <= resources.keys():
@@ -51,6 +53,18 @@ def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
 def _picture(content: bytes, declared: Images) -> Any:
     image = Image.from_bytes(content, max_pixels=1 << 20, name=declared.name)
     return [ReceivedImage("", image)] if isinstance(declared, ImageList) else image
+
+
+def check_models(recognisers: Recognisers) -> None:
+    """Return when all models of the default set are there.
+
+    Raises
+    ------
+    NotInstalled
+        Some are not; the message names them and the command that installs them.
+    """
+    if missing := recognisers.models.missing():
+        raise NotInstalled(f"not installed: {', '.join(missing)}; {INSTALL}")
 
 
 def check_tesseract() -> None:

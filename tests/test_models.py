@@ -689,10 +689,10 @@ def test_models_are_listed(client: Caller) -> None:
     result = answer.json["result"]
     size = {"layout": "NCHW", "channels": "RGB"}
     assert result["models"] == [
-        {"name": "boxes", "task": "detection", "decoder": "yolov8", "labels": 2,
+        {"name": "boxes", "own": True, "task": "detection", "decoder": "yolov8", "labels": 2,
          "input": {"width": 64, "height": 64, **size, "resize": "letterbox"}, "opset": 17},
-        {"name": "colours", "task": "classification", "decoder": "softmax", "labels": 3,
-         "input": {"width": 4, "height": 2, **size, "resize": "crop"}, "opset": 17},
+        {"name": "colours", "own": True, "task": "classification", "decoder": "softmax",
+         "labels": 3, "input": {"width": 4, "height": 2, **size, "resize": "crop"}, "opset": 17},
     ]  # fmt: skip
     assert [failed["name"] for failed in result["failed"]] == ["broken"]
     assert "not an ONNX" in result["failed"][0]["reason"]
@@ -816,7 +816,11 @@ def test_a_slot_that_is_lent_comes_back() -> None:
 
 
 def test_without_models_the_list_is_empty(call: Caller) -> None:
-    assert call.get("models").json["result"] == {"models": [], "failed": []}
+    body = call.get("models").json
+    result = body["result"]
+    assert (result["models"], result["failed"]) == ([], [])
+    assert "objects" in result["missing"]
+    assert "ltu-compute models install" in body["details"]["info"]["note"]
     answer = call.post("classification", data=sent(model="colours"))
     assert answer.status_code == 400
     assert "installed for classification: none" in answer.json["details"]["message"]

@@ -167,16 +167,31 @@ def classify(image: Bgr, *, max_results: int = 10, min_score: float = 0.0) -> tu
         raise ValueError(f"max_results must be 1 or more, not {max_results}")
     if not 0 <= min_score <= 1:
         raise ValueError(f"min_score must be 0 to 1, not {min_score}")
+    labels = [*picture_labels(image), *_object_labels(np.ascontiguousarray(image))]
+    labels.sort(key=lambda label: (-label.score, label.description))
+    return tuple(label for label in labels if label.score >= min_score)[:max_results]
+
+
+def picture_labels(image: Bgr) -> tuple[Label, ...]:
+    """Label a picture by what it is, whatever it shows: its kind, its qualities and its colours.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+
+    Returns
+    -------
+    tuple of Label
+        In no particular but always the same order.
+    """
     image = np.ascontiguousarray(image)
-    labels = [*kind_and_qualities(image)]
-    labels += [
+    colors = [
         Label(COLORS[color], color, share)
         for color, share in color_shares(image).items()
         if share >= _MIN_COLOR_SHARE
     ]
-    labels += _object_labels(image)
-    labels.sort(key=lambda label: (-label.score, label.description))
-    return tuple(label for label in labels if label.score >= min_score)[:max_results]
+    return (*kind_and_qualities(image), *colors)
 
 
 def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:

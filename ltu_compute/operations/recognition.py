@@ -8,9 +8,7 @@ from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable
 from ltu_compute.image import Image
 from ltu_compute.kernels import tesseract, text_detection
 from ltu_compute.kernels.classification import Label
-from ltu_compute.kernels.classification import classify as classified
-from ltu_compute.kernels.object_detection import CLASSES, DetectedObject
-from ltu_compute.kernels.object_detection import detect_objects as detected
+from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.text_detection import (
     LanguageMissing,
     TesseractFailed,
@@ -20,6 +18,8 @@ from ltu_compute.kernels.text_detection import (
     installed_languages,
 )
 from ltu_compute.kernels.types import Size
+from ltu_compute.recognisers import labels as labels_by_all_means
+from ltu_compute.recognisers import objects as objects_by_all_means
 from ltu_compute.recognisers.available import Recognisers
 
 MAX_OBJECTS = 1000  # that may be asked for
@@ -56,11 +56,14 @@ class FoundLabels:
         Who answered.
     model : str
         The installed model that answered; "" for the service's own means.
+    missing : tuple of str
+        Models of the default set that would have answered too, and are not installed.
     """
 
     labels: tuple[Label, ...]
     provider: Provider
     model: str = ""
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,15 @@ class FoundObjects:
         Who answered.
     model : str
         The installed model that answered; "" for the service's own means.
+    missing : tuple of str
+        Models of the default set that would have answered too, and are not installed.
     """
 
     objects: tuple[DetectedObject, ...]
     size: Size
     provider: Provider
     model: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def read_text(
@@ -191,8 +197,11 @@ def classify(
             image.fit(installed.working_size), max_results=max_results, idle=recognisers.idle
         )
     else:
-        labels = classified(image.fit(WORKING_SIZE), max_results=max_results)
-    return FoundLabels(tuple(labels), "Local", model)
+        labels = labels_by_all_means.classify(
+            image.fit(WORKING_SIZE), recognisers.models, idle=recognisers.idle
+        )[:max_results]
+    missing = () if model else _missing(recognisers, labels_by_all_means.USES)
+    return FoundLabels(tuple(labels), "Local", model, missing)
 
 
 def detect_objects(
@@ -246,11 +255,21 @@ def detect_objects(
         )
     else:
         pixels = image.fit(WORKING_SIZE)
-        objects = detected(
-            pixels, classes=_known_classes(classes, dict(CLASSES)), max_results=max_results
-        )
+        known = objects_by_all_means.known_classes(recognisers.models)
+        objects = objects_by_all_means.detect(
+            pixels,
+            recognisers.models,
+            classes=_known_classes(classes, known),
+            idle=recognisers.idle,
+        )[:max_results]
     size = Size(pixels.shape[1], pixels.shape[0])
-    return FoundObjects(tuple(objects), size, "Local", model)
+    missing = () if model else _missing(recognisers, objects_by_all_means.USES)
+    return FoundObjects(tuple(objects), size, "Local", model, missing)
+
+
+def _missing(recognisers: Recognisers, uses: Sequence[str]) -> tuple[str, ...]:
+    missing = recognisers.models.missing()
+    return tuple(name for name in uses if name in missing)
 
 
 def asks_google(recognisers: Recognisers, provider: str, model: str) -> bool:

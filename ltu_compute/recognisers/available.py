@@ -55,6 +55,10 @@ class Recognisers:
         """Return the same without Google: nothing leaves this machine."""
         return replace(self, vision=None, google_by_default=False)
 
+    def bare(self) -> "Recognisers":
+        """Return the same without installed models."""
+        return replace(self, models=self.models.none())
+
     def google(self) -> Vision:
         """Return Google.
 

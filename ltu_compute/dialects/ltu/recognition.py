@@ -29,7 +29,7 @@ from ltu_compute.operations import recognition
 from ltu_compute.operations.recognition import MAX_OBJECTS, FoundLabels, FoundObjects
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
-from ltu_compute.recognisers.onnx import Model, Rejected
+from ltu_compute.recognisers.onnx import INSTALL, Model, Rejected
 
 
 def _spelt(*names: str) -> BeforeValidator:
@@ -278,12 +278,20 @@ class RecognitionInfo(Info):
     provider: Literal["Local", "Google"]
     model: Annotated[str, Field(description="The installed model; empty: the service's own means.")]
     scores: Annotated[str, Field(description="What the scores mean.")]
+    note: NotRequired[
+        Annotated[
+            str, Field(description="Which models are not installed, and how to install them.")
+        ]
+    ]
 
 
 def _info(found: FoundLabels | FoundObjects, own_scores: str) -> RecognitionInfo:
     google = found.provider == "Google"
     scores = GOOGLE_SCORES if google else MODEL_SCORES if found.model else own_scores
-    return {"provider": found.provider, "model": found.model, "scores": scores}
+    info: RecognitionInfo = {"provider": found.provider, "model": found.model, "scores": scores}
+    if found.missing:
+        info["note"] = f"not installed: {', '.join(found.missing)}; {INSTALL}"
+    return info
 
 
 class ClassificationParams(RecognitionParams):
@@ -453,6 +461,7 @@ class InstalledModel(TypedDict):
     """A model that can be used."""
 
     name: str
+    own: Annotated[bool, Field(description="Your own; else `models install` has installed it.")]
     task: str
     decoder: str
     labels: Annotated[int, Field(description="How many classes it knows.")]
@@ -472,16 +481,30 @@ class ModelsResult(TypedDict):
 
     models: list[InstalledModel]
     failed: list[FailedModel]
+    missing: Annotated[
+        list[str],
+        Field(
+            description="Models of the default set that are not there; `info.note` says how to "
+            "install them."
+        ),
+    ]
+
+
+class ModelsInfo(Info):
+    """How to install what is missing."""
+
+    note: NotRequired[str]
 
 
 @dialect.operation("models", layout=STANDARD, images=(), methods=("GET",))
-def models(recognisers: Recognisers) -> Reply[ModelsResult, Info]:
-    """List the models of your own: those installed, and why others are not usable.
+def models(recognisers: Recognisers) -> Reply[ModelsResult, ModelsInfo]:
+    """List the models: those installed, why others are not usable, and those that are missing.
 
-    They are what `model` of `classification` and `objectDetection` selects from, as they were when
-    the service started.
+    Those for classification and detection are what `model` of `classification` and
+    `objectDetection` selects from, as they were when the service started.
     """
     found = recognisers.models.all()
+    missing = recognisers.models.missing()
     return Reply(
         {
             "models": [_installed(model) for model in found if isinstance(model, Model)],
@@ -490,8 +513,9 @@ def models(recognisers: Recognisers) -> Reply[ModelsResult, Info]:
                 for model in found
                 if isinstance(model, Rejected)
             ],
+            "missing": missing,
         },
-        {},
+        {"note": INSTALL} if missing else {},
     )
 
 
@@ -500,6 +524,7 @@ def _installed(model: Model) -> InstalledModel:
     width, height = declared.size
     return {
         "name": model.name,
+        "own": not model.known,
         "task": model.manifest.task,
         "decoder": model.manifest.read_as,
         "labels": len(model.manifest.classes),

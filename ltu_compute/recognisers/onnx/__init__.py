@@ -163,8 +163,12 @@ class Model:
             self._dtype = _input_dtype(session.contract, self.manifest)
             width, height = self.manifest.input.size
             gray = np.full((height, width, 3), GRAY_LEVEL, np.uint8)
-            read_by = {"classification": self._probabilities, "detection": self._detections}
-            read_by.get(self.manifest.task, self._values)(gray, nullcontext)
+            if self.manifest.task == "classification":
+                self._probabilities(gray, nullcontext)
+            elif self.manifest.task == "detection":
+                self._detections(gray, nullcontext)
+            else:
+                self._values(gray, nullcontext)
         finally:
             self.close()  # processes that share it by forking must not share its pipes
         return session.contract.opset
@@ -213,6 +217,7 @@ class Model:
         *,
         classes: Collection[str] | None = None,
         max_results: int | None = None,
+        least: float | None = None,
         idle: Idle = nullcontext,
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in an image, best first, within its borders.
@@ -225,6 +230,8 @@ class Model:
             Names of the labels to return. Default: all.
         max_results : int, optional
             How many, at the most.
+        least : float, optional
+            Score from which objects are given. Default: that of the manifest.
         idle : Idle, optional
             Entered while the model's process is waited for.
 
@@ -236,7 +243,7 @@ class Model:
             Others are running, and it had no turn (`Turn`).
         """
         try:
-            found, placement = self._detections(image, idle)
+            found, placement = self._detections(image, idle, least)
         except ModelError as error:
             raise self._failed(error) from None
         rows, columns = image.shape[:2]
@@ -276,6 +283,16 @@ class Model:
         except ModelError as error:
             raise self._failed(error) from None
 
+    def probabilities(self, image: Bgr, idle: Idle = nullcontext) -> decoders.Floats:
+        """Return the probability of every class of a classifier for an image.
+
+        Parameters and errors are those of `run`.
+        """
+        try:
+            return self._probabilities(image, idle)
+        except ModelError as error:
+            raise self._failed(error) from None
+
     def values(self, image: Bgr, idle: Idle = nullcontext) -> decoders.Floats:
         """Return the numbers of the first output for an image, in the output's shape.
 
@@ -297,9 +314,11 @@ class Model:
         outputs, _ = self._run(image, idle)
         return decoders.probabilities(outputs, self.manifest)
 
-    def _detections(self, image: Bgr, idle: Idle) -> tuple[decoders.Detections, decoders.Placement]:
+    def _detections(
+        self, image: Bgr, idle: Idle, least: float | None = None
+    ) -> tuple[decoders.Detections, decoders.Placement]:
         outputs, placement = self._run(image, idle)
-        return decoders.detections(outputs, self.manifest), placement
+        return decoders.detections(outputs, self.manifest, least), placement
 
     def _values(self, image: Bgr, idle: Idle) -> decoders.Floats:
         outputs, _ = self._run(image, idle)
@@ -399,6 +418,10 @@ class Models:
         if settings.models_dir is None and not folders[0].exists():
             del folders[0]  # nothing was installed yet
         return cls(folders, bounds)
+
+    def none(self) -> "Models":
+        """Return no models, under the same bounds."""
+        return Models([], self._bounds)
 
     def report(self) -> None:
         """Check all models and log how each fared."""

@@ -158,8 +158,17 @@ def probabilities(outputs: Outputs, manifest: Manifest) -> Floats:
     return values
 
 
-def detections(outputs: Outputs, manifest: Manifest) -> Detections:
+def detections(outputs: Outputs, manifest: Manifest, least: float | None = None) -> Detections:
     """Return the boxes of a detector's outputs, best first, without duplicates.
+
+    Parameters
+    ----------
+    outputs : mapping of str to ndarray
+        Of the model.
+    manifest : Manifest
+        Says how they are read.
+    least : float, optional
+        Score from which boxes are given. Default: the manifest's.
 
     Raises
     ------
@@ -167,15 +176,16 @@ def detections(outputs: Outputs, manifest: Manifest) -> Detections:
         The outputs are not of the form that the decoder reads.
     """
     decode = {"yolov8": _yolov8, "nanodet": _nanodet, "ssd": _ssd}[manifest.read_as]
-    found = decode(outputs, manifest)
+    threshold = manifest.threshold if least is None else least
+    found = decode(outputs, manifest, threshold)
     left, top, right, bottom = found.boxes.T
-    sound = (found.scores >= manifest.threshold) & (right > left) & (bottom > top)
+    sound = (found.scores >= threshold) & (right > left) & (bottom > top)
     kept = found.at(np.flatnonzero(sound))
     best = np.argsort(-kept.scores, kind="stable")[:MAX_CANDIDATES]
     return suppressed(kept.at(best), manifest.max_overlap)
 
 
-def _yolov8(outputs: Outputs, manifest: Manifest) -> Detections:
+def _yolov8(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
     """Read (1, 4 + classes, N): centre x, y, width, height in px, and a score a class.
 
     Source: the export of Ultralytics YOLOv8 (its detection head without NMS).
@@ -199,7 +209,7 @@ def _yolov8(outputs: Outputs, manifest: Manifest) -> Detections:
     return Detections(boxes, classes.astype(np.int64), np.clip(best, 0, 1))
 
 
-def _nanodet(outputs: Outputs, manifest: Manifest) -> Detections:
+def _nanodet(outputs: Outputs, manifest: Manifest, threshold: float) -> Detections:
     """Read ``scores_S`` (1, N, classes) and ``boxes_S`` (1, N, 4 · 11) for strides S of 8 to 32 px.
 
     N is the number of the cells of a grid, row by row. A side of a box is as many strides from its
@@ -229,7 +239,7 @@ def _nanodet(outputs: Outputs, manifest: Manifest) -> Detections:
             _finite(name, values)
         classes = scores[0].argmax(axis=1)
         best = scores[0][np.arange(cells), classes]
-        likely = np.flatnonzero(best >= manifest.threshold)  # the rest is not worth its softmax
+        likely = np.flatnonzero(best >= threshold)  # the rest is not worth its softmax
         logits = sides[0, likely].reshape(-1, 4, NANODET_BINS)
         weights = np.exp(logits - logits.max(axis=2, keepdims=True))
         weights /= weights.sum(axis=2, keepdims=True)
@@ -258,7 +268,7 @@ def values(outputs: Outputs) -> Floats:
     return found
 
 
-def _ssd(outputs: Outputs, manifest: Manifest) -> Detections:
+def _ssd(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
     """Read boxes, classes and scores that a detector gives as three outputs.
 
     Source: the exports of TensorFlow's object detection API (yxyx, shares, classes from 1) and

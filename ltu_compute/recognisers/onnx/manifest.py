@@ -293,6 +293,20 @@ def imagenet_nouns() -> tuple[Noun, ...]:
     return tuple(Noun(row["name"], row["mid"], places.get(row["group"], -1)) for row in rows)
 
 
+@cache
+def noun_chains() -> tuple[tuple[int, ...], ...]:
+    """Return each class of ImageNet and the groups that it is in, the nearest first."""
+    return tuple(_chain(number) for number in range(IMAGENET_CLASSES))
+
+
+def _chain(noun: int) -> tuple[int, ...]:
+    chain = []
+    while noun >= 0:
+        chain.append(noun)
+        noun = imagenet_nouns()[noun].group
+    return tuple(chain)
+
+
 def imagenet_classes() -> tuple[Noun, ...]:
     """Return the 1000 classes of ImageNet in their order."""
     return imagenet_nouns()[:IMAGENET_CLASSES]

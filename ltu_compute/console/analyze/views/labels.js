@@ -28,6 +28,7 @@ export function show({ result, info, bench, details }) {
         )
       : h("p", { class: "muted" }, t("none-found")),
     info.scores && h("p", { class: "help" }, `${t("scores")}: ${info.scores}`),
+    info.note && h("p", { class: "help" }, info.note),
   );
 }
 

@@ -39,5 +39,6 @@ export function show({ result, info, panes, bench, details, memo }) {
         })
       : h("p", { class: "muted" }, t("none-found")),
     info.scores && h("p", { class: "help" }, `${t("scores")}: ${info.scores}`),
+    info.note && h("p", { class: "help" }, info.note),
   );
 }

@@ -1,0 +1,143 @@
+"""Labels by all means that are there: what a picture shows, and what kind of picture it is.
+
+The installed classifier knows 1000 classes; a photograph of something else still gets the class
+that it is least unlike. So a label is given where it is likely right, as special as that allows:
+the probabilities of a group's classes add up, and of all groups and classes that are likely
+enough the most special one is the headline. A dog of no clear breed is a dog.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.classification import KINDS, Label, picture_labels
+from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers import objects
+from ltu_compute.recognisers.onnx import Idle, Model, Models
+from ltu_compute.recognisers.onnx.decoders import Floats
+from ltu_compute.recognisers.onnx.manifest import IMAGENET_CLASSES, imagenet_nouns, noun_chains
+
+USES = objects.USES
+"""The models of the catalogue that are asked."""
+
+LEAST = 0.5
+"""Probability from which a class or a group is likely enough; above a half, only one of any two
+that exclude each other is."""
+
+TEXT = "Text"
+TEXT_SHARE = 0.1
+"""Share of a photograph from which its text is what it shows: a sign in a street is not."""
+
+PARTS = frozenset({"Human eye", objects.PLATE})
+"""Objects that are parts of what a picture shows, and no labels of it."""
+
+
+def classify(image: Bgr, models: Models, *, idle: Idle) -> tuple[Label, ...]:
+    """Return what a picture shows and what kind of picture it is, best first.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    models : Models
+        What is installed.
+    idle : Idle
+        Entered while a model's process is waited for.
+
+    Returns
+    -------
+    tuple of Label
+        Never two of the same description.
+
+    Raises
+    ------
+    ModelFailed, Busy
+        An installed model failed, or had no turn.
+    """
+    labels = list(picture_labels(image))
+    model = models.standing(objects.LABELS, "classification")
+    if model is not None and any(label.description == "Blank" for label in labels):
+        model = None  # nothing is on it
+    if model is not None:
+        labels += headline(model.probabilities(image, idle), model)
+    found = objects.detect(image, models, idle=idle)
+    labels += of_objects(found, image, labels)
+    best: dict[str, Label] = {}
+    for label in labels:
+        name = label.description
+        if name not in best or label.score > best[name].score:
+            best[name] = label
+    return tuple(sorted(best.values(), key=lambda label: (-label.score, label.description)))
+
+
+def headline(probabilities: Floats, model: Model) -> list[Label]:
+    """Return the most special class or group that is likely, or none.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (N,)
+        Of the model's classes.
+    model : Model
+        Its manifest says what they mean.
+    """
+    if model.manifest.labels != "imagenet1k":
+        best = int(probabilities.argmax())
+        label, score = model.manifest.classes[best], float(probabilities[best])
+        return [Label(label.mid, label.name, score)] if score >= LEAST else []
+    nouns = imagenet_nouns()
+    likely = np.flatnonzero(members() @ probabilities >= LEAST)
+    if likely.size == 0:
+        return []
+    depths = depth_of_nouns()
+    most = max(likely.tolist(), key=lambda noun: (depths[noun], -noun))
+    score = min(1.0, float(members()[most] @ probabilities))
+    return [Label(nouns[most].mid, nouns[most].name, score)]
+
+
+@cache
+def depth_of_nouns() -> tuple[int, ...]:
+    """Return how many groups each of ImageNet's nouns is in."""
+    nouns = imagenet_nouns()
+    depths = [0] * len(nouns)
+    for noun in range(len(nouns)):
+        above = nouns[noun].group
+        while above >= 0:
+            depths[noun] += 1
+            above = nouns[above].group
+    return tuple(depths)
+
+
+@cache
+def members() -> NDArray[np.float64]:
+    """Return which classes of ImageNet each of its nouns holds, shape (nouns, classes), 0 or 1."""
+    nouns = imagenet_nouns()
+    found = np.zeros((len(nouns), IMAGENET_CLASSES))
+    for number, chain in enumerate(noun_chains()):
+        found[list(chain), number] = 1
+    return found
+
+
+def of_objects(found: Sequence[DetectedObject], image: Bgr, labels: Iterable[Label]) -> list[Label]:
+    """Return the classes of the objects in a picture as labels, each with its best score.
+
+    Parameters
+    ----------
+    found : sequence of DetectedObject
+        The objects.
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture they are in.
+    labels : iterable of Label
+        Those that the picture has already. On a photograph, text is a label only where it fills a
+        tenth of it.
+    """
+    kinds = {label.description for label in labels} & KINDS.keys()
+    shown = [each for each in found if each.name not in PARTS]
+    if kinds <= {"Photograph"}:
+        sides = [np.ptp(each.corners, axis=0) for each in shown if each.name == TEXT]
+        share = sum(float(np.prod(side)) for side in sides) / (image.shape[0] * image.shape[1])
+        if share < TEXT_SHARE:
+            shown = [each for each in shown if each.name != TEXT]
+    return [Label(each.mid, each.name, each.score) for each in shown]

@@ -1,0 +1,318 @@
+"""Objects by all means that are there: installed models first, classical detectors for the rest.
+
+The model `objects` answers for its classes; the classical detectors of `kernels.object_detection`
+answer for those that it does not know. Where all three models of the catalogue are there, what two
+detectors and the classifier say of a place becomes one object with one score: detectors of so few
+weights miss a lot, but seldom the same, and what only one of them sees weakly is seldom right.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from math import exp, log
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels import object_detection as classical
+from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.kernels.plates import reads_as_plate
+from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers.onnx import Idle, Model, Models
+from ltu_compute.recognisers.onnx.decoders import Floats
+from ltu_compute.recognisers.onnx.manifest import (
+    coco_mids,
+    imagenet_nouns,
+    noun_chains,
+    open_images_names,
+)
+
+OBJECTS = "objects"
+"""The model of the catalogue that objects are found with."""
+
+OBJECTS_SECOND = "objects-second"
+"""A model whose opinion of the same classes is asked too."""
+
+LABELS = "labels"
+"""The classifier of the catalogue, whose opinion counts too."""
+
+USES = (OBJECTS, OBJECTS_SECOND, LABELS)
+"""The models of the catalogue that are asked."""
+
+LEAST = 0.5
+"""What is more likely wrong than right is no object."""
+
+WEIGHTS = (2.019, 1.273, -1.744, 0.683, -1.814, 0.594, 0.041)
+"""Of the numbers of `evidence`; ``training/fusion.py`` has fitted them."""
+
+SAMPLED_PX = 256  # pixels of a picture's longest side that are looked at for shades
+SHADES = (32, 224)  # levels that are neither black nor white
+LEAST_SHADED = 0.05  # share of a picture; pages have 0.02, photographs 0.06 and more
+LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # scores of the detectors that are looked at
+SAME_OVERLAP = 0.45  # intersection over union from which two detectors have found the same
+LEAST_SCORE = 1e-3  # as good as none, and as far from certain
+ANIMALS = slice(14, 24)  # of COCO's 80 classes, bird to giraffe
+LEAST_CHANCE = 0.02  # of a class in the whole picture, from which it counts
+
+PLATE = "Vehicle registration plate"
+MAX_PLATES = 3  # that are read, the likeliest; reading one takes 0.1 s
+PLATE_MARGIN = 0.1  # of the plate's sides, around it
+
+
+def known_classes(models: Models) -> dict[str, str]:
+    """Return the classes that are looked for, and their mids, "" where they have none."""
+    model = models.standing(OBJECTS, "detection")
+    known = dict(classical.CLASSES)
+    if model is not None:
+        known |= {_name(label.name, label.mid): label.mid for label in model.manifest.classes}
+    return known
+
+
+def detect(
+    image: Bgr, models: Models, *, classes: Collection[str] | None = None, idle: Idle
+) -> tuple[DetectedObject, ...]:
+    """Find objects, best first.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    models : Models
+        What is installed.
+    classes : collection of str, optional
+        The classes to look for, of `known_classes`; all when None.
+    idle : Idle
+        Entered while a model's process is waited for.
+
+    Raises
+    ------
+    ModelFailed, Busy
+        The installed model failed, or had no turn.
+    """
+    model = models.standing(OBJECTS, "detection")
+    wanted = set(known_classes(models) if classes is None else classes)
+    found = [] if model is None else _by_models(model, image, models, wanted, idle)
+    rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
+    found += confirmed(image, classical.detect_objects(image, classes=rest)) if rest else []
+    found.sort(key=lambda each: (-each.score, each.name, *each.corners[0].tolist()))
+    return tuple(found)
+
+
+def _classes_of(model: Model | None) -> set[str]:
+    if model is None:
+        return set()
+    return {_name(label.name, label.mid) for label in model.manifest.classes}
+
+
+def _name(name: str, mid: str) -> str:
+    """Return what Open Images calls a class, which is what the vendors call it."""
+    return open_images_names().get(mid, name)
+
+
+def _by_models(
+    model: Model, image: Bgr, models: Models, wanted: set[str], idle: Idle
+) -> list[DetectedObject]:
+    """Return what the model `objects` finds, with the others' opinions where they belong to it."""
+    if not wanted & _classes_of(model) or is_line_art(image):
+        return []
+    second = models.standing(OBJECTS_SECOND, "detection")
+    labels = models.standing(LABELS, "classification")
+    if second is None or labels is None or not (model.known and second.known and labels.known):
+        return _by_model(model, image, wanted, idle)  # the weights are of these three
+    found = fused(
+        _by_model(model, image, wanted, idle, least=LEAST_FIRST),
+        _by_model(second, image, wanted, idle, least=LEAST_SECOND),
+        class_chances(labels.probabilities(image, idle)),
+    )
+    return [each for each in found if each.score >= LEAST]
+
+
+def _by_model(
+    model: Model, image: Bgr, wanted: Collection[str], idle: Idle, *, least: float | None = None
+) -> list[DetectedObject]:
+    names: Mapping[str, str] = {
+        label.name: _name(label.name, label.mid) for label in model.manifest.classes
+    }
+    asked = {own for own, name in names.items() if name in wanted}
+    if not asked:
+        return []
+    return [
+        DetectedObject(names[each.name], each.mid, each.score, each.corners)
+        for each in model.detect(image, classes=asked, least=least, idle=idle)
+    ]
+
+
+def is_line_art(image: Bgr) -> bool:
+    """Return whether a picture is black on white, or white on black, without shades.
+
+    Detectors that learnt from photographs see birds in circuit boards that were made binary, and
+    animals on pages. There is nothing on such a picture that they know.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    """
+    rows, columns = image.shape[:2]
+    step = max(1, max(rows, columns) // SAMPLED_PX)
+    levels = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
+    shaded = np.count_nonzero((levels >= SHADES[0]) & (levels < SHADES[1]))
+    return bool(shaded < LEAST_SHADED * levels.size)
+
+
+# ------------------------------------------------------------------------------------- fusion
+
+
+def fused(
+    first: Sequence[DetectedObject],
+    second: Sequence[DetectedObject],
+    chances: Mapping[str, float],
+) -> list[DetectedObject]:
+    """Return the objects that two detectors have found, each once, with one score.
+
+    The score is a logistic regression on the logits of both detectors, or that one has found
+    nothing, and on what the classifier says of the whole picture. It was fitted on 242 pictures of
+    PASCAL VOC 2007 (train, bus, car, cat, person), which none of the models has seen;
+    ``training/fusion.py`` fits it.
+
+    Parameters
+    ----------
+    first, second : sequence of DetectedObject
+        What each detector has found, best first.
+    chances : mapping of str to float
+        How likely the picture shows something of a class, by its mid; 0 where it is not there.
+    """
+    left = list(second)
+    found = []
+    for one in first:
+        same = [other for other in left if other.mid == one.mid]
+        other = max(same, key=lambda each: overlap(one.corners, each.corners), default=None)
+        if other is not None and overlap(one.corners, other.corners) >= SAME_OVERLAP:
+            left.remove(other)
+            share = one.score / (one.score + other.score)
+            corners = share * one.corners + (1 - share) * other.corners
+            found.append(_judged(one, corners, one.score, other.score, chances))
+        else:
+            found.append(_judged(one, one.corners, one.score, None, chances))
+    found += [_judged(other, other.corners, None, other.score, chances) for other in left]
+    return found
+
+
+def _judged(
+    found: DetectedObject,
+    corners: NDArray[np.float64],
+    first: float | None,
+    second: float | None,
+    chances: Mapping[str, float],
+) -> DetectedObject:
+    animal = found.mid in animals()
+    score = score_of(evidence(first, second, chances.get(found.mid, 0.0), animal=animal))
+    return DetectedObject(found.name, found.mid, score, corners)
+
+
+def evidence(
+    first: float | None, second: float | None, chance: float, *, animal: bool
+) -> tuple[float, ...]:
+    """Return what a score is computed from: seven numbers, of which the first is 1.
+
+    Parameters
+    ----------
+    first, second : float, optional
+        The detectors' scores, 0 to 1; None where one has found nothing.
+    chance : float
+        What the classifier says of the class, 0 to 1.
+    animal : bool
+        Whether the class is one of an animal. ImageNet's classes are animals for a third: of them
+        the classifier knows more than of things.
+    """
+    known = max(0.0, log(max(chance, LEAST_CHANCE) / LEAST_CHANCE))
+    return (
+        1.0,
+        _logit(first) if first is not None else 0.0,
+        float(first is None),
+        _logit(second) if second is not None else 0.0,
+        float(second is None),
+        known if animal else 0.0,
+        0.0 if animal else known,
+    )
+
+
+def score_of(numbers: Sequence[float]) -> float:
+    """Return the score that `evidence` amounts to, 0 to 1."""
+    total = sum(weight * number for weight, number in zip(WEIGHTS, numbers, strict=True))
+    return 1 / (1 + exp(-total))
+
+
+def _logit(score: float) -> float:
+    bounded = min(max(score, LEAST_SCORE), 1 - LEAST_SCORE)
+    return log(bounded / (1 - bounded))
+
+
+def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the intersection over union of two upright boxes, given by their corners (4, 2)."""
+    low = np.maximum(one.min(axis=0), other.min(axis=0))
+    high = np.minimum(one.max(axis=0), other.max(axis=0))
+    common = float(np.prod(np.maximum(high - low, 0)))
+    areas = [float(np.prod(np.ptp(box, axis=0))) for box in (one, other)]
+    return common / max(sum(areas) - common, 1e-9)
+
+
+def class_chances(probabilities: Floats) -> dict[str, float]:
+    """Return how likely a picture shows something of each COCO class that ImageNet has, by mid.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (1000,)
+        Of ImageNet's classes.
+    """
+    return {mid: float(probabilities[classes].sum()) for mid, classes in _imagenet_of().items()}
+
+
+@cache
+def animals() -> frozenset[str]:
+    """Return the mids of COCO's animals."""
+    return frozenset(list(coco_mids().values())[ANIMALS])
+
+
+@cache
+def _imagenet_of() -> dict[str, NDArray[np.intp]]:
+    """Return which of ImageNet's classes each of COCO's holds, by mid."""
+    mids = set(coco_mids().values())
+    found: dict[str, list[int]] = {}
+    for number, chain in enumerate(noun_chains()):
+        for mid in {imagenet_nouns()[noun].mid for noun in chain} & mids:
+            found.setdefault(mid, []).append(number)
+    return {mid: np.array(numbers) for mid, numbers in sorted(found.items())}
+
+
+# ------------------------------------------------------------------------------------- plates
+
+
+def confirmed(image: Bgr, found: Sequence[DetectedObject]) -> list[DetectedObject]:
+    """Return what was found without the plates on which nothing plate-like can be read.
+
+    Rows of bores and teeth look like plates to a cascade. Without Tesseract no plate is confirmed.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture that the objects were found in.
+    found : sequence of DetectedObject
+        Best first.
+    """
+    kept, plates = [], 0
+    for each in found:
+        if each.name == PLATE:
+            plates += 1
+            if plates > MAX_PLATES or not reads_as_plate(_around(image, each)):
+                continue
+        kept.append(each)
+    return kept
+
+
+def _around(image: Bgr, plate: DetectedObject) -> Bgr:
+    low, high = plate.corners.min(axis=0), plate.corners.max(axis=0)
+    margin = PLATE_MARGIN * (high - low)
+    left, top = np.maximum(low - margin, 0).astype(int)
+    right, bottom = np.ceil(high + margin).astype(int)
+    return image[top:bottom, left:right]

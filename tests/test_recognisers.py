@@ -1,0 +1,265 @@
+"""Who answers what: installed models, the classical detectors, and both together."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.errors import ModelFailed, NotInstalled
+from ltu_compute.image import Image
+from ltu_compute.kernels.classification import Label
+from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.kernels.object_mask import likely_object_mask
+from ltu_compute.kernels.plates import reads_as_plate
+from ltu_compute.kernels.types import Size
+from ltu_compute.operations.analysis import salient_mask_of
+from ltu_compute.recognisers import labels, objects
+from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.recognisers.onnx import Models
+from ltu_compute.recognisers.onnx.manifest import Manifest, imagenet_nouns, noun_chains
+from ltu_compute.recognisers.onnx.session import Bounds
+from tests.support import onnx_models as made
+from tests.support.client import IMAGES
+from tests.support.drawn_codes import number_plate
+from tests.support.pixels import flat
+
+BOUNDS = Bounds(bytes=4 << 20, memory=1 << 30, seconds=10)
+PERSON, CAT, CAR = "/m/01g317", "/m/01yrx", "/m/0k4j"
+
+OBJECTS = made.BOXES | {"labels": ["person", "cat"]}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Iterator[Models]:
+    found = Models([tmp_path], BOUNDS)
+    yield found
+    found.close()
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Any:
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+
+
+def seen(mid: str, score: float, *sides: float) -> DetectedObject:
+    return DetectedObject(mid, mid, score, box(*sides))
+
+
+# ----------------------------------------------------------------------------------- objects
+
+
+def test_an_installed_model_answers_for_its_classes(models: Models, tmp_path: Path) -> None:
+    """Under the names of Open Images; the classical detectors answer for the rest."""
+    network = made.yolo([(32, 32, 16, 16, 0.1, 0.9), (16, 16, 8, 8, 0.6, 0.1)])
+    made.install(tmp_path, "objects", network, OBJECTS)
+    image = flat(40, 90, 200, 128, 128)
+    found = objects.detect(image, models, idle=nullcontext)
+    assert [(o.name, o.mid) for o in found if o.mid in (PERSON, CAT)] == [
+        ("Cat", CAT),
+        ("Person", PERSON),
+    ]
+    known = objects.known_classes(models)
+    assert known["Cat"] == CAT
+    assert "QR code" in known
+    assert objects.detect(image, models, classes={"Person"}, idle=nullcontext)[0].name == "Person"
+    assert objects.detect(image, models, classes={"QR code"}, idle=nullcontext) == ()
+
+
+def test_a_model_of_the_wrong_kind_is_told(models: Models, tmp_path: Path) -> None:
+    made.install(tmp_path, "objects", made.colours(), made.COLOURS)
+    with pytest.raises(ModelFailed, match="objects is for classification, needed is one for det"):
+        objects.detect(flat(0, 0, 0), models, idle=nullcontext)
+
+
+def test_two_detectors_that_agree_count_for_more() -> None:
+    both = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAR, 0.6, 0, 0, 12, 10)], {})
+    [one] = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [], {})
+    [other] = objects.fused([], [seen(CAR, 0.6, 0, 0, 12, 10)], {})
+    assert len(both) == 1
+    assert both[0].score > max(one.score, other.score)
+    assert both[0].corners[2, 0] == pytest.approx(0.4 * 10 + 0.6 * 12)  # by their scores
+    apart = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAR, 0.6, 8, 0, 20, 10)], {})
+    assert sorted(o.score for o in apart) == sorted([one.score, other.score])
+    different = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAT, 0.6, 0, 0, 10, 10)], {})
+    assert {o.mid for o in different} == {CAR, CAT}
+
+
+def test_what_the_classifier_says_counts_for_animals() -> None:
+    def score(mid: str, chance: float) -> float:
+        [found] = objects.fused([seen(mid, 0.4, 0, 0, 10, 10)], [], {mid: chance})
+        return found.score
+
+    assert score(CAT, 0.9) > score(CAT, 0.3) > score(CAT, 0.0) == score(CAT, 0.01)
+    assert score(CAR, 0.9) - score(CAR, 0.0) < 0.1 < score(CAT, 0.9) - score(CAT, 0.0)
+
+
+def test_scores_rise_with_the_evidence() -> None:
+    scores = [objects.score_of(objects.evidence(s, s, 0, animal=False)) for s in (0.1, 0.4, 0.8)]
+    assert 0 < scores[0] < 0.5 < scores[2] < 1
+    assert scores == sorted(scores)
+    assert objects.score_of(objects.evidence(0.0, 1.0, 0, animal=True)) < 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1),
+        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3),
+        ((0, 0, 10, 10), (10, 0, 20, 10), 0),
+        ((0, 0, 10, 10), (20, 20, 30, 30), 0),
+        ((3, 3, 3, 3), (3, 3, 3, 3), 0),
+    ],
+)
+def test_overlap(one: Any, other: Any, expected: float) -> None:
+    assert objects.overlap(box(*one), box(*other)) == pytest.approx(expected)
+
+
+def test_coco_classes_are_found_among_imagenet() -> None:
+    """Chow-chow 260 is a dog, tabby 281 a cat, beer bottle 440 a bottle, school bus 779 a bus."""
+    for number, mid in ((260, "/m/0bt9lr"), (281, CAT), (440, "/m/04dr76w"), (779, "/m/01bjv")):
+        chances = objects.class_chances(np.eye(1000)[number])
+        assert {found for found, chance in chances.items() if chance} == {mid}
+    dogs = objects.class_chances(np.full(1000, 0.001))["/m/0bt9lr"]
+    assert 0.115 < dogs < 0.121  # ImageNet has 118 breeds
+
+
+def test_line_art_is_no_photograph() -> None:
+    page = np.full((300, 200, 3), 255, np.uint8)
+    cv2.putText(page, "cat", (20, 150), cv2.FONT_HERSHEY_SIMPLEX, 3, (0, 0, 0), 8)
+    assert objects.is_line_art(page)
+    assert objects.is_line_art(255 - page)
+    assert not objects.is_line_art(flat(90, 120, 150))
+    page[200:, 50:] = 128
+    assert not objects.is_line_art(page)
+
+
+def test_nothing_is_found_on_line_art(models: Models, tmp_path: Path) -> None:
+    made.install(tmp_path, "objects", made.yolo([(32, 32, 16, 16, 0.9, 0.1)]), OBJECTS)
+    assert objects.detect(flat(255, 255, 255, 64, 64), models, idle=nullcontext) == ()
+
+
+# ------------------------------------------------------------------------------------ plates
+
+
+def test_a_plate_that_can_be_read_is_one() -> None:
+    plate = cv2.copyMakeBorder(number_plate("KA 4711").picture, 8, 8, 20, 20, cv2.BORDER_REPLICATE)
+    assert reads_as_plate(cv2.cvtColor(plate, cv2.COLOR_GRAY2BGR))
+
+
+@pytest.mark.parametrize("text", ["HALDEN", "12 345", ""])
+def test_what_reads_otherwise_is_none(text: str) -> None:
+    sign = np.full((80, 320, 3), 240, np.uint8)
+    cv2.putText(sign, text, (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (20, 20, 20), 4)
+    assert not reads_as_plate(sign)
+
+
+@pytest.mark.parametrize("name", ["part-reference.jpg", "part-good.jpg", "part-shot.jpg"])
+def test_bores_are_no_plates(models: Models, name: str) -> None:
+    image = cv2.imread(str(IMAGES / name))
+    assert objects.detect(image, models, classes={objects.PLATE}, idle=nullcontext) == ()
+
+
+# ------------------------------------------------------------------------------------ labels
+
+
+class Classifier:
+    """A classifier of ImageNet's classes, as far as `headline` asks."""
+
+    manifest = Manifest.of(
+        {"task": "classification", "input": {"size": [4, 4]}, "labels": "imagenet1k"}
+    )
+
+
+def headline(**shares: float) -> list[Label]:
+    """Return the headline where each class has a share and the rest is spread evenly."""
+    names = [noun.name for noun in imagenet_nouns()[:1000]]
+    rest = 1 - sum(shares.values())
+    chances = np.full(1000, rest / 1000)
+    for name, share in shares.items():
+        chances[names.index(name.replace("_", " "))] += share
+    found: list[Label] = labels.headline(chances, Classifier())  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shares", "name"),
+    [
+        ({"Lighthouse": 0.9}, "Lighthouse"),
+        ({"Beagle": 0.8}, "Beagle"),
+        ({"Beagle": 0.3, "Basset_Hound": 0.3}, "Hound"),
+        ({"Beagle": 0.2, "Pug": 0.2, "Samoyed": 0.2}, "Dog"),
+        ({"Beagle": 0.2, "Tabby_cat": 0.2, "Ostrich": 0.2}, "Animal"),
+        ({"Lighthouse": 0.3, "Beagle": 0.3}, None),
+        ({}, None),
+    ],
+)
+def test_the_headline_is_as_special_as_is_likely(
+    shares: dict[str, float], name: str | None
+) -> None:
+    found = headline(**shares)
+    assert [label.description for label in found] == ([name] if name else [])
+    if found:
+        assert 0.5 <= found[0].score <= 1
+        assert found[0].mid.startswith("/m/")
+
+
+def test_every_class_has_its_groups() -> None:
+    nouns = imagenet_nouns()
+    assert all(chain[0] == number for number, chain in enumerate(noun_chains()))
+    members = labels.members()
+    assert (members.sum(axis=1) > 0).all()
+    for noun, found in enumerate(nouns):
+        if found.group >= 0:
+            assert (members[found.group] >= members[noun]).all()
+
+
+def test_labels_of_a_model_of_the_operators_own(models: Models, tmp_path: Path) -> None:
+    made.install(tmp_path, "labels", made.colours(), made.COLOURS | {"logits": False})
+    found = labels.classify(flat(0, 40, 255, 64, 64), models, idle=nullcontext)
+    scores = {label.description: label.score for label in found}
+    assert scores.get("red", scores.get("Blank")) is not None
+    assert len(scores) == len(found)
+
+
+def test_text_is_a_label_only_where_it_fills_a_photograph() -> None:
+    image = flat(0, 0, 0, 100, 100)
+    small = DetectedObject("Text", "/m/07s6nbt", 0.97, box(0, 0, 30, 10))
+    large = DetectedObject("Text", "/m/07s6nbt", 0.97, box(0, 0, 90, 40))
+    photograph = [Label("/m/068jd", "Photograph", 0.9)]
+    document = [Label("/m/015bv3", "Document", 0.9)]
+    assert labels.of_objects([small], image, photograph) == []
+    assert [f.description for f in labels.of_objects([large], image, photograph)] == ["Text"]
+    assert [f.description for f in labels.of_objects([small], image, document)] == ["Text"]
+
+
+# ----------------------------------------------------------------------------- salient object
+
+
+def test_the_salient_object(models: Models, tmp_path: Path) -> None:
+    """By a model whose likelihood is the picture's own brightness."""
+    mean = made.node("ReduceMean", "image", "likelihood", axes=[1], keepdims=1)
+    network = made.model([mean], ["likelihood"], shape=(1, 3, 32, 32))
+    manifest = {"task": "mask", "input": {"size": [32, 32], "resize": "stretch"}}
+    made.install(tmp_path, "salient", network, manifest)
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[20:40, 30:60] = 255
+    image = Image.from_bytes(cv2.imencode(".png", picture)[1].tobytes(), max_pixels=1 << 20)
+    mask = salient_mask_of(image, Recognisers(models))
+    assert mask.shape == (60, 80)
+    wrong = np.count_nonzero((mask > 0) != (picture[:, :, 0] > 0))
+    assert wrong < 2 * 100  # px: no more than its outline
+    with pytest.raises(NotInstalled, match="models install salient"):
+        salient_mask_of(image, Recognisers(models.none()))
+
+
+def test_no_likely_place_is_no_object() -> None:
+    assert likely_object_mask(np.full((8, 8), 0.4), Size(16, 16)) is None
+    half = np.zeros((8, 8))
+    half[:, 4:] = 1
+    mask = likely_object_mask(half, Size(16, 8))
+    assert mask is not None
+    assert mask[:, 12].all()
+    assert not mask[:, 3].any()
