@@ -357,6 +357,14 @@ class MotionInfo(TypedDict):
     scale: Annotated[float, Field(description="Length in image 2 of 1 px of image 1, in px.")]
 
 
+class ReliefInfo(TypedDict):
+    """A part that stands above the plane and is the same, seen from elsewhere."""
+
+    boundingBox: BoundingBox
+    displacement_x_px: Annotated[float, Field(description="To the right, in px of image 2.")]
+    displacement_y_px: Annotated[float, Field(description="Down, in px of image 2.")]
+
+
 class AlignmentInfo(MotionInfo):
     """How the images were brought into alignment, and how the middle of image 1 lies in image 2.
 
@@ -374,6 +382,13 @@ class AlignmentInfo(MotionInfo):
         Field(
             description="What the alignment is of: the whole image, or the region of interest "
             "where that moved differently."
+        ),
+    ]
+    relief: Annotated[
+        list[ReliefInfo],
+        Field(
+            description="Parts on image 1 that stand above the plane: displaced as seen from "
+            "elsewhere, and no differences. At most 100, largest first."
         ),
     ]
     other: Annotated[
@@ -436,6 +451,7 @@ def differences(
             "bend_px": compared.bend_px,
             "followed": compared.followed,
             **_motion(compared.motion),
+            "relief": [_relief(part) for part in compared.relief],
             "other": None if compared.other_motion is None else _motion(compared.other_motion),
         },
     }
@@ -451,6 +467,11 @@ def _reservation(compared: kernel.Comparison) -> str:
     """Say why the differences may be more than changes, or nothing."""
     if not compared.aligned:
         return "The images could not be aligned and were compared as they lie."
+    if compared.relief:
+        return (
+            f"The scene is not flat: {len(compared.relief)} parts are seen from elsewhere and were "
+            "compared where they lie."
+        )
     if compared.residual_px > NOT_FLAT_PX:
         return (
             "One homography does not explain the pair: the surface is not flat, or parts of it "
@@ -460,6 +481,16 @@ def _reservation(compared: kernel.Comparison) -> str:
         followed = "image1_roi" if compared.followed == "region" else "the larger part"
         return f"Two parts of the images moved differently: the alignment follows {followed}."
     return ""
+
+
+def _relief(part: kernel.ReliefPart) -> ReliefInfo:
+    x, y, width, height = part.box
+    right, down = part.displacement
+    return {
+        "boundingBox": {"x": x, "y": y, "width": width, "height": height},
+        "displacement_x_px": right,
+        "displacement_y_px": down,
+    }
 
 
 def _motion(motion: Motion) -> MotionInfo:

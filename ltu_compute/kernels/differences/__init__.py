@@ -10,6 +10,7 @@ from ltu_compute.kernels.differences.registration import ASPECT_TOLERANCE
 from ltu_compute.kernels.differences.results import (
     Comparison,
     Difference,
+    ReliefPart,
     Spot,
     outline_picture,
     region_mask,
@@ -31,6 +32,7 @@ __all__ = [
     "Comparison",
     "ComparisonSettings",
     "Difference",
+    "ReliefPart",
     "Spot",
     "compare",
     "outline_picture",

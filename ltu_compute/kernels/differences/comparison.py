@@ -5,6 +5,9 @@ compared within the reach of what alignment, noise and clipping cannot tell, bot
 counts as different when it lies beyond the range of the other image's neighbourhood.
 """
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +16,10 @@ from ltu_compute.kernels.alignment import choose_plane
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.differences.describing import described, overview_map
 from ltu_compute.kernels.differences.difference_map import measure, registration_slack
-from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
 from ltu_compute.kernels.differences.light import fit_light, in_light_of
 from ltu_compute.kernels.differences.merging import joined
-from ltu_compute.kernels.differences.regions import cut_out
+from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, cut_out
 from ltu_compute.kernels.differences.registration import (
     View,
     edge_to_edge,
@@ -24,7 +27,13 @@ from ltu_compute.kernels.differences.registration import (
     find_bend_of,
     same_aspect,
 )
-from ltu_compute.kernels.differences.results import Comparison
+from ltu_compute.kernels.differences.relief import (
+    described_parts,
+    find_relief,
+    parallax_of,
+    without_surroundings,
+)
+from ltu_compute.kernels.differences.results import Comparison, ReliefPart
 from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.settled import align_settled
@@ -114,21 +123,41 @@ def compare(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
     )
     view = View(to_image2, find_bend_of(gray1, target, alignment), frame, reduced2)
-    aligned_image = view.of(image2)
-    shared = view.shared() & ~_highlit(image1, image2, view)
+    shown_by_both = view.shared() & ~_highlit(image1, image2, view)
     # Light, focus and noise are told by all that both show; margin and region only exclude. But
     # where a region moved on its own, all else lies elsewhere.
     if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
-        shared &= region_and_rim(roi1, frame)
-    corrected = in_light_of(reference, aligned_image, shared)
+        shown_by_both &= region_and_rim(roi1, frame)
     remaining = view.bend or alignment
     px2 = scale_at_centre(to_image2, frame)  # of image 2 to a px compared
     residual = 0.0 if remaining is None else remaining.residual_px / px2
-    play = registration_slack(residual / max(frame))
-    difference_map = measure(reference, aligned_image, corrected, shared, settings, play=play)
-    compared = shared & _asked(frame, margin=settings.margin, size1=size1, roi1=roi1)
-    difference_map *= compared
-    differences = cut_out(difference_map, compared, settings, view, (size1, size2))
+    slack = registration_slack(residual / max(frame))
+    asked = _asked(frame, margin=settings.margin, size1=size1, roi1=roi1)
+
+    def look(view: View, shared: NDArray[np.bool_]) -> _Look:
+        aligned_image = view.of(image2)
+        corrected = in_light_of(reference, aligned_image, shared)
+        difference_map = measure(reference, aligned_image, corrected, shared, settings, play=slack)
+        return _Look(aligned_image, corrected, difference_map * (shared & asked), shared & asked)
+
+    seen = look(view, shown_by_both)
+    differences = cut_out(seen.difference_map, seen.compared, settings, view, (size1, size2))
+    relief: tuple[ReliefPart, ...] = ()
+    if differences:
+        # What stands above the plane may be all there is.
+        parallax = parallax_of(gray1, target, alignment, view, steering_region(roi1, reduced1))
+        found = parallax and find_relief(reference, seen.aligned_image, shown_by_both, parallax)
+        if found:
+            relief = described_parts(found, view.onto2, frame, (size1, size2), reduced2)
+            view = replace(view, relief=found.displacement)
+            seen = look(view, shown_by_both & view.shared() & ~found.hidden)
+            level = 0.5 * settings.threshold * DELTA_E_PER_THRESHOLD
+            seen = seen._replace(
+                difference_map=without_surroundings(seen.difference_map, found, level)
+            )
+            differences = cut_out(
+                seen.difference_map, seen.compared, settings, view, (size1, size2)
+            )
     return Comparison(
         aligned=alignment is not None,
         alignment=alignment,
@@ -138,14 +167,24 @@ def compare(
             planes, matrix1to2, roi1, reduced_sizes=(reduced1, reduced2), sizes=(size1, size2)
         ),
         matrix1to2=matrix1to2,
+        relief=relief,
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
-        compared_percent=100.0 * float(np.count_nonzero(compared)) / compared.size,
+        compared_percent=100.0 * float(np.count_nonzero(seen.compared)) / seen.compared.size,
         reference=reference,
-        aligned_image=aligned_image,
-        corrected_image=corrected,
-        difference_map=difference_map,
+        aligned_image=seen.aligned_image,
+        corrected_image=seen.corrected_image,
+        difference_map=seen.difference_map,
     )
+
+
+class _Look(NamedTuple):
+    """Two images compared as a view has them."""
+
+    aligned_image: Bgr
+    corrected_image: Bgr
+    difference_map: Floats
+    compared: NDArray[np.bool_]
 
 
 def _compared_finely(
@@ -232,6 +271,7 @@ def _compared_finely(
         bend_px=0.0 if bend is None else bend.largest_px * overview_px,
         **motions(planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
         matrix1to2=matrix1to2,
+        relief=(),
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
         compared_percent=100.0 * cv2.countNonZero(compared) / compared.size,

@@ -96,22 +96,31 @@ class View:
     """How image 2 lies under the compared image 1: a homography, and where that bends, a bend.
 
     ``matrix`` maps px of the frame, the compared image 1, to px of image 2, which ``size2`` and
-    ``bend`` are in, too.
+    ``bend`` are in, too. ``relief``, shape (H, W, 2), is how far each pixel of the frame is
+    displaced beyond that, in px of the frame, where the scene is not flat.
     """
 
     matrix: Matrix
     bend: Bend | None
     frame: Size
     size2: Size
+    relief: Floats | None = None
 
     def onto2(self, points: Points) -> NDArray[np.float64]:
         """Return where points of the frame lie on image 2."""
+        if self.relief is not None:
+            columns, rows = np.rint(points).astype(int).T
+            rows, columns = (
+                rows.clip(0, self.frame.height - 1),
+                columns.clip(0, self.frame.width - 1),
+            )
+            points = points + self.relief[rows, columns]
         places = map_points(points, self.matrix)
         return places if self.bend is None else places + self.bend.at(places)
 
     def of(self, image2: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Show image 2, or a mask of it, as the compared image 1 sees it."""
-        if self.bend is None and np.allclose(self.matrix, edge_to_edge(self.frame, self.size2)):
+        if self._is_plane and np.allclose(self.matrix, edge_to_edge(self.frame, self.size2)):
             flags = cv2.INTER_AREA if self.frame.width <= self.size2.width else cv2.INTER_CUBIC
             return np.asarray(cv2.resize(image2, self.frame, interpolation=flags), np.uint8)
         scale = scale_at_centre(self.matrix, self.frame)
@@ -119,7 +128,7 @@ class View:
         if scale > 1.02:
             sigma = 0.5 * np.sqrt(scale**2 - 1)
             source = np.asarray(cv2.GaussianBlur(image2, (0, 0), sigma), np.uint8)
-        if self.bend is None:
+        if self._is_plane:
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             seen = cv2.warpPerspective(
                 source, self.matrix, self.frame, flags=flags, borderMode=cv2.BORDER_REPLICATE
@@ -132,21 +141,29 @@ class View:
 
     def shared(self) -> NDArray[np.bool_]:
         """Where image 2 shows what the frame shows."""
-        if self.bend is None:
+        if self._is_plane:
             return overlap_mask(inverse(self.matrix), self.size2, self.frame) > 0
         limits = [self.size2.width - 1, self.size2.height - 1]
         places = self._places
         inside = np.all((places >= 0) & (places <= limits), axis=2)
+        if self.bend is None:
+            return np.asarray(inside, np.bool_)
         known = np.zeros((self.frame.height, self.frame.width), np.uint8)
         outline = np.rint(map_points(self.bend.known, inverse(self.matrix))).astype(np.int32)
         cv2.fillConvexPoly(known, outline.reshape(-1, 1, 2), 1)
         return np.asarray(inside & (known > 0), np.bool_)
+
+    @property
+    def _is_plane(self) -> bool:
+        return self.bend is None and self.relief is None
 
     @cached_property
     def _places(self) -> Floats:
         """Where each pixel of the frame lies on image 2, shape (H, W, 2)."""
         columns, rows = np.meshgrid(np.arange(self.frame.width), np.arange(self.frame.height))
         points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)
+        if self.relief is not None:
+            points += self.relief.reshape(-1, 2)
         flat = map_points(points, self.matrix).reshape(self.frame.height, self.frame.width, 2)
         if self.bend is None:
             return flat.astype(np.float32)

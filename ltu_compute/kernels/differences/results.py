@@ -55,6 +55,22 @@ class Difference:
 
 
 @dataclass(frozen=True, eq=False)
+class ReliefPart:
+    """A part that stands above the plane, seen from elsewhere: no difference.
+
+    Attributes
+    ----------
+    box : Box
+        Where it lies on image 1, in px of the original.
+    displacement : tuple of float
+        How far beyond the alignment it lies in image 2, right and down, in px of the original.
+    """
+
+    box: Box
+    displacement: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """What differs between two images, and what was compared.
 
@@ -80,6 +96,9 @@ class Comparison:
         The same for another part of the images that moved differently and was not followed.
     matrix1to2 : ndarray of float64, shape (3, 3)
         Maps px of the original image 1 to px of the original image 2.
+    relief : tuple of ReliefPart
+        Parts that are the same but seen from elsewhere, largest first; empty where the scene is
+        flat, the camera stood still, or nothing differed without them.
     differences : tuple of Difference
         Largest first.
     score : float
@@ -106,6 +125,7 @@ class Comparison:
     motion: Motion
     other_motion: Motion | None
     matrix1to2: Matrix
+    relief: tuple[ReliefPart, ...]
     differences: tuple[Difference, ...]
     score: float
     compared_percent: float

@@ -1,0 +1,112 @@
+"""Tell whether a scene is not flat: what stands above a plane moves against it in one direction.
+
+Two views of a plane are related by a homography. What does not lie in that plane is displaced
+beyond it, along lines that all meet in one point, the epipole, and the farther the higher it stands
+(Irani and Anandan, "Parallax Geometry of Pairs of Points for 3D Scene Analysis", ECCV 1996;
+Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 13.3). A part that was moved goes
+anywhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MOVED_PX = 1.0  # shift beyond the plane that tracking does not make up
+_MOVED_RATIO = 4.0  # of the median shift: the plane itself may bend
+_LEAST_MOVED = 10  # corners off the plane; fewer may be one part that was moved
+_ASIDE_PX = 0.4  # distance from its line at which a corner agrees, of tracking
+_ASIDE_RATIO = 0.12  # and of its shift
+_LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
+_ROUNDS = 300  # pairs of corners tried: nine of ten may be wrong
+_PARALLEL = 1e-6  # of two lines' directions: they meet beyond any picture
+_BEYOND = 1.25  # range of shifts that is looked for, times what corners showed: few are extreme
+
+
+@dataclass(frozen=True, eq=False)
+class Parallax:
+    """In which direction and how far things may be displaced beyond a plane.
+
+    Attributes
+    ----------
+    epipole : ndarray of float64, shape (3,)
+        The point that all displacements lead to or away from, homogeneous; the last entry is 0
+        where they are parallel.
+    low, high : float
+        Displacements seen, in px along `direction_at`: from that of what lies lowest to that of
+        what stands highest, or the other way round; never both above or below 0.
+    """
+
+    epipole: NDArray[np.float64]
+    low: float
+    high: float
+
+    def rescaled(self, factor: float) -> "Parallax":
+        """Return the same in px of images that are `factor` times as large."""
+        epipole = self.epipole * [factor, factor, 1.0]
+        return Parallax(epipole, self.low * factor, self.high * factor)
+
+    def direction_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the unit vectors, shape (N, 2), along which points, shape (N, 2), move."""
+        away = self.epipole[2] * points - self.epipole[:2]
+        lengths = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+        directions: NDArray[np.float64] = away / lengths
+        return directions
+
+
+def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> Parallax | None:
+    """Find the epipole that explains how corners are displaced beyond a plane.
+
+    Parameters
+    ----------
+    places : ndarray of float64, shape (N, 2)
+        Where the plane's homography puts corners, in px.
+    shifts : ndarray of float64, shape (N, 2)
+        How far from there they are seen, in px.
+
+    Returns
+    -------
+    Parallax or None
+        In px of the places. None where the scene is flat, and where what moves does not move as
+        seen from elsewhere.
+    """
+    lengths = np.linalg.norm(shifts, axis=1)
+    if len(lengths) == 0:
+        return None
+    off = lengths > max(_MOVED_PX, _MOVED_RATIO * float(np.median(lengths)))
+    if off.sum() < _LEAST_MOVED:
+        return None
+    places, shifts, lengths = places[off], shifts[off], lengths[off]
+    lines = np.stack(
+        [shifts[:, 1], -shifts[:, 0], shifts[:, 0] * places[:, 1] - shifts[:, 1] * places[:, 0]],
+        axis=1,
+    )  # through each place along its shift
+    lines /= lengths[:, None]
+    tolerance = _ASIDE_PX + _ASIDE_RATIO * lengths
+    rng = np.random.default_rng(0)  # the same pairs every time
+    best: NDArray[np.bool_] | None = None
+    epipole = np.zeros(3)
+    for _ in range(_ROUNDS):
+        one, other = rng.choice(len(lines), 2, replace=False)
+        meeting = np.cross(lines[one], lines[other])
+        size = float(np.abs(meeting[:2]).max())
+        if size < _PARALLEL:
+            continue
+        agree = _aside(meeting, places, shifts) <= tolerance
+        if best is None or agree.sum() > best.sum():
+            best, epipole = agree, meeting / size
+    if best is None or best.sum() < max(_LEAST_MOVED, _LEAST_AGREEING * len(lines)):
+        return None
+    found = Parallax(epipole, 0.0, 0.0)
+    along = (shifts[best] * found.direction_at(places[best])).sum(axis=1)
+    low, high = np.percentile(along, [2, 98]) * _BEYOND
+    return Parallax(epipole, min(0.0, float(low)), max(0.0, float(high)))
+
+
+def _aside(
+    epipole: NDArray[np.float64], places: NDArray[np.float64], shifts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how far shifts lead aside from the lines to an epipole, in px."""
+    x, y = Parallax(epipole, 0.0, 0.0).direction_at(places).T
+    aside: NDArray[np.float64] = np.abs(shifts[:, 0] * y - shifts[:, 1] * x)
+    return aside

@@ -1,0 +1,105 @@
+"""Tall parts seen from elsewhere are the same parts; missing and other ones are differences."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.kernels.alignment.parallax import find_parallax
+from ltu_compute.kernels.differences import PRESETS, Comparison, compare
+from ltu_compute.kernels.types import Bgr, Box, Size
+
+SIZE = Size(640, 480)
+TOPS = [Box(80 + 130 * (k % 4), 60 + 130 * (k // 4), 70, 60) for k in range(12)]
+DIRECTION = np.array([0.9, 0.4])  # of what stands above the board, seen from elsewhere
+HEIGHTS = [6.0 + 0.7 * k for k in range(12)]  # px by which each top is displaced
+CAMERA = np.vstack([cv2.getRotationMatrix2D((320, 240), 1.0, 1.01), [0, 0, 1.0]])
+
+
+def speckle(seed: int, width: int, height: int, base: tuple[int, int, int]) -> Bgr:
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(0, 40, (height // 5 + 1, width // 5 + 1, 1))
+    fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(np.array(base) + fine[..., None], 0, 255).astype(np.uint8)
+
+
+def shot(seed: int, moved: bool, *, missing: int = -1, other: int = -1, slid: int = -1) -> Bgr:
+    """Draw a board with twelve tall parts, from the first place or from the second."""
+    scene = speckle(100, *SIZE, (60, 110, 50))
+    for k, (box, height) in enumerate(zip(TOPS, HEIGHTS, strict=True)):
+        if k == missing:
+            continue
+        x, y = np.rint(DIRECTION * height).astype(int) if moved else (0, 0)
+        if k == slid:
+            x, y = x - 8, y + 18
+        top = speckle(k + 50 * (k == other), box.width, box.height, (40 + 15 * k, 90, 200 - 12 * k))
+        scene[box.y + y : box.y + y + box.height, box.x + x : box.x + x + box.width] = top
+    if moved:
+        scene = cv2.warpPerspective(
+            scene, CAMERA, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        )
+    noise = np.random.default_rng(seed).normal(0, 2, scene.shape)
+    return np.clip(cv2.GaussianBlur(scene, (0, 0), 0.7) + noise, 0, 255).astype(np.uint8)
+
+
+def compared(image1: Bgr, image2: Bgr) -> Comparison:
+    found = compare(image1, image2, PRESETS[1], size1=SIZE, size2=SIZE)
+    assert found is not None
+    return found
+
+
+def lies_on(box: Box, other: Box) -> bool:
+    x, y = other.x + other.width / 2, other.y + other.height / 2
+    return box.x <= x < box.x + box.width and box.y <= y < box.y + box.height
+
+
+def test_parts_seen_from_elsewhere_are_no_differences() -> None:
+    found = compared(shot(1, moved=False), shot(2, moved=True))
+    assert len(found.differences) <= 1  # without the search some twenty: the borders of all parts
+    for box, height in zip(TOPS, HEIGHTS, strict=True):
+        x, y = CAMERA[:2, :2] @ DIRECTION * height
+        seen = [part for part in found.relief if lies_on(part.box, box)]
+        assert seen
+        assert seen[0].displacement == pytest.approx((x, y), abs=1.5)
+
+
+def test_missing_and_other_parts_are() -> None:
+    found = compared(shot(1, moved=False), shot(2, moved=True, missing=5, other=7))
+    for k in (5, 7):
+        assert any(lies_on(each.on1.box, TOPS[k]) for each in found.differences)
+        assert not any(lies_on(part.box, TOPS[k]) for part in found.relief)
+    assert len(found.relief) >= 9
+
+
+def test_a_part_that_slid_aside_is() -> None:
+    found = compared(shot(1, moved=False), shot(2, moved=True, slid=6))
+    assert any(lies_on(each.on1.box, TOPS[6]) for each in found.differences)
+
+
+def test_a_camera_that_stood_still_sees_no_relief() -> None:
+    found = compared(shot(1, moved=False), shot(2, moved=False, slid=6))
+    assert found.relief == ()
+    assert found.differences
+
+
+def test_corners_that_move_anywhere_are_no_parallax() -> None:
+    rng = np.random.default_rng(4)
+    places = rng.uniform(0, 600, (300, 2))
+    shifts = rng.normal(0, 0.1, (300, 2))
+    shifts[:40] = rng.normal(0, 4, (40, 2))
+    assert find_parallax(places, shifts) is None
+
+
+@pytest.mark.parametrize("epipole", [(-2000.0, 300.0), (250.0, 200.0)])
+def test_the_epipole_is_where_displacements_meet(epipole: tuple[float, float]) -> None:
+    rng = np.random.default_rng(5)
+    places = rng.uniform(0, 600, (300, 2))
+    shifts = rng.normal(0, 0.1, (300, 2))
+    away = places[:60] - epipole
+    shifts[:60] += away / np.linalg.norm(away, axis=1, keepdims=True) * rng.uniform(2, 9, (60, 1))
+    shifts[:6] = rng.normal(0, 5, (6, 2))  # and some that are wrong
+    found = find_parallax(places, shifts)
+    assert found is not None
+    directions = found.direction_at(places)
+    truth = (places - epipole) / np.linalg.norm(places - epipole, axis=1, keepdims=True)
+    assert np.median(np.abs((directions * truth).sum(axis=1))) > 0.995
+    assert found.high - found.low == pytest.approx(9 * 1.25, rel=0.15)
