@@ -1,0 +1,63 @@
+"""No request turns into much more than it is: replies, memory, processor time.
+
+The whole of it, with large inputs and a health check beside them, is
+`python -m benchmarks.stress.amplification`.
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.support.amplification import Case, Cost, cases
+
+STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+SIZE, SIDE = 400_000, 192  # bytes, px
+
+
+def resident(name: str) -> int:
+    """Return the memory of this process in bytes: VmRSS now, VmHWM at its peak."""
+    return int(STATUS.read_text().partition(f"{name}:")[2].split()[0]) << 10
+
+
+def cost_of(client: FlaskClient, case: Case, token: str) -> tuple[int, Cost]:
+    """Return the status of a request and what it took in this process."""
+    headers = {"Authorization": f"Bearer {token}", **case.headers}
+    counts_memory = PEAK.exists()
+    if counts_memory:
+        PEAK.write_text("5")
+    before = resident("VmRSS") if counts_memory else 0
+    began = time.process_time()
+    answer = client.open(case.path, method=case.method, data=case.body, headers=headers)
+    seconds = time.process_time() - began
+    memory = resident("VmHWM") - before if counts_memory else None
+    return answer.status_code, Cost(len(answer.data), memory, seconds)
+
+
+def test_no_small_request_becomes_a_large_one(app: Flask, token: str) -> None:
+    client = app.test_client()
+    wrong, seen = [], 0
+    for case in cases(SIZE, SIDE, thin=True):
+        status, cost = cost_of(client, case, token)
+        seen += 1
+        wrong += [f"{case.name}: {told}" for told in cost.beyond(case)]
+        if status >= 500 and status != 503:
+            wrong.append(f"{case.name}: status {status}")
+    assert not wrong, "\n".join(wrong)
+    assert seen > 300
+
+
+def test_a_request_beyond_its_bounds_is_reported(app: Flask, token: str) -> None:
+    case = next(iter(cases(SIZE, SIDE, thin=True)))
+    _, cost = cost_of(app.test_client(), case, token)
+    assert not cost.beyond(case)
+    for name, value in (("reply", 1e9), ("memory", 1e10), ("seconds", 1e3), ("wait_s", 1e3)):
+        worse = Cost(**{**vars(cost), name: value})
+        assert len(worse.beyond(case)) == 1
+
+
+@pytest.mark.parametrize("what", ["wide JSON", "JSON: lists within lists", "username: combining"])
+def test_the_inputs_that_were_seen_are_among_them(what: str) -> None:
+    assert any(what in case.name for case in cases(100, 64, thin=True))
