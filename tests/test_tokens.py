@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import jwt
 import pytest
 from cryptography import x509
@@ -32,7 +33,17 @@ from ltu_compute.auth import keycloak, signing_keys
 from ltu_compute.auth import tokens as tokens_module
 from ltu_compute.auth.bearer import challenge
 from ltu_compute.auth.keycloak import authenticate, openapi_paths, realm_blueprint
+from ltu_compute.auth.keycloak.addresses import Configuration
+from ltu_compute.auth.keycloak.openapi import schema
 from ltu_compute.auth.keycloak.refusals import MAX_FORM_BYTES
+from ltu_compute.auth.keycloak.routes import (
+    ROUTES,
+    Description,
+    Jwks,
+    Problem,
+    TokenReply,
+    Userinfo,
+)
 from ltu_compute.auth.signing_keys import KeyRing, SigningKey
 from ltu_compute.auth.tokens import InvalidToken, MissingToken, Signed, SignedTokens, Tokens
 from ltu_compute.auth.tokens import verified as with_verified_signature
@@ -1280,6 +1291,22 @@ def test_errors_that_are_no_ones_token() -> None:
     assert challenge(MissingToken("x")) == 'Bearer realm="Production"'
     assert keycloak.problem(405, "x") == {"error": "invalid_request", "error_description": "x"}
     assert keycloak.problem(404, "x")["error"] == "not_found"
+
+
+def test_replies_are_as_declared(client: FlaskClient) -> None:
+    tokens = log_in(client)
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    replies = {
+        TokenReply: tokens,
+        Userinfo: get(client, USERINFO, headers=bearer).json,
+        Jwks: get(client, CERTS).json,
+        Description: get(client, REALM).json,
+        Configuration: get(client, f"{REALM}/.well-known/openid-configuration").json,
+        Problem: post_form(client, {}).json,
+    }
+    assert {route.reply for route in ROUTES} <= {*replies, None}
+    for declared, reply in replies.items():
+        jsonschema.validate(reply, schema(declared) | {"additionalProperties": False})
 
 
 def test_the_declared_paths_are_the_routes(client: FlaskClient) -> None:

@@ -1,6 +1,6 @@
 """Where the realm is, and what it publishes about itself."""
 
-from typing import Any
+from typing_extensions import TypedDict
 
 from ltu_compute.auth.tokens import REALM, SCOPE
 from ltu_compute.errors import BadParameters, Problem
@@ -21,7 +21,24 @@ def issuer_of(head: Head, settings: Settings) -> str:
     return base + PATH
 
 
-def configuration(issuer: str) -> dict[str, Any]:
+class Configuration(TypedDict):
+    """An OpenID Connect discovery document."""
+
+    issuer: str
+    token_endpoint: str
+    userinfo_endpoint: str
+    end_session_endpoint: str
+    jwks_uri: str
+    grant_types_supported: list[str]
+    response_types_supported: list[str]
+    subject_types_supported: list[str]
+    id_token_signing_alg_values_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    scopes_supported: list[str]
+    claims_supported: list[str]
+
+
+def configuration(issuer: str) -> Configuration:
     """Return the OpenID Connect discovery document of an issuer."""
     return {
         "issuer": issuer,

@@ -1,84 +1,15 @@
-"""The realm's part of the OpenAPI document."""
+"""The realm's part of the OpenAPI document, read from its routes."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from ltu_compute.auth.identity_provider import DISCOVERY
-from ltu_compute.auth.keycloak.addresses import PATH, PROTOCOL, configuration
+from pydantic import TypeAdapter
+
+from ltu_compute.auth.keycloak.addresses import PATH
 from ltu_compute.auth.keycloak.forms import FORM
-from ltu_compute.auth.tokens import CLIENT_ID, SCOPE
+from ltu_compute.auth.keycloak.routes import ROUTES, Problem, Route
 
-_TEXT = {"type": "string"}
-_SECONDS = {"type": "integer", "minimum": 0, "description": "Seconds."}
+Json = dict[str, Any]
 
-
-def _object(properties: Mapping[str, Any], *optional: str) -> dict[str, Any]:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": dict(properties), "required": required}
-
-
-_PROBLEM = _object({"error": _TEXT, "error_description": _TEXT})
-_CLIENT_FIELD = {"type": "string", "enum": [CLIENT_ID], "default": CLIENT_ID}
-_TOKEN_FORM = _object(
-    {
-        "grant_type": {"type": "string", "enum": ["password", "refresh_token"]},
-        "client_id": _CLIENT_FIELD,
-        "username": _TEXT | {"description": "For the grant type password."},
-        "password": _TEXT | {"format": "password"},
-        "refresh_token": _TEXT | {"description": "For the grant type refresh_token."},
-        "scope": _TEXT | {"description": f"Whatever is asked for, {SCOPE} is given."},
-    },
-    *("username", "password", "refresh_token", "scope"),
-)
-_LOGOUT_FORM = _object({"client_id": _CLIENT_FIELD, "refresh_token": _TEXT})
-_TOKENS = _object(
-    {
-        "access_token": _TEXT,
-        "expires_in": _SECONDS,
-        "refresh_expires_in": _SECONDS,
-        "refresh_token": _TEXT,
-        "token_type": {"type": "string", "const": "bearer"},
-        "id_token": _TEXT,
-        "not-before-policy": {"type": "integer"},
-        "session_state": {"type": "string", "format": "uuid"},
-        "scope": _TEXT,
-    }
-)
-_USERINFO = _object(
-    {
-        "sub": {"type": "string", "format": "uuid"},
-        "email_verified": {"type": "boolean"},
-        "name": _TEXT,
-        "preferred_username": _TEXT,
-        "given_name": _TEXT,
-        "family_name": _TEXT,
-        "email": _TEXT,
-    },
-    *("name", "given_name", "family_name", "email"),
-)
-_TEXTS = {"type": "array", "items": _TEXT}
-_JWKS = _object(
-    {
-        "keys": {
-            "type": "array",
-            "items": _object(
-                dict.fromkeys(("kid", "kty", "alg", "use", "n", "e"), _TEXT)
-                | {"x5c": _TEXTS, "x5t": _TEXT, "x5t#S256": _TEXT}
-            ),
-        }
-    }
-)
-_CONFIGURATION = _object(
-    {name: _TEXT if isinstance(value, str) else _TEXTS for name, value in configuration("").items()}
-)
-_DESCRIPTION = _object(
-    {
-        "realm": _TEXT,
-        "public_key": _TEXT,
-        "token-service": _TEXT,
-        "tokens-not-before": {"type": "integer"},
-    }
-)
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
 _REFUSALS = {
     400: "The form is wrong, or what it holds is not good any more.",
@@ -90,47 +21,7 @@ _REFUSALS = {
 }
 
 
-def _operation(
-    name: str,
-    summary: str,
-    reply: Mapping[str, Any] | None,
-    *refusals: int,
-    form: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    responses: dict[str, Any] = {}
-    if reply is None:
-        responses["204"] = {"description": "Done."}
-    else:
-        responses["200"] = {"description": "OK", "content": {"application/json": {"schema": reply}}}
-    for status in refusals:
-        responses[str(status)] = {
-            "description": _REFUSALS[status],
-            **({"headers": _RETRY_AFTER} if status in {429, 503} else {}),
-            "content": {"application/json": {"schema": _PROBLEM}},
-        }
-    operation: dict[str, Any] = {
-        "operationId": name,
-        "summary": summary,
-        "tags": ["Tokens"],
-        "security": [],
-        "responses": responses,
-    }
-    if form is not None:
-        operation["requestBody"] = {"required": True, "content": {FORM: {"schema": form}}}
-    return operation
-
-
-def _userinfo_operation(name: str, bearer: str) -> dict[str, Any]:
-    operation = _operation(name, "Tell whom an access token stands for.", _USERINFO, 503)
-    operation["security"] = [{bearer: []}]
-    operation["responses"]["401"] = {
-        "description": "No access token, or one that is not good.",
-        "headers": {"WWW-Authenticate": {"schema": _TEXT, "required": True}},
-    }
-    return operation
-
-
-def openapi_paths(bearer: str = "account") -> dict[str, Any]:
+def openapi_paths(bearer: str = "account") -> Json:
     """Return the OpenAPI 3.1 path items of the realm.
 
     Parameters
@@ -138,35 +29,64 @@ def openapi_paths(bearer: str = "account") -> dict[str, Any]:
     bearer
         Name of the document's security scheme for bearer tokens.
     """
-    protocol = PATH + PROTOCOL
     return {
-        PATH: {"get": _operation("realm", "Describe the realm.", _DESCRIPTION, 503)},
-        PATH + DISCOVERY: {
-            "get": _operation("openidConfiguration", "OpenID Connect discovery.", _CONFIGURATION)
-        },
-        f"{protocol}/certs": {
-            "get": _operation("certs", "Public keys that verify tokens (JWKS).", _JWKS, 503)
-        },
-        f"{protocol}/token": {
-            "post": _operation(
-                "token",
-                "Get tokens for a name and password, or for a refresh token.",
-                _TOKENS,
-                *(400, 401, 413, 415, 429, 503),
-                form=_TOKEN_FORM,
-            )
-        },
-        f"{protocol}/userinfo": {
-            "get": _userinfo_operation("userinfo", bearer),
-            "post": _userinfo_operation("userinfoByPost", bearer),
-        },
-        f"{protocol}/logout": {
-            "post": _operation(
-                "logout",
-                "End the session of a refresh token.",
-                None,
-                *(400, 401, 413, 415, 503),
-                form=_LOGOUT_FORM,
-            )
-        },
+        PATH + route.path: {
+            method.lower(): _operation(route, name, bearer)
+            for method, name in route.operations.items()
+        }
+        for route in ROUTES
     }
+
+
+def _operation(route: Route, name: str, bearer: str) -> Json:
+    responses: Json = {"204": {"description": "Done."}}
+    if route.reply is not None:
+        responses = {"200": {"description": "OK", **_json(route.reply)}}
+    for status in route.refusals:
+        responses[str(status)] = {
+            "description": _REFUSALS[status],
+            **({"headers": _RETRY_AFTER} if status in {429, 503} else {}),
+            **_json(Problem),
+        }
+    if route.by_token:
+        responses["401"] = {
+            "description": "No access token, or one that is not good.",
+            "headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}},
+        }
+    operation: Json = {
+        "operationId": name,
+        "summary": route.summary,
+        "tags": ["Tokens"],
+        "security": [{bearer: []}] if route.by_token else [],
+        "responses": responses,
+    }
+    if route.form is not None:
+        content = {FORM: {"schema": schema(route.form)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _json(declared: Any) -> Json:
+    return {"content": {"application/json": {"schema": schema(declared)}}}
+
+
+def schema(declared: Any) -> Json:
+    """Return the JSON Schema of a declared body, whole and without pydantic's titles."""
+    described = TypeAdapter(declared).json_schema()
+    definitions = described.pop("$defs", {})
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list):
+            return [plain(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            node = definitions[node["$ref"].rpartition("/")[2]]
+        names = sorted((key for key in node if key != "title"), key="type".__ne__)  # type first
+        kept = {name: plain(node[name]) for name in names}
+        if kept.get("type") == "object":
+            kept.pop("description", None)  # a docstring, for those who read the source
+        return kept
+
+    result: Json = plain(described)
+    return result

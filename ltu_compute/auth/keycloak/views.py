@@ -19,6 +19,7 @@ from ltu_compute.auth.keycloak import refusals
 from ltu_compute.auth.keycloak.addresses import PROTOCOL, REALMS, configuration, issuer_of
 from ltu_compute.auth.keycloak.forms import check_client, read_form
 from ltu_compute.auth.keycloak.refusals import Refused, json_response, problem
+from ltu_compute.auth.keycloak.routes import ROUTES
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import REALM, Claims, Clock, InvalidToken, Tokens, profile
 from ltu_compute.errors import NotFound, TooManyRequests
@@ -77,12 +78,10 @@ def realm_blueprint(
     blueprint.after_request(_forbid_storing)
     refusals.register(blueprint)
     views = _Views(store, key_ring, settings, clock)
-    blueprint.get("")(views.description)
-    blueprint.get(DISCOVERY)(views.discovery)
-    blueprint.get(f"{PROTOCOL}/certs")(views.certs)
-    blueprint.post(f"{PROTOCOL}/token")(views.token)
-    blueprint.route(f"{PROTOCOL}/userinfo", methods=["GET", "POST"])(views.userinfo)
-    blueprint.post(f"{PROTOCOL}/logout")(views.logout)
+    for route in ROUTES:
+        blueprint.add_url_rule(
+            route.path, view_func=getattr(views, route.view), methods=list(route.operations)
+        )
     return blueprint
 
 
