@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import re
+from functools import partial
 from typing import Any
 
 import cv2
@@ -10,6 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ltu_compute.dialects.ltu import comparison
+from ltu_compute.kernels import contours
+from ltu_compute.kernels.contours import simplified
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
 from tests.support.calls import PART, SHOT, decoded, photograph, post
 from tests.support.client import FIXTURES, IMAGES, Caller
@@ -276,6 +281,42 @@ def test_masks_and_vertices(call: Caller) -> None:
     assert drawn.shape == (box["height"], box["width"], 4)
     marks = drawn[drawn[..., 3] > 0]
     assert {tuple(int(v) for v in mark) for mark in marks} == {(255, 0, 0, 125)}
+
+
+def test_outlines_and_masks_of_differences_are_bounded(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = post(call, "differences", PART, SHOT, mask_type="binary")
+    assert all("mask" in found for found in whole["result"]["diffOnImage1"])
+    monkeypatch.setattr(comparison, "MASKS_PER_IMAGE", 0)
+    monkeypatch.setattr(comparison, "simplified", partial(simplified, most=8))
+    reply = post(call, "differences", PART, SHOT, mask_type="binary")
+    count = len(whole["result"]["diffOnImage1"])
+    message = reply["details"]["message"]
+    assert re.search(r"Outlines are simplified to within [0-9]+ px\.", message)
+    assert f"The masks of {count} differences are left out" in message
+    for side in ("diffOnImage1", "diffOnImage2"):
+        assert not any("mask" in found for found in reply["result"][side])
+        found = [len(found["relativeVertices"]) for found in reply["result"][side]]
+        assert len(found) == count
+        assert sum(found) <= max(8, count)
+        boxes = [
+            [found["boundingBox"] for found in each["result"][side]] for each in (whole, reply)
+        ]
+        assert boxes[0] == boxes[1]
+
+
+def test_contours_say_when_they_are_simplified(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = post(call, "contours", "coffee.jpg")
+    assert re.fullmatch(r"Got [0-9]+ contours", exact["details"]["message"])
+    monkeypatch.setattr(contours, "simplified", partial(simplified, most=60))
+    reply = post(call, "contours", "coffee.jpg")
+    assert re.search(r"contours, simplified to within [0-9]+ px$", reply["details"]["message"])
+    vertices = [len(each["relativeVertices"]) for each in reply["result"]["contours"]]
+    assert sum(vertices) <= 60
+    assert len(vertices) == len(exact["result"]["contours"])
 
 
 def test_a_colour_mask_is_encoded_as_in_the_document() -> None:

@@ -46,6 +46,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], ...]] = {
     "differences": (
         {"mask_type": "binary"},
         {"fic_settings": {"threshold": 0, "smooth": 0, "resolution": 900}, "mask_type": "contours"},
+        {"fic_settings": {"resolution": "full"}, "mask_type": "contours"},
     ),
 }
 LIMIT_S = 300  # of a run; longer ones are reported as such

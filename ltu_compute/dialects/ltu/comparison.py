@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
@@ -23,6 +24,7 @@ from ltu_compute.dialects.ltu.interface import (
     dialect,
     mask_picture,
     picture,
+    simplified_to,
     single,
     singles,
     vertices,
@@ -30,6 +32,7 @@ from ltu_compute.dialects.ltu.interface import (
 from ltu_compute.image import Image
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.alignment import Motion
+from ltu_compute.kernels.contours import simplified
 from ltu_compute.kernels.homography import inverse, warp_onto
 from ltu_compute.kernels.types import Box, Matrix, Size
 from ltu_compute.operations import comparison
@@ -244,6 +247,7 @@ PRESETS = {
     5: "less noise on borders, differences smoothed less than by 4, small differences masked",
 }
 
+MASKS_PER_IMAGE = 2  # times the image's pixels, that the masks on it may have together
 NOT_FLAT_PX = 0.5  # compared; flat surfaces leave some 0.05
 
 MaskType = Literal["binary", "contours", "none"]
@@ -434,10 +438,9 @@ def differences(
     units of 8 ΔE of the smoothed difference of a pixel.
     """
     compared = comparison.differences(image1, image2, params.settings(), region=image1_roi)
-    result: DifferencesResult = {
-        "diffOnImage1": [_difference(d.on1, d, params) for d in compared.differences],
-        "diffOnImage2": [_difference(d.on2, d, params) for d in compared.differences],
-    }
+    on1, note1 = _differences([d.on1 for d in compared.differences], compared, params, image1)
+    on2, note2 = _differences([d.on2 for d in compared.differences], compared, params, image2)
+    result: DifferencesResult = {"diffOnImage1": on1, "diffOnImage2": on2}
     if params.transform:
         result["matOn1"], result["matOn2"] = _flat_pair(compared.matrix1to2)
     found = compared.alignment
@@ -458,7 +461,7 @@ def differences(
     return Reply(
         result,
         info,
-        message=_reservation(compared),
+        message=" ".join(filter(None, (_reservation(compared), note1 or note2))),
         score=single(compared.score),
     )
 
@@ -502,23 +505,55 @@ def _motion(motion: Motion) -> MotionInfo:
     }
 
 
-def _difference(
-    spot: kernel.Spot, found: kernel.Difference, params: DifferencesParams
-) -> Difference:
-    (x, y), radius = spot.circle_center, spot.circle_radius
-    entry: dict[str, Any] = {
-        "boundingBox": bounding_box(spot),
-        "enclosingCircle": {"radius": single(radius), "center": {"x": single(x), "y": single(y)}},
-    }
-    if params.vertices:
-        entry["relativeVertices"] = vertices(spot.vertices)
+def _differences(
+    spots: Sequence[kernel.Spot],
+    compared: kernel.Comparison,
+    params: DifferencesParams,
+    image: Image,
+) -> tuple[list[Difference], str]:
+    """Return the differences on one of the images, and what had to be simplified or left out.
+
+    Masks are pictures of boxes that may overlap, so that all together could have far more pixels
+    than the image.
+    """
+    outlines, tolerance_px = simplified([spot.vertices for spot in spots])
+    listed: list[Difference] = []
+    left_px = MASKS_PER_IMAGE * image.width * image.height
+    left_out = 0
+    for spot, outline, found in zip(spots, outlines, compared.differences, strict=True):
+        (x, y), radius = spot.circle_center, spot.circle_radius
+        entry: dict[str, Any] = {
+            "boundingBox": bounding_box(spot),
+            "enclosingCircle": {
+                "radius": single(radius),
+                "center": {"x": single(x), "y": single(y)},
+            },
+        }
+        if params.vertices:
+            entry["relativeVertices"] = vertices(outline)
+        if params.mask_type != "none":
+            left_px -= spot.box.width * spot.box.height
+            if left_px >= 0:
+                entry["mask"] = _mask(spot, params)
+            else:
+                left_out += 1
+        entry |= {"area_percent": found.area_percent, "strength": found.strength}
+        listed.append(entry)  # type: ignore[arg-type]  # made key by key
+    notes = []
+    if params.vertices and tolerance_px:
+        notes.append(f"Outlines are{simplified_to(tolerance_px).removeprefix(',')}.")
+    if left_out:
+        notes.append(
+            f"The masks of {left_out} differences are left out: together they would have more than "
+            f"{MASKS_PER_IMAGE} times the pixels of {image.name}."
+        )
+    return listed, " ".join(notes)
+
+
+def _mask(spot: kernel.Spot, params: DifferencesParams) -> Picture:
     if params.mask_type == "binary":
-        entry["mask"] = mask_picture(kernel.region_mask(spot))
-    elif params.mask_type == "contours":
-        outline = kernel.outline_picture(spot, params.color_bgra, params.mask_thickness)
-        entry["mask"] = picture(outline)
-    entry |= {"area_percent": found.area_percent, "strength": found.strength}
-    return entry  # type: ignore[return-value]  # made key by key
+        return mask_picture(kernel.region_mask(spot))
+    return picture(kernel.outline_picture(spot, params.color_bgra, params.mask_thickness))
 
 
 class Preset(TypedDict):
