@@ -130,6 +130,7 @@ def create_app(
         operators=metrics.application(metrics.blueprint(counted), health_routes),
         refuse=lambda status, message: _refused(counted, status, message),
         resources={
+            Settings: settings,
             Store: store,
             KeyCheck: keys,
             ReplySigner: ReplySigner(KeyRing(settings.reply_keys_dir)),

@@ -2,6 +2,8 @@
 
 ServiceError
 ├── BadParameters           parameters are missing, unknown, out of range or contradictory
+│   ├── MissingImage        nothing else is wrong but that an image is missing
+│   └── TooManyImages       nothing else is wrong but that there are too many
 ├── Unauthorized            no bearer token, or one that is not ours, not valid, not an access token
 ├── NotFound                no such resource
 ├── MethodNotAllowed        the resource exists, the method does not
@@ -57,6 +59,14 @@ class BadParameters(ServiceError):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+
+
+class MissingImage(BadParameters):
+    """An image is required, and there is none."""
+
+
+class TooManyImages(BadParameters):
+    """More images than the operation takes."""
 
 
 class Unauthorized(ServiceError):

@@ -331,6 +331,11 @@ class Settings(BaseSettings):
         description="Another such folder, which the Docker image brings. A model in MODELS_DIR "
         "takes the place of one of the same name. Unset: none.",
     )
+    tuputech_tasks: Path | None = Field(
+        None,
+        description="YAML file that maps task ids of Tuputech's interface to models of your own. "
+        "Unset: none.",
+    )
     model_max_bytes: int = Field(512 << 20, ge=1, description="Largest model.onnx, in bytes.")
     model_memory: int = Field(
         2 << 30,

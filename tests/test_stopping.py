@@ -18,7 +18,7 @@ from ltu_compute.kernels.tesseract import TIMEOUT_SECONDS
 from ltu_compute.serving.server import STOPPING_S
 from ltu_compute.serving.worker import STOP_READING_S
 from ltu_compute.settings import Settings
-from tests.conftest import IMAGES
+from tests.support.client import IMAGES
 from tests.support.running import PATIENCE_S, Service, request_in_full, service_in
 from tests.support.timing import until
 

@@ -375,8 +375,8 @@ def bodies(rounds: int) -> Measured:
     return "Requests", [Row(name, 1.5, reached, times=times)]
 
 
-def _no_fetch(url: str, *, name: str) -> bytes:
-    raise RuntimeError(f"{name}: {url} is not fetched here")
+def _no_fetch(url: str, *, name: str, referer: str = "") -> bytes:
+    raise RuntimeError(f"{name}: {url} is not fetched here, from {referer!r}")
 
 
 # --- start, memory, HTTP -----------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The interfaces of this service: the vendors', and one of its own.
 
-Adding one is a module here and a word below.
+Adding one is a folder here and a word below.
 """
 
-from ltu_compute.dialects import inspections, ltu
+from ltu_compute.dialects import inspections, ltu, tuputech
 
-DIALECTS = (ltu.dialect, inspections.dialect)
+DIALECTS = (ltu.dialect, inspections.dialect, tuputech.dialect)

@@ -257,7 +257,7 @@ class Fetcher:
         self._connect = connect
         self._tls = tls or ssl.create_default_context()
 
-    def fetch(self, url: str, *, name: str = "image") -> bytes:
+    def fetch(self, url: str, *, name: str = "image", referer: str = "") -> bytes:
         """Return what a URL holds.
 
         Parameters
@@ -267,6 +267,8 @@ class Fetcher:
             are in the allowed networks.
         name : str
             The parameter that it came by; errors carry it.
+        referer : str
+            Sent as the header ``Referer``, printable ASCII; "": none is sent.
 
         Returns
         -------
@@ -283,15 +285,15 @@ class Fetcher:
         """
         deadline = _Deadline(self._timeout)
         try:
-            return self._followed(url, deadline, name)
+            return self._followed(url, deadline, name, referer)
         except _Failure as failure:
             raise FetchFailed(
                 f"{name}: the image could not be fetched: {failure}", parameter=name
             ) from None
 
-    def _followed(self, url: str, deadline: _Deadline, name: str) -> bytes:
+    def _followed(self, url: str, deadline: _Deadline, name: str, referer: str) -> bytes:
         for _ in range(1 + MAX_REDIRECTS):
-            found = self._get(url, deadline, name)
+            found = self._get(url, deadline, name, referer)
             if isinstance(found, bytes):
                 return found
             try:
@@ -300,7 +302,7 @@ class Fetcher:
                 raise _Failure("it is redirected to an invalid URL") from None
         raise _Failure(f"it is redirected more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str, deadline: _Deadline, name: str) -> bytes | str:
+    def _get(self, url: str, deadline: _Deadline, name: str, referer: str) -> bytes | str:
         """Return the body, or where the server redirects to."""
         target = _Target.of(url)
         addresses = self._addresses(target, deadline)
@@ -310,7 +312,7 @@ class Fetcher:
                 deadline.guarding(raw),
                 self._secured(raw, target) as connected,
             ):
-                found = self._exchange(connected, target, name)
+                found = self._exchange(connected, target, name, referer)
         except (_Failure, OSError, http.client.HTTPException, zlib.error) as error:
             deadline.left()  # what goes wrong after the end is the end's doing
             raise _Failure(_reason(error, target.host)) from None
@@ -375,10 +377,13 @@ class Fetcher:
             return raw
         return self._tls.wrap_socket(raw, server_hostname=target.host.rstrip("."))
 
-    def _exchange(self, connected: socket.socket, target: "_Target", name: str) -> bytes | str:
+    def _exchange(
+        self, connected: socket.socket, target: "_Target", name: str, referer: str
+    ) -> bytes | str:
         """Return the body, or where the server redirects to."""
         connection = _PinnedConnection(target, connected)
-        connection.request("GET", target.path, headers=_HEADERS)
+        headers = _HEADERS | ({"Referer": referer} if referer else {})
+        connection.request("GET", target.path, headers=headers)
         with connection.getresponse() as reply:
             if reply.status in _REDIRECTS:
                 location = reply.getheader("Location")

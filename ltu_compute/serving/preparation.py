@@ -43,6 +43,7 @@ def prepare(settings: Settings) -> Store:
         raise WrongSetting(f"{PREFIX}DATABASE_URL: {error}") from None
     store.migrate()
     KeyRing(settings.keys_dir).ensure()
+    KeyRing(settings.reply_keys_dir).ensure()
     if settings.bootstrap_username and not store.accounts.all():
         password = settings.bootstrap_password.get_secret_value()
         if len(password) < settings.password_min_length:

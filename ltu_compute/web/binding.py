@@ -2,12 +2,20 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 from pydantic import ValidationError
 
-from ltu_compute.errors import BadParameters, Problem, ServiceError, TooManyBytes
+from ltu_compute.errors import (
+    BadParameters,
+    MissingImage,
+    Problem,
+    ServiceError,
+    TooManyBytes,
+    TooManyImages,
+)
 from ltu_compute.image import COMMON, Image, transport
 from ltu_compute.web.complaints import problems_of, shown
 from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Params
@@ -20,7 +28,7 @@ MAX_VALUE_BYTES = 64 << 10  # of a value that is no image: JSON of that size bec
 class Fetch(Protocol):
     """What gets remote images."""
 
-    def __call__(self, url: str, *, name: str) -> bytes:
+    def __call__(self, url: str, *, name: str, referer: str = "") -> bytes:
         """Return what is at an address; errors name the parameter that it came in."""
 
 
@@ -125,11 +133,13 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
         for image in endpoint.images
     ]
     if problems or params is None:
-        raise BadParameters(*problems)
+        raise _error_of(problems)
 
     known = {*endpoint.params.wire_names(), *endpoint.params.tolerated, *_image_names(endpoint)}
     sent = dict.fromkeys([*wire.values, *wire.files])
     ignored = [name for name in sent if name not in known]
+    if params.image_referer:
+        fetch = partial(fetch, referer=params.image_referer)
     images: list[Any] = []
     for image, source in zip(endpoint.images, sources, strict=True):
         if isinstance(source, list):
@@ -137,6 +147,25 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
         else:
             images.append(None if source is None else _image(image.name, source, fetch, limits))
     return Bound(images, params, ignored + params.unknown_names)
+
+
+class _NoImage(Problem):
+    """An image is missing."""
+
+
+class _Surplus(Problem):
+    """There are more images than are taken."""
+
+
+def _error_of(problems: list[Problem]) -> BadParameters:
+    """Return the error of some problems: a more special one where all are of one kind."""
+    kinds: dict[type[Problem], type[BadParameters]] = {
+        _NoImage: MissingImage,
+        _Surplus: TooManyImages,
+    }
+    found = {type(problem) for problem in problems}
+    kind = kinds.get(found.pop(), BadParameters) if len(found) == 1 else BadParameters
+    return kind(*problems)
 
 
 # ------------------------------------------------------------------------------- values
@@ -217,12 +246,14 @@ def _surplus_files(endpoint: Endpoint, wire: Wire) -> list[Problem]:
     """Return the images of which more files came than are looked at."""
     places: dict[str, int] = {}
     for image in endpoint.images:
-        places[image.name] = max(places.get(image.name, 0), image.most)
-        if isinstance(image, ImageField) and image.also:
+        if isinstance(image, ImageList):
+            continue  # counts addresses as well
+        places[image.name] = max(places.get(image.name, 0), 1)
+        if image.also:
             name, index = image.also
             places[name] = max(places.get(name, 0), index + 1)
     return [
-        Problem(name, f"{name}: received {len(parts)} files, allowed: {places[name]}")
+        _Surplus(name, f"{name}: received {len(parts)} files, allowed: {places[name]}")
         for name, parts in wire.files.items()
         if len(parts) > places.get(name, len(parts))
     ]
@@ -261,7 +292,7 @@ def _sources(
         problems.append(Problem(name, f"{name}: received files and texts, allowed are either"))
     if len(files) + len(texts) > images.most:
         message = f"{name}: received {len(files) + len(texts)} images, allowed: {images.most}"
-        problems.append(Problem(name, message))
+        problems.append(_Surplus(name, message))
     if images.required and not files and not texts:
         problems.append(_missing(name, wire))
     if problems:
@@ -284,7 +315,7 @@ def _empty(name: str) -> Problem:
 def _missing(name: str, wire: Wire) -> Problem:
     what = "an image is required: a file, an http(s) URL or base64 text"
     names = ", ".join(map(shown, [*wire.values, *wire.files][:5])) or "nothing"
-    return Problem(name, f"{name}: {what}; received were {names}")
+    return _NoImage(name, f"{name}: {what}; received were {names}")
 
 
 def _from_text(name: str, text: Any, problems: list[Problem]) -> Source | None:

@@ -123,6 +123,8 @@ class Exchange:
         Names that were sent and not used.
     allowance : Allowance or None
         What the rate limit leaves, once the request was counted.
+    resources : mapping of type to object
+        What the service has for its dialects, by type; see `Service.resources`.
     seconds : float
         Time that the operation took, s.
     """
@@ -134,6 +136,7 @@ class Exchange:
     caller: Caller | None = None
     ignored: list[str] = field(default_factory=list)
     allowance: Allowance | None = None
+    resources: Mapping[type, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
 

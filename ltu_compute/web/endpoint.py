@@ -48,6 +48,11 @@ class Params(BaseModel):
         """Names within structured values that are not known."""
         return []
 
+    @property
+    def image_referer(self) -> str:
+        """What is sent as ``Referer`` where images are fetched; "" for nothing."""
+        return ""
+
     @classmethod
     def cleaned(cls, value: Any) -> Any:
         """Return a value as it is validated; a dialect may take off what its clients add."""

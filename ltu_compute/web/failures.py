@@ -97,10 +97,11 @@ def failure(areas: Iterable[Area], raised: Exception) -> Response:
     if exchange is None:
         area = find_area(areas, request.path) or House()
         endpoint = area.find(request.path, request.method) if isinstance(area, Dialect) else None
-        exchange = Exchange(head_of(request), area, endpoint)
+        resources = service_of(current_app).resources
+        exchange = Exchange(head_of(request), area, endpoint, resources=resources)
         g.exchange = exchange
         g.dialect = area.name
-    response = response_of(exchange.dialect.refuse(exchange, error))
+    response = response_of(_refusal(exchange, error))
     if isinstance(error, Unauthorized) and error.challenge:
         response.headers.setdefault("WWW-Authenticate", error.challenge)
     if isinstance(error, Busy | TooManyRequests | Unavailable):
@@ -108,6 +109,15 @@ def failure(areas: Iterable[Area], raised: Exception) -> Response:
     if isinstance(raised, WrongMethod):
         response.allow.update(raised.valid_methods or ())
     return response
+
+
+def _refusal(exchange: Exchange, error: ServiceError) -> Answer:
+    """Return the reply of whoever forms it; the house's, where even that cannot be formed."""
+    try:
+        return exchange.dialect.refuse(exchange, error)
+    except ServiceError as second:  # such as a dialect that signs, without its key
+        log.exception("request id=%s: the reply cannot be formed", g.request_id)
+        return House().refuse(exchange, second)
 
 
 def service_error(error: Exception) -> ServiceError:

@@ -99,7 +99,7 @@ class Service:
         finally:
             self._authentications.release()
 
-    def fetch(self, url: str, *, name: str) -> bytes:
+    def fetch(self, url: str, *, name: str, referer: str = "") -> bytes:
         """Return what is at an address; see `Fetcher.fetch`.
 
         Raises
@@ -110,7 +110,8 @@ class Service:
         if not self._fetches.acquire(blocking=False):
             raise Busy(f"{name}: busy: {FETCHES} images are being fetched; try again")
         try:
-            return self.fetcher.fetch(url, name=name)
+            sent = {"referer": referer} if referer else {}
+            return self.fetcher.fetch(url, name=name, **sent)
         finally:
             self._fetches.release()
 

@@ -45,7 +45,8 @@ def _view(dialect: Dialect, endpoint: Endpoint) -> Callable[..., Response]:
 
 def begin(dialect: Dialect, endpoint: Endpoint) -> Exchange:
     """Note for logs, metrics and errors which endpoint the request at hand is for."""
-    exchange = Exchange(head_of(request), dialect, endpoint)
+    resources = current_service().resources
+    exchange = Exchange(head_of(request), dialect, endpoint, resources=resources)
     g.exchange = exchange
     g.dialect, g.operation = dialect.name, endpoint.name
     return exchange

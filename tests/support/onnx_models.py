@@ -58,6 +58,21 @@ def colours(*, shape: Sequence[int | str] = (1, 3, 2, 4), **more: Any) -> onnx.M
     return model([mean], ["scores"], shape=shape, **more)
 
 
+def weighted(
+    weights: Sequence[Sequence[float]], offsets: Sequence[float], size: int = 4
+) -> onnx.ModelProto:
+    """Gives sums of the means of red, green and blue, 0 to 1: a row of weights for each class."""
+    nodes = [
+        node("ReduceMean", "image", "mean", axes=[2, 3], keepdims=0),
+        node("Gemm", "mean weights offsets", "scores"),
+    ]
+    constants = {
+        "weights": np.array(weights, np.float32).T,
+        "offsets": np.array(offsets, np.float32),
+    }
+    return model(nodes, ["scores"], shape=(1, 3, size, size), constants=constants)
+
+
 def constant(
     values: dict[str, Any], *, shape: Sequence[int | str] = (1, 3, 64, 64)
 ) -> onnx.ModelProto:

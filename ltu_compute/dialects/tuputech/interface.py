@@ -1,0 +1,164 @@
+"""What Tuputech's interface shares: address, signatures, envelope, codes.
+
+The vendor's SDKs decide what its document leaves open: every reply has HTTP status 200 and is a
+signed envelope of two texts; codes of errors are those of its Java SDK's ``ErrorUtil``.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import orjson
+
+from ltu_compute.auth.signatures import (
+    DisabledClient,
+    ReplySigner,
+    UnknownClient,
+    WrongSignature,
+    WrongTime,
+)
+from ltu_compute.errors import (
+    BadParameters,
+    Busy,
+    MethodNotAllowed,
+    MissingImage,
+    NotFound,
+    ServiceError,
+    TooLarge,
+    TooManyImages,
+    TooManyRequests,
+    TooSlow,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+    UnsupportedFormat,
+)
+from ltu_compute.settings import Rate
+from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
+from ltu_compute.web.endpoint import Endpoint
+from ltu_compute.web.wire import Wire
+
+SUCCESS = 0
+SCHEME = "signature"
+
+
+class UnknownTask(BadParameters):
+    """A task that is asked for has no model here."""
+
+
+class NoTask(Unavailable):
+    """No task has a model here."""
+
+
+class NoImageUsable(Unprocessable):
+    """None of the images can be read."""
+
+
+class TuputechDialect(Dialect):
+    """``{"json": text, "signature": text}``; the text holds ``code``, ``message`` and the tasks."""
+
+    name = "tuputech"
+    title = "Tuputech image recognition v3"
+    prefix = "/v3/recognition"
+    credentials = "body"
+    formats = frozenset(("JPEG", "PNG", "TIFF", "WebP"))
+    default_rate = Rate(50, 1)  # the document's limit: 50 queries per second
+    errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
+        WrongSignature: ErrorKind(200, "The signature is missing, wrong or used up.", 1),
+        Unauthorized: ErrorKind(200, "Authentication failed.", 1),
+        MissingImage: ErrorKind(200, "No image to recognise.", 3),
+        MethodNotAllowed: ErrorKind(200, "Not with this method.", 4),
+        UnknownClient: ErrorKind(200, "The secretId is unknown.", 6),
+        NotFound: ErrorKind(200, "Nothing at this address: it ends with the secretId.", 6),
+        UnknownTask: ErrorKind(200, "A task id that has no model here.", 7),
+        DisabledClient: ErrorKind(200, "The secretId's account is disabled.", 8),
+        WrongTime: ErrorKind(200, "The timestamp is malformed, or too far from now.", 12),
+        NoTask: ErrorKind(200, "No model for any task is installed.", 13),
+        Unprocessable: ErrorKind(200, "No image can be read or fetched.", 14),
+        TooLarge: ErrorKind(200, "Too many bytes or pixels.", 14),
+        UnsupportedFormat: ErrorKind(200, "Not PNG, JPEG, TIFF or WebP, or another body.", 14),
+        BadParameters: ErrorKind(200, "A parameter is missing or wrong.", 15),
+        TooSlow: ErrorKind(200, "The request did not arrive in full.", 16),
+        TooManyRequests: ErrorKind(200, "Too many requests in a second.", 17),
+        Busy: ErrorKind(200, "Every place to compute and to wait is taken.", 17),
+        TooManyImages: ErrorKind(200, "More than ten images.", 19),
+        ServiceError: ErrorKind(200, "A fault of the service.", 100),
+    }
+
+    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
+        """Return the client whose signature the form carries."""
+        del head
+        timestamp, nonce = wire.first("timestamp"), wire.first("nonce")
+        return gate.signature(
+            wire.path.get("secret_id", ""), timestamp, nonce, wire.first("signature")
+        )
+
+    def answer(self, exchange: Exchange, result: Any) -> Answer:
+        """Return the signed reply that holds a task object for each task."""
+        return _signed(exchange, {**result, **_trailer(exchange, SUCCESS, "success")})
+
+    def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
+        """Return the signed reply that holds a code and a message."""
+        code = self.kind_of(error).code
+        return _signed(exchange, _trailer(exchange, int(code), str(error)))
+
+    def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
+        """Return the schema of the envelope; what its text holds is described beside it."""
+        schema(endpoint.result)
+        return _envelope_schema()
+
+    def failure_schema(self) -> Json:
+        """Return the schema of the envelope."""
+        return _envelope_schema()
+
+    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
+        """Return the signature, as near as OpenAPI can say it."""
+        del issuer
+        described = (
+            "RSA-SHA256 (PKCS #1 v1.5) over `secretId,timestamp,nonce` as they are sent, by the "
+            "client's private key, in base64, as the form's field `signature`."
+        )
+        scheme = {"type": "apiKey", "in": "query", "name": "signature", "description": described}
+        return {SCHEME: scheme}
+
+
+def _envelope_schema() -> Json:
+    texts = {
+        "json": {
+            "type": "string",
+            "description": "JSON: code, message, nonce, timestamp, and a task object by task id.",
+        },
+        "signature": {
+            "type": "string",
+            "description": "RSA-SHA256 over the UTF-8 bytes of `json` by the service's key.",
+        },
+    }
+    return {"type": "object", "properties": texts, "required": list(texts)}
+
+
+def _trailer(exchange: Exchange, code: int, message: str) -> Json:
+    trailer: Json = {
+        "code": code,
+        "message": message,
+        "nonce": exchange.wire.first("nonce"),
+        "timestamp": time.time_ns() // 1_000_000,
+    }
+    if exchange.ignored:
+        trailer["ignored"] = exchange.ignored
+    return trailer
+
+
+def _signed(exchange: Exchange, body: Json) -> Answer:
+    """Return a signed reply: raw UTF-8 within, ASCII around it, which every SDK but one reads."""
+    text = orjson.dumps(body).decode()
+    signer: ReplySigner = exchange.resources[ReplySigner]
+    return Answer(200, ascii_json({"json": text, "signature": signer.sign(text)}))
+
+
+def ascii_json(body: Mapping[str, str]) -> bytes:
+    """Return JSON in ASCII: the Java SDK casts bytes to characters."""
+    return json.dumps(body).encode("ascii")  # orjson writes UTF-8 alone
+
+
+dialect = TuputechDialect()

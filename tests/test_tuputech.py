@@ -1,0 +1,389 @@
+"""Tuputech's interface: signatures, the envelope, tasks, every code of its table.
+
+What the vendor's document leaves open is as its SDKs send and read it: bytes on the wire are those
+of the Python, Node, Java, Go and PHP SDKs (timestamps, nonces, body types, field names).
+"""
+
+import base64
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from flask import Flask
+
+from ltu_compute.app import create_app
+from ltu_compute.auth.signatures import public_key_pem
+from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.dialects.tuputech import dialect
+from ltu_compute.dialects.tuputech.tasks import PORNOGRAPHY, TaskTable
+from ltu_compute.errors import ServiceError, WrongSetting
+from ltu_compute.outbound.fetch import Fetcher
+from ltu_compute.serving.preparation import prepare
+from ltu_compute.settings import Settings
+from ltu_compute.web.service import service_of
+from tests.support.client import IMAGES, PASSWORD, USERNAME
+from tests.support.onnx_models import COLOURS, colours, install
+from tests.support.unsafe_models import install_unsafe, picture
+
+CLIENT = "5d3a0000000000000000c0de"
+VIOLENCE = "5e1d70adeec2874f7318dc52"
+CLIENT_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+PICTURES = {
+    "http://pictures.example/red.png": picture("red"),
+    "http://pictures.example/ü.png": picture("green"),
+}
+
+
+class Pictures(Fetcher):
+    """Serves some addresses; nothing leaves this machine."""
+
+    referers: list[str]
+
+    def fetch(self, url: str, *, name: str = "image", referer: str = "") -> bytes:
+        self.referers.append(referer)
+        if url not in PICTURES:
+            raise ServiceError(f"{name}: nothing at {url}", parameter=name)
+        return PICTURES[url]
+
+
+def public_pem() -> str:
+    return public_key_pem(
+        CLIENT_KEY.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    install_unsafe(folder)
+    install(folder, "fires", colours(), COLOURS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    data = tmp_path_factory.mktemp("tuputech")
+    table = data / "tasks.yaml"
+    mapped = {"id": "a" * 24, "name": "fire", "model": "fires", "labels": ["green", "red"]}
+    table.write_text(yaml.safe_dump([mapped]))
+    settings = Settings(data_dir=data, models_dir=models, tuputech_tasks=table)
+    store = prepare(settings)
+    account = store.accounts.add(USERNAME, PASSWORD)
+    store.signing_clients.add(account.id, public_pem(), client_id=CLIENT, now=time.time())
+    fetcher = Pictures(settings)
+    fetcher.referers = []
+    app = create_app(settings, fetcher=fetcher)
+    yield app
+    service_of(app).recognisers.models.close()
+    service_of(app).store.close()
+    store.close()
+
+
+def signature(text: str) -> str:
+    return base64.b64encode(
+        CLIENT_KEY.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    ).decode()
+
+
+_count = iter(range(10**6))
+
+
+def signed(timestamp: str = "", nonce: str = "", client: str = CLIENT) -> dict[str, str]:
+    timestamp = timestamp or str(time.time())
+    nonce = nonce or f"0.{next(_count)}"
+    return {
+        "timestamp": timestamp,
+        "nonce": nonce,
+        "signature": signature(f"{client},{timestamp},{nonce}"),
+    }
+
+
+def opened(app: Flask, answer: Any) -> Any:
+    """Return what the envelope holds, its signature checked as the SDKs check it."""
+    answer.request.environ["wsgi.input"].close()
+    assert answer.status_code == 200, answer.text
+    assert answer.data.isascii()
+    envelope = json.loads(answer.data)
+    assert all(isinstance(value, str) for value in envelope.values())
+    key_ring = KeyRing(service_of(app).settings.reply_keys_dir)
+    key_ring.active.private_key.public_key().verify(
+        base64.b64decode(envelope["signature"]),
+        envelope["json"].encode(),
+        padding.PKCS1v15(),
+        hashes.SHA256(),
+    )
+    return json.loads(envelope["json"])
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(served: Flask) -> Ask:
+    def ask(form: Any = None, *, client: str = CLIENT, sign: Any = None, **more: Any) -> Any:
+        body = (signed(client=client) if sign is None else sign) | (form or {})
+        answer = served.test_client().post(f"/v3/recognition/{client}", data=body, **more)
+        return opened(served, answer)
+
+    return ask
+
+
+def file(colour: str = "green", name: str = "shot.png", suffix: str = ".png") -> Any:
+    return io.BytesIO(picture(colour, suffix)), name
+
+
+# ------------------------------------------------------------------------------- answers
+
+
+def test_a_picture_of_each_label(ask: Ask) -> None:
+    for colour, label in (("red", 0), ("blue", 1), ("green", 2)):
+        reply = ask({"image": file(colour), "task": PORNOGRAPHY})
+        assert reply["code"] == 0
+        assert reply["message"] == "success"
+        task = reply[PORNOGRAPHY]
+        (entry,) = task["fileList"]
+        assert entry["label"] == label
+        assert entry["rate"] >= 0.89
+        assert entry["review"] is False
+        assert task["statistic"] == [int(label == n) for n in range(3)]
+        assert task["reviewCount"] == 0
+
+
+def test_a_picture_that_the_models_disagree_about_is_for_review(ask: Ask) -> None:
+    task = ask({"image": file("orange"), "task": PORNOGRAPHY})[PORNOGRAPHY]
+    assert task["fileList"][0]["review"] is True
+    assert task["reviewCount"] == 1
+
+
+def test_the_reply_has_the_nonce_as_a_text_and_the_time_in_milliseconds(ask: Ask) -> None:
+    reply = ask({"image": file()}, sign=signed(nonce="0.1527317095951506"))
+    assert reply["nonce"] == "0.1527317095951506"
+    assert abs(reply["timestamp"] / 1000 - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "nonce", "more"),
+    [
+        pytest.param(str, "0.8314", {}, id="python"),
+        pytest.param(lambda t: str(int(t)), "0.71", {"secretId": CLIENT, "uid": "u"}, id="node"),
+        pytest.param(lambda t: str(int(t)), "3405691582", {"uid": "u"}, id="go"),
+        pytest.param(lambda t: str(int(t)), "123456", {"CID": "c", "uid": "1"}, id="php"),
+        pytest.param(lambda t: str(int(t)), "9f86d081", {"sequenceId": "1"}, id="c++"),
+        pytest.param(lambda t: str(int(1000 * t)), "0.5", {}, id="milliseconds"),
+    ],
+)
+def test_what_each_sdk_signs(
+    ask: Ask, timestamp: Callable[[float], str], nonce: str, more: dict[str, str]
+) -> None:
+    sign = signed(timestamp(time.time()), f"{nonce}{next(_count)}")
+    reply = ask({"image": file(name="/home/user/001.jpg"), **more}, sign=sign)
+    assert reply["code"] == 0, reply
+    assert "ignored" not in reply
+    assert reply[PORNOGRAPHY]["fileList"][0]["name"] == "/home/user/001.jpg"
+
+
+def test_addresses_come_urlencoded_too(served: Flask) -> None:
+    """As the Python and the Java SDK send them."""
+    addresses = list(PICTURES)
+    fields = [*signed().items(), *(("image", address) for address in addresses)]
+    fields += [("referer", "http://site.example/"), ("task", PORNOGRAPHY)]
+    answer = served.test_client().post(
+        f"/v3/recognition/{CLIENT}",
+        data=urlencode(fields),
+        content_type="application/x-www-form-urlencoded",
+    )
+    reply = opened(served, answer)
+    assert [e["name"] for e in reply[PORNOGRAPHY]["fileList"]] == addresses
+    assert [e["label"] for e in reply[PORNOGRAPHY]["fileList"]] == [0, 2]
+    fetcher: Any = service_of(served).fetcher
+    assert fetcher.referers[-2:] == ["http://site.example/"] * 2
+
+
+def test_a_broken_image_costs_the_others_nothing_and_tags_go_on(ask: Ask) -> None:
+    images = [
+        file("red", "a.png"),
+        (io.BytesIO(b"no picture"), "b.png"),
+        file("blue", "c.jpg", ".jpg"),
+    ]
+    reply = ask({"image": images, "tag": ["one", "two"], "task": PORNOGRAPHY})
+    first, second, third = reply[PORNOGRAPHY]["fileList"]
+    assert [e["tag"] for e in (first, second, third)] == ["one", "two", "two"]
+    assert "label" not in second
+    assert "image" in second["error"]
+    assert reply[PORNOGRAPHY]["statistic"] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])
+def test_the_documents_formats(ask: Ask, suffix: str) -> None:
+    reply = ask({"image": file("red", f"x{suffix}", suffix), "task": PORNOGRAPHY})
+    assert reply[PORNOGRAPHY]["fileList"][0]["label"] == 0
+
+
+def test_a_gif_is_refused_with_a_hint(ask: Ask) -> None:
+    gif = (IMAGES.parent / "images" / "blank.png").read_bytes()
+    gif = b"GIF89a" + gif[6:]
+    reply = ask({"image": (io.BytesIO(gif), "x.gif")})
+    assert reply["code"] == 14
+    assert "GIF" in reply["message"]
+
+
+def test_an_operators_task(ask: Ask) -> None:
+    reply = ask({"image": file("red"), "task": "a" * 24})
+    (entry,) = reply["a" * 24]["fileList"]
+    assert entry["label"] == 1
+    assert next(iter(reply)) == "a" * 24
+    everything = ask({"image": file("red")})
+    assert {PORNOGRAPHY, "a" * 24} <= everything.keys()
+
+
+# --------------------------------------------------------------------------------- codes
+
+
+@pytest.mark.parametrize(
+    ("code", "form", "sign"),
+    [
+        pytest.param(1, {"image": "x"}, {}, id="no signature, no time"),
+        pytest.param(
+            1,
+            {},
+            {"timestamp": lambda: str(time.time()), "nonce": "1", "signature": "AA=="},
+            id="wrong",
+        ),
+        pytest.param(3, {}, None, id="no image"),
+        pytest.param(7, {"image": "file", "task": VIOLENCE}, None, id="no model"),
+        pytest.param(7, {"image": "file", "task": "f" * 24}, None, id="unknown task"),
+        pytest.param(12, {"image": "file"}, {"timestamp": "1553249299", "nonce": "1"}, id="late"),
+        pytest.param(12, {"image": "file"}, {"timestamp": "soon", "nonce": "1"}, id="no time"),
+        pytest.param(14, {"image": "broken"}, None, id="no picture"),
+        pytest.param(14, {"image": "http://pictures.example/none.png"}, None, id="not found"),
+        pytest.param(15, {"image": "file", "tag": "x" * 2000}, None, id="long tag"),
+        pytest.param(19, {"image": "eleven"}, None, id="eleven images"),
+    ],
+)
+def test_codes(ask: Ask, code: int, form: dict[str, Any], sign: Any) -> None:
+    images: dict[str, Callable[[], Any]] = {
+        "file": file,
+        "broken": lambda: (io.BytesIO(b"GIF"), "x"),
+        "eleven": lambda: [file() for _ in range(11)],
+    }
+    sent = dict(form)
+    if sent.get("image") in images:
+        sent["image"] = images[sent["image"]]()
+    if sign and sign.get("timestamp"):
+        stamp = sign["timestamp"]
+        stamp = stamp() if callable(stamp) else stamp
+        made = signature(f"{CLIENT},{stamp},{sign['nonce']}")
+        sign = {
+            "timestamp": stamp,
+            "nonce": sign["nonce"],
+            "signature": sign.get("signature", made),
+        }
+    reply = ask(sent, sign=sign)
+    expected = 12 if code == 1 and not sign and sign is not None else code
+    assert reply["code"] == expected, reply
+    assert reply["message"]
+
+
+def test_files_and_addresses_are_not_mixed(served: Flask) -> None:
+    form = signed() | {"image": [file()]}
+    builder = [*form.items()]
+    client = served.test_client()
+    body = {**dict(builder), "image": [file()]}
+    query = urlencode({"image": "http://pictures.example/red.png"})
+    answer = client.post(f"/v3/recognition/{CLIENT}?{query}", data=body)
+    reply = opened(served, answer)
+    assert reply["code"] == 15
+    assert "files and texts" in reply["message"]
+
+
+def test_a_request_counts_once(ask: Ask) -> None:
+    sign = signed()
+    assert ask({"image": file()}, sign=sign)["code"] == 0
+    again = ask({"image": file()}, sign=sign)
+    assert again["code"] == 1
+    assert "counted already" in again["message"]
+
+
+def test_an_unknown_client_and_another_path(ask: Ask, served: Flask) -> None:
+    assert ask({"image": file()}, client="5d3a0000000000000000dead")["code"] == 6
+    nothing = opened(served, served.test_client().post("/v3/recognition/a/b"))
+    assert nothing["code"] == 6
+    wrong = opened(served, served.test_client().get(f"/v3/recognition/{CLIENT}"))
+    assert wrong["code"] == 4
+
+
+def test_a_disabled_account(ask: Ask, served: Flask) -> None:
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    store.accounts.set_enabled(account.id, False)
+    try:
+        assert ask({"image": file()})["code"] == 8
+    finally:
+        store.accounts.set_enabled(account.id, True)
+
+
+def test_more_in_a_second_than_the_client_may(served: Flask, ask: Ask) -> None:
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    client = "5d3a00000000000000000002"
+    store.signing_clients.add(account.id, public_pem(), client_id=client, qps=1, now=time.time())
+    codes = [ask({"tag": "x" * 2000}, client=client)["code"] for _ in range(6)]
+    assert 17 in codes
+
+
+def test_a_body_over_the_limit(served: Flask) -> None:
+    limit = 10 * service_of(served).settings.max_upload_bytes * 2
+    answer = served.test_client().post(
+        f"/v3/recognition/{CLIENT}",
+        environ_overrides={"CONTENT_LENGTH": str(limit)},
+        content_type="multipart/form-data; boundary=b",
+    )
+    assert opened(served, answer)["code"] == 14
+
+
+def test_every_error_has_a_code() -> None:
+    assert ServiceError in dialect.errors
+    assert all(
+        kind.status == 200 and isinstance(kind.code, int) for kind in dialect.errors.values()
+    )
+
+
+def test_without_models_no_task_is_run(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, models_dir=tmp_path / "none")
+    store = prepare(settings)
+    account = store.accounts.add(USERNAME, PASSWORD)
+    store.signing_clients.add(account.id, public_pem(), client_id=CLIENT, now=time.time())
+    app = create_app(settings)
+    body = signed() | {"image": file()}
+    reply = opened(app, app.test_client().post(f"/v3/recognition/{CLIENT}", data=body))
+    assert reply["code"] == 13
+    assert "ltu-compute models install unsafe unsafe-second" in reply["message"]
+    service_of(app).store.close()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- id: short\n", "id"),
+        ("[", "cannot be read"),
+        ("- {id: aaaaaaaaaaaaaaaaaaaaaaaa, name: a, model: m, labels: [one]}\n", "labels"),
+    ],
+)
+def test_tables_that_are_none(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / f"{abs(hash(text))}.yaml"
+    path.write_text(text)
+    with pytest.raises(WrongSetting, match=words):
+        TaskTable.of(Settings(data_dir=tmp_path, tuputech_tasks=path))
