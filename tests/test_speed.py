@@ -1,9 +1,8 @@
-"""The measurement of speed measures what it says: clocks, ratios, inputs, the load driver."""
+"""The measurement of speed measures what it says: clocks, ratios, inputs."""
 
 import json
 import time
 import xml.etree.ElementTree as ET
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,14 +10,11 @@ import pytest
 from benchmarks.accuracy.photographs import Photograph
 from benchmarks.speed import inputs, peers
 from benchmarks.speed.plot import log_log
-from benchmarks.speed.service import operation
+from benchmarks.speed.service import OPERATIONS, operation
 from benchmarks.speed.timing import Row, Spent, Times, growth, interleaved, ratio, timed
-from benchmarks.stress import client
-from benchmarks.stress.client import Outcome, Request, driven, login, multipart
-from ltu_compute.dialects import DIALECTS
 from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
-from tests.support.client import IMAGES, PASSWORD, USERNAME, Caller, Live
+from tests.support.client import IMAGES, Caller
 
 PART = (IMAGES / "part-reference.jpg").read_bytes()
 SHOT = (IMAGES / "part-shot.jpg").read_bytes()
@@ -128,12 +124,12 @@ def test_inputs_are_the_same_every_time(small_inputs, monkeypatch, kind, suffix)
     assert Image.from_bytes(first.content, max_pixels=1 << 20).size == (320, 240)
 
 
-# --- the service's computation, and its client -------------------------------------------------
+# --- the service's computation -------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["edges", "differences"])
 def test_a_bare_computation_replies_as_the_service_does(call: Caller, name):
-    fields = client.OPERATIONS[name]
+    _, fields = OPERATIONS[name]
     contents = [PART, SHOT][: len(fields)]
     bare = json.loads(operation(name, *contents)())
     files = {
@@ -141,81 +137,6 @@ def test_a_bare_computation_replies_as_the_service_does(call: Caller, name):
         for field, shot in zip(fields, ("reference", "shot"), strict=False)
     }
     assert bare == call.post(name, data=files).json
-
-
-def test_the_driver_knows_every_operation_on_pictures():
-    declared = {
-        endpoint.name: tuple(image.name for image in endpoint.images if image.required)
-        for endpoint in DIALECTS[0].endpoints
-        if endpoint.images
-    }
-    assert declared == client.OPERATIONS
-
-
-def test_the_driver_logs_in_and_is_answered(live: Live):
-    token = login(live.url, USERNAME, PASSWORD)
-    request = multipart("colorPalette", token, {"image": PART}, {"count": "2"})
-    outcome = driven(live.url, [request], connections=2, seconds=20, at_most=6)
-    assert outcome.statuses == Counter({200: 6})
-    assert len(outcome.latencies_s) == 6
-    assert 0 < outcome.percentile_ms(50) <= outcome.percentile_ms(100)
-    assert outcome.per_second == pytest.approx(6 / outcome.elapsed_s)
-
-
-def test_the_driver_counts_what_is_refused(live: Live):
-    request = multipart("colorPalette", "no token", {"image": PART})
-    outcome = driven(live.url, [request], connections=1, seconds=20, at_most=3)
-    assert outcome.statuses == Counter({401: 3})
-    assert outcome.latencies_s == ()
-    assert np.isnan(outcome.percentile_ms(50))
-
-
-def test_the_driver_counts_connections_that_fail():
-    nobody = Request("/", b"", {})
-    outcome = driven("http://127.0.0.1:9", [nobody], connections=1, seconds=5, at_most=2)
-    assert outcome.statuses == Counter({0: 2})
-
-
-def test_the_driver_stops_in_time(live: Live):
-    request = multipart("colorPalette", "no token", {"image": PART})
-    outcome = driven(live.url, [request], connections=1, seconds=0.2)
-    assert outcome.elapsed_s < 5
-    assert sum(outcome.statuses.values()) > 0
-
-
-def test_percentiles():
-    outcome = Outcome(tuple(n / 1000 for n in range(1, 101)), Counter({200: 100}), 2.0)
-    assert [outcome.percentile_ms(p) for p in (0, 50, 99, 100)] == [1, 51, 100, 100]
-    assert outcome.per_second == 50
-
-
-def test_the_driver_as_a_program(live: Live, monkeypatch, capsys):
-    monkeypatch.setenv(client.PASSWORD_VARIABLE, PASSWORD)
-    arguments = [live.url, "--username", USERNAME, "--operation", "colorPalette", "--requests", "2"]
-    assert client.main(arguments) == 0
-    printed = capsys.readouterr().out
-    assert "colorPalette" in printed
-    assert "200: 2" in printed
-    assert client.main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["colorPalette"]["statuses"] == {"200": 2}
-
-
-def test_a_wrong_password_is_told(live: Live, monkeypatch, capsys):
-    monkeypatch.setenv(client.PASSWORD_VARIABLE, "wrong")
-    assert client.main([live.url, "--username", USERNAME]) == 1
-    told = capsys.readouterr().err
-    assert "401" in told
-    assert "wrong" not in told
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [["--connections", "0"], ["--seconds", "1e9"], ["--requests", "-1"], ["--operation", "no"]],
-)
-def test_the_driver_is_bounded(wrong, capsys):
-    with pytest.raises(SystemExit):
-        client.main(["http://127.0.0.1:1", "--username", "u", *wrong])
-    assert wrong[0] in capsys.readouterr().err
 
 
 def test_the_error_of_quantisation_is_that_of_the_nearest_colour():

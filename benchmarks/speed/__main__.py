@@ -32,6 +32,7 @@ from benchmarks.speed.inputs import SIZES, Kind, shot
 from benchmarks.speed.peers import decoded, reduced
 from benchmarks.speed.plot import log_log
 from benchmarks.speed.service import (
+    OPERATIONS,
     WORKERS,
     Memory,
     Rate,
@@ -42,7 +43,6 @@ from benchmarks.speed.service import (
     served,
 )
 from benchmarks.speed.timing import HEAD, Row, Spent, Timed, growth, interleaved, ratio
-from benchmarks.stress.client import OPERATIONS, Request, driven
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu.interface import vertices
 from ltu_compute.image import Image, encoding, transport
@@ -51,6 +51,7 @@ from ltu_compute.kernels.color_palette import dominant_colors
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Box, Mask, Region
+from ltu_compute.outbound.load import Request, drive
 from ltu_compute.serving.process import ALLOCATION
 from ltu_compute.web import binding, wire
 
@@ -502,7 +503,7 @@ def memory(count: int) -> Measured:
         requests = [_mixed_request(service, name, size) for name, size in MIXED]
         told: list[Memory] = []
         for _ in range(4):
-            outcome = driven(
+            outcome = drive(
                 service.address,
                 requests,
                 connections=2 * WORKERS,
@@ -531,7 +532,7 @@ def memory(count: int) -> Measured:
 
 def _mixed_request(service: Running, name: str, size: str) -> Request:
     files = [shot("noisy", size, again=again).content for again in (False, True)]
-    return service.request(name, *files[: len(OPERATIONS[name])])
+    return service.request(name, *files[: len(OPERATIONS[name][1])])
 
 
 # --- cost against size -------------------------------------------------------------------------
@@ -550,7 +551,7 @@ def scaling(rounds: int) -> tuple[Measured, str]:
     pixels = [SIZES[size].width * SIZES[size].height / 1e6 for size in SCALING]
     rows = []
     curves: dict[str, list[tuple[float, float]]] = {}
-    for name, fields in OPERATIONS.items():
+    for name, (_, fields) in OPERATIONS.items():
         subjects: dict[str, Timed] = {
             size: operation(name, *shots[size][: len(fields)]) for size in SCALING
         }

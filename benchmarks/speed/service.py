@@ -21,9 +21,12 @@ from typing import NamedTuple
 
 import cv2
 
-from benchmarks.stress.client import OPERATIONS, Request, connection, driven, login, multipart
+from ltu_compute.auth.keycloak import TOKEN_PATH
+from ltu_compute.auth.tokens import CLIENT_ID
+from ltu_compute.cli.load import operations
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.image import Image
+from ltu_compute.outbound.load import Request, connection, drive, login, multipart
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
 from ltu_compute.web.dialect import Exchange, Head
@@ -32,6 +35,8 @@ WORKERS = 2
 _USERNAME = "benchmark"
 _STARTING_S = 60.0
 _ROOT = Path(__file__).parents[2]
+OPERATIONS = operations()
+"""By name: path and names of the images."""
 
 
 def operation(name: str, *contents: bytes, **values: str) -> Callable[[], bytes]:
@@ -103,7 +108,8 @@ class Running:
 
     def request(self, name: str, *contents: bytes) -> Request:
         """Return a request of an operation with these pictures."""
-        return multipart(name, self.token, dict(zip(OPERATIONS[name], contents, strict=True)))
+        path, names = OPERATIONS[name]
+        return multipart(path, self.token, dict(zip(names, contents, strict=True)))
 
 
 class Memory(NamedTuple):
@@ -144,7 +150,8 @@ def running(environment: Mapping[str, str] | None = None) -> Iterator[Running]:
             _wait_until_ready(address)
             started = time.perf_counter() - begun
             worked = sum(_processor_s(pid) for pid in (process.pid, *_children(process.pid)))
-            token = login(address, _USERNAME, password)
+            form = {"grant_type": "password", "client_id": CLIENT_ID, "username": _USERNAME}
+            token = login(address, TOKEN_PATH, form | {"password": password})
             yield Running(address, token, process.pid, started, worked)
         finally:
             process.terminate()
@@ -209,7 +216,7 @@ def served(service: Running, request: Request, *, connections: int, seconds: flo
         If a request is not answered 200.
     """
     before = service.processor_s()
-    outcome = driven(service.address, [request], connections=connections, seconds=seconds)
+    outcome = drive(service.address, [request], connections=connections, seconds=seconds)
     if set(outcome.statuses) != {200}:
         raise RuntimeError(f"{request.path}: {dict(outcome.statuses)}")
     spent = service.processor_s() - before
