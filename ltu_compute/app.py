@@ -201,6 +201,7 @@ def _sign_off(response: Response, areas: Iterable[Area], counted: metrics.Metric
     fields = {
         "id": g.request_id,
         "account": g.get("account", "-"),
+        **({"key": g.key} if g.get("key") else {}),
         "client": request.remote_addr or "-",
         "dialect": g.dialect,
         "operation": g.operation,

@@ -290,6 +290,36 @@ def test_other_methods_are_not_allowed(client: FlaskClient) -> None:
     assert "POST" in reply.headers["Allow"]
 
 
+DIGITS = "9" * 5000  # more than Python makes a number of
+
+
+@pytest.mark.parametrize("path", [TOKEN, USERINFO, CERTS])
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Host", f"localhost:{DIGITS}"),
+        ("Authorization", f"Bearer {DIGITS}"),
+        ("Authorization", f"Bearer {DIGITS}.{DIGITS}.{DIGITS}"),
+        ("Content-Type", f"{FORM}; charset={DIGITS}"),
+        ("Range", f"bytes={DIGITS}-"),
+    ],
+)
+def test_headers_of_thousands_of_digits_are_no_fault(
+    client: FlaskClient, path: str, header: str, value: str
+) -> None:
+    for method in (client.get, client.post):
+        assert method(path, headers={header: value}).status_code < 500
+
+
+@pytest.mark.parametrize("field", [*LOGIN, "refresh_token", "scope"])
+@pytest.mark.parametrize("grant_type", ["password", "refresh_token"])
+def test_fields_of_thousands_of_digits_are_no_fault(
+    client: FlaskClient, grant_type: str, field: str
+) -> None:
+    form = LOGIN | {"grant_type": grant_type, "refresh_token": "x"} | {field: DIGITS}
+    assert post_form(client, form).status_code < 500
+
+
 @pytest.mark.parametrize("path", ["", "/protocol/openid-connect/certs"])
 @pytest.mark.parametrize("realm", ["Other", "production", "Production2"])
 def test_there_is_one_realm(client: FlaskClient, realm: str, path: str) -> None:

@@ -265,7 +265,8 @@ class Accounts:
         return str(_ACCOUNT_OF_ID.compile(self._database.engine))
 
 
-_ACCOUNT = sa.select(
+# In the order of `Account`.
+ACCOUNT_COLUMNS = (
     accounts.c.id,
     accounts.c.username,
     accounts.c.enabled,
@@ -274,6 +275,7 @@ _ACCOUNT = sa.select(
     accounts.c.last_name,
     accounts.c.created_at,
 )
+_ACCOUNT = sa.select(*ACCOUNT_COLUMNS)
 _ACCOUNT_OF_ID = _ACCOUNT.where(accounts.c.id == sa.bindparam("account_id"))
 
 

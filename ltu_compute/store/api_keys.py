@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ltu_compute.errors import BadParameters, NotFound, Problem
-from ltu_compute.store.accounts import Account
+from ltu_compute.store.accounts import ACCOUNT_COLUMNS, Account
 from ltu_compute.store.database import Database
 from ltu_compute.store.names import check_text
 from ltu_compute.store.tables import accounts, api_keys, quota_reservations
@@ -121,7 +121,7 @@ class ApiKeys:
         if not _is_key(secret):
             return None
         query = (
-            _KEY.add_columns(*_ACCOUNT)
+            _KEY.add_columns(*ACCOUNT_COLUMNS)
             .join(accounts, accounts.c.id == api_keys.c.account_id)
             .where(api_keys.c.key_hash == _hash(secret))
         )
@@ -253,15 +253,6 @@ _KEY = sa.select(
     api_keys.c.quota,
     api_keys.c.created_at,
     api_keys.c.expires_at,
-)
-_ACCOUNT = (
-    accounts.c.id,
-    accounts.c.username,
-    accounts.c.enabled,
-    accounts.c.email,
-    accounts.c.first_name,
-    accounts.c.last_name,
-    accounts.c.created_at,
 )
 
 

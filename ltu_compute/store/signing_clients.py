@@ -10,7 +10,7 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ltu_compute.errors import BadParameters, NotFound, Problem
-from ltu_compute.store.accounts import Account
+from ltu_compute.store.accounts import ACCOUNT_COLUMNS, Account
 from ltu_compute.store.database import Database
 from ltu_compute.store.tables import accounts, signing_clients, used_signatures
 
@@ -114,16 +114,7 @@ class SigningClients:
         if not is_client_id(client_id):
             return None
         query = (
-            sa.select(
-                signing_clients,
-                accounts.c.id,
-                accounts.c.username,
-                accounts.c.enabled,
-                accounts.c.email,
-                accounts.c.first_name,
-                accounts.c.last_name,
-                accounts.c.created_at,
-            )
+            sa.select(signing_clients, *ACCOUNT_COLUMNS)
             .join(accounts, accounts.c.id == signing_clients.c.account_id)
             .where(signing_clients.c.id == client_id)
         )

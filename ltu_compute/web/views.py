@@ -106,9 +106,9 @@ def _run(
 
 
 def _authenticated(service: Service, dialect: Dialect, exchange: Exchange) -> Caller:
-    """Return who sent the request at hand, and note the name for the log."""
+    """Return who sent the request at hand, and note account and key for the log."""
     caller = dialect.authenticate(exchange.head, exchange.wire, service.gate)
-    g.account = caller.account.username
+    g.account, g.key = caller.account.username, caller.credential
     return caller
 
 
