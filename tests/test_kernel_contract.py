@@ -50,7 +50,7 @@ from ltu_compute.kernels.heat_map import keypoint_heat_map
 from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import size_of, warp_mask_onto, warp_onto
 from ltu_compute.kernels.image_quality import histogram_picture, image_quality
-from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints
+from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints, keypoint_places
 from ltu_compute.kernels.object_detection import CLASSES, candidates, detect_objects
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
@@ -241,6 +241,12 @@ CASES = [
         ("gray", "gray"),
         align_near,
         lambda found, *_: found is None or is_matrix(found.matrix),
+    ),
+    Case(
+        keypoint_places,
+        ("gray",),
+        keypoint_places,
+        lambda points, gray: np.array_equal(points, detect_keypoints(gray).points),
     ),
     Case(keypoint_heat_map, ("gray",), keypoint_heat_map, is_picture),
     Case(

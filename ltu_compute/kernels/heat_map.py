@@ -5,7 +5,7 @@ from math import hypot
 import cv2
 import numpy as np
 
-from ltu_compute.kernels.keypoints import detect_keypoints
+from ltu_compute.kernels.keypoints import keypoint_places
 from ltu_compute.kernels.types import Bgr, Gray, Points
 
 _SIGMA = 0.03
@@ -47,7 +47,7 @@ def keypoint_heat_map(gray: Gray, points: Points | None = None) -> Bgr:
     A. Mikhailov, "Turbo, An Improved Rainbow Colormap for Visualization", Google AI, 2019.
     """
     if points is None:
-        points = detect_keypoints(gray).points
+        points = keypoint_places(gray)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"points must have shape (N, 2), not {points.shape}")
     height, width = gray.shape

@@ -19,8 +19,10 @@ WORKING_SIZE = 512
 
 _RATIO = 0.85
 _ORB_MIN_SIDE = 64  # below, its border and its pyramid leave nothing
-_CONTRAST_THRESHOLDS = (0.02, 0.006)
-_FAINT_THRESHOLDS = (0.004,)
+_FIRST_LOOK, _SECOND_LOOK, _FAINT_THRESHOLD = 0.02, 0.006, 0.004  # contrasts, of SIFT's 0 to 1
+_LAYERS = 3  # of an octave, as SIFT has them
+_ENOUGH = 4  # a first look that finds a quarter of the limit is not repeated
+_CORNER_CONTRAST = 20  # levels: FAST corners that are no noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +81,76 @@ def detect_keypoints(gray: Gray, *, limit: int = 1000, faint: bool = False) -> K
     """
     _check(gray, limit)
     contiguous = np.ascontiguousarray(gray)
-    for contrast_threshold in _FAINT_THRESHOLDS if faint else _CONTRAST_THRESHOLDS:
-        # The precise upscale avoids a bias of a quarter pixel in all coordinates.
-        sift = cv2.SIFT_create(
-            nfeatures=limit, contrastThreshold=contrast_threshold, enable_precise_upscale=True
-        )
-        found, descriptors = sift.detectAndCompute(contiguous, None)
-        # A faint image is worth a second look at its faint structures.
-        if 4 * len(found) >= limit:
+    for threshold in (_FAINT_THRESHOLD,) if faint else _thresholds(contiguous, limit):
+        found, descriptors = _sift(threshold, limit).detectAndCompute(contiguous, None)
+        kept = _strong(found, limit)
+        if faint or kept:
             break
     if not found:
         return _no_keypoints(128)
+    if not faint and kept:
+        found, descriptors = [found[k] for k in kept], descriptors[kept]
     sums = descriptors.sum(axis=1, keepdims=True)
     root = np.sqrt(descriptors / np.maximum(sums, np.float32(1e-6)))
     return _sorted(found, root, limit)
+
+
+def keypoint_places(gray: Gray, *, limit: int = 1000) -> NDArray[np.float32]:
+    """Return where the keypoints of an image are, undescribed, in two thirds of the time.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+        The image.
+    limit : int
+        Number of keypoints to keep, those of the greatest contrast.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, 2)
+        The points of `detect_keypoints`, strongest first.
+
+    Raises
+    ------
+    ValueError
+        If `gray` is not a grey image of 8 bits or `limit` is not positive.
+    """
+    _check(gray, limit)
+    contiguous = np.ascontiguousarray(gray)
+    for threshold in _thresholds(contiguous, limit):
+        found = _sift(threshold, limit).detect(contiguous, None)
+        kept = _strong(found, limit)
+        if kept:
+            break
+    if not found:
+        return np.zeros((0, 2), np.float32)
+    if kept:
+        found = [found[k] for k in kept]
+    return _sorted(found, np.zeros((len(found), 0), np.float32), limit).points
+
+
+def _thresholds(gray: Gray, limit: int) -> tuple[float, ...]:
+    """Return the contrasts to look for, one after the other until there are enough keypoints.
+
+    An image that is poor in structure is worth a second look at what is faint. Where there are few
+    corners it will be needed, and the first look is had from it.
+    """
+    corners = cv2.FastFeatureDetector_create(_CORNER_CONTRAST).detect(gray, None)
+    return (_SECOND_LOOK,) if len(corners) < limit else (_FIRST_LOOK, _SECOND_LOOK)
+
+
+def _sift(threshold: float, limit: int) -> cv2.SIFT:
+    # The precise upscale avoids a bias of a quarter pixel in all coordinates.
+    return cv2.SIFT_create(
+        nfeatures=limit, contrastThreshold=threshold, enable_precise_upscale=True
+    )
+
+
+def _strong(found: Sequence[cv2.KeyPoint], limit: int) -> list[int]:
+    """Return which keypoints the first look finds, if they are enough for it to be the last."""
+    # SIFT's threshold is for the sum over the layers of an octave, its response for one of them.
+    strong = [k for k, each in enumerate(found) if each.response * _LAYERS >= _FIRST_LOOK]
+    return strong if _ENOUGH * len(strong) >= limit else []
 
 
 def detect_orb_keypoints(gray: Gray, *, limit: int = 1000) -> Keypoints:

@@ -1,5 +1,7 @@
 """Keypoints: where they lie, what they match."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from ltu_compute.kernels.keypoints import (
     descriptor_distances,
     detect_keypoints,
     detect_orb_keypoints,
+    keypoint_places,
     match_keypoints,
 )
 
@@ -140,3 +143,20 @@ def test_misuse(gray: np.ndarray, limit: int) -> None:
     for detect in (detect_keypoints, detect_orb_keypoints):
         with pytest.raises(ValueError, match="must be"):
             detect(gray, limit=limit)
+
+
+@pytest.mark.parametrize("name", ["page", "coffee", "moon"])
+def test_the_order_of_looks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = getattr(data, name)()
+    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    found = []
+    for corners in (0, 10**6):  # the second look at once, or after the first
+        monkeypatch.setattr(
+            cv2,
+            "FastFeatureDetector_create",
+            lambda _, count=corners: SimpleNamespace(detect=lambda *_: range(count)),
+        )
+        found.append(detect_keypoints(gray))
+        assert np.array_equal(keypoint_places(gray), found[-1].points)
+    assert np.array_equal(found[0].points, found[1].points)
+    assert np.array_equal(found[0].descriptors, found[1].descriptors)
