@@ -11,6 +11,7 @@ import pytest
 
 from ltu_compute.errors import ModelFailed, NotInstalled
 from ltu_compute.image import Image
+from ltu_compute.kernels.barcodes import BARCODE
 from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.object_mask import likely_object_mask
@@ -96,6 +97,26 @@ def test_what_the_classifier_says_counts_for_animals() -> None:
     assert score(CAR, 0.9) - score(CAR, 0.0) < 0.1 < score(CAT, 0.9) - score(CAT, 0.0)
 
 
+def test_the_classifier_contradicts_what_is_not_certain() -> None:
+    sheep, dog, giraffe = "/m/07bgp", "/m/0bt9lr", "/m/03bk1"
+    cheetah = {sheep: 0.001, dog: 0.002}
+
+    def contradicted(mid: str, score: float, **more: Any) -> bool:
+        given = {"chances": cheetah, "animal": 0.95} | more
+        return objects.is_contradicted(seen(mid, score, 0, 0, 5, 5), **given)
+
+    assert contradicted(sheep, 0.85)
+    assert contradicted(dog, 0.85)
+    assert not contradicted(sheep, 0.95)  # the detectors are certain
+    assert not contradicted(giraffe, 0.6)  # the classifier knows no giraffe
+    assert not contradicted(PERSON, 0.6)
+    assert not contradicted(sheep, 0.85, animal=0.6)  # nor is there clearly another animal
+    assert not contradicted(sheep, 0.85, chances={sheep: 0.1})
+    rams = np.zeros(1000)
+    rams[348:350] = 0.5  # ram, bighorn
+    assert objects.class_chances(rams)[sheep] == 1
+
+
 def test_scores_rise_with_the_evidence() -> None:
     scores = [objects.score_of(objects.evidence(s, s, 0, animal=False)) for s in (0.1, 0.4, 0.8)]
     assert 0 < scores[0] < 0.5 < scores[2] < 1
@@ -156,6 +177,12 @@ def test_what_reads_otherwise_is_none(text: str) -> None:
     assert not reads_as_plate(sign)
 
 
+def test_bars_that_say_nothing_are_no_barcode() -> None:
+    read = DetectedObject(BARCODE, "", 0.9, box(0, 0, 9, 9), "4711")
+    fence = DetectedObject(BARCODE, "", 0.9, box(0, 0, 9, 9))
+    assert objects.confirmed(flat(0, 0, 0), [read, fence]) == [read]
+
+
 @pytest.mark.parametrize("name", ["part-reference.jpg", "part-good.jpg", "part-shot.jpg"])
 def test_bores_are_no_plates(models: Models, name: str) -> None:
     image = cv2.imread(str(IMAGES / name))
@@ -189,8 +216,10 @@ def headline(**shares: float) -> list[Label]:
     [
         ({"Lighthouse": 0.9}, "Lighthouse"),
         ({"Beagle": 0.8}, "Beagle"),
+        ({"Beagle": 0.6}, "Hound"),  # likely, and not likely enough to be so special
         ({"Beagle": 0.3, "Basset_Hound": 0.3}, "Hound"),
         ({"Beagle": 0.2, "Pug": 0.2, "Samoyed": 0.2}, "Dog"),
+        ({"Lighthouse": 0.6}, None),
         ({"Beagle": 0.2, "Tabby_cat": 0.2, "Ostrich": 0.2}, "Animal"),
         ({"Lighthouse": 0.3, "Beagle": 0.3}, None),
         ({}, None),
@@ -204,6 +233,20 @@ def test_the_headline_is_as_special_as_is_likely(
     if found:
         assert 0.5 <= found[0].score <= 1
         assert found[0].mid.startswith("/m/")
+
+
+def test_detectors_contradict_the_headline() -> None:
+    chances = 0.8 * np.eye(1000)[[noun.name for noun in imagenet_nouns()].index("Beagle")]
+
+    def names(*mids: str, score: float = 0.9) -> list[str]:
+        found = [seen(mid, score, 0, 0, 5, 5) for mid in mids]
+        answer = labels.headline(chances, Classifier(), found)  # type: ignore[arg-type]
+        return [label.description for label in answer]
+
+    assert names() == names("/m/0bt9lr") == names(PERSON) == ["Beagle"]
+    assert names(CAT) == []
+    assert names(CAT, score=0.7) == ["Beagle"]
+    assert names(CAT, "/m/0bt9lr") == ["Beagle"]
 
 
 def test_every_class_has_its_groups() -> None:

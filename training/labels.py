@@ -151,6 +151,10 @@ PARENTS = {"n02924116": "n04524313"}
 FISH = "/m/0ch_cf"
 """What Open Images calls Fish; the other label of that name is the dish."""
 
+WIDER = {"n04487081": "Bus"}
+"""Classes that stand for more than they are called: ImageNet has no other bus than a trolleybus, a
+minibus and a school bus."""
+
 MAX_WORDS = 3  # of a class's name; longer ones are descriptions
 
 AMBIGUOUS = frozenset(
@@ -231,16 +235,26 @@ def read_nouns(path: Path) -> Nouns:
 
 
 def group_above(wnid: str, nouns: Nouns) -> str:
-    """Return the nearest group that a noun is a kind of, "" for none."""
+    """Return the nearest of the most special groups that a noun is a kind of, "" for none."""
     if wnid in PARENTS:
         return PARENTS[wnid]
-    waiting = deque(nouns[wnid][1])
+    found = _groups_above(wnid, nouns)
+    general = {group for each in found for group in _groups_above(each, nouns)}
+    for each in found:
+        if each not in general:
+            return SAME.get(each, each)
+    return ""
+
+
+def _groups_above(wnid: str, nouns: Nouns) -> list[str]:
+    """Return all groups that a noun is a kind of, the nearest first."""
+    waiting, found = deque(nouns[wnid][1]), []
     while waiting:
         above = waiting.popleft()
-        if above in GROUPS:
-            return SAME.get(above, above)
+        if above in GROUPS and above not in found:
+            found.append(above)
         waiting += nouns[above][1]
-    return ""
+    return found
 
 
 def main() -> None:
@@ -265,7 +279,9 @@ def main() -> None:
         name = re.sub(r" \(.*\)| / .*|,.*", "", plain[number])
         if len(name.split()) > MAX_WORDS:
             name = nouns[wnid][0][0]
-        named = (each for each in (plain[number], *nouns[wnid][0]) if each.lower() in mids)
+        name = WIDER.get(wnid, name)
+        names = (name,) if wnid in WIDER else (plain[number], *nouns[wnid][0])
+        named = (each for each in names if each.lower() in mids)
         found = next(named, name)
         shown = found if found.lower() == name.lower() or name.lower() not in mids else name
         rows.append((wnid, _capital(shown), mids.get(found.lower(), ""), group_above(wnid, nouns)))

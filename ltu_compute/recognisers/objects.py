@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels import object_detection as classical
+from ltu_compute.kernels.barcodes import BARCODE
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Bgr
@@ -48,6 +49,17 @@ WEIGHTS = (2.019, 1.273, -1.744, 0.683, -1.814, 0.594, 0.041)
 SAMPLED_PX = 256  # pixels of a picture's longest side that are looked at for shades
 SHADES = (32, 224)  # levels that are neither black nor white
 LEAST_SHADED = 0.05  # share of a picture; pages have 0.02, photographs 0.06 and more
+KIN = {
+    "/m/07bgp": ("Ram", "Bighorn"),
+    "/m/01xq0k1": ("Ox", "Water buffalo"),
+    "/m/03k3r": ("Common sorrel horse",),
+}
+"""ImageNet's sheep, cattle and horses, by the mids that COCO's have."""
+UNKNOWN = frozenset({"/m/03bk1"})
+"""COCO's animals that ImageNet does not have: giraffes."""
+CERTAIN = 0.9  # score from which detectors are believed, whatever the classifier says
+LEAST_OTHER = 0.75  # chance of other animals from which it contradicts
+OTHER_RATIO = 0.05  # of the animal's own chance to that of others, below which it contradicts
 LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # scores of the detectors that are looked at
 SAME_OVERLAP = 0.45  # intersection over union from which two detectors have found the same
 LEAST_SCORE = 1e-3  # as good as none, and as far from certain
@@ -69,7 +81,12 @@ def known_classes(models: Models) -> dict[str, str]:
 
 
 def detect(
-    image: Bgr, models: Models, *, classes: Collection[str] | None = None, idle: Idle
+    image: Bgr,
+    models: Models,
+    *,
+    classes: Collection[str] | None = None,
+    probabilities: Floats | None = None,
+    idle: Idle,
 ) -> tuple[DetectedObject, ...]:
     """Find objects, best first.
 
@@ -81,6 +98,8 @@ def detect(
         What is installed.
     classes : collection of str, optional
         The classes to look for, of `known_classes`; all when None.
+    probabilities : ndarray of float64, shape (1000,), optional
+        What the model `labels` says of the picture, where it has been asked already.
     idle : Idle
         Entered while a model's process is waited for.
 
@@ -91,7 +110,7 @@ def detect(
     """
     model = models.standing(OBJECTS, "detection")
     wanted = set(known_classes(models) if classes is None else classes)
-    found = [] if model is None else _by_models(model, image, models, wanted, idle)
+    found = [] if model is None else _by_models(model, image, models, wanted, probabilities, idle)
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
     found += confirmed(image, classical.detect_objects(image, classes=rest)) if rest else []
     found.sort(key=lambda each: (-each.score, each.name, *each.corners[0].tolist()))
@@ -109,8 +128,13 @@ def _name(name: str, mid: str) -> str:
     return open_images_names().get(mid, name)
 
 
-def _by_models(
-    model: Model, image: Bgr, models: Models, wanted: set[str], idle: Idle
+def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
+    model: Model,
+    image: Bgr,
+    models: Models,
+    wanted: set[str],
+    probabilities: Floats | None,
+    idle: Idle,
 ) -> list[DetectedObject]:
     """Return what the model `objects` finds, with the others' opinions where they belong to it."""
     if not wanted & _classes_of(model) or is_line_art(image):
@@ -119,12 +143,18 @@ def _by_models(
     labels = models.standing(LABELS, "classification")
     if second is None or labels is None or not (model.known and second.known and labels.known):
         return _by_model(model, image, wanted, idle)  # the weights are of these three
+    if probabilities is None:
+        probabilities = labels.probabilities(image, idle)
+    chances = class_chances(probabilities)
     found = fused(
         _by_model(model, image, wanted, idle, least=LEAST_FIRST),
         _by_model(second, image, wanted, idle, least=LEAST_SECOND),
-        class_chances(labels.probabilities(image, idle)),
+        chances,
     )
-    return [each for each in found if each.score >= LEAST]
+    animal = float(probabilities[_animal_classes()].sum())
+    return [
+        each for each in found if each.score >= LEAST and not is_contradicted(each, chances, animal)
+    ]
 
 
 def _by_model(
@@ -257,6 +287,36 @@ def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return common / max(sum(areas) - common, 1e-9)
 
 
+def is_contradicted(found: DetectedObject, chances: Mapping[str, float], animal: float) -> bool:
+    """Return whether the classifier sees another animal where detectors are not certain.
+
+    Detectors know ten animals, the classifier knows four hundred: what they call a sheep, with a
+    score of 0.85, is a cheetah.
+
+    Parameters
+    ----------
+    found : DetectedObject
+        What detectors have found.
+    chances : mapping of str to float
+        From `class_chances`.
+    animal : float
+        How likely the picture shows any animal, 0 to 1.
+    """
+    if found.mid not in animals() or found.mid in UNKNOWN or found.score >= CERTAIN:
+        return False
+    chance = chances.get(found.mid, 0.0)
+    other = animal - chance
+    return other >= LEAST_OTHER and chance < OTHER_RATIO * other
+
+
+@cache
+def _animal_classes() -> NDArray[np.intp]:
+    """Return which of ImageNet's classes are animals."""
+    nouns = imagenet_nouns()
+    ends = [nouns[chain[-1]].name for chain in noun_chains()]
+    return np.array([number for number, name in enumerate(ends) if name == "Animal"])
+
+
 def class_chances(probabilities: Floats) -> dict[str, float]:
     """Return how likely a picture shows something of each COCO class that ImageNet has, by mid.
 
@@ -278,9 +338,11 @@ def animals() -> frozenset[str]:
 def _imagenet_of() -> dict[str, NDArray[np.intp]]:
     """Return which of ImageNet's classes each of COCO's holds, by mid."""
     mids = set(coco_mids().values())
+    nouns = imagenet_nouns()
     found: dict[str, list[int]] = {}
     for number, chain in enumerate(noun_chains()):
-        for mid in {imagenet_nouns()[noun].mid for noun in chain} & mids:
+        kin = {mid for mid, names in KIN.items() if nouns[number].name in names}
+        for mid in kin | ({nouns[noun].mid for noun in chain} & mids):
             found.setdefault(mid, []).append(number)
     return {mid: np.array(numbers) for mid, numbers in sorted(found.items())}
 
@@ -289,9 +351,10 @@ def _imagenet_of() -> dict[str, NDArray[np.intp]]:
 
 
 def confirmed(image: Bgr, found: Sequence[DetectedObject]) -> list[DetectedObject]:
-    """Return what was found without the plates on which nothing plate-like can be read.
+    """Return what was found without plates and barcodes that nobody can read.
 
-    Rows of bores and teeth look like plates to a cascade. Without Tesseract no plate is confirmed.
+    Rows of bores and teeth look like plates to a cascade, fences and viaducts like barcodes.
+    Without Tesseract no plate is confirmed.
 
     Parameters
     ----------
@@ -302,6 +365,8 @@ def confirmed(image: Bgr, found: Sequence[DetectedObject]) -> list[DetectedObjec
     """
     kept, plates = [], 0
     for each in found:
+        if each.name == BARCODE and not each.text:
+            continue
         if each.name == PLATE:
             plates += 1
             if plates > MAX_PLATES or not reads_as_plate(_around(image, each)):

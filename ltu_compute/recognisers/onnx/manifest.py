@@ -296,10 +296,11 @@ def imagenet_nouns() -> tuple[Noun, ...]:
 @cache
 def noun_chains() -> tuple[tuple[int, ...], ...]:
     """Return each class of ImageNet and the groups that it is in, the nearest first."""
-    return tuple(_chain(number) for number in range(IMAGENET_CLASSES))
+    return tuple(chain_of(number) for number in range(IMAGENET_CLASSES))
 
 
-def _chain(noun: int) -> tuple[int, ...]:
+def chain_of(noun: int) -> tuple[int, ...]:
+    """Return a noun and the groups that it is in, the nearest first."""
     chain = []
     while noun >= 0:
         chain.append(noun)
