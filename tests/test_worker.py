@@ -2,9 +2,11 @@
 
 import io
 import logging
+import signal
 import socket
 from collections import deque
 from collections.abc import Iterator
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.serving.response import Response
+from ltu_compute.serving.server import Server
 from ltu_compute.serving.worker import STAYING, STOP_READING_S, Worker
 
 
@@ -173,3 +176,26 @@ def test_head_and_body_are_sent_together(
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert separator
     assert [first, *sent[1:]] == bodies
+
+
+@pytest.mark.parametrize(
+    ("before", "stopped"),
+    [
+        ([], False),
+        ([signal.SIGTERM], True),
+        ([signal.SIGCHLD], False),
+        ([signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP], True),
+    ],
+)
+def test_a_worker_that_was_told_to_stop_before_it_listened_stops(
+    before: list[signal.Signals], stopped: bool
+) -> None:
+    received: list[int] = []
+    signals: SimpleQueue[int] = SimpleQueue()
+    for each in before:
+        signals.put(each)
+    worker = SimpleNamespace(
+        signals_before=signals, handle_exit=lambda number, _frame: received.append(number)
+    )
+    Server._post_worker_init(worker)
+    assert received == ([signal.SIGTERM] if stopped else [])

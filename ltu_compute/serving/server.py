@@ -2,7 +2,8 @@
 
 import gc
 import logging
-import shlex
+import queue
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -13,13 +14,11 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from ltu_compute.app import create_app
-from ltu_compute.auth.keycloak import TOKEN_PATH
-from ltu_compute.auth.tokens import CLIENT_ID
 from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.serving import worker
 from ltu_compute.serving.application import Application
 from ltu_compute.serving.log import Log
-from ltu_compute.serving.preparation import FIRST_ACCOUNT, Credentials, first_account, prepare
+from ltu_compute.serving.preparation import Credentials, first_account, prepare
 from ltu_compute.serving.process import (
     end_process_group,
     lead_process_group,
@@ -39,23 +38,8 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (how this mach
 STOPPING_S = 120
 
 
-def try_it(address: str, account: Credentials, images: Path = Path("fixtures/images")) -> str:
-    """Return a shell line that logs in and compares two photographs."""
-    token = (
-        f"curl -sS -d grant_type=password -d client_id={CLIENT_ID}"
-        f" --data-urlencode {shlex.quote(f'username={account.username}')}"
-        f" --data-urlencode {shlex.quote(f'password={account.password}')} {address}{TOKEN_PATH}"
-        r""" | sed 's/.*"access_token":"\([^"]*\).*/\1/'"""
-    )
-    return (
-        f'curl -sS -H "Authorization: Bearer $({token})"'
-        f" -F image1=@{images / 'part-reference.jpg'} -F image2=@{images / 'part-shot.jpg'}"
-        f" -F preset=4 -F mask_type=contours {address}/v2/services/image/differences"
-    )
-
-
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn, set up for computing: a process a processor, threads for the waiting."""
+    """gunicorn, set up for computing: one process per processor, threads that wait for clients."""
 
     def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:
         self._settings = settings
@@ -89,6 +73,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "when_ready": self._when_ready,
             "post_fork": self._post_fork,
             "worker_exit": lambda _arbiter, _worker: self.wsgi().leave(),
+            "post_worker_init": self._post_worker_init,
             "child_exit": self._child_exit,
         }
         for name, value in chosen.items():
@@ -103,9 +88,22 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         gc.freeze()
         return Application(app, self._settings)
 
-    def _post_fork(self, _arbiter: Any, _worker: Any) -> None:
+    def _post_fork(self, arbiter: Any, worker: Any) -> None:
+        worker.signals_before = arbiter.SIG_QUEUE
         lead_process_group()
         self.wsgi().enter()
+
+    @staticmethod
+    def _post_worker_init(worker: Any) -> None:
+        """Stop a worker that was told to before it could listen to signals.
+
+        Between its fork and its own handlers a signal goes into its copy of its parent's queue.
+        gunicorn forgets it, and would wait for the worker until all its time to stop is over.
+        """
+        with suppress(queue.Empty):
+            while worker.signals_before.get_nowait() != signal.SIGTERM:
+                pass
+            worker.handle_exit(signal.SIGTERM, None)
 
     def _child_exit(self, _arbiter: Any, ended: Any) -> None:
         end_process_group(ended.pid)
@@ -121,21 +119,24 @@ def _bind(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def serve(settings: Settings, *, quickstart: bool = False) -> None:
+def serve(
+    settings: Settings, welcome: Callable[[str, Credentials | None], str] | None = None
+) -> None:
     """Run the service until it is told to stop.
 
     Parameters
     ----------
     settings : Settings
         Where to listen, and everything else.
-    quickstart : bool
-        Make a first account when there is none, and print what to try.
+    welcome : callable, optional
+        Returns what is printed once the service listens at an address. It is given the first
+        account, which is made if there is none; None for the account if it is not known any more.
     """
     logs.configure(settings.log_format)
     _check_address(settings)
     prepare_the_process()
     store = prepare(settings)
-    account = first_account(store, settings) if quickstart else None
+    account = first_account(store, settings) if welcome else None
     if not store.accounts.all() and not settings.oidc_issuer:
         log.warning(
             "nobody can log in: there is no account; make one with `ltu-compute user add`, or set "
@@ -146,7 +147,7 @@ def serve(settings: Settings, *, quickstart: bool = False) -> None:
     store.close()
 
     def ready(address: str) -> None:
-        sys.stdout.write(_welcome(address, account, settings) if quickstart else "")
+        sys.stdout.write(welcome(address, account) if welcome else "")
         sys.stdout.write(f"Listening on {address}\n")
         sys.stdout.flush()
 
@@ -165,17 +166,3 @@ def _check_address(settings: Settings) -> None:
                 f"{PREFIX}HOST and {PREFIX}PORT: {_bind(settings.host, settings.port)} cannot be "
                 f"listened on: {error.strerror}"
             ) from None
-
-
-def _welcome(address: str, account: Credentials | None, settings: Settings) -> str:
-    kept = settings.data_dir / FIRST_ACCOUNT
-    if account is None:
-        return (
-            f"\nltu-compute   {address}   (Swagger: {address}/docs)\n"
-            f"Account       none that {kept} still opens; `ltu-compute user list` lists them\n\n"
-        )
-    return (
-        f"\nltu-compute   {address}   (Swagger: {address}/docs)\n"
-        f"Account       {account.username}   password {account.password}   (kept in {kept})\n"
-        f"Try it, from this folder in another terminal:\n\n{try_it(address, account)}\n\n"
-    )

@@ -53,7 +53,7 @@ def started(data: Path, *options: str, **environment: str) -> Iterator[tuple[str
         yield printed, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=100)
     assert process.returncode == 0
 
 
