@@ -29,7 +29,10 @@ from ltu_compute.kernels.differences.registration import (
 )
 from ltu_compute.kernels.differences.relief import (
     described_parts,
+    enlarged,
     find_relief,
+    lies_in_surroundings,
+    made_exact,
     parallax_of,
     without_surroundings,
 )
@@ -187,7 +190,7 @@ class _Look(NamedTuple):
     compared: NDArray[np.bool_]
 
 
-def _compared_finely(
+def _compared_finely(  # noqa: PLR0915  (one step after the other)
     image1: Bgr,
     image2: Bgr,
     settings: ComparisonSettings,
@@ -251,14 +254,25 @@ def _compared_finely(
         sampler = _with_displacement((small1, small2), (reference, sampler), view)
     compared = _compared_mask(sampler, view, highlit)
     compared &= _asked(frame, margin=settings.margin, size1=size1, roi1=roi1).view(np.uint8) * 255
-    areas = areas_that_differ(
-        reference,
-        sampler,
-        light,
-        compared,
-        settings,
-        slack_px=registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE),
-    )
+    slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
+    areas = areas_that_differ(reference, sampler, light, compared, settings, slack_px=slack)
+    relief: tuple[ReliefPart, ...] = ()
+    parallax = None
+    if areas:
+        region1 = steering_region(roi1, reduced1)
+        parallax = parallax_of(gray1, target, alignment, view, region1)
+    stands = parallax and find_relief(overview, aligned_image, shared, parallax)
+    if stands:
+        relief = described_parts(stands, view.onto2, over, sizes, reduced2)
+        sampler = made_exact(stands, reference, sampler)
+        compared[enlarged(stands.hidden, frame)] = 0
+        areas = [
+            area
+            for area in areas_that_differ(
+                reference, sampler, light, compared, settings, slack_px=slack
+            )
+            if not lies_in_surroundings(area.place, area.mask, stands, frame)
+        ]
     matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
     least = settings.min_area_percent / 100 * frame.width * frame.height
     differences = described(
@@ -271,7 +285,7 @@ def _compared_finely(
         bend_px=0.0 if bend is None else bend.largest_px * overview_px,
         **motions(planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
         matrix1to2=matrix1to2,
-        relief=(),
+        relief=relief,
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
         compared_percent=100.0 * cv2.countNonZero(compared) / compared.size,

@@ -7,7 +7,7 @@ one, is not found anywhere on its line, and stays a difference.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -19,6 +19,7 @@ from ltu_compute.kernels.alignment.parallax import Parallax, find_parallax
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.registration import View
 from ltu_compute.kernels.differences.results import ReliefPart
+from ltu_compute.kernels.differences.sampling import Sampler, crop
 from ltu_compute.kernels.homography import inverse, map_points, scale_at_centre, size_of
 from ltu_compute.kernels.resizing import reduced, reduced_size
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
@@ -39,6 +40,9 @@ _LEAST_PX = 0.75  # displacement, px compared; less is within the tolerance of e
 _SAME_PX = 1.0  # displacements of one part
 _REACH = 1.5  # of a part's displacement: how far what it hides reaches
 _WITHIN = 0.6  # share of a difference that must lie there for it to be that
+_PATCH = 192  # px, longest side of what a part is found again by at full size
+_LEAST_PATCH = 8  # px; less is found anywhere
+_FOUND_AGAIN = 0.5  # correlation of that
 _MOST_PARTS = 100  # bounds the reply
 
 
@@ -70,6 +74,8 @@ class Relief:
     surroundings : ndarray of bool, shape (H, W)
         The borders of parts, as wide as they are displaced: what lies there may be hidden in one of
         the images.
+    labels : ndarray of int32, shape (H, W)
+        Which part each pixel belongs to: its place in `parts`, from 1; 0: none of these.
     parts : tuple of Part
         Largest first, at most 100.
     """
@@ -77,6 +83,7 @@ class Relief:
     displacement: Floats
     hidden: NDArray[np.bool_]
     surroundings: NDArray[np.bool_]
+    labels: NDArray[np.int32]
     parts: tuple[Part, ...]
 
 
@@ -155,6 +162,7 @@ def find_relief(
         displacement=displacement,
         hidden=_hidden(chosen, displacement),
         surroundings=_surroundings(labels, parts),
+        labels=labels,
         parts=parts[:_MOST_PARTS],
     )
 
@@ -325,6 +333,52 @@ def _surroundings(labels: NDArray[np.int32], parts: tuple[Part, ...]) -> NDArray
     return np.asarray(around > 0, np.bool_)
 
 
+def made_exact(relief: Relief, reference: Bgr, sampler: Sampler) -> Sampler:
+    """Find the parts of a relief again at the pixels of the frame.
+
+    Parameters
+    ----------
+    relief : Relief
+        Found on reduced images, in px of those.
+    reference : ndarray of uint8, shape (H, W, 3)
+        The frame.
+    sampler : Sampler
+        How the shot lies under it, without the relief.
+
+    Returns
+    -------
+    Sampler
+        The same with the relief, in px of the frame.
+    """
+    factor = sampler.frame.width / relief.displacement.shape[1]
+    displacement = relief.displacement * np.float32(factor)
+    placed = replace(sampler, relief=displacement)
+    exact = displacement.copy()
+    reach = int(np.ceil(_STEP_PX * factor)) + 2
+    for index, part in enumerate(relief.parts, start=1):
+        left, top = round(part.box.x * factor), round(part.box.y * factor)
+        width, height = (
+            min(_PATCH, round(side * factor)) for side in (part.box.width, part.box.height)
+        )
+        left += (round(part.box.width * factor) - width) // 2
+        top += (round(part.box.height * factor) - height) // 2
+        if min(width, height) < _LEAST_PATCH:
+            continue
+        own = _gray(crop(reference, Box(left, top, width, height)))
+        seen = _gray(
+            placed.tile(Box(left - reach, top - reach, width + 2 * reach, height + 2 * reach))
+        )
+        scores = cv2.matchTemplate(seen, own, cv2.TM_CCOEFF_NORMED)
+        _, best, _, (x, y) = cv2.minMaxLoc(scores)
+        if best >= _FOUND_AGAIN:
+            exact[relief.labels == index] += np.array([x - reach, y - reach], np.float32)
+    return replace(sampler, relief=exact)
+
+
+def _gray(image: NDArray[np.uint8]) -> Gray:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
 def described_parts(
     relief: Relief,
     onto2: Callable[[NDArray[np.float64]], NDArray[np.float64]],
@@ -376,3 +430,30 @@ def without_surroundings(difference_map: Floats, relief: Relief, level: float) -
     erased = within >= _WITHIN * areas
     erased[0] = False
     return np.where(erased[labels], np.float32(0), difference_map)
+
+
+def enlarged(area: NDArray[np.bool_], frame: Size) -> NDArray[np.bool_]:
+    """Return an area of a reduced frame at the size of the frame."""
+    full = cv2.resize(area.astype(np.uint8), frame, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(full > 0, np.bool_)
+
+
+def lies_in_surroundings(place: Box, mask: Mask, relief: Relief, frame: Size) -> bool:
+    """Tell whether an area of a larger frame lies wholly in what parts hide.
+
+    Parameters
+    ----------
+    place : Box
+        Where the area lies, in px of the frame.
+    mask : ndarray of uint8, shape (H, W)
+        Not 0 where the area is, of the size of the place.
+    relief : Relief
+        In px of a reduced frame.
+    frame : Size
+        Size of the frame.
+    """
+    rows, columns = np.nonzero(mask)
+    height, width = relief.surroundings.shape
+    y = ((rows + place.y) * height // frame.height).clip(0, height - 1)
+    x = ((columns + place.x) * width // frame.width).clip(0, width - 1)
+    return bool(relief.surroundings[y, x].mean() >= _WITHIN)

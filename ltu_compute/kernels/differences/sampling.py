@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.displacement import Displacement
+from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.homography import map_points, scale_at_centre
 from ltu_compute.kernels.surface import Bend
 from ltu_compute.kernels.types import Box, Matrix, Points, Size
 
 _GRID_STEP = 16  # px between the places that are mapped exactly; a homography bends less between
+_RELIEF_STEP = 4  # px of those where parts stand above the plane: their borders are sharp
 _REACH_PX = 4  # px beyond a rectangle that interpolation and blurring see
 
 
@@ -63,6 +65,9 @@ class Sampler:
         Px of the shot to a px of the bend.
     displacement : Displacement or None
         What is added before all that, in px of the frame.
+    relief : ndarray of float32, shape (H, W, 2), or None
+        What is added before that where a part stands above the plane, in px of the frame; each
+        vector is for a cell of the frame.
     """
 
     image: NDArray[np.uint8]
@@ -71,17 +76,21 @@ class Sampler:
     bend: Bend | None = None
     bend_scale: float = 1.0
     displacement: Displacement | None = None
+    relief: Floats | None = None
 
     @property
     def lies_still(self) -> bool:
         """Whether the shot's pixels are the frame's."""
         same = self.image.shape[:2] == (self.frame.height, self.frame.width)
-        moved = self.bend is not None or self.displacement is not None
+        moved = any(each is not None for each in (self.bend, self.displacement, self.relief))
         return same and not moved and bool(np.allclose(self.matrix, np.eye(3), atol=1e-6))
 
     def onto_shot(self, points: Points) -> NDArray[np.float64]:
         """Return where points of the frame, shape (N, 2), lie on the shot, in its px."""
         places = np.asarray(points, np.float64)
+        if self.relief is not None:
+            rows, columns = self._cells(places)
+            places = places + self.relief[rows, columns]
         if self.displacement is not None:
             places = places + self.displacement.at(places)
         places = map_points(places, self.matrix)
@@ -109,19 +118,20 @@ class Sampler:
         """Return the shot's pixels that lie under a rectangle of the frame."""
         if self.lies_still:
             return crop(self.image, place)
-        columns, rows = (-(-extent // _GRID_STEP) + 2 for extent in (place.width, place.height))
+        step = _RELIEF_STEP if self._shows_relief(place) else _GRID_STEP
+        columns, rows = (-(-extent // step) + 2 for extent in (place.width, place.height))
         # Half a step off, so that enlarging interpolates between just these places.
-        x = place.x + (np.arange(columns) - 0.5) * _GRID_STEP - 0.5
-        y = place.y + (np.arange(rows) - 0.5) * _GRID_STEP - 0.5
+        x = place.x + (np.arange(columns) - 0.5) * step - 0.5
+        y = place.y + (np.arange(rows) - 0.5) * step - 0.5
         grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         mapped = self.onto_shot(grid)
         low = np.floor(mapped.min(axis=0)).astype(int) - _REACH_PX
         high = np.ceil(mapped.max(axis=0)).astype(int) + _REACH_PX
         source = self._source(Box(int(low[0]), int(low[1]), *(int(v) for v in high - low + 1)))
         coarse = (mapped - low).astype(np.float32).reshape(rows, columns, 2)
-        size = (columns * _GRID_STEP, rows * _GRID_STEP)
+        size = (columns * step, rows * step)
         fine = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
-        fine = fine[_GRID_STEP : _GRID_STEP + place.height, _GRID_STEP : _GRID_STEP + place.width]
+        fine = fine[step : step + place.height, step : step + place.width]
         seen = cv2.remap(
             source,
             np.ascontiguousarray(fine),
@@ -130,6 +140,22 @@ class Sampler:
             borderMode=cv2.BORDER_REPLICATE,
         )
         return np.asarray(seen, np.uint8)
+
+    def _cells(self, points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the rows and columns of the relief's cells that hold points of the frame."""
+        if self.relief is None:
+            raise ValueError("there is no relief")
+        limits = np.array(self.relief.shape[1::-1]) - 1
+        cells = (points + 0.5) * (limits + 1) / np.array(self.frame)
+        columns, rows = np.clip(cells, 0, limits).astype(np.intp).T
+        return rows, columns
+
+    def _shows_relief(self, place: Box) -> bool:
+        if self.relief is None:
+            return False
+        corners = np.array([[place.x, place.y], [place.x + place.width, place.y + place.height]])
+        (top, bottom), (left, right) = self._cells(corners.astype(np.float64))
+        return bool(self.relief[top : bottom + 1, left : right + 1].any())
 
     def _source(self, place: Box) -> NDArray[np.uint8]:
         """Pixels of the shot, blurred where it has more of them than the frame."""
