@@ -17,7 +17,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from ltu_compute.image.profiles import Conversion
+from ltu_compute.image.profiles import Conversion, strips
 from ltu_compute.image.structure import (
     Admit,
     CorruptPixelsError,
@@ -286,14 +286,17 @@ def _printed(
     inks: NDArray[np.uint8], print_inks: Conversion | None, *, colour: bool
 ) -> NDArray[np.uint8]:
     """Return the pixels that inks (H, W, 4) print: inverted, as all programs write them."""
-    if print_inks is not None:
-        rgb = print_inks(np.asarray(cv2.bitwise_not(inks), np.uint8))
-        conversion = cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY
-        return np.asarray(cv2.cvtColor(rgb, conversion), np.uint8)
-    cyan_magenta_yellow, black = inks[..., 2::-1], inks[..., 3]
-    black = cv2.cvtColor(np.ascontiguousarray(black), cv2.COLOR_GRAY2BGR)
-    pixels = cv2.multiply(np.ascontiguousarray(cyan_magenta_yellow), black, scale=1 / 255)
-    return np.asarray(pixels if colour else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+    shape = inks.shape[:2]
+    pixels = np.empty((*shape, 3) if colour else shape, np.uint8)
+    for rows in strips(inks):
+        if print_inks is not None:
+            rgb = print_inks(np.asarray(cv2.bitwise_not(inks[rows]), np.uint8))
+        else:
+            paper = np.ascontiguousarray(inks[rows, :, :3])
+            black = np.ascontiguousarray(inks[rows, :, 3])
+            rgb = cv2.multiply(paper, cv2.cvtColor(black, cv2.COLOR_GRAY2BGR), scale=1 / 255)
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY, pixels[rows])
+    return pixels
 
 
 def _decoded_by_opencv(content: bytes, scale: int, *, colour: bool) -> NDArray[np.uint8]:

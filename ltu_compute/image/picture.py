@@ -24,7 +24,7 @@ from ltu_compute.image.geometry import fitted, oriented, resized
 from ltu_compute.image.gif import decode_gif, walk_gif
 from ltu_compute.image.jpeg import decode_jpeg, walk_jpeg
 from ltu_compute.image.png import decode_png, walk_png
-from ltu_compute.image.profiles import Conversion, Model, conversion_to_srgb
+from ltu_compute.image.profiles import Conversion, Model, conversion_to_srgb, converted_bgr
 from ltu_compute.image.samples import Frame, mask_of, pixels_of
 from ltu_compute.image.structure import Admit, CorruptPixelsError, MalformedError, Structure
 from ltu_compute.image.tiff import decode_tiff, walk_tiff
@@ -270,9 +270,7 @@ class Image:
         if self._model == "GRAY":
             levels = convert(self._raw(target, colour=False))
             return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR)) if colour else levels
-        rgb = cv2.cvtColor(self._raw(target, colour=True), cv2.COLOR_BGR2RGB)
-        conversion = cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY
-        return np.asarray(cv2.cvtColor(convert(np.asarray(rgb, np.uint8)), conversion), np.uint8)
+        return converted_bgr(self._raw(target, colour=True), convert, colour=colour)
 
     @property
     def _model(self) -> Model:
@@ -331,9 +329,11 @@ class Image:
                 return Frame(decode_gif(self._picture(), self._structure))
             if self.format == "WebP":
                 return Frame(decode_webp(self._picture(), self._structure))
-            if self.format == "TIFF":
-                return decode_tiff(self._picture(), self._structure, bits=self._bits, exact=exact)
             frame, self._looked_at = self._looked_at, None
+            if self.format == "TIFF":
+                return decode_tiff(
+                    self._picture(), self._structure, bits=self._bits, exact=exact, kept=frame
+                )
             return decode_png(
                 self.content, self._structure, bits=self._bits, exact=exact, kept=frame
             )

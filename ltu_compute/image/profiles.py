@@ -14,7 +14,7 @@ Profiles that LittleCMS cannot read, of another colour model than the picture, o
 import hashlib
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ Conversion = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 _MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # Pillow's
 _SAME = 1  # levels of 255: rounding
 _PROBE_STEPS = 9  # a channel
-_STRIP_PIXELS = 1 << 18  # pixels that are converted at a time: the interpreter waits as long
+_STRIP_PIXELS = 1 << 18  # pixels converted at a time: the interpreter waits as long
 _KEPT = 8  # conversions kept by a process; one for inks takes some MB
 
 
@@ -103,7 +103,7 @@ def _conversion(profile: _Profile, model: Model) -> Conversion | None:
         probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, _PROBE_STEPS, 3)
         if _largest_change(transform(probe), probe) <= _SAME:
             return None
-    return lambda pixels: _by_strips(pixels, transform)
+    return transform
 
 
 def _largest_change(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
@@ -135,10 +135,18 @@ def _transform(profile: bytes, model: Model) -> Conversion | None:
     return apply
 
 
-def _by_strips(pixels: NDArray[np.uint8], transform: Conversion) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    converted = np.empty((height, width, 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        converted[top : top + rows] = transform(pixels[top : top + rows])
-    return converted
+def strips(pixels: NDArray[np.uint8]) -> Iterator[slice]:
+    """Yield the rows of a picture that are converted at a time."""
+    rows = max(1, _STRIP_PIXELS // pixels.shape[1])
+    return (slice(top, top + rows) for top in range(0, len(pixels), rows))
+
+
+def converted_bgr(
+    pixels: NDArray[np.uint8], convert: Conversion, *, colour: bool
+) -> NDArray[np.uint8]:
+    """Convert BGR (H, W, 3), in place, to BGR or to grey (H, W)."""
+    result = pixels if colour else np.empty(pixels.shape[:2], np.uint8)
+    for rows in strips(pixels):
+        rgb = convert(np.asarray(cv2.cvtColor(pixels[rows], cv2.COLOR_BGR2RGB), np.uint8))
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR if colour else cv2.COLOR_RGB2GRAY, result[rows])
+    return result

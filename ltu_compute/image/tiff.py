@@ -199,7 +199,12 @@ _SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def decode_tiff(
-    content: bytes, structure: Structure, *, bits: int | None = None, exact: bool = False
+    content: bytes,
+    structure: Structure,
+    *,
+    bits: int | None = None,
+    exact: bool = False,
+    kept: Frame | None = None,
 ) -> Frame:
     """Decode the samples of a TIFF's first page.
 
@@ -213,13 +218,15 @@ def decode_tiff(
         Bits that samples of 16 use; by default what `used_bits` finds.
     exact : bool, default False
         All bits of 16-bit colour are needed.
+    kept : Frame, optional
+        The frame of an earlier call, to which only low bytes are added.
 
     Raises
     ------
     CorruptPixelsError
         The samples end early, or are damaged.
     """
-    picture = _decoded(content, structure)
+    picture = _decoded(content, structure) if kept is None else kept.picture
     if structure.depth < 16:
         return Frame(picture)
     if bits is None:
