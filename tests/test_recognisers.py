@@ -23,6 +23,7 @@ from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import Models
 from ltu_compute.recognisers.onnx.manifest import Manifest, imagenet_nouns, noun_chains
 from ltu_compute.recognisers.onnx.session import Bounds
+from ltu_compute.recognisers.unsafe import as_jpeg
 from tests.support import onnx_models as made
 from tests.support.client import IMAGES
 from tests.support.drawn_codes import number_plate
@@ -47,6 +48,10 @@ def box(left: float, top: float, right: float, bottom: float) -> Any:
 
 def seen(mid: str, score: float, *sides: float) -> DetectedObject:
     return DetectedObject(mid, mid, score, box(*sides))
+
+
+def picture_of(pixels: Any) -> Image:
+    return Image.from_bytes(cv2.imencode(".png", pixels)[1].tobytes(), max_pixels=1 << 20)
 
 
 # ----------------------------------------------------------------------------------- objects
@@ -289,7 +294,7 @@ def test_the_salient_object(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "salient", network, manifest)
     picture = np.zeros((60, 80, 3), np.uint8)
     picture[20:40, 30:60] = 255
-    image = Image.from_bytes(cv2.imencode(".png", picture)[1].tobytes(), max_pixels=1 << 20)
+    image = picture_of(picture)
     mask = salient_mask_of(image, Recognisers(models))
     assert mask.shape == (60, 80)
     wrong = np.count_nonzero((mask > 0) != (picture[:, :, 0] > 0))
@@ -306,3 +311,17 @@ def test_no_likely_place_is_no_object() -> None:
     assert mask is not None
     assert mask[:, 12].all()
     assert not mask[:, 3].any()
+
+
+# ------------------------------------------------------------------------------ unsafe content
+
+
+def test_open_nsfw_sees_the_middle_of_a_jpeg() -> None:
+    image = np.zeros((512, 1024, 3), np.uint8)
+    image[:, 512:] = 255
+    seen_by_it = as_jpeg(image)
+    assert seen_by_it.shape == (224, 224, 3)
+    assert seen_by_it[:, :104].max() < 8
+    assert seen_by_it[:, 120:].min() > 247
+    noise = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    assert (as_jpeg(noise) != noise[16:240, 16:240]).any()

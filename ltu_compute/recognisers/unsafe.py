@@ -1,11 +1,15 @@
 """Unsafe content: what two models say of a picture, and whether they agree.
 
-The first model knows five classes, the second two. Neither knows violence, drugs or weapons:
-nothing is said about those. How many explicit pictures are missed was not measured here, because
-no such pictures were used; of 215 harmless photographs the pair called none explicit.
+The first model knows five classes, the second two. Neither knows what `UNCOVERED` lists: nothing
+is said about it, and nothing guessed. How many explicit pictures are missed was not measured here,
+because no such pictures were used; of 392 harmless ones (BSDS500, PASCAL VOC, camera samples,
+circuit boards) the pair called none explicit, one of the two called 7 so, and 3 were suggestive.
 """
 
 from dataclasses import dataclass
+
+import cv2
+import numpy as np
 
 from ltu_compute.errors import NotInstalled
 from ltu_compute.kernels.types import Bgr
@@ -17,6 +21,11 @@ FIRST, SECOND = "unsafe", "unsafe-second"
 EXPLICIT_CLASSES = ("Porn", "Hentai")
 SUGGESTIVE_CLASS = "Sexy"
 UNSAFE_CLASS = "Unsafe"
+UNCOVERED = ("violence", "gore", "drugs", "weapons", "hate", "self-harm")
+"""What vendors ask for and no model of the catalogue knows."""
+
+SIDE_PX, CROP_PX = 256, 224  # what the second model sees: the middle of a square picture
+JPEG_QUALITY = 75  # of the pictures that it was trained on: the default of what wrote them
 WORKING_SIZE = 512  # px; both models look at 224
 EVEN = 0.5  # from which a model calls a picture explicit
 
@@ -86,9 +95,32 @@ def rate(image: Bgr, models: Models, *, idle: Idle) -> UnsafeContent:
             f"{' '.join(missing)}"
         )
     scores = {each.description: each.score for each in first.classify(image, idle=idle)}
-    others = {each.description: each.score for each in second.classify(image, idle=idle)}
+    others = {each.description: each.score for each in second.classify(as_jpeg(image), idle=idle)}
     return UnsafeContent(
         explicit_first=sum(scores.get(name, 0.0) for name in EXPLICIT_CLASSES),
         explicit_second=others.get(UNSAFE_CLASS, 0.0),
         suggestive=scores.get(SUGGESTIVE_CLASS, 0.0),
     )
+
+
+def as_jpeg(image: Bgr) -> Bgr:
+    """Return what the second model was trained on: the middle of a square JPEG, (224, 224, 3).
+
+    Its scores shift by a few percent without the traces of compression.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+
+    References
+    ----------
+    ``classify_nsfw.py`` of github.com/yahoo/open_nsfw.
+    """
+    smaller = max(image.shape[:2]) > SIDE_PX
+    kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    square = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=kind)
+    _, content = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
+    margin = (SIDE_PX - CROP_PX) // 2
+    return np.ascontiguousarray(decoded[margin : margin + CROP_PX, margin : margin + CROP_PX])
