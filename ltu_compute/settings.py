@@ -173,6 +173,13 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _dask(value: str) -> str:
+    parts = urlsplit(value.strip())
+    if value.strip() and (parts.scheme not in ("tcp", "tls") or not parts.hostname):
+        raise ValueError("must be an address such as tcp://scheduler:8786 or tls://scheduler:8786")
+    return value.strip()
+
+
 class Settings(BaseSettings):
     """Every setting: its name in the environment is ``LTU_COMPUTE_`` and the name in capitals."""
 
@@ -380,6 +387,11 @@ class Settings(BaseSettings):
         True,
         description="Whether the service's own workers compute jobs, with what requests leave of "
         "the processors. Without, `ltu-compute worker` must run somewhere.",
+    )
+    dask: Annotated[str, AfterValidator(_dask)] = Field(
+        "",
+        description="Address of a Dask scheduler, such as tcp://scheduler:8786, where jobs are "
+        "computed instead; it takes the extra [dask]. Empty: on this machine.",
     )
     job_lease: float = Field(
         20.0,

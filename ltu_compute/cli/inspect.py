@@ -53,6 +53,7 @@ CHECKED = 1000  # pairs that --dry-run prints at most
 )
 @click.option("--resume", is_flag=True, help="Do only what --out lacks, or whose files changed.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. Default: one a processor.")
+@click.option("--dask", metavar="ADDRESS", help="Compute on a Dask cluster: tcp://HOST:8786.")
 @click.option("--dry-run", is_flag=True, help="List what would be inspected, and stop.")
 @click.option("--quiet", is_flag=True, help="No progress bar, and no line for each bad shot.")
 def inspect(names: tuple[str, ...], **given: Any) -> None:
@@ -164,6 +165,11 @@ def _run(
     from ltu_compute.jobs.report import NAME
 
     quiet, out = bool(given["quiet"]), given["out"]
+    engine = None
+    if given["dask"]:
+        from ltu_compute.jobs.cluster import Cluster
+
+        engine = Cluster(given["dask"], options)
     with _progress(len(pairs), quiet=quiet) as (say, advance):
 
         def on_row(row: Mapping[str, Any]) -> None:
@@ -183,6 +189,7 @@ def _run(
                     region=region,
                     output=output,
                     processes=given["jobs"],
+                    engine=engine,
                     on_row=on_row,
                 )
         except KeyboardInterrupt:

@@ -21,15 +21,16 @@ def worker(jobs: int | None) -> None:
     over by others within half a minute.
     """
     from ltu_compute.jobs.batch import available_processors
-    from ltu_compute.jobs.runner import Runner
+    from ltu_compute.jobs.runner import runner_for
     from ltu_compute.serving.preparation import prepare
     from ltu_compute.web import logs
 
     settings = load()
     logs.configure(settings.log_format)
     store = prepare(settings)
-    count = jobs or available_processors()
-    runners = [Runner(store.jobs, settings, nice=0) for _ in range(count)]
+    # One is enough to send parts to a cluster, whose workers compute them.
+    count = 1 if settings.dask else jobs or available_processors()
+    runners = [runner_for(store.jobs, settings, nice=0) for _ in range(count)]
     stopping = threading.Event()
 
     def stop(*_: Any) -> None:
@@ -38,7 +39,8 @@ def worker(jobs: int | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     threads = [runner.start() for runner in runners]
-    click.echo(f"{count} workers wait for jobs", err=True)
+    where = f"the Dask cluster at {settings.dask}" if settings.dask else f"{count} workers"
+    click.echo(f"{where} waits for jobs" if settings.dask else f"{where} wait for jobs", err=True)
     stopping.wait()
     for runner in runners:
         runner.stop()

@@ -239,6 +239,22 @@ class Inspector:
             )
         return outcome
 
+    def refused(
+        self, task: Task, reason: str, *, reference_sha256: str = "", region_sha256: str = ""
+    ) -> Outcome:
+        """Return the outcome of a task that cannot even begin."""
+        return Outcome(
+            Inspection(
+                task.shot.name,
+                task.reference.name,
+                Verdict.ERROR,
+                reason,
+                reference_sha256=reference_sha256,
+                region_sha256=region_sha256,
+                worker=self._worker,
+            )
+        )
+
     def _compared(self, reference: "_Reference", shot: Image, inspection: Inspection) -> Outcome:
         try:
             found = differences(

@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs.doorbell import Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.process import LEAST_NICE, Failed, Process, Progress, WorkerDied
+from ltu_compute.jobs.records import RETRY_S, Records, note
 from ltu_compute.jobs.work import Piece, Preparation, Recent, work
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import MAX_ATTEMPTS, SHARED, Claim, Jobs
+from ltu_compute.store.jobs import SHARED, Claim, Jobs
 
 POLL_S = 1.0  # seconds between two looks for work, unless the doorbell rings
 CHECK_S = 0.4  # seconds between two looks whether the job was cancelled
@@ -27,10 +28,18 @@ RENEWED_AFTER = 0.2  # of a lease: four renewals may fail
 BUSY_S = 0.05  # seconds between two looks whether requests leave room
 IDLE_S = 60.0  # seconds after which a worker process with nothing to do is ended
 PURGE_S = 60.0  # seconds between two purges of jobs whose time is over
-RETRY_S = 0.5  # seconds between two attempts to reach the database
-LOST = "its workers were lost %d times"
 
 _log = logging.getLogger("ltu_compute.jobs")
+
+
+class Running(Protocol):
+    """What computes jobs until it is told to stop."""
+
+    def start(self) -> threading.Thread:
+        """Begin, in a thread of its own."""
+
+    def stop(self) -> None:
+        """Give back what is being computed; the thread ends soon."""
 
 
 class Runner:
@@ -67,6 +76,7 @@ class Runner:
         self._lease = settings.job_lease  # seconds
         self._renew_s = self._lease * RENEWED_AFTER
         self._stopping = threading.Event()
+        self._records = Records(jobs, self._stopping)
         self._process: Process[Piece, Computed] | None = None
         self._prepared: Recent[bool] = Recent()  # jobs that the process is prepared for
         self._used_at = self._purged_at = time.monotonic()
@@ -123,7 +133,7 @@ class Runner:
 
     def _run(self, claim: Claim) -> None:
         if claim.exhausted:
-            self._give_up(claim, LOST % MAX_ATTEMPTS)
+            self._records.give_up_lost(claim)
             return
         started = time.monotonic()
         try:
@@ -131,20 +141,19 @@ class Runner:
                 reply = self._computed(claim)
         except WorkerDied as died:
             self._end_process()
-            self._fail_or_retry(claim, str(died))
+            self._records.fail_or_retry(claim, str(died))
             return
         if reply is None:  # cancelled, claimed by another, or stopped
             self._end_process()
             if self._stopping.is_set():
-                self._insist(lambda: self._jobs.release(claim, counts=False))
-            _note("job part abandoned", claim)
+                self._records.release(claim, counts=False)
+            note("job part abandoned", claim)
             return
         if isinstance(reply, Failed):
             self._end_process()  # whatever it is prepared for
-            self._fail_or_retry(claim, reply.reason)
+            self._records.fail_or_retry(claim, reply.reason)
             return
-        self._insist(lambda: self._jobs.finish(claim, reply.result, reply.attachment))
-        _note("job part", claim, ms=round(1000 * (time.monotonic() - started), 1))
+        self._records.finish(claim, reply, time.monotonic() - started)
 
     def _computed(self, claim: Claim) -> Computed | Failed | None:
         """Return what a part came to; None when nobody wants it any more."""
@@ -184,36 +193,8 @@ class Runner:
             raise
         except Exception:
             self._end_process()
-            self._insist(lambda: self._jobs.release(claim))
+            self._records.release(claim)
             raise
-
-    def _fail_or_retry(self, claim: Claim, reason: str) -> None:
-        if claim.attempts >= MAX_ATTEMPTS:
-            self._give_up(claim, reason)
-        else:
-            _note("job part failed, to be tried again", claim, reason=reason)
-            self._insist(lambda: self._jobs.release(claim))
-
-    def _give_up(self, claim: Claim, reason: str) -> None:
-        _note("job part failed", claim, reason=reason)
-        give_up = KINDS[claim.kind].give_up
-        if give_up is None:
-            self._insist(lambda: self._jobs.fail(claim, reason))
-        else:
-            inputs = self._jobs.inputs(claim.job_id, claim.position)
-            instead = give_up(claim.parameters, inputs, reason)
-            self._insist(lambda: self._jobs.finish(claim, instead.result, instead.attachment))
-
-    def _insist(self, write: Callable[[], Any]) -> None:
-        """Write to the database once it answers; where the claim is lost meanwhile, it does not."""
-        while True:
-            try:
-                write()
-            except Unavailable:
-                if self._stopping.wait(RETRY_S):
-                    return
-            else:
-                return
 
     # ---------------------------------------------------------------- its process
 
@@ -228,13 +209,17 @@ class Runner:
             process.kill()
 
 
-def _note(event: str, claim: Claim, **more: Any) -> None:
-    fields = {
-        "job": claim.job_id,
-        "kind": claim.kind,
-        "part": claim.position,
-        "attempt": claim.attempts,
-        **more,
-    }
-    told = " ".join(f"{name}={value!r}" for name, value in fields.items())
-    _log.info("%s %s", event, told, extra={"fields": {"message": event, **fields}})
+def runner_for(
+    jobs: Jobs,
+    settings: Settings,
+    *,
+    doorbell: Doorbell | None = None,
+    may_start: Callable[[], bool] = lambda: True,
+    nice: int = LEAST_NICE,
+) -> Running:
+    """Return what computes jobs where the settings say: here, or on a Dask cluster."""
+    if settings.dask:
+        from ltu_compute.jobs.cluster_runner import ClusterRunner  # noqa: PLC0415  (an extra)
+
+        return ClusterRunner(jobs, settings, doorbell=doorbell)
+    return Runner(jobs, settings, doorbell=doorbell, may_start=may_start, nice=nice)

@@ -9,7 +9,7 @@ from flask import Flask
 from ltu_compute.admission.slots import Slots, State
 from ltu_compute.cancellation import CLIENT_GONE
 from ltu_compute.jobs.queue import Queue
-from ltu_compute.jobs.runner import Runner
+from ltu_compute.jobs.runner import Running, runner_for
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.settings import Settings
 from ltu_compute.web.metrics import CLOSED, Metrics
@@ -31,7 +31,7 @@ class Application:
         self._metrics: Metrics = service.metrics
         self._settings = settings
         self._queue = cast("Queue", service.resources[Queue])
-        self._runner: Runner | None = None
+        self._runner: Running | None = None
         self._runner_thread: threading.Thread | None = None
         self.pace = Pace(settings.request_timeout, settings.request_min_rate)
         # What the largest requests have, four times; what is being computed on counts, too.
@@ -50,7 +50,7 @@ class Application:
         self._metrics.enter()
         if self._settings.run_jobs:
             queue = self._queue
-            self._runner = Runner(
+            self._runner = runner_for(
                 queue.jobs, self._settings, doorbell=queue.doorbell, may_start=self._has_room
             )
             self._runner_thread = self._runner.start()

@@ -1,0 +1,87 @@
+"""What becomes of a claimed part, written to the database once it answers, and to the log."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ltu_compute.errors import Unavailable
+from ltu_compute.jobs.kinds import KINDS, Computed
+from ltu_compute.store.jobs import MAX_ATTEMPTS, Claim, Jobs
+
+RETRY_S = 0.5  # seconds between two attempts to reach the database
+LOST = f"its workers were lost {MAX_ATTEMPTS} times"
+
+_log = logging.getLogger("ltu_compute.jobs")
+
+
+class Records:
+    """Records what becomes of claims; a claim that does not hold any more records nothing.
+
+    Parameters
+    ----------
+    jobs : Jobs
+        The queue.
+    stopping : Event
+        Set when nobody waits any longer for a database that does not answer.
+    """
+
+    def __init__(self, jobs: Jobs, stopping: threading.Event) -> None:
+        self._jobs = jobs
+        self._stopping = stopping
+
+    def finish(self, claim: Claim, computed: Computed, seconds: float) -> None:
+        """Record what a part came to."""
+        self._insist(lambda: self._jobs.finish(claim, computed.result, computed.attachment))
+        note("job part", claim, ms=round(1000 * seconds, 1))
+
+    def release(self, claim: Claim, *, counts: bool = True) -> None:
+        """Give a part back to the queue; see `Jobs.release`."""
+        self._insist(lambda: self._jobs.release(claim, counts=counts))
+
+    def fail_or_retry(self, claim: Claim, reason: str) -> None:
+        """Give a part back that failed, or give it up where all attempts were made."""
+        if claim.attempts >= MAX_ATTEMPTS:
+            self.give_up(claim, reason)
+        else:
+            note("job part failed, to be tried again", claim, reason=reason)
+            self.release(claim)
+
+    def give_up(self, claim: Claim, reason: str) -> None:
+        """Record that nobody could compute a part: its job fails, or has that as a result."""
+        note("job part failed", claim, reason=reason)
+        instead_of = KINDS[claim.kind].give_up
+        if instead_of is None:
+            self._insist(lambda: self._jobs.fail(claim, reason))
+        else:
+            inputs = self._jobs.inputs(claim.job_id, claim.position)
+            instead = instead_of(claim.parameters, inputs, reason)
+            self._insist(lambda: self._jobs.finish(claim, instead.result, instead.attachment))
+
+    def give_up_lost(self, claim: Claim) -> None:
+        """Record that the workers of a part were lost, one after the other."""
+        self.give_up(claim, LOST)
+
+    def _insist(self, write: Callable[[], Any]) -> None:
+        """Write once the database answers."""
+        while True:
+            try:
+                write()
+            except Unavailable:
+                if self._stopping.wait(RETRY_S):
+                    return
+            else:
+                return
+
+
+def note(event: str, claim: Claim, **more: Any) -> None:
+    """Write a line about a part to the log."""
+    fields = {
+        "job": claim.job_id,
+        "kind": claim.kind,
+        "part": claim.position,
+        "attempt": claim.attempts,
+        **more,
+    }
+    told = " ".join(f"{name}={value!r}" for name, value in fields.items())
+    _log.info("%s %s", event, told, extra={"fields": {"message": event, **fields}})

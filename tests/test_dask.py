@@ -1,0 +1,229 @@
+"""Batches and jobs on a Dask cluster: the same results, and nothing lost with any part of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import orjson
+import pytest
+from distributed import LocalCluster, Security
+
+from ltu_compute.errors import WrongSetting
+from ltu_compute.jobs import batch, cluster
+from ltu_compute.jobs.cluster import Cluster, ClusterLost
+from ltu_compute.jobs.cluster_runner import ClusterRunner, without_secrets
+from ltu_compute.jobs.inspection import Options
+from ltu_compute.jobs.runner import Runner, runner_for
+from ltu_compute.jobs.sources import Pair
+from ltu_compute.settings import Settings, load
+from ltu_compute.store import Store
+from ltu_compute.store.jobs import State
+from tests.support import inspections
+from tests.support.certificates import write_certificate
+from tests.support.inspections import lasting, results
+from tests.test_jobs_runner import ANN, submit
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the cluster's sockets
+
+DASK = Path(sys.executable).with_name("dask")
+PATIENCE_S = 90.0
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+    folder = tmp_path_factory.mktemp("batch")
+    shots = sorted(inspections.batch(folder, 9).iterdir())
+    names = [*map(str, shots), str(folder / "missing.png")]
+    return [Pair(str(folder / "reference.png"), name) for name in names]
+
+
+@pytest.fixture(scope="module")
+def here(pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What this machine's own processes come to."""
+    out = tmp_path_factory.mktemp("here") / "out"
+    batch.run(pairs, Options(), output=batch.Output(out), processes=1)
+    return list(map(lasting, results(out)))
+
+
+def test_a_batch_comes_to_the_same_with_a_worker_killed(
+    local: LocalCluster, pairs: list[Pair], here: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    killed: list[int] = []
+
+    def kill_one(_: Any) -> None:
+        if not killed:
+            workers = local.workers.values()
+            killed.append(next(iter(workers)).pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    options, out = Options(), tmp_path / "out"
+    engine = Cluster(local.scheduler_address, options)
+    summary = batch.run(pairs, options, output=batch.Output(out), engine=engine, on_row=kill_one)
+    assert killed
+    assert summary.total == len(pairs)
+    assert list(map(lasting, results(out))) == here
+
+
+def test_jobs_come_to_the_same(
+    local: LocalCluster, tmp_path: Path, here: list[dict[str, Any]]
+) -> None:
+    settings = Settings(data_dir=tmp_path, dask=local.scheduler_address, job_lease=5.0)
+    store = Store(settings)
+    store.migrate()
+    job = submit(store.jobs, 9)
+    runner = runner_for(store.jobs, settings)
+    assert isinstance(runner, ClusterRunner)
+    thread = runner.start()
+    until(lambda: store.jobs.job(ANN, job.id).ended)
+    cancelled = submit(store.jobs, 9)
+    assert store.jobs.cancel(ANN, cancelled.id)
+    runner.stop()
+    thread.join(PATIENCE_S)
+    assert store.jobs.job(ANN, job.id).state is State.COMPLETED
+    found = [orjson.loads(result.content) for result in store.jobs.results(job.id)]
+    assert [row["verdict"] for row in found] == [row["verdict"] for row in here[:9]]
+    assert [row["differences"] for row in found] == [row["differences"] for row in here[:9]]
+    store.close()
+
+
+@contextmanager
+def processes() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start processes as the documentation says; they are killed in the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [DASK, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_killed_scheduler_loses_nothing(tmp_path: Path, here: list[dict[str, Any]]) -> None:
+    """Scheduler and worker are killed and started again: the runner goes on by itself."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    settings = Settings(data_dir=tmp_path, dask=address, job_lease=5.0)
+    store = Store(settings)
+    store.migrate()
+    job = submit(store.jobs, 9)
+    runner = ClusterRunner(store.jobs, settings)
+    thread = runner.start()  # before there is a scheduler
+    scheduler = ("scheduler", "--host", "127.0.0.1", "--port", address[16:], "--no-dashboard")
+    worker = ("worker", address, "--nworkers", "1", "--nthreads", "1", "--memory-limit", "2GiB")
+    with processes() as start:
+        running = [start(*scheduler), start(*worker, "--no-dashboard")]
+        until(lambda: store.jobs.job(ANN, job.id).parts_done >= 2)
+        for process in running:
+            os.killpg(process.pid, signal.SIGKILL)
+        start(*scheduler)
+        start(*worker, "--no-dashboard")
+        until(lambda: store.jobs.job(ANN, job.id).ended)
+    runner.stop()
+    thread.join(PATIENCE_S)
+    found = [orjson.loads(result.content) for result in store.jobs.results(job.id)]
+    assert [row["verdict"] for row in found] == [row["verdict"] for row in here[:9]]
+    store.close()
+
+
+def test_tls_is_that_of_dask_config(pairs: list[Pair], tmp_path: Path) -> None:
+    """Scheduler, worker and client have certificates by configuration; nobody else is let in."""
+    file = str(write_certificate(tmp_path / "certificate.pem"))
+    tls = {
+        f"distributed.comm.tls.{who}.{what}": file
+        for who in ("scheduler", "worker", "client")
+        for what in ("cert", "key")
+    }
+    tls |= {"distributed.comm.tls.ca-file": file, "distributed.comm.require-encryption": True}
+    with (
+        dask.config.set(tls),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tls",
+            security=Security(),
+            dashboard_address=None,
+            silence_logs=50,
+        ) as secured,
+    ):
+        address = secured.scheduler_address
+        assert address.startswith("tls://")
+        options = Options()
+        summary = batch.run(pairs[:1], options, engine=Cluster(address, options))
+        assert summary.exit_status == 0
+        with pytest.raises(ClusterLost):
+            Cluster(address.replace("tls://", "tcp://"), options)
+
+
+def test_no_scheduler_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.2)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(ClusterLost, match=address):
+        Cluster(address, Options())
+
+
+def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(cluster.VersionMismatch, match=r"0\.0\.1"):
+        cluster.inspect("0.0.1", Options(), None, None, None)  # type: ignore[arg-type]
+
+
+def test_secrets_stay_here() -> None:
+    settings = Settings(
+        database_url="postgresql://u:hunter2@db/ltu",
+        google_api_key="hunter2",
+        bootstrap_password="hunter2",
+    )
+    sent = without_secrets(settings)
+    told = [getattr(sent, name) for name in Settings.model_fields]
+    assert not any(value.get_secret_value() for value in told if hasattr(value, "get_secret_value"))
+
+
+@pytest.mark.parametrize("address", ["scheduler:8786", "http://host:1", "tcp://"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(WrongSetting, match="LTU_COMPUTE_DASK"):
+        load(dask=address)
+
+
+def test_without_a_cluster_this_machine_computes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "x.sqlite3")
+    assert isinstance(runner_for(store.jobs, Settings()), Runner)
