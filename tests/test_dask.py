@@ -27,8 +27,7 @@ from ltu_compute.store import Store
 from ltu_compute.store.jobs import State
 from tests.support import inspections
 from tests.support.certificates import write_certificate
-from tests.support.inspections import lasting, results
-from tests.test_jobs_runner import ANN, submit
+from tests.support.inspections import ANN, lasting, results, submit
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the cluster's sockets
 
@@ -66,6 +65,39 @@ def here(pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> list[di
     out = tmp_path_factory.mktemp("here") / "out"
     batch.run(pairs, Options(), output=batch.Output(out), processes=1)
     return list(map(lasting, results(out)))
+
+
+def test_tls_is_that_of_dask_config(pairs: list[Pair], tmp_path: Path) -> None:
+    """Scheduler, worker and client have certificates by configuration; nobody else is let in.
+
+    Before there is the other cluster: the configuration is that of all.
+    """
+    file = str(write_certificate(tmp_path / "certificate.pem"))
+    tls = {
+        f"distributed.comm.tls.{who}.{what}": file
+        for who in ("scheduler", "worker", "client")
+        for what in ("cert", "key")
+    }
+    tls |= {"distributed.comm.tls.ca-file": file, "distributed.comm.require-encryption": True}
+    with (
+        dask.config.set(tls),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tls",
+            security=Security(),
+            dashboard_address=None,
+            silence_logs=50,
+        ) as secured,
+    ):
+        address = secured.scheduler_address
+        assert address.startswith("tls://")
+        options = Options()
+        summary = batch.run(pairs[:1], options, engine=Cluster(address, options))
+        assert summary.exit_status == 0
+        with pytest.raises(ClusterLost):
+            Cluster(address.replace("tls://", "tcp://"), options)
 
 
 def test_a_batch_comes_to_the_same_with_a_worker_killed(
@@ -163,36 +195,6 @@ def test_a_killed_scheduler_loses_nothing(tmp_path: Path, here: list[dict[str, A
     found = [orjson.loads(result.content) for result in store.jobs.results(job.id)]
     assert [row["verdict"] for row in found] == [row["verdict"] for row in here[:9]]
     store.close()
-
-
-def test_tls_is_that_of_dask_config(pairs: list[Pair], tmp_path: Path) -> None:
-    """Scheduler, worker and client have certificates by configuration; nobody else is let in."""
-    file = str(write_certificate(tmp_path / "certificate.pem"))
-    tls = {
-        f"distributed.comm.tls.{who}.{what}": file
-        for who in ("scheduler", "worker", "client")
-        for what in ("cert", "key")
-    }
-    tls |= {"distributed.comm.tls.ca-file": file, "distributed.comm.require-encryption": True}
-    with (
-        dask.config.set(tls),
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            protocol="tls",
-            security=Security(),
-            dashboard_address=None,
-            silence_logs=50,
-        ) as secured,
-    ):
-        address = secured.scheduler_address
-        assert address.startswith("tls://")
-        options = Options()
-        summary = batch.run(pairs[:1], options, engine=Cluster(address, options))
-        assert summary.exit_status == 0
-        with pytest.raises(ClusterLost):
-            Cluster(address.replace("tls://", "tcp://"), options)
 
 
 def test_no_scheduler_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs import kinds, runner
 from ltu_compute.jobs.inspection import Limits
-from ltu_compute.jobs.kinds import INSPECTION, NAME, REFERENCE, SHOT, URL, InspectionJob, Kind
+from ltu_compute.jobs.kinds import SHOT, InspectionJob, Kind
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.settings import Settings
@@ -24,9 +24,8 @@ from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
 from ltu_compute.store.jobs import Job, Jobs, State
 from tests.support import inspections
-from tests.support.inspections import lasting
+from tests.support.inspections import ANN, lasting, submit
 
-ANN = "account-ann"
 PATIENCE_S = 40.0  # that nothing here takes on a machine that is not stuck
 
 
@@ -86,24 +85,6 @@ def ended(jobs: Jobs, job: Job) -> Job:
 
     found: Job = until(look)
     return found
-
-
-def submit(jobs: Jobs, count: int, url: str = "") -> Job:
-    """Add an inspection of shots, of which every third is bad; the last one may be an address."""
-    parameters = InspectionJob(ComparisonSettings(), Limits(), "reference").dumps()
-    job = jobs.create(ANN, INSPECTION, parameters)
-    jobs.add_input(job, REFERENCE, inspections.reference())
-    parts = [
-        {
-            NAME: f"shot-{number}".encode(),
-            SHOT: inspections.bad(number) if number % 3 == 2 else inspections.good(number),
-        }
-        for number in range(count)
-    ]
-    if url:
-        parts[-1] = {NAME: b"remote", URL: url.encode()}
-    jobs.add_parts(job, parts)
-    return jobs.submit(job)
 
 
 def results(jobs: Jobs, job: Job) -> list[dict[str, Any]]:

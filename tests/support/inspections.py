@@ -13,10 +13,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.jobs.kinds import Computed, Inputs, Part
+from ltu_compute.jobs.inspection import Limits
+from ltu_compute.jobs.kinds import (
+    INSPECTION,
+    NAME,
+    REFERENCE,
+    SHOT,
+    URL,
+    Computed,
+    Inputs,
+    InspectionJob,
+    Part,
+)
 from ltu_compute.jobs.process import report_progress
+from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.settings import Settings
+from ltu_compute.store.jobs import Job, Jobs
 
+ANN = "account-ann"
 SIZE = 120, 160  # rows and columns
 
 
@@ -73,6 +87,24 @@ def lasting(row: dict[str, Any]) -> dict[str, Any]:
         for name, value in row.items()
         if not name.endswith(("seconds", "_at")) and name != "worker"
     }
+
+
+def submit(jobs: Jobs, count: int, url: str = "") -> Job:
+    """Add an inspection of shots, of which every third is bad; the last one may be an address."""
+    parameters = InspectionJob(ComparisonSettings(), Limits(), "reference").dumps()
+    job = jobs.create(ANN, INSPECTION, parameters)
+    jobs.add_input(job, REFERENCE, reference())
+    parts = [
+        {
+            NAME: f"shot-{number}".encode(),
+            SHOT: bad(number) if number % 3 == 2 else good(number),
+        }
+        for number in range(count)
+    ]
+    if url:
+        parts[-1] = {NAME: b"remote", URL: url.encode()}
+    jobs.add_parts(job, parts)
+    return jobs.submit(job)
 
 
 def fragile(marker: str) -> Callable[[int], int]:
