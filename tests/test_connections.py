@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -24,22 +24,14 @@ from tests.support.running import (
     Service,
     address_in,
     answer_of,
+    listens,
     request_in_full,
     service_in,
     started,
 )
 from tests.support.timing import until
 
-TIMEOUT_S = 1.5
-
-
-def seconds_of(task: Callable[[], object]) -> float:
-    started = time.monotonic()
-    task()
-    return time.monotonic() - started
-
-
-# ------------------------------------------------------------------------------ the service
+TIMEOUT_S = 3.0  # seconds for a request, long enough for a loaded machine
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +52,7 @@ def test_an_upload_that_stops_is_told_and_keeps_nobody_waiting(service: Service)
         assert service.post().status_code == 200
         status, headers, body = answer_of(slow)
         assert (status, headers["connection"]) == (408, "close")
-        assert TIMEOUT_S - 0.1 < time.monotonic() - started < TIMEOUT_S + 3
+        assert time.monotonic() - started > TIMEOUT_S - 0.1
         assert "did not arrive" in body["details"]["message"]
         slow.settimeout(PATIENCE_S)
         assert slow.recv(10) == b""  # what would still come is no request
@@ -69,7 +61,7 @@ def test_an_upload_that_stops_is_told_and_keeps_nobody_waiting(service: Service)
 def test_headers_that_never_end_are_given_up(service: Service) -> None:
     with connected(service) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nX: ")
-        assert seconds_of(lambda: slow.recv(10)) < TIMEOUT_S + 3
+        assert not slow.recv(10)
 
 
 def test_a_refusal_is_read_by_who_sends_it_all_first(service: Service) -> None:
@@ -345,7 +337,7 @@ def test_a_request_that_was_begun_is_answered_although_the_service_stops(tmp_pat
             begun.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
             time.sleep(0.1)  # nothing tells that a worker has these bytes, or knows of its end
             os.kill(master, signal.SIGTERM)
-            time.sleep(0.3)
+            until(lambda: not listens(address))
             kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answer_of(kept)[1]["connection"] == "close"
             silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -19,7 +19,7 @@ from ltu_compute.serving.server import STOPPING_S
 from ltu_compute.serving.worker import STOP_READING_S
 from ltu_compute.settings import Settings
 from tests.support.client import IMAGES
-from tests.support.running import PATIENCE_S, Service, request_in_full, service_in
+from tests.support.running import PATIENCE_S, Service, listens, request_in_full, service_in
 from tests.support.timing import until
 
 LABEL = (IMAGES / "label.png").read_bytes()
@@ -122,18 +122,10 @@ def test_what_is_read_for_nobody_ends(service: Service, program: Program) -> Non
 def test_a_service_that_stops_answers_what_it_has_begun(service: Service, program: Program) -> None:
     reply = reading(service, program)
     os.kill(service.master, signal.SIGTERM)
-    until(lambda: not listens(service))
+    until(lambda: not listens(service.address))
     assert program.runs()
     program.release()
     assert reply().status_code == 200
-
-
-def listens(service: Service) -> bool:
-    try:
-        socket.create_connection(service.address, timeout=PATIENCE_S).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def test_the_time_to_stop_is_that_of_the_longest_request() -> None:

@@ -3,10 +3,10 @@
 import math
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
+from time import perf_counter
 
 from ltu_compute.admission.shared_memory import SharedNumbers
 from ltu_compute.cancellation import Cancelled, cancellable, checkpoint
@@ -249,7 +249,7 @@ class Place:
         self.row = row
         self.waited = 0.0
         self.computed = 0.0
-        self._since = time.perf_counter()
+        self._since = perf_counter()
 
     def wait(self) -> None:
         """Wait for a slot; see `Slots.wait`."""
@@ -281,7 +281,7 @@ class Place:
 
     def _lap(self) -> float:
         """Return the seconds since the last lap."""
-        last, self._since = self._since, time.perf_counter()
+        last, self._since = self._since, perf_counter()
         return self._since - last
 
 

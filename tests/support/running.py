@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.client import IMAGES, OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
-PATIENCE_S = 10  # of a client
+PATIENCE_S = 60  # of a client, on a loaded machine
 BOUNDARY = "boundary"
 IMAGE = (IMAGES / "object-bright.png").read_bytes()
 
@@ -155,6 +155,15 @@ def request_in_full(service: Service, content: bytes = IMAGE, *, operation: str 
     head, _, start = service.upload(0, operation=operation).partition(b"\r\n\r\n")
     body = start + content + f"\r\n--{BOUNDARY}--\r\n".encode()
     return head.replace(b"Length: 0", b"Length: %d" % len(body)) + b"\r\n\r\n" + body
+
+
+def listens(address: tuple[str, int]) -> bool:
+    """Tell whether anybody accepts connections there."""
+    try:
+        socket.create_connection(address, timeout=PATIENCE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def answer_of(sock: socket.socket) -> tuple[int, dict[str, str], Any]:
