@@ -66,6 +66,7 @@ LEAST_SCORE = 1e-3  # as good as none, and as far from certain
 ANIMALS = slice(14, 24)  # of COCO's 80 classes, bird to giraffe
 LEAST_CHANCE = 0.02  # of a class in the whole picture, from which it counts
 
+TEXT = "Text"
 PLATE = "Vehicle registration plate"
 MAX_PLATES = 3  # that are read, the likeliest; reading one takes 0.1 s
 PLATE_MARGIN = 0.1  # of the plate's sides, around it
@@ -112,9 +113,19 @@ def detect(
     wanted = set(known_classes(models) if classes is None else classes)
     found = [] if model is None else _by_models(model, image, models, wanted, probabilities, idle)
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
-    found += confirmed(image, classical.detect_objects(image, classes=rest)) if rest else []
+    found += _classical(image, rest) if rest else []
     found.sort(key=lambda each: (-each.score, each.name, *each.corners[0].tolist()))
     return tuple(found)
+
+
+def _classical(image: Bgr, wanted: set[str]) -> list[DetectedObject]:
+    """Return what the classical detectors find; plates only where there is text to be read."""
+    first = (wanted - {PLATE}) | ({TEXT} if PLATE in wanted else set())
+    found = list(classical.detect_objects(image, classes=first))
+    if PLATE in wanted and any(each.name == TEXT for each in found):
+        plates = classical.detect_objects(image, classes={PLATE})
+        found = sorted([*found, *plates], key=lambda each: -each.score)
+    return confirmed(image, [each for each in found if each.name in wanted])
 
 
 def _classes_of(model: Model | None) -> set[str]:

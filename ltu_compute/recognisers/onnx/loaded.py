@@ -9,6 +9,7 @@ the way of the tensors between them.
 import ctypes
 import os
 import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from ltu_compute.recognisers.onnx import worker
 from ltu_compute.recognisers.onnx.session import ModelError, Outputs
+
+TRIMMED_EVERY_S = 2.0  # seconds between two times that runs give memory back
 
 
 class Loaded:
@@ -67,6 +70,7 @@ class Loaded:
             found = session.run(names, {session.get_inputs()[0].name: tensor})
         except Exception as error:
             raise ModelError(worker.reason_of(error)) from error
+        _give_memory_back()
         return dict(zip(names, found, strict=True))
 
     def close(self) -> None:
@@ -84,7 +88,7 @@ class Loaded:
                 except Exception as error:
                     raise ModelError(worker.reason_of(error)) from error
                 del content
-                _give_memory_back()
+                _give_memory_back(at_once=True)
             return self._session
 
 
@@ -93,7 +97,18 @@ def _trim() -> Any:
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 
 
-def _give_memory_back() -> None:
-    """Return to the system what loading has left; glibc keeps some 20 MB per model."""
-    if (trim := _trim()) is not None:
+class _Last:
+    """When memory was given back last, on the clock `time.monotonic`."""
+
+    moment = 0.0
+
+
+def _give_memory_back(*, at_once: bool = False) -> None:
+    """Return to the system what loading and running have left; glibc keeps 20 MB per model.
+
+    It takes 4 ms, so runs do it every few seconds.
+    """
+    now = time.monotonic()
+    if (trim := _trim()) is not None and (at_once or now - _Last.moment >= TRIMMED_EVERY_S):
+        _Last.moment = now
         trim(0)
