@@ -55,7 +55,9 @@ def store(url: str) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(data_dir=tmp_path_factory.mktemp("data"), queue_places=64)
+    # One token serves all tests: it must outlive them on a slow machine.
+    folder = tmp_path_factory.mktemp("data")
+    return Settings(data_dir=folder, queue_places=64, token_lifetime=86400)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 
+from ltu_compute.dialects import DIALECTS
 from ltu_compute.openapi import document
 from tests.support.client import IMAGES, ROOT
 
@@ -43,6 +44,7 @@ schemathesis.openapi.format("binary", contents)
 schemathesis.openapi.format("image", texts)
 
 
+MODEL_NEEDED = "SALIENT"  # an algorithm of objectMaskDetection
 FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 
 
@@ -50,11 +52,16 @@ FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
     """A form cannot say that a list is empty: it would be sent without it, and rightly accepted."""
     values = case.body.values() if isinstance(case.body, dict) else ()
+    sent = {**(case.query or {}), **(case.body if isinstance(case.body, dict) else {})}
+    if str(sent.get("algorithm", "")).upper() == MODEL_NEEDED:
+        return False  # 503: no model is installed here
     return case.media_type not in FORMS or not any(value in ([], {}) for value in values)
 
 
+# Those whose requests are signed have tests of their own.
+SPOKEN = [dialect for dialect in DIALECTS if dialect.credentials == "header"]
 schema = schemathesis.openapi.from_dict(
-    document(), config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
+    document(SPOKEN), config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
 )
 
 

@@ -210,7 +210,12 @@ CASES = [
         lambda gray: [otsu_object_mask(gray), otsu_object_mask(gray, period=180)],
         lambda masks, gray: all(is_mask_or_none(mask, gray) for mask in masks),
     ),
-    Case(otsu_object_outlines, ("gray",), otsu_object_outlines, are_outlines),
+    Case(
+        otsu_object_outlines,
+        ("gray",),
+        otsu_object_outlines,
+        lambda found, gray: are_outlines(found[0], gray) and found[1] >= 0,
+    ),
     Case(sobel_object_mask, ("gray",), sobel_object_mask, is_mask_or_none),
     Case(quantized_object_mask, ("bgr",), quantized_object_mask, is_mask_or_none),
     Case(

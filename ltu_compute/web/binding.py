@@ -203,8 +203,13 @@ def _values(endpoint: Endpoint, wire: Wire) -> dict[str, Any]:
             continue
         for value in given:
             _check_size(name, value)
-        values[name] = given if name in endpoint.params.repeated else given[0]
+        values[name] = _flat(given) if name in endpoint.params.repeated else given[0]
     return values | {name: wire.path[name] for name in endpoint.path_names}
+
+
+def _flat(given: Iterable[Any]) -> list[Any]:
+    """Return the values of a name that may be repeated: in a form, or as a list in JSON."""
+    return [value for each in given for value in (each if isinstance(each, list) else [each])]
 
 
 def _check_size(name: str, value: Any) -> None:
@@ -286,8 +291,10 @@ def _sources(
 ) -> list[tuple[str, Source | ServiceError]]:
     """Return the images of a list: the name and the content, the address or what is wrong."""
     files = wire.files.get(images.name, [])
-    texts = [text for text in wire.values.get(images.name, []) if text not in ("", None)]
     name = images.name
+    given = [value for value in wire.values.get(name, []) if value not in ("", None)]
+    texts = _flat(given)
+    problems += [_not_a_text(name, text) for text in texts if not isinstance(text, str)]
     if files and texts and not images.mixed:
         problems.append(Problem(name, f"{name}: received files and texts, allowed are either"))
     if len(files) + len(texts) > images.most:
@@ -320,8 +327,7 @@ def _missing(name: str, wire: Wire) -> Problem:
 
 def _from_text(name: str, text: Any, problems: list[Problem]) -> Source | None:
     if not isinstance(text, str):
-        allowed = "an http(s) URL, base64 text or a data: URI"
-        problems.append(Problem(name, f"{name}: received {shown(text)}, allowed is {allowed}"))
+        problems.append(_not_a_text(name, text))
         return None
     stripped = text.strip().strip("\"'")
     if is_address(stripped):
@@ -334,6 +340,11 @@ def _from_text(name: str, text: Any, problems: list[Problem]) -> Source | None:
         ]
         return None
     return content
+
+
+def _not_a_text(name: str, value: Any) -> Problem:
+    allowed = "an http(s) URL, base64 text or a data: URI"
+    return Problem(name, f"{name}: received {shown(value)}, allowed is {allowed}")
 
 
 def is_address(text: str) -> bool:
