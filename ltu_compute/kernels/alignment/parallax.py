@@ -18,6 +18,7 @@ _LEAST_MOVED = 10  # corners off the plane; fewer may be one part that was moved
 _ASIDE_PX = 0.4  # distance from its line at which a corner agrees, of tracking
 _ASIDE_RATIO = 0.12  # and of its shift
 _LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
+_OTHER_SIDE = 0.25  # share of them that may lie on the plane's other side: tracks repeat to either
 _ROUNDS = 300  # pairs of corners tried: nine of ten may be wrong
 _PARALLEL = 1e-6  # of two lines' directions: they meet beyond any picture
 _BEYOND = 1.25  # range of shifts that is looked for, times what corners showed: few are extreme
@@ -99,6 +100,8 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
         return None
     found = Parallax(epipole, 0.0, 0.0)
     along = (shifts[best] * found.direction_at(places[best])).sum(axis=1)
+    if min((along > 0).mean(), (along < 0).mean()) > _OTHER_SIDE:
+        return None
     low, high = np.percentile(along, [2, 98]) * _BEYOND
     return Parallax(epipole, min(0.0, float(low)), max(0.0, float(high)))
 

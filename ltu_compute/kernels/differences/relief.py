@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, Target, equalised, tracked_corners
 from ltu_compute.kernels.alignment.parallax import Parallax, find_parallax
+from ltu_compute.kernels.alignment.precision import information_at
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.registration import View
 from ltu_compute.kernels.differences.results import ReliefPart
@@ -24,6 +25,7 @@ from ltu_compute.kernels.homography import inverse, map_points, scale_at_centre,
 from ltu_compute.kernels.resizing import reduced, reduced_size
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
+_CORNER = 0.15  # ratio of a structure tensor's eigenvalues from where on a corner is one
 _SEARCH_SIZE = 512  # px, longest side of the images that are searched
 _STEP_PX = 0.5  # between displacements that are tried
 _MOST_STEPS = 128  # bounds the time: longer displacements are tried in wider steps
@@ -36,6 +38,7 @@ _PRIOR = 1.0  # levels by which a displacement must fit better than none
 _TELLING = 15.0  # levels of misfit that noise does not reach, in levelled light
 _FITS = 0.5  # of an area's misfit without displacement that may be left
 _LEAST_GAIN = 300.0  # levels, summed over an area: less is chance
+_LEAST_AREA = 60  # px searched: a smaller thing beside its like may be a defect
 _LEAST_PX = 0.75  # displacement, px compared; less is within the tolerance of edges
 _SAME_PX = 1.0  # displacements of one part
 _REACH = 1.5  # of a part's displacement: how far what it hides reaches
@@ -113,6 +116,10 @@ def parallax_of(
     if alignment is None or alignment.method == "still":
         return None
     start, end = tracked_corners(alignment.matrix, gray1, target, region1=region1)
+    # A corner that is hardly more than an edge slides along it, which looks like a direction.
+    information = information_at(target.gray, start)
+    corners = np.trace(information, axis1=1, axis2=2) - 1 >= _CORNER
+    start, end = start[corners], end[corners]
     seen = end.astype(np.float64)
     if view.bend is not None:
         seen -= view.bend.at(start.astype(np.float64))
@@ -266,7 +273,8 @@ def _believed(chosen: Floats, flat: Floats, best: Floats) -> Floats:
         np.bincount(labels[telling], weights=misfit[telling], minlength=count + 1)
         for misfit in (flat, best)
     )
-    chance = (before - after < _LEAST_GAIN) | (after > _FITS * before)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    chance = (before - after < _LEAST_GAIN) | (after > _FITS * before) | (areas < _LEAST_AREA)
     chance[0] = True
     return np.where(chance[labels], np.float32(0), chosen)
 
