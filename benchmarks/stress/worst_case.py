@@ -154,7 +154,9 @@ def cases(operations: Sequence[str], pictures: Sequence[str]) -> Iterator[Case]:
     for picture in pictures:
         for dialect in DIALECTS:
             for endpoint in dialect.endpoints:
-                if endpoint.images and (not operations or endpoint.name in operations):
+                computes = set(endpoint.resources.values()) <= {Recognisers}
+                asked = not operations or endpoint.name in operations
+                if endpoint.images and computes and asked:
                     pair = len([image for image in endpoint.images if image.required]) > 1
                     for parameters in PARAMETERS.get(endpoint.name, ({},)):
                         yield Case(dialect, endpoint, parameters, picture)
