@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
+from ltu_compute.cli.summaries import summary
 from ltu_compute.settings import load, table
 from tests.support.calls import PART, SHOT, post
 from tests.support.client import IMAGES, Caller
@@ -226,3 +228,49 @@ def test_a_folder_that_cannot_be_made(run: Any) -> None:
     assert done.exit_code == 1
     assert "/proc/nothing" in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_summary_of_differences_is_for_people(run: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "annotated.jpg"
+    done = run("differences", IMAGES / PART, IMAGES / SHOT, "--annotated", picture, "--json")
+    reply = json.loads(done.stdout)
+    lines = summary("differences", reply)
+    found = reply["result"]["diffOnImage2"]
+    assert lines[0].startswith(f"NG: {len(found)} differences, ")
+    box = found[0]["boundingBox"]
+    assert f"at {box['x']}, {box['y']}  {box['width']} x {box['height']} px" in lines[1]
+    assert summary("differences", reply | {"result": {"diffOnImage2": []}})[0].startswith("OK")
+    shot, drawn = cv2.imread(str(IMAGES / SHOT)), cv2.imread(str(picture))
+    assert max(drawn.shape[:2]) == min(1600, max(shot.shape[:2]))
+    small = cv2.resize(shot, drawn.shape[1::-1], interpolation=cv2.INTER_AREA)
+    scale = drawn.shape[1] / shot.shape[1]
+    x, y = round(box["x"] * scale), round((box["y"] + box["height"] / 2) * scale)
+    side = np.abs(drawn[y, x - 8 : x + 1].astype(int) - small[y, x - 8 : x + 1]).max()
+    assert side > 60, "there is a line at its left side"
+
+
+def test_pictures_and_long_values_are_told_in_short() -> None:
+    body = {"result": {"mask": {"encoding": "base64", "format": "image/png", "value": "A" * 400}}}
+    assert summary("edges", body) == ["result.mask: image/png, 300 bytes (--save FOLDER)"]
+    many = summary("x", {"values": [{"v": number} for number in range(100)]})
+    assert len(many) == 41
+    assert many[-1].startswith("… 60 more lines")
+
+
+def test_on_a_terminal_it_is_a_summary(tmp_path: Path) -> None:
+    command = Path(sys.executable).parent / "ltu-compute"
+    ours, theirs = os.openpty()
+    environment = os.environ | {"LTU_COMPUTE_DATA_DIR": str(tmp_path)}
+    arguments = [command, "imageQuality", IMAGES / "clock.jpg"]
+    subprocess.run(arguments, stdout=theirs, env=environment, check=True, timeout=60)
+    os.close(theirs)
+    printed = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "{" not in printed
+    assert "details.name: " in printed
+
+
+def test_a_folder_is_for_inspect(run: Any, tmp_path: Path) -> None:
+    done = run("differences", IMAGES / PART, tmp_path)
+    assert done.exit_code == 1
+    assert "ltu-compute inspect" in done.output

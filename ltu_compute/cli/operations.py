@@ -13,7 +13,11 @@ import orjson
 from typing_extensions import is_typeddict
 
 from ltu_compute.cli.group import folded
+from ltu_compute.cli.summaries import summary
 from ltu_compute.dialects import DIALECTS
+from ltu_compute.image import Image
+from ltu_compute.jobs import pictures
+from ltu_compute.kernels.types import Box
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import load
@@ -22,13 +26,22 @@ from ltu_compute.web.dialect import Dialect, Exchange, Head
 from ltu_compute.web.endpoint import Endpoint, ImageField
 
 PICTURE = {"encoding", "format", "value"}  # the keys that tell a picture within a reply
+AS_JSON = "Print the reply as JSON, as where the output is no terminal."
+ANNOTATED = "File for the shot with a numbered box around each difference (JPEG)."
+ANNOTATED_IMAGE = "image2"  # where the boxes belong
 SAVE = "Folder for the pictures; the reply then names their files instead of holding them."
 
 
 def _operation(dialect: Dialect, endpoint: Endpoint) -> click.Command:
     """Return an endpoint as a command that takes image files, or addresses, and its parameters."""
 
-    def run(save: Path | None = None, **given: Any) -> None:
+    def run(
+        save: Path | None = None,
+        annotated: Path | None = None,
+        *,
+        as_json: bool = False,
+        **given: Any,
+    ) -> None:
         sources = {image.name: given.pop(folded(image.name)) for image in endpoint.images}
         named = {p.name: p.opts[0].lstrip("-") for p in click.get_current_context().command.params}
         values = {named[name]: [value] for name, value in given.items() if value is not None}
@@ -36,7 +49,12 @@ def _operation(dialect: Dialect, endpoint: Endpoint) -> click.Command:
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
             body["result"] = _saved(body["result"], save, "")
-        click.echo(json.dumps(body, indent=2, ensure_ascii=False))
+        if annotated is not None:
+            _annotate(sources[ANNOTATED_IMAGE], body, annotated)
+        if as_json or not sys.stdout.isatty():
+            click.echo(json.dumps(body, indent=2, ensure_ascii=False))
+        else:
+            click.echo("\n".join(summary(endpoint.name, body)))
 
     text = f"{endpoint.summary}\n\n{endpoint.description}"
     return click.Command(endpoint.name, params=_options(endpoint), callback=run, help=text)
@@ -58,7 +76,24 @@ def _options(endpoint: Endpoint) -> list[click.Parameter]:
     if _returns_pictures(endpoint.result):
         folder = click.Path(path_type=Path, file_okay=False)
         options.append(click.Option(["--save"], type=folder, help=SAVE))
+    options.append(click.Option(["--json", "as_json"], is_flag=True, help=AS_JSON))
+    if endpoint.name == "differences":
+        file = click.Path(path_type=Path, dir_okay=False)
+        options.append(click.Option(["--annotated"], type=file, help=ANNOTATED))
     return options
+
+
+def _annotate(shot: str | None, body: dict[str, Any], path: Path) -> None:
+    """Write the shot with a numbered box around each difference."""
+    if shot is None or shot == "-":
+        raise click.UsageError(f"--annotated needs {ANNOTATED_IMAGE} as a file or an address")
+    current = load()
+    content = Fetcher(current).fetch(shot) if is_address(shot) else _content(shot)
+    image = Image.from_bytes(content, max_pixels=current.max_pixels)
+    boxes = [each["boundingBox"] for each in body["result"]["diffOnImage2"]]
+    sides = ("x", "y", "width", "height")
+    drawn = pictures.annotated(image, [Box(*(box[side] for side in sides)) for box in boxes])
+    path.write_bytes(drawn)
 
 
 def _returns_pictures(declared: Any) -> bool:
@@ -114,6 +149,10 @@ def _saved(node: Any, folder: Path, path: str) -> Any:
 def _content(source: str) -> bytes:
     if source == "-":
         return sys.stdin.buffer.read()
+    if Path(source).is_dir():
+        raise click.ClickException(
+            f"{source} is a folder; `ltu-compute inspect` compares all pictures of one"
+        )
     try:
         return Path(source).read_bytes()
     except OSError as error:
