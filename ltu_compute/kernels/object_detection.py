@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.barcodes import (
     AZTEC,
     BARCODE,
@@ -219,6 +220,7 @@ def candidates(image: Bgr, *, classes: Collection[str] | None = None) -> tuple[C
     gray = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY), np.uint8)
     found: list[Candidate] = []
     for names, detector in _DETECTORS.items():
+        checkpoint()
         if wanted.intersection(names):
             found += [each for each in detector(gray, wanted) if each.name in wanted]
     return tuple(replace(each, corners=_inside(each.corners, gray)) for each in found)

@@ -15,6 +15,7 @@ from itertools import product
 import cv2
 import numpy as np
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.alignment.agreement import local_correlation
 from ltu_compute.kernels.alignment.refinement import refined
 from ltu_compute.kernels.alignment.result import Alignment
@@ -134,6 +135,7 @@ def _posed(pair: "_Pair") -> Iterator[Matrix]:
     small2 = np.asarray(cv2.resize(small2, frame, interpolation=cv2.INTER_AREA), np.uint8)
     scored = []
     for turn, scale in product(_TURNS, _SCALES):
+        checkpoint()
         turned = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(turn), scale)
         posed = cv2.warpAffine(small1, turned, frame, borderMode=cv2.BORDER_REPLICATE)
         for score, x, y in _peaks(np.asarray(posed, np.uint8), small2)[:_PROPOSALS]:
@@ -148,6 +150,7 @@ def _posed(pair: "_Pair") -> Iterator[Matrix]:
         if all(_gap(matrix, other, frame) > 3 for other in chosen):
             chosen.append(matrix)
     for start in chosen:
+        checkpoint()
         matrix = rescale_homography(start, from_sizes=(frame, frame), to_sizes=pair.sizes)
         climbed = pair.climbed(matrix, _SEARCH_SIZE, cv2.MOTION_AFFINE)
         if climbed is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.alignment.agreement import MIN_AGREEMENT, block_agreement
 from ltu_compute.kernels.alignment.matches import MIN_INLIERS
 from ltu_compute.kernels.alignment.near import align_near
@@ -80,6 +81,7 @@ def align_region(
             return whole
         least = max(least, agreement + _BETTER)
     for found in _proposals(start, part, thorough=thorough):
+        checkpoint()
         # Less than a px is seen by corners, not by how much the blocks agree.
         closer = np.isfinite(off_px) and found.residual_px <= _CLOSER * off_px
         if found.agreement >= (MIN_AGREEMENT if closer else least):

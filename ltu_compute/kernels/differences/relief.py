@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.alignment import Alignment, Target, equalised, tracked_corners
 from ltu_compute.kernels.alignment.parallax import Parallax, find_parallax
 from ltu_compute.kernels.alignment.precision import information_at
@@ -196,6 +197,7 @@ def _search(
     tried = np.arange(np.floor(parallax.low / step), np.ceil(parallax.high / step) + 1) * step
     costs = np.empty((size.height, size.width, len(tried)), np.float32)
     for place, amount in enumerate(tried):
+        checkpoint()
         seen = cv2.remap(second, grid + np.float32(amount) * directions, None, cv2.INTER_LINEAR)
         costs[..., place] = _misfit(first, np.asarray(seen, np.uint8))
     costs[~compared] = 0  # nothing is known: the neighbours decide

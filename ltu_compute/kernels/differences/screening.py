@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
@@ -98,6 +99,7 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
     reference_half, shot_half = (np.zeros((half.height, half.width, 3), np.uint8) for _ in "12")
     mask_half = np.zeros((half.height, half.width), np.uint8)
     for core in tiles(level.size):
+        checkpoint()
         inner = (slice(_MARGIN, _MARGIN + core.height), slice(_MARGIN, _MARGIN + core.width))
         reference, shot = level.pictures(grown(core, _MARGIN))
         first, second = softened(reference), softened(shot)

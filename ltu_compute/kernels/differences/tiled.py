@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.difference_map import coordinates, noise_of, with_doubt
 from ltu_compute.kernels.differences.displacement import Displacement, Grid, measured_displacement
 from ltu_compute.kernels.differences.evidence import (
@@ -214,6 +215,7 @@ def areas_that_differ(
     level: Level = finest
     scale = 1
     while True:
+        checkpoint()
         radius = settings.edge_tolerance + slack_px / scale
         blur = finest.blur if scale == 1 else (0.0, 0.0)
         precision = Precision(radius, _noise(level, settings), blur)
@@ -302,6 +304,7 @@ def _samples(level: Level) -> tuple[Bgr, Bgr, NDArray[np.bool_]]:
     pictures = []
     for row in np.linspace(0, size.height - side, _SAMPLES_PER_SIDE).astype(int):
         for column in np.linspace(0, size.width - side, _SAMPLES_PER_SIDE).astype(int):
+            checkpoint()
             place = Box(int(column), int(row), side, side)
             pictures.append((*level.pictures(place), level.allowed(place)))
     first, second, mask = (
