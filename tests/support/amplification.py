@@ -49,7 +49,7 @@ class Bounds:
 # Of what is no picture: measured are 0.03 s, 2 MB and 7 kB of reply for 0.4 MB. Of the faults that
 # were mended, a literal took 3.2 us and a JSON body 30 bytes of memory per byte.
 REFUSED = Bounds(reply=(10e3, 0), memory=(8e6, 8), seconds=(0.15, 0.5e-6))
-# Of a picture, per byte of the *decoded* picture: measured are 0.2 s, 24 MB and 69 kB for 83 kB, and
+# Of a picture, per byte of the *decoded* picture: measured are 0.2 s, 24 MB, 69 kB for 83 kB, and
 # 1.7 s for 1.4 MB. Programs and models that an operation runs bound themselves.
 PICTURE = Bounds(reply=(64e3, 1), memory=(32e6, 80), seconds=(1.5, 0.4e-6), wait_s=2.0)
 
