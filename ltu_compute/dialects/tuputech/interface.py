@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import orjson
 
 from ltu_compute.auth.signatures import (
+    LONGEST_NONCE,
     DisabledClient,
     ReplySigner,
     UnknownClient,
@@ -141,7 +142,7 @@ def _trailer(exchange: Exchange, code: int, message: str) -> Json:
     trailer: Json = {
         "code": code,
         "message": message,
-        "nonce": exchange.wire.first("nonce"),
+        "nonce": exchange.wire.first("nonce")[:LONGEST_NONCE],  # who sent more is refused
         "timestamp": time.time_ns() // 1_000_000,
     }
     if exchange.ignored:
