@@ -262,6 +262,31 @@ def test_an_ssd_shaped_detector(
     assert found.corners.tolist() == [[32, 16], [64, 16], [64, 48], [32, 48]]
 
 
+def test_a_yolox_shaped_detector(models: Models, tmp_path: Path) -> None:
+    """One box in the grid of 16 px, at its third row and second column, 32 x 16 px large."""
+    output = np.zeros((1, 64 + 16 + 4, 7))
+    output[0, 64 + 2 * 4 + 1] = (0.5, 0.25, np.log(2), np.log(1), 0.9, 0.2, 0.8)
+    network = made.constant({"output": output})
+    made.install(tmp_path, "boxes", network, made.BOXES | {"decoder": "yolox"})
+    [found] = models.find("boxes", "detection").detect(flat(0, 0, 0, 64, 64))
+    assert (found.name, round(found.score, 6)) == ("bolt", 0.72)
+    assert found.corners[[0, 2]].ravel() == pytest.approx((8, 28, 40, 44))
+    made.install(tmp_path, "others", made.constant({"o": output[:, 1:]}), made.BOXES | {
+        "decoder": "yolox"
+    })  # fmt: skip
+    with pytest.raises(ModelFailed, match="its output o is 1 x 83 x 7, not 1 x 84 x 7"):
+        Models([tmp_path], BOUNDS).find("others", "detection")
+
+
+def test_ids_of_coco_have_their_names() -> None:
+    labels = Manifest.of(made.BOXES | {"labels": "coco91"}).classes
+    assert len(labels) == 90
+    # Ids of COCO's annotations: person 1, stop sign 13, cat 17, toothbrush 90.
+    named = {number: labels[number - 1].name for number in (1, 13, 17, 90)}
+    assert named == {1: "person", 13: "stop sign", 17: "cat", 90: "toothbrush"}
+    assert labels[11].mid == ""
+
+
 def test_coco_names_have_their_mids() -> None:
     """Against Open Images' own class descriptions, some of the 80."""
     declared = {**made.BOXES, "input": {"size": (64, 64)}, "labels": "coco80"}

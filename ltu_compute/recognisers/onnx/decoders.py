@@ -1,5 +1,6 @@
 """From a picture to a model's input, and from its outputs to labels and boxes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from ltu_compute.recognisers.onnx.session import ModelError, Outputs
 MAX_CANDIDATES = 1000  # boxes of a picture that suppression looks at, the best ones
 
 NANODET_STRIDES = (8, 16, 32)  # px
+YOLOX_STRIDES = (8, 16, 32)  # px
+MAX_LOGARITHM = 10.0  # of a box's side in cells, beyond any picture
 NANODET_BINS = 11  # distances from 0 to 10 strides
 
 Floats = NDArray[np.float64]
@@ -175,7 +178,7 @@ def detections(outputs: Outputs, manifest: Manifest, least: float | None = None)
     ModelError
         The outputs are not of the form that the decoder reads.
     """
-    decode = {"yolov8": _yolov8, "nanodet": _nanodet, "ssd": _ssd}[manifest.read_as]
+    decode = DECODERS[manifest.read_as]
     threshold = manifest.threshold if least is None else least
     found = decode(outputs, manifest, threshold)
     left, top, right, bottom = found.boxes.T
@@ -254,6 +257,37 @@ def _nanodet(outputs: Outputs, manifest: Manifest, threshold: float) -> Detectio
     )
 
 
+def _yolox(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
+    """Read (1, N, 5 + classes): of each cell of the grids of 8, 16 and 32 px, one after the other.
+
+    The centre's offset in cells, the logarithms of width and height in cells, the score of an
+    object, and a score a class.
+
+    Source: Z. Ge et al., "YOLOX", 2021, and ``demo_postprocess`` of its repository.
+    """
+    name, output = next(iter(outputs.items()))
+    width, height = manifest.input.size
+    grids = [(height // stride, width // stride, stride) for stride in YOLOX_STRIDES]
+    count = sum(rows * columns for rows, columns, _ in grids)
+    expected = (1, count, 5 + len(manifest.classes))
+    if output.shape != expected:
+        shape = " x ".join(map(str, expected))
+        raise ModelError(f"its output {name} is {_of(output)}, not {shape}")
+    found = output[0].astype(np.float64)
+    _finite(name, found)
+    corners = np.concatenate(
+        [np.mgrid[:rows, :columns].reshape(2, -1).T[:, ::-1] for rows, columns, _ in grids]
+    )
+    strides = np.concatenate([np.full(rows * columns, stride) for rows, columns, stride in grids])
+    centres = (found[:, :2] + corners) * strides[:, np.newaxis]
+    halves = np.exp(np.minimum(found[:, 2:4], MAX_LOGARITHM)) * strides[:, np.newaxis] / 2
+    scores = found[:, 4:5] * found[:, 5:]
+    classes = scores.argmax(axis=1)
+    best = scores[np.arange(count), classes]
+    boxes = np.hstack([centres - halves, centres + halves])
+    return Detections(boxes, classes.astype(np.int64), np.clip(best, 0, 1))
+
+
 def values(outputs: Outputs) -> Floats:
     """Return the first output of a model.
 
@@ -299,6 +333,14 @@ def _ssd(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
     known = np.flatnonzero((numbers >= 0) & (numbers < len(manifest.classes)))
     values = np.clip(scores.astype(np.float64), 0, 1)
     return Detections(corners, numbers, values).at(known)
+
+
+DECODERS: dict[str, Callable[[Outputs, Manifest, float], Detections]] = {
+    "yolov8": _yolov8,
+    "yolox": _yolox,
+    "nanodet": _nanodet,
+    "ssd": _ssd,
+}
 
 
 def suppressed(found: Detections, max_overlap: float) -> Detections:

@@ -18,6 +18,8 @@ from ltu_compute.recognisers.onnx.session import ModelError
 MAX_BYTES = 1 << 20
 MAX_SIDE = 4096  # px of an input
 IMAGENET_CLASSES = 1000
+COCO_IDS = 90
+COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})  # ids without pictures
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -114,11 +116,11 @@ class SsdOutputs(_Strict):
 
 
 Task = Literal["classification", "detection", "embedding", "points", "mask"]
-Decoder = Literal["softmax", "yolov8", "nanodet", "ssd", "values"]
+Decoder = Literal["softmax", "yolov8", "yolox", "nanodet", "ssd", "values"]
 
 DECODERS: dict[Task, tuple[Decoder, ...]] = {
     "classification": ("softmax",),
-    "detection": ("yolov8", "nanodet", "ssd"),
+    "detection": ("yolov8", "yolox", "nanodet", "ssd"),
     "embedding": ("values",),
     "points": ("values",),
     "mask": ("values",),
@@ -139,10 +141,10 @@ class Manifest(_Strict):
         its name; requests select the first two.
     input : Input
         What it takes.
-    labels : "coco80", "imagenet1k", or tuple of str or ClassLabel
+    labels : "coco80", "coco91", "imagenet1k", or tuple of str or ClassLabel
         Its classes in their order; `classes` is what they mean. Only models for classification
         and detection have them.
-    decoder : {"softmax", "yolov8", "nanodet", "ssd", "values"}, optional
+    decoder : {"softmax", "yolov8", "yolox", "nanodet", "ssd", "values"}, optional
         How its outputs are read (`decoders`). Default: the first one of its task in `DECODERS`.
     logits : bool
         softmax: whether the output is logits, or already probabilities.
@@ -157,7 +159,7 @@ class Manifest(_Strict):
 
     task: Task
     input: Input
-    labels: Literal["coco80", "imagenet1k"] | tuple[str | ClassLabel, ...] = ()
+    labels: Literal["coco80", "coco91", "imagenet1k"] | tuple[str | ClassLabel, ...] = ()
     decoder: Decoder | None = None
     logits: bool = True
     outputs: SsdOutputs = SsdOutputs()
@@ -180,6 +182,8 @@ class Manifest(_Strict):
         if self.labels == "imagenet1k":
             return tuple(ClassLabel(name=noun.name, mid=noun.mid) for noun in imagenet_classes())
         mids = coco_mids()
+        if self.labels == "coco91":
+            return _coco91()
         return tuple(
             label
             if isinstance(label, ClassLabel)
@@ -256,6 +260,16 @@ def _told(wrong: ErrorDetails) -> str:
 def coco_mids() -> dict[str, str]:
     """Return the 80 classes of COCO in their order, each with its Open Images mid."""
     return {row["coco"]: row["mid"] for row in _table("coco80_to_mid.csv")}
+
+
+def _coco91() -> tuple[ClassLabel, ...]:
+    """Return COCO's classes by their ids from 1 on; ten ids stand for classes it gave up."""
+    names = iter(coco_mids().items())
+    found = []
+    for number in range(1, COCO_IDS + 1):
+        name, mid = (f"class {number}", "") if number in COCO_GAPS else next(names)
+        found.append(ClassLabel(name=name, mid=mid))
+    return tuple(found)
 
 
 @cache
