@@ -7,6 +7,7 @@ weights miss a lot, but seldom the same, and what only one of them sees weakly i
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from math import exp, log
 
@@ -223,8 +224,25 @@ def fused(
     chances : mapping of str to float
         How likely the picture shows something of a class, by its mid; 0 where it is not there.
     """
-    left = list(second)
     found = []
+    for one, first_score, second_score in paired(first, second):
+        numbers = evidence(
+            first_score, second_score, chances.get(one.mid, 0.0), animal=one.mid in animals()
+        )
+        found.append(DetectedObject(one.name, one.mid, score_of(numbers), one.corners))
+    return found
+
+
+def paired(
+    first: Sequence[DetectedObject], second: Sequence[DetectedObject]
+) -> list[tuple[DetectedObject, float | None, float | None]]:
+    """Return what two detectors have found, each object once, and the score of either.
+
+    What both have found lies where they say on average, weighted by their scores. A score is None
+    where a detector has not found the object.
+    """
+    left = list(second)
+    found: list[tuple[DetectedObject, float | None, float | None]] = []
     for one in first:
         same = [other for other in left if other.mid == one.mid]
         other = max(same, key=lambda each: overlap(one.corners, each.corners), default=None)
@@ -232,23 +250,10 @@ def fused(
             left.remove(other)
             share = one.score / (one.score + other.score)
             corners = share * one.corners + (1 - share) * other.corners
-            found.append(_judged(one, corners, one.score, other.score, chances))
+            found.append((replace(one, corners=corners), one.score, other.score))
         else:
-            found.append(_judged(one, one.corners, one.score, None, chances))
-    found += [_judged(other, other.corners, None, other.score, chances) for other in left]
-    return found
-
-
-def _judged(
-    found: DetectedObject,
-    corners: NDArray[np.float64],
-    first: float | None,
-    second: float | None,
-    chances: Mapping[str, float],
-) -> DetectedObject:
-    animal = found.mid in animals()
-    score = score_of(evidence(first, second, chances.get(found.mid, 0.0), animal=animal))
-    return DetectedObject(found.name, found.mid, score, corners)
+            found.append((one, one.score, None))
+    return found + [(other, None, other.score) for other in left]
 
 
 def evidence(
