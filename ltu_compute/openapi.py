@@ -249,6 +249,9 @@ class _Described:
         properties: Json = {}
         for image in endpoint.images:
             declared = _image(image, files=files)
+            if on_wire is _in_json and declared["type"] == "array":  # one needs no list
+                described = {"description": declared.pop("description")}
+                declared = described | {"anyOf": [declared, declared["items"]]}
             properties[image.name] = declared if image.required else on_wire(declared)
         schema = self._params(endpoint)
         params = {

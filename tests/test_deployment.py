@@ -107,7 +107,7 @@ def test_the_lock_has_all_that_the_service_needs() -> None:
     options.read(ROOT / "setup.cfg")
     needed = options["options"]["install_requires"].split("\n")
     extras = options["options.extras_require"]
-    needed += extras["onnx"].split("\n") + extras["redis"].split("\n")
+    needed += extras["redis"].split("\n")
     installed = pins(ROOT / "requirements.lock")
     for line in filter(None, needed):
         requirement = Requirement(line)

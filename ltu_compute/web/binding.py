@@ -19,7 +19,7 @@ from ltu_compute.errors import (
 from ltu_compute.image import COMMON, Image, transport
 from ltu_compute.web.complaints import problems_of, shown
 from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Params
-from ltu_compute.web.wire import Upload, Wire
+from ltu_compute.web.wire import Upload, Wire, as_text
 
 URL_SCHEMES = ("http://", "https://")
 MAX_VALUE_BYTES = 64 << 10  # of a value that is no image: JSON of that size becomes some 5 MB
@@ -203,7 +203,10 @@ def _values(endpoint: Endpoint, wire: Wire) -> dict[str, Any]:
             continue
         for value in given:
             _check_size(name, value)
-        values[name] = _flat(given) if name in endpoint.params.repeated else given[0]
+        if name in endpoint.params.repeated:
+            values[name] = [as_text(value) for value in _flat(given)]
+        else:
+            values[name] = as_text(given[0])
     return values | {name: wire.path[name] for name in endpoint.path_names}
 
 

@@ -104,6 +104,11 @@ class ImageField:
         """How many images there may be."""
         return 1
 
+    @property
+    def largest(self) -> int:
+        """How many of the largest images there may be."""
+        return 1
+
 
 @dataclass(frozen=True)
 class ImageList:
@@ -121,17 +126,16 @@ class ImageList:
         Whether at least one is needed.
     mixed : bool
         Whether files and addresses may be mixed in one request.
-    largest : int or None
+    largest : int
         How many of the largest images there may be together, which bounds the request's body.
-        None: all of them.
     """
 
     name: str
     most: int
+    largest: int
     description: str = "The images."
     required: bool = True
     mixed: bool = True
-    largest: int | None = None
 
 
 Images = ImageField | ImageList

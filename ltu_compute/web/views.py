@@ -128,11 +128,8 @@ def _admit(service: Service, dialect: Dialect, exchange: Exchange, caller: Calle
 
 
 def body_limit(endpoint: Endpoint, settings: Settings) -> int:
-    """Return the largest request body: every image at its largest, as text.
-
-    Of a list that says so, only so many are at their largest.
-    """
-    images = sum(getattr(image, "largest", None) or image.most for image in endpoint.images)
+    """Return the largest request body: as many images at their largest as there may be, as text."""
+    images = sum(image.largest for image in endpoint.images)
     return int(images * settings.max_upload_bytes * BASE64_GROWTH) + TEXT_ALLOWANCE
 
 

@@ -69,7 +69,8 @@ class Wire:
     def first(self, name: str) -> str:
         """Return the first value of a name as a text; "" if there is none."""
         values = self.values.get(name, ())
-        return str(values[0]) if values and isinstance(values[0], str) else ""
+        first = as_text(values[0]) if values else ""
+        return first if isinstance(first, str) else ""
 
     def at(self, path: Mapping[str, str]) -> "Wire":
         """Return the same with the parameters of the path."""
@@ -318,7 +319,7 @@ def _json_object(request: Request) -> dict[str, Any]:
         raise BadParameters(Problem("", f"the body is not JSON: {error}")) from None
     if not isinstance(body, dict):
         raise BadParameters(Problem("", f"the body must be a JSON object, not {shown(body)}"))
-    return {name: _as_text(value) for name, value in body.items()}
+    return body
 
 
 def _check_structure(text: bytes) -> None:
@@ -358,6 +359,6 @@ def _depth(text: bytes) -> int:
 _NO_BRACKETS = bytes(sign for sign in range(256) if sign not in b"[]{}")
 
 
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """Return a JSON number or truth value as a form would hold it, so that both are read alike."""
     return str(value) if isinstance(value, bool | int | float) else value

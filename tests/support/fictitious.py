@@ -163,7 +163,9 @@ class DifferencesResult(TypedDict):
     tags: list[str]
 
 
-@dialect.endpoint("recognise", paths=("/",), images=(ImageList("image", 10),), methods=("POST",))
+@dialect.endpoint(
+    "recognise", paths=("/",), images=(ImageList("image", 10, largest=10),), methods=("POST",)
+)
 def recognise(images: list[ReceivedImage], params: KindParams) -> DifferencesResult:
     """Look at up to ten images; a broken one costs the others nothing."""
     if params.type not in ("", "objects"):

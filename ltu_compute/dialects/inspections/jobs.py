@@ -37,7 +37,7 @@ MOST_JOBS = 100  # on one page
 NAME_LENGTH = 1000  # characters of a shot's name that are kept
 
 SHOTS = ImageList(
-    "shot", MOST_SHOTS, "Shots that are compared with the reference.", required=False, largest=1
+    "shot", MOST_SHOTS, 1, "Shots that are compared with the reference.", required=False
 )
 
 

@@ -82,7 +82,7 @@ class TaskReply(TypedDict):
 @dialect.endpoint(
     "recognition",
     paths=("/{secret_id}",),
-    images=(ImageList("image", MOST_IMAGES, "Images: files or addresses.", mixed=False),),
+    images=(ImageList("image", MOST_IMAGES, 1, "Images: files or addresses.", mixed=False),),
     methods=("POST",),
 )
 def recognise(
