@@ -43,6 +43,7 @@ from benchmarks.speed.service import (
     served,
 )
 from benchmarks.speed.timing import HEAD, Row, Spent, Timed, growth, interleaved, ratio
+from ltu_compute.admission.allocation import ALLOCATION
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu.interface import vertices
 from ltu_compute.image import Image, encoding, transport
@@ -52,7 +53,6 @@ from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Box, Mask, Region
 from ltu_compute.outbound.load import Request, drive
-from ltu_compute.serving.process import ALLOCATION
 from ltu_compute.web import binding, wire
 
 AS_SERVED = {  # what the service sets for itself; it must be told before Python starts

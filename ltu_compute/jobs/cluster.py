@@ -22,6 +22,7 @@ from typing import Any, Self
 import cv2
 
 from ltu_compute import __version__
+from ltu_compute.admission.allocation import keep_memory
 from ltu_compute.errors import NotInstalled, ServiceError, Unavailable
 from ltu_compute.jobs.inspection import (
     Inspector,
@@ -66,6 +67,7 @@ class _Prepared(threading.local):
     def get(self, key: str, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         if key not in self.parts:
             cv2.setNumThreads(1)
+            keep_memory()
             while len(self.parts) >= KEPT:
                 self.parts.popitem(last=False)
             self.parts[key] = build()

@@ -8,6 +8,7 @@ from a process with threads.
 import os
 import pickle
 import queue
+import resource
 import signal
 import threading
 import time
@@ -19,6 +20,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar, cast
 
 import cv2
+
+from ltu_compute.admission.allocation import keep_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,6 +87,8 @@ def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], ni
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["OMP_THREAD_LIMIT"] = "1"
     cv2.setNumThreads(1)
+    keep_memory()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold pictures
     if nice:
         os.nice(nice)
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
