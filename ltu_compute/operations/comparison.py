@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
 from ltu_compute.image import Image, alike
+from ltu_compute.image.hashing import PerceptualHash, perceptual_hash
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels.alignment import Alignment
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings
@@ -28,19 +29,29 @@ class MeasuredDistance:
         The distance and what it consists of; boxes in px of the compared sizes.
     reference_size, query_size : Size
         Width and height at which the images were compared, px.
+    reference_hash, query_hash : PerceptualHash
+        Their perceptual hashes; see `image.hashing`.
     """
 
     found: ImageDistance
     reference_size: Size
     query_size: Size
+    reference_hash: PerceptualHash
+    query_hash: PerceptualHash
 
 
 def distance(reference: Image, query: Image) -> MeasuredDistance:
     """Measure how far two images are from each other; see `kernels.distance`."""
     reference, query = alike(reference, query)
     longest = _common_size(reference, query)
-    found = image_distance(reference.fit(longest), query.fit(longest))
-    return MeasuredDistance(found, reference.fitted(longest), query.fitted(longest))
+    first, second = reference.fit(longest), query.fit(longest)
+    return MeasuredDistance(
+        image_distance(first, second),
+        reference.fitted(longest),
+        query.fitted(longest),
+        perceptual_hash(first),
+        perceptual_hash(second),
+    )
 
 
 def _common_size(*images: Image) -> int:

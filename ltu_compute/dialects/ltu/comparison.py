@@ -75,11 +75,20 @@ class DistanceResult(TypedDict):
     reference: MatchedImage
 
 
+class Hashes(TypedDict):
+    """Perceptual hashes (pHash) of the pictures: 16 hexadecimal digits each."""
+
+    reference: str
+    query: str
+    differing_bits: Annotated[int, Field(description="Of 64; some 32 where nothing is alike.")]
+
+
 class DistanceInfo(Info):
     """See `distance`."""
 
     distance: float
     decision: Literal["Match", "Similar", "No match"]
+    hashes: Hashes
 
 
 @dialect.operation(
@@ -102,6 +111,11 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     decision: Literal["Match", "Similar", "No match"] = (
         "Match" if value < MATCH else "Similar" if value <= single(SIMILAR) else "No match"
     )
+    hashes: Hashes = {
+        "reference": str(measured.reference_hash),
+        "query": str(measured.query_hash),
+        "differing_bits": measured.reference_hash.distance(measured.query_hash),
+    }
     result: DistanceResult = {
         "distance": value,
         "scores": {
@@ -116,7 +130,7 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     }
     return Reply(
         result,
-        {"distance": value, "decision": decision},
+        {"distance": value, "decision": decision, "hashes": hashes},
         message=f"Decision from distance calculation: {decision}",
     )
 

