@@ -147,6 +147,14 @@ EFFICIENTNET = Package(
     17_364_911,
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 )
+FACE_API = Package(
+    "npm",
+    "@vladmandic/face-api",
+    "1.7.15",
+    "vladmandic-face-api-1.7.15.tgz",
+    12_677_476,
+    "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+)
 NSFWJS = Package(
     "npm",
     "nsfwjs",
@@ -177,6 +185,17 @@ BACKGROUND_REMOVER = Package(
 
 CONVERTERS = "ltu_compute.recognisers.install"
 CHECKS = f"{CONVERTERS}.checks"
+
+_FACE_NOTICE = (
+    "face-api, Copyright Vladimir Mandic, and face-api.js, Copyright Vincent Mühler, "
+    "github.com/justadudewhohacks/face-api.js, both MIT."
+)
+_FACE_LEVELS = {"scale": 1.0, "mean": [122.782, 117.001, 104.298], "std": [255.0]}
+
+
+def _face_files(name: str) -> tuple[str, str]:
+    return f"package/model/{name}-weights_manifest.json", f"package/model/{name}.bin"
+
 
 MODELS: tuple[Installable, ...] = (
     Installable(
@@ -256,6 +275,70 @@ MODELS: tuple[Installable, ...] = (
         "Apache-2.0; packaged by ML Illustrated. Trained on ImageNet (ILSVRC 2012), whose "
         "pictures are for non-commercial research: image-net.org/download.",
         check=f"{CHECKS}:labels",
+    ),
+    Installable(
+        name="faces",
+        title="faces: BlazeFace",
+        package=HUMAN_MODELS,
+        files=("package/models/blazeface.json", "package/models/blazeface.bin"),
+        convert=f"{CONVERTERS}.faces:detector_of",
+        manifest={
+            "task": "detection",
+            "input": {
+                "size": [256, 256],
+                "layout": "NHWC",
+                "align": "corner",
+                "padding": 0,
+                "scale": 1 / 127.5,
+                "mean": [1.0],
+            },
+            "labels": [{"name": "Human face", "mid": "/m/0dzct"}],
+            "decoder": "ssd",
+            "outputs": {"first_class": 0},
+            "min_score": 0.5,
+            "max_overlap": 0.3,
+        },
+        sha256="eb4afd22c57b4704e1aaf132d5bdb7ed5584c64d431c603029280f3f5cc177d6",
+        licence="MIT AND Apache-2.0",
+        licence_files=("package/LICENSE",),
+        notice="BlazeFace, Copyright The MediaPipe Authors, github.com/google-ai-edge/mediapipe, "
+        "Apache-2.0. Trained on pictures that Google has not published. Converted to "
+        "TensorFlow.js by Vladimir Mandic, MIT.",
+        check=f"{CHECKS}:faces",
+    ),
+    Installable(
+        name="face-points",
+        title="the 68 points of a face",
+        package=FACE_API,
+        files=_face_files("face_landmark_68_model"),
+        convert=f"{CONVERTERS}.faces:points_of",
+        manifest={
+            "task": "points",
+            "input": {"size": [112, 112], "resize": "letterbox", "padding": 0, **_FACE_LEVELS},
+        },
+        sha256="b8214a5a479320d40bc3fc013bcc84623dc93e091a1de37e37edd953ab7ab0b5",
+        licence="MIT",
+        licence_files=("package/LICENSE",),
+        notice=f"{_FACE_NOTICE} Trained on pictures that its author has not published.",
+        check=f"{CHECKS}:face_points",
+    ),
+    Installable(
+        name="face-embedding",
+        title="whether two faces are of one person: dlib's residual network",
+        package=FACE_API,
+        files=_face_files("face_recognition_model"),
+        convert=f"{CONVERTERS}.faces:embedding_of",
+        manifest={
+            "task": "embedding",
+            "input": {"size": [150, 150], "resize": "stretch", **_FACE_LEVELS},
+        },
+        sha256="388a2109794623f550f9eac33b6986403b0194ce5b762b3801227987a2d2e8d6",
+        licence="MIT AND CC0-1.0",
+        licence_files=("package/LICENSE",),
+        notice=f"{_FACE_NOTICE} The network is Davis King's, github.com/davisking/dlib-models, "
+        "CC0-1.0. Trained on FaceScrub, the VGG face data set and pictures from the web, which "
+        "have terms of their own.",
+        check=f"{CHECKS}:face_embedding",
     ),
     Installable(
         name="unsafe",

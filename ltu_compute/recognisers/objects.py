@@ -20,6 +20,7 @@ from ltu_compute.kernels.barcodes import BARCODE
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers.faces import MIDS, faces_and_eyes
 from ltu_compute.recognisers.onnx import Idle, Model, Models
 from ltu_compute.recognisers.onnx.decoders import Floats
 from ltu_compute.recognisers.onnx.manifest import (
@@ -113,7 +114,10 @@ def detect(
     model = models.standing(OBJECTS, "detection")
     wanted = set(known_classes(models) if classes is None else classes)
     found = [] if model is None else _by_models(model, image, models, wanted, probabilities, idle)
+    faces = faces_and_eyes(image, models, wanted, idle) if wanted & MIDS.keys() else None
+    found += faces or []
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
+    rest -= MIDS.keys() if faces is not None else set()
     found += _classical(image, rest) if rest else []
     found.sort(key=lambda each: (-each.score, each.name, *each.corners[0].tolist()))
     return tuple(found)

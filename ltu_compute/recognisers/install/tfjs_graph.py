@@ -6,7 +6,7 @@ tensorflow.org/api_docs/python/tf/raw_ops.
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -54,6 +54,10 @@ class _Value:
         return any(before or after for before, after in self.padding)
 
 
+Finish = Callable[[Graph, Mapping[str, str]], None]
+"""Takes the graph and the tensors of its outputs by their new names."""
+
+
 class _GraphModel:
     """Writes a graph model's nodes into an ONNX graph, one method an operator."""
 
@@ -64,22 +68,26 @@ class _GraphModel:
         self._users = {name: node for node in self._nodes.values() for name in _sources(node)}
         self._weights = weights
         self._found: dict[str, _Value | Array] = {}
-        signature = model["signature"]
+        signature = model.get("signature") or model["userDefinedMetadata"]["signature"]
         [given] = signature["inputs"].values()
         self._input_shape = tuple(int(d["size"]) for d in given["tensorShape"]["dim"])
         self._outputs = [_source(name) for name in signature["outputs"]]
         self.graph = Graph("graph-model", "image", self._input_shape)
 
-    def content(self, names: Mapping[str, str]) -> bytes:
-        """Return the ONNX file; its outputs are named anew."""
+    def content(self, names: Mapping[str, str], finish: Finish | None) -> bytes:
+        """Return the ONNX file; its outputs are named anew, or written by `finish`."""
         for node in self._in_order():
             inputs = [self._input(name) for name in node.get("input", [])]
             if node["name"] in self._found:
                 continue  # taken up by the node before it
-            method = getattr(self, f"_{node['op'].lower()}", None)
+            method = getattr(self, f"_{node['op'].strip('_').lower()}", None)
             if method is None:
                 raise ValueError(f"it has the operator {node['op']}, which is not known here")
             method(node, *inputs)
+        if finish is not None:
+            found = {name: self._value(self._found[source]) for source, name in names.items()}
+            finish(self.graph, {name: self._plain(value) for name, value in found.items()})
+            return self.graph.content()
         for source, name in names.items():
             value = self._value(self._found[source])
             self.graph.add("Identity", self._plain(value), name=name)
@@ -129,6 +137,12 @@ class _GraphModel:
             name = self.graph.add("Transpose", name, perm=[value.order[axis] for axis in inverse])
         return name
 
+    def _filled(self, x: _Value) -> _Value:
+        """Return a tensor with its padding written out."""
+        if not x.padded:
+            return x
+        return replace(x, name=self._ordered(x, x.order), shape=_grown(x), padding=())
+
     def _plain(self, value: _Value) -> str:
         return self._ordered(value, tuple(range(len(value.shape))))
 
@@ -177,9 +191,30 @@ class _GraphModel:
     _padv2 = _pad
 
     def _conv2d(self, node: Json, x: _Value, kernels: Array) -> None:
+        bias, name = self._bias_behind(node, kernels.shape[3])
+        y = self._convolved(node, x, kernels.transpose(3, 2, 0, 1), bias)
+        self._found[node["name"]] = self._found[name] = y
+
+    def _depthwiseconv2dnative(self, node: Json, x: _Value, kernels: Array) -> None:
+        if kernels.shape[3] != 1:
+            raise ValueError(f"{node['name']} gives several channels for one")
+        bias, name = self._bias_behind(node, kernels.shape[2])
+        y = self._convolved(node, x, kernels.transpose(2, 3, 0, 1), bias)
+        self._found[node["name"]] = self._found[name] = y
+
+    def _fusedconv2d(self, node: Json, x: _Value, kernels: Array, bias: Array) -> None:
+        fused = [base64.b64decode(each) for each in node["attr"]["fused_ops"]["list"]["s"]]
+        if fused not in ([b"BiasAdd"], [b"BiasAdd", b"Relu"]):
+            raise ValueError(f"{node['name']} fuses {fused!r}, which is not known here")
+        self._keep(node, self._convolved(node, x, kernels.transpose(3, 2, 0, 1), bias))
+        if b"Relu" in fused:
+            self._relu(node, self._value(self._found[node["name"]]))
+
+    def _convolved(self, node: Json, x: _Value, kernels: Array, bias: Array | None) -> _Value:
+        """Add a convolution of (out, in / groups, height, width) kernels."""
         _only(node, data_format=b"NHWC", dilations=[1, 1, 1, 1])
         stride = _ints(node, "strides")[1]
-        rows, columns, inner, _ = kernels.shape
+        outer, inner, rows, columns = kernels.shape
         free = x.padded and x.filling == 0 and x.padding[0] == x.padding[3] == (0, 0)
         (top, bottom), (left, right) = x.padding[1:3] if free else ((0, 0), (0, 0))
         if x.padded and not free:
@@ -194,17 +229,16 @@ class _GraphModel:
                 right + less[1],
             )
             height, width = height + sum(more), width + sum(less)
-        bias, name = self._bias_behind(node, kernels.shape[3])
         y = self.graph.conv(
             self._ordered(x, NHWC, padded=False),
-            kernels.transpose(3, 2, 0, 1),
+            kernels,
             bias,
             stride=stride,
             pads=(top, left, bottom, right),
             groups=x.shape[3] // inner,
         )
-        shape = (x.shape[0], (height - rows) // stride + 1, (width - columns) // stride + 1)
-        self._found[node["name"]] = self._found[name] = _Value(y, (*shape, kernels.shape[3]), NHWC)
+        shape = (x.shape[0], (height - rows) // stride + 1, (width - columns) // stride + 1, outer)
+        return _Value(y, shape, NHWC)
 
     def _bias_behind(self, node: Json, channels: int) -> tuple[Array | None, str]:
         """Return what is added to a convolution's output and to nothing else, and where."""
@@ -222,8 +256,8 @@ class _GraphModel:
         if not isinstance(x, _Value) and not isinstance(y, _Value):
             self._keep(node, x + y)
             return
-        x, y = (self._value(each) for each in (x, y))
-        if x.shape != y.shape or x.padded or y.padded:
+        x, y = (self._filled(self._value(each)) for each in (x, y))
+        if x.shape != y.shape:
             raise ValueError(f"{node['name']} adds tensors of different shapes")
         name = self.graph.add("Add", x.name, self._ordered(y, x.order))
         self._keep(node, _Value(name, x.shape, x.order))
@@ -234,6 +268,9 @@ class _GraphModel:
         slope = float(np.float32(node["attr"]["alpha"]["f"]))
         self._pointwise(node, x, "LeakyRelu", alpha=slope)
 
+    def _relu(self, node: Json, x: _Value) -> None:
+        self._pointwise(node, x, "Relu")
+
     def _sigmoid(self, node: Json, x: _Value) -> None:
         self._pointwise(node, x, "Sigmoid")
 
@@ -242,8 +279,13 @@ class _GraphModel:
         self._keep(node, _Value(name, _grown(x), x.order))
 
     def _maxpool(self, node: Json, x: _Value) -> None:
-        _only(node, data_format=b"NHWC", padding=b"VALID")
+        _only(node, data_format=b"NHWC")
         [_, rows, columns, _], stride = _ints(node, "ksize"), _ints(node, "strides")[1]
+        if _text(node, "padding") == b"SAME" and any(
+            sum(same_pads(side, size, stride))
+            for side, size in zip(_grown(x)[1:3], (rows, columns), strict=True)
+        ):
+            raise ValueError(f"{node['name']} pools beyond the picture's border")
         # ONNX leaves out what is beyond a picture's border, as the least of all numbers does.
         least = x.padded and x.filling <= np.finfo(np.float32).min
         (top, bottom), (left, right) = x.padding[1:3] if least else ((0, 0), (0, 0))
@@ -344,7 +386,12 @@ def _only(node: Json, **allowed: bytes | list[int]) -> None:
             raise ValueError(f"{node['name']} has {name} {found!r}, which is not known here")
 
 
-def graph_model(topology: bytes, weights: bytes, outputs: Mapping[str, str]) -> bytes:
+def graph_model(
+    topology: bytes,
+    weights: bytes,
+    outputs: Mapping[str, str],
+    finish: Finish | None = None,
+) -> bytes:
     """Return a graph model as ONNX.
 
     Parameters
@@ -353,6 +400,8 @@ def graph_model(topology: bytes, weights: bytes, outputs: Mapping[str, str]) -> 
         Its ``.json`` and ``.bin``.
     outputs : mapping of str to str
         Names of its outputs as the file has them, and as they are to be called.
+    finish : callable, optional
+        Goes on with the graph behind the outputs and declares those of the file: a `Finish`.
 
     Raises
     ------
@@ -362,6 +411,6 @@ def graph_model(topology: bytes, weights: bytes, outputs: Mapping[str, str]) -> 
     try:
         model = orjson.loads(topology)
         stored = weights_of(model["weightsManifest"], weights)
-        return _GraphModel(model, stored).content(outputs)
+        return _GraphModel(model, stored).content(outputs, finish)
     except (KeyError, TypeError, IndexError, StopIteration) as error:
         raise ValueError(f"it is not a graph model that is known here: {error!r}") from None

@@ -1,0 +1,334 @@
+"""Faces: where they are, their 68 points, and numbers by which they are told apart.
+
+Three models of the catalogue: a detector (BlazeFace), the points of a face, and an embedding of the
+face when it is laid upright by five of the points.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers.onnx import Idle, Model, Models
+
+DETECTOR, POINTS, EMBEDDING = "faces", "face-points", "face-embedding"
+"""The models of the catalogue that faces are found with."""
+
+FACE, EYE = "Human face", "Human eye"
+MIDS = {FACE: "/m/0dzct", EYE: "/m/014sv8"}
+"""Classes that they answer for, and what Open Images calls them."""
+
+MAX_FACES = 100  # of a picture, the best ones; the points of one take 2 ms, its embedding 8 ms
+
+PARTS = ((2, 500), (4, 1000))
+"""Parts of a picture, in shares of its longer side, and the px from which it is parted so."""
+
+OVERLAP = 0.25  # of a part's side, with the next one: a face is whole in one of them
+
+LOOKS = ((2.0, (0.0, 0.0)), (3.0, (0.15, 0.1)), (4.5, (-0.2, -0.1)))
+"""Where a face is looked for again: the side of what is seen and the shift of its middle, in sides
+of the face."""
+
+LEAST_WHOLE = 0.6
+"""Least mean of the best two of the looks at what was seen in the whole picture. Of 400 faces of 25
+to 200 px that fill it, 389 have it; none of 300 patches without a face has."""
+
+LEAST_PART = 0.75
+"""Least mean of all looks at what was seen in a part, of which there are many. Of 662 finds in
+pictures of codes and of shelves, none has it; of 180 faces of 24 to 250 px in them, 178 have."""
+
+MAX_SMALL = 20  # finds in parts that are looked at again, the best ones
+
+SAME, WITHIN = 0.3, 0.7
+"""Overlap of two boxes of one face: intersection over union, and over the smaller one."""
+
+EYES = (slice(36, 42), slice(42, 48))  # of the points, the one on the picture's left first
+POINTS_SIDE = 1.2  # of what the points are looked for in, in sides of the face
+MAX_ROLL = 0.2  # radians that a face may be turned before its points are looked for anew
+
+EYE_MARGIN = 0.3  # of an eye's width, around its points: lids and lashes
+
+UPRIGHT_POINTS = (45, 42, 36, 39, 33)
+"""The points by which a face is laid upright: corners of the eyes, the nose's base."""
+
+UPRIGHT = np.array(
+    [
+        (0.8595674595992, 0.2134981538014),
+        (0.6460604764104, 0.2289674387677),
+        (0.1205750620789, 0.2137274526848),
+        (0.3340850613712, 0.2290642403242),
+        (0.4901123135679, 0.6277975316475),
+    ]
+)
+"""Where they are in a face of width 1 that looks straight ahead: dlib's mean face
+(``dlib/image_transforms/interpolation.h``, `get_face_chip_details`)."""
+
+UPRIGHT_MARGIN = 0.25  # around that face, in its widths, as the embedding was trained
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face.
+
+    Attributes
+    ----------
+    corners : ndarray of float64, shape (4, 2)
+        x, y in px, clockwise from the top left.
+    score : float
+        How sure the detector is, 0 to 1.
+    """
+
+    corners: NDArray[np.float64]
+    score: float
+
+
+def find_faces(image: Bgr, models: Models, idle: Idle) -> tuple[Face, ...] | None:
+    """Find faces, best first.
+
+    The detector sees the whole picture and, in large ones, overlapping parts, in which small faces
+    are large enough. What it finds it sees again three times, in other sizes and places: textures
+    and codes that look like a face in one grid of px do not in the next.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    models : Models
+        What is installed.
+    idle : Idle
+        Entered while a model's process is waited for.
+
+    Returns
+    -------
+    tuple of Face or None
+        ``None`` where no detector is installed.
+
+    Raises
+    ------
+    ModelFailed, Busy
+        The model failed, or had no turn.
+    """
+    model = models.standing(DETECTOR, "detection")
+    if model is None:
+        return None
+    found = _seen(image, model, (0, 0), idle)
+    kept = [
+        face
+        for face in found
+        if np.mean(sorted(_looks(image, face, model, idle))[1:]) >= LEAST_WHOLE
+    ]
+    small: list[Face] = []
+    for left, top, side in parts(*image.shape[:2]):
+        small += _seen(image[top : top + side, left : left + side], model, (left, top), idle)
+    small = [face for face in _distinct(small) if not any(_same(face, other) for other in kept)]
+    for face in small[:MAX_SMALL]:
+        score = float(np.mean(_looks(image, face, model, idle)))
+        if score >= LEAST_PART:
+            kept.append(Face(face.corners, score))
+    return tuple(_distinct(kept)[:MAX_FACES])
+
+
+def parts(rows: int, columns: int) -> list[tuple[int, int, int]]:
+    """Return overlapping squares of a picture: left, top, side, in px; none of a small one.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Its sides, in px.
+    """
+    longest = max(rows, columns)
+    found = []
+    for share, least in PARTS:
+        side = math.ceil(longest / share * (1 + OVERLAP))
+        if longest < least:
+            continue
+        starts = []
+        for extent in (columns, rows):
+            count = max(1, math.ceil((extent - side * OVERLAP) / (side * (1 - OVERLAP))))
+            starts.append(np.linspace(0, max(0, extent - side), count).round().astype(int).tolist())
+        found += [(left, top, side) for top in starts[1] for left in starts[0]]
+    return found
+
+
+def _seen(part: Bgr, model: Model, origin: tuple[int, int], idle: Idle) -> list[Face]:
+    found = model.detect(part, max_results=MAX_FACES, idle=idle)
+    return [Face(each.corners + origin, each.score) for each in found]
+
+
+def _looks(image: Bgr, face: Face, model: Model, idle: Idle) -> list[float]:
+    """Return the scores with which a face is seen again, 0 where it is not."""
+    low, high = face.corners.min(axis=0), face.corners.max(axis=0)
+    side = float((high - low).max())
+    scores = []
+    size = model.manifest.input.size[0]
+    for share, shift in LOOKS:
+        corner = (low + high) / 2 - side * share / 2 + side * np.array(shift)
+        scale = size / (side * share)
+        matrix = np.hstack([np.eye(2) * scale, -scale * corner[:, None]])
+        seen = _seen(warped(image, matrix, size), model, (0, 0), idle)
+        again = [Face(each.corners / scale + corner, each.score) for each in seen]
+        best = max((each.score for each in again if _same(each, face)), default=0.0)
+        scores.append(best)
+    return scores
+
+
+def _distinct(faces: Sequence[Face]) -> list[Face]:
+    """Return faces without those that lie where a better one does, best first."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda each: (-each.score, *each.corners[0].tolist())):
+        if not any(_same(face, other) for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _same(face: Face, other: Face) -> bool:
+    """Tell whether two boxes overlap by `SAME`, intersection over union, or one is in the other."""
+    low = np.maximum(face.corners.min(axis=0), other.corners.min(axis=0))
+    high = np.minimum(face.corners.max(axis=0), other.corners.max(axis=0))
+    shared = float(np.prod(np.maximum(high - low, 0)))
+    areas = [float(np.prod(np.ptp(each.corners, axis=0))) for each in (face, other)]
+    return shared > SAME * (sum(areas) - shared) or shared > WITHIN * min(areas)
+
+
+def warped(
+    image: Bgr, matrix: NDArray[np.float64], side: int, *, border: int = cv2.BORDER_CONSTANT
+) -> Bgr:
+    """Return a part of a picture, turned and scaled by a matrix; black where there is none."""
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.5:  # averaged first: a bilinear kernel would skip pixels
+        factor = max(scale, 1e-3)
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        shrunk = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
+        matrix = np.hstack([matrix[:, :2] / shrunk, matrix[:, 2:]])
+        image = np.asarray(small, np.uint8)
+    return np.asarray(cv2.warpAffine(image, matrix, (side, side), borderMode=border), np.uint8)
+
+
+def points_of(image: Bgr, face: Face, model: Model, idle: Idle) -> NDArray[np.float64]:
+    """Return the 68 points of a face: x, y in px of the picture, shape (68, 2).
+
+    0 to 16 are the jaw, to 26 the brows, to 35 the nose, to 47 the eyes, to 67 the mouth; those on
+    the picture's left first.
+
+    Raises
+    ------
+    ModelFailed, Busy
+        The model failed, or had no turn.
+    """
+    side = model.manifest.input.size[0]
+    middle = face.corners.mean(axis=0)
+    extent = POINTS_SIDE * float(np.ptp(face.corners, axis=0).max())
+    points, angle = face.corners, 0.0
+    for _ in range(2):  # once more, turned upright, where the first look tells that it is not
+        scale = side / extent
+        turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        shift = np.full(2, side / 2) - turn @ middle
+        outputs, _ = model.run(warped(image, np.hstack([turn, shift[:, None]]), side), idle)
+        places = next(iter(outputs.values())).astype(np.float64).reshape(-1, 2) * side
+        points = (places - shift) @ np.linalg.inv(turn).T
+        eyes = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
+        roll = float(np.arctan2(eyes[1], eyes[0]))
+        if abs(roll - angle) < MAX_ROLL:
+            break
+        angle = roll
+    return points
+
+
+def embedding_of(
+    image: Bgr, points: NDArray[np.float64], model: Model, idle: Idle
+) -> NDArray[np.float32]:
+    """Return numbers that are like those of other pictures of the same person, shape (128,).
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    points : ndarray of float64, shape (68, 2)
+        From `points_of`.
+    model : Model
+        The embedding.
+    idle : Idle
+        Entered while the model's process is waited for.
+
+    Raises
+    ------
+    ModelFailed, Busy
+        The model failed, or had no turn.
+    """
+    side = model.manifest.input.size[0]
+    face = upright(image, points, side)
+    both = (face, np.ascontiguousarray(face[:, ::-1]))  # and as in a mirror: it tells more surely
+    values = [model.values(each, idle).ravel() for each in both]
+    return np.asarray(np.mean(values, axis=0), np.float32)
+
+
+def upright(image: Bgr, points: NDArray[np.float64], side: int) -> Bgr:
+    """Return a face laid upright, of so many px, with a margin around it.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    points : ndarray of float64, shape (68, 2)
+        Those of the face.
+    side : int
+        Of the picture that is returned, in px.
+    """
+    goal = (UPRIGHT + UPRIGHT_MARGIN) / (1 + 2 * UPRIGHT_MARGIN) * side
+    matrix = similarity(points[list(UPRIGHT_POINTS)], goal)
+    return warped(image, matrix, side, border=cv2.BORDER_REPLICATE)
+
+
+def similarity(source: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the turn, scale and shift that brings points nearest to others, in least squares.
+
+    Parameters
+    ----------
+    source, goal : ndarray of float64, shape (N, 2)
+        Points, and where they are to be.
+
+    Returns
+    -------
+    ndarray of float64, shape (2, 3)
+    """
+    from_, to = (points[:, 0] + 1j * points[:, 1] for points in (source, goal))
+    apart = from_ - from_.mean()
+    spread = float((abs(apart) ** 2).sum())
+    turn = (apart.conj() @ (to - to.mean())) / spread if spread else 1.0 + 0j
+    shift = to.mean() - turn * from_.mean()
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def eyes_of(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return the corners of both eyes of a face, clockwise from the top left, in px."""
+    found = []
+    for part in EYES:
+        low, high = points[part].min(axis=0), points[part].max(axis=0)
+        margin = EYE_MARGIN * (high[0] - low[0])
+        (x0, y0), (x1, y1) = low - margin, high + margin
+        found.append(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))
+    return found
+
+
+def faces_and_eyes(
+    image: Bgr, models: Models, wanted: Collection[str], idle: Idle
+) -> list[DetectedObject] | None:
+    """Return faces and their eyes as objects; ``None`` where no detector is installed.
+
+    Eyes need the model of the points, and score as their face does.
+    """
+    faces = find_faces(image, models, idle)
+    if faces is None:
+        return None
+    found = [DetectedObject(FACE, MIDS[FACE], face.score, face.corners) for face in faces]
+    model = models.standing(POINTS, "points") if EYE in wanted else None
+    if model is not None:
+        for face in faces:
+            corners = eyes_of(points_of(image, face, model, idle))
+            found += [DetectedObject(EYE, MIDS[EYE], face.score, each) for each in corners]
+    return [each for each in found if each.name in wanted]
