@@ -40,6 +40,7 @@ from ltu_compute.kernels.classification import (
     color_shares,
     kind_and_qualities,
     picture_features,
+    picture_labels,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.contours import outer_contours, outer_outlines
@@ -60,6 +61,7 @@ from ltu_compute.kernels.object_mask import (
     quantized_object_mask,
     sobel_object_mask,
 )
+from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, reduced
 from ltu_compute.kernels.stripes import striped_areas
 from ltu_compute.kernels.text_detection import detect_text
@@ -448,6 +450,21 @@ CASES = [
         ("bgr",),
         kind_and_qualities,
         lambda labels, _: are_scores([label.score for label in labels]),
+    ),
+    Case(
+        picture_labels,
+        ("bgr",),
+        picture_labels,
+        lambda labels, _: (
+            all(label.mid == MIDS[label.description] for label in labels)
+            and all(0 <= label.score <= 1 for label in labels)
+        ),
+    ),
+    Case(
+        reads_as_plate,
+        ("bgr",),
+        reads_as_plate,
+        lambda answer, _: isinstance(answer, bool),
     ),
     Case(
         classify,
