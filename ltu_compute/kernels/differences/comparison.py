@@ -55,7 +55,7 @@ from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
 _OVERVIEW = 1024  # longest side, px, at which fine comparisons are aligned
-_LIGHT_SIZE = 512  # longest side, px, at which their light is fitted
+_LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
 _RIM_PX = 3  # px at the rim of what both show that interpolation reaches over
 _ROUGH_REACH = 12  # px of the overview by which a patch may lie elsewhere than its matrix has it
 _NEARLY_FULL = 1.4  # times the overview, from where on patches are found anew at full size
@@ -232,8 +232,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     shared = view.shared() & ~highlit
     if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
         shared &= region_and_rim(roi1, over)
-    light = fit_light(overview, aligned_image, shared)
-    corrected = in_light_of(overview, aligned_image, shared)
+    light, corrected = fit_light(overview, aligned_image, shared)
 
     shown = scale_at_centre(matrix, reduced1) * max(reduced1) * max(given2) / max(reduced2)
     limit = min(max(given1), settings.working_size(given1))

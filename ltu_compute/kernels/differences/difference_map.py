@@ -102,6 +102,21 @@ def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
     return np.asarray(cv2.add(doubt * gap, corrected, dtype=cv2.CV_32F), np.float32)
 
 
+def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
+    """Return `with_doubt` in whole levels: several times as fast."""
+    levels = np.arange(256, dtype=np.float32)
+    bright = np.rint(np.clip((levels - 225) / 25, 0, 1) * 255).astype(np.uint8)
+    dark = np.rint(np.clip((12 - levels) / 8, 0, 1) * 255).astype(np.uint8)
+    result = corrected
+    for darker in (True, False):
+        gap = cv2.subtract(*((reference, corrected) if darker else (corrected, reference)))
+        blown, black = (aligned_image, reference) if darker else (reference, aligned_image)
+        doubt = cv2.max(cv2.LUT(blown, bright), cv2.LUT(black, dark))
+        share = cv2.multiply(gap, doubt, scale=1 / 255)
+        result = np.asarray((cv2.add if darker else cv2.subtract)(result, share), np.uint8)
+    return result
+
+
 def coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
     """Colours as points of a space in which distance is difference; black to white is 100."""
     unit = image.astype(np.float32) / 255

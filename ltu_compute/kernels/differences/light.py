@@ -80,27 +80,27 @@ class Light:
         offset = cv2.remap(
             self.offset, *map(np.ascontiguousarray, places), cv2.INTER_LINEAR
         ).reshape(*terms.shape[:2], 3)
-        levels = np.arange(256, dtype=np.float32) + 2
-        lit = np.empty_like(pixels)
-        for channel, (power, *field) in enumerate(self.coefficients):
-            gain = np.exp(np.clip(terms @ np.float32(field), -5, 6)).astype(np.float32)
-            field_gain, field_offset = (
-                cv2.resize(np.ascontiguousarray(values), place[2:], interpolation=cv2.INTER_LINEAR)
-                for values in (gain, offset[..., channel] - 2)
-            )
-            light = cv2.LUT(pixels[..., channel], levels**power)
-            cv2.multiply(light, field_gain, light)
-            lit[..., channel] = cv2.add(light, field_offset, dtype=cv2.CV_8U)
-        return lit
+        powers, fields = self.coefficients[:, 0], self.coefficients[:, 1:]
+        gain = np.exp(np.clip(terms @ fields.T, -5, 6)).astype(np.float32)
+        levels = np.arange(256, dtype=np.float32)[:, None] + 2
+        light = cv2.LUT(pixels, (levels**powers)[None].astype(np.float32))
+        cv2.multiply(light, cv2.resize(gain, place[2:], interpolation=cv2.INTER_LINEAR), light)
+        added = cv2.resize(offset - 2, place[2:], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.add(light, added, dtype=cv2.CV_8U), np.uint8)
 
 
-def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Light | None:
-    """Fit the light of one image to that of another; None where nothing is to be corrected.
+def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Light | None, Bgr]:
+    """Fit the light of one image to that of another, as `in_light_of` does.
 
-    The fit is that of `in_light_of`.
+    Returns
+    -------
+    light : Light or None
+        None where nothing is to be corrected.
+    corrected : ndarray of uint8, shape (H, W, 3)
+        The other image in that light.
     """
-    light = _fitted(reference, other, compared)[0]
-    return None if light is None or light.is_none else light
+    light, corrected = _fitted(reference, other, compared)
+    return (None if light is None or light.is_none else light), corrected
 
 
 def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Light | None, Bgr]:

@@ -25,8 +25,9 @@ CELL = 32
 BASE_BLUR = 0.7  # sigma, px: averages the grain of a sensor, and half a pixel of an edge
 _MARGIN = 8  # px around a tile that blurring and neighbourhoods see
 _CONTRAST_SHARE = 0.12  # of the neighbourhood's contrast: less than the exact look allows for
+_LEAST_PIXELS = 3  # that make a place suspect; a difference that counts has more
 _EDGE_LEVELS = 24  # contrast, of 255, from where on a neighbourhood holds an edge
-_LEVELS_PER_DELTA_E = 1.4  # least step of a channel, of 255, that a step of 1 ΔE takes
+_LEVELS_PER_DELTA_E = 1.6  # least step of a channel, of 255, that a step of 1 ΔE takes
 
 
 class Level(Protocol):
@@ -93,8 +94,7 @@ class Survey:
 def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
     """Pass over two pictures, tile by tile."""
     width, height = level.size
-    cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
-    suspect = 0
+    cells = np.zeros((-(-height // CELL), -(-width // CELL)), np.float32)
     half = Size(max(1, width // 2), max(1, height // 2))
     reference_half, shot_half = (np.zeros((half.height, half.width, 3), np.uint8) for _ in "12")
     mask_half = np.zeros((half.height, half.width), np.uint8)
@@ -109,9 +109,10 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
         _, mask = cv2.threshold(beyond, sensitivity.high, 255, cv2.THRESH_BINARY)
         if cv2.countNonZero(mask):
             cv2.bitwise_and(mask, allowed, mask)
-            rows, columns = np.nonzero(mask)
-            suspect += len(rows)
-            cells[(rows + core.y) // CELL, (columns + core.x) // CELL] = True
+            places = cv2.findNonZero(mask)
+            if places is not None:
+                columns, rows = (places.reshape(-1, 2) // CELL).T
+                np.add.at(cells, (rows + core.y // CELL, columns + core.x // CELL), 1)
         own_reference, own_shot = reference[inner], shot[inner].copy()
         contrast = cv2.min(*(cv2.subtract(high, low) for low, high in ranges))
         edges = brightest_channel(np.asarray(contrast, np.uint8)[inner])
@@ -129,7 +130,13 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
             whole[at] = cv2.resize(part[even], size, interpolation=cv2.INTER_AREA)
         smaller = cv2.resize(allowed[even], size, interpolation=cv2.INTER_AREA)
         mask_half[at] = np.where(smaller == 255, np.uint8(255), np.uint8(0))
-    return Survey(cells, suspect / (width * height), (reference_half, shot_half, mask_half))
+    # A difference may lie on the border of cells.
+    around = cv2.boxFilter(
+        cells, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    suspect = (cells > 0) & (np.asarray(around) >= _LEAST_PIXELS)
+    share = float(cells.sum()) / (width * height)
+    return Survey(suspect, share, (reference_half, shot_half, mask_half))
 
 
 def suspect_places(cells: NDArray[np.bool_], size: Size) -> Iterator[tuple[Box, Mask]]:

@@ -17,7 +17,7 @@ from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Box, Gray, Matrix, Size
 
 _SIZE = 512  # longest side, px, at which patches are found again
-_REACH = 14  # px of that by which a patch may have moved
+_REACHES = (14, 4)  # px of that by which a patch may have moved, at first and then
 _LEAST_PATCHES = 8
 _AGREEING = 0.7  # share of the patches that must lie where the homography has them
 _AGREEING_PX = 1.5  # px of `_SIZE`
@@ -43,12 +43,11 @@ def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
         return None
     small1, small2 = reduced(gray1, _SIZE), reduced(gray2, _SIZE)
     size = size_of(small1)
-    if min(size) < 4 * _REACH:
+    if min(size) < 4 * _REACHES[0]:
         return None
     grid = Grid.over(size, small1)
     matrix = np.eye(3)
-    reach = _REACH
-    for _ in range(3):
+    for reach in _REACHES:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         seen = cv2.warpPerspective(
             small2, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
@@ -66,7 +65,6 @@ def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
         centres = grid.middles.reshape(-1, 2)
         places = map_points(centres + vectors.reshape(-1, 2), matrix)
         matrix, agree = _fitted(centres, places, weights.ravel().astype(np.float64), size)
-        reach = 4
     if agree[known].mean() < _AGREEING or not is_plausible(matrix, size, size):
         return None
     agreement = agreement_of(matrix, small1, small2)

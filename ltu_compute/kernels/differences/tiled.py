@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
-from ltu_compute.kernels.differences.difference_map import coordinates, noise_of, with_doubt
+from ltu_compute.kernels.differences.difference_map import coordinates, doubted, noise_of
 from ltu_compute.kernels.differences.displacement import Displacement, Grid, measured_displacement
 from ltu_compute.kernels.differences.evidence import (
     Exact,
@@ -43,7 +43,7 @@ _OVERVIEW = 512  # longest side, px, of what places of patches are chosen on
 _COARSEST = 200  # px: longest side from where on a picture is not reduced further
 _SURROUNDINGS = 14  # px around a suspect place that an exact look needs
 _SAMPLE = 48  # side, px, of the patches that noise and sharpness are measured on
-_SAMPLES_PER_SIDE = 6
+_SAMPLES_PER_SIDE = 5
 _LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 takes 100 ΔE
 _NOISE_MULTIPLE = 2.5  # deviations of noise that are no difference
 _EXPLAINED = 0.2  # share of a coarse area that finer ones fill where they are the difference
@@ -97,9 +97,7 @@ class _Finest:
         reference, seen = crop(self.reference, wide), self.sampler.tile(wide)
         shot = seen
         if self.light is not None:
-            lit = self.light.tile(seen, wide, self.size)
-            doubted = with_doubt(reference, seen, lit)
-            shot = np.asarray(cv2.convertScaleAbs(doubted), np.uint8)
+            shot = doubted(reference, seen, self.light.tile(seen, wide, self.size))
         inner = (slice(margin, margin + place.height), slice(margin, margin + place.width))
         return (
             sharpened_alike(reference, self.blur[0])[inner],
@@ -209,7 +207,10 @@ def areas_that_differ(
         Displacement beyond the edge tolerance that the surface may show, in px of the frame.
     """
     finest = _Finest(reference, sampler, light, compared)
-    finest.blur = _blur_of(finest)
+    samples = _samples(finest)
+    finest.blur = _blur_of(samples)
+    if any(finest.blur):
+        samples = _samples(finest)
     level_delta_e = settings.threshold * DELTA_E_PER_THRESHOLD
     found: list[Area] = []
     level: Level = finest
@@ -218,7 +219,7 @@ def areas_that_differ(
         checkpoint()
         radius = settings.edge_tolerance + slack_px / scale
         blur = finest.blur if scale == 1 else (0.0, 0.0)
-        precision = Precision(radius, _noise(level, settings), blur)
+        precision = Precision(radius, _noise(samples, settings), blur)
         noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(precision.noise.max())
         sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
         survey = surveyed(level, sensitivity)
@@ -237,6 +238,7 @@ def areas_that_differ(
         if last:
             return found
         level = coarser
+        samples = _samples(level)
         scale *= 2
 
 
@@ -297,7 +299,10 @@ def _common(one: Area, other: Area) -> int:
     return int(cv2.countNonZero(cv2.bitwise_and(first, second)))
 
 
-def _samples(level: Level) -> tuple[Bgr, Bgr, NDArray[np.bool_]]:
+_Samples = tuple[Bgr, Bgr, NDArray[np.bool_]]
+
+
+def _samples(level: Level) -> _Samples:
     """Return patches from all over the pictures, side by side, and where both may be compared."""
     size = level.size
     side = min(_SAMPLE, *size)
@@ -319,9 +324,9 @@ def _samples(level: Level) -> tuple[Bgr, Bgr, NDArray[np.bool_]]:
     return first, second, mask > 0
 
 
-def _blur_of(level: Level) -> tuple[float, float]:
+def _blur_of(samples: _Samples) -> tuple[float, float]:
     """By how much reference and shot must be blurred to be equally sharp: sigmas, px."""
-    first, second, inside = _samples(level)
+    first, second, inside = samples
     luma1, luma2 = (
         np.asarray(cv2.cvtColor(each, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(2.55)
         for each in (first, second)
@@ -329,9 +334,9 @@ def _blur_of(level: Level) -> tuple[float, float]:
     return blur_to_match(luma1, luma2, inside, gain=_SHARPER)
 
 
-def _noise(level: Level, settings: ComparisonSettings) -> NDArray[np.float32]:
+def _noise(samples: _Samples, settings: ComparisonSettings) -> NDArray[np.float32]:
     """Measure the deviation of the pictures' difference, softened, in ΔE by channel."""
-    first, second, inside = _samples(level)
+    first, second, inside = samples
     softened1, softened2 = (
         blurred(coordinates(each, settings), BASE_BLUR) for each in (first, second)
     )
