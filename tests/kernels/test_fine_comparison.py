@@ -181,3 +181,36 @@ def test_same_input_same_answer(good: Bgr) -> None:
     one, other = compared(good, bad), compared(good, bad)
     assert [d.on2.box for d in one.differences] == [d.on2.box for d in other.differences]
     assert one.score == other.score
+
+
+@pytest.mark.parametrize("settings", [PRESETS[1], AT_FULL], ids=["400 px", "full"])
+@pytest.mark.parametrize(
+    ("on1", "on2", "kind"),
+    [(True, False, "missing"), (False, True, "extra"), (True, True, "changed")],
+)
+def test_which_shot_shows_more(
+    settings: ComparisonSettings, on1: bool, on2: bool, kind: str
+) -> None:
+    shots = []
+    for seed, (shown, color) in enumerate([(on1, (20, 20, 160)), (on2, (160, 20, 20))]):
+        shot = board(1200, 900)
+        cv2.rectangle(shot, (20, 400), (26, 406), (240, 240, 240), cv2.FILLED)
+        if shown:
+            cv2.rectangle(shot, (1150, 600), (1179, 629), color, cv2.FILLED)
+        shots.append(photographed(shot, seed))
+    [difference] = compared(*shots, settings).differences
+    assert difference.kind == kind
+    assert difference.delta_e > 30
+    assert difference.margin > 2
+    assert difference.border_px < 12
+
+
+def test_margin_is_how_many_thresholds_a_difference_has(good: Bgr) -> None:
+    bad = good.copy()
+    cv2.rectangle(bad, (20, 600), (39, 619), COPPER, cv2.FILLED)
+    first, second = photographed(good, 1), photographed(bad, 2)
+    [one] = compared(first, second).differences
+    [twice] = compared(first, second, replace(AT_FULL, threshold=1.2)).differences
+    assert one.margin == pytest.approx(2 * twice.margin, rel=0.05)
+    beyond = replace(AT_FULL, threshold=0.6 * one.margin * 1.15)
+    assert compared(first, second, beyond).differences == ()

@@ -262,6 +262,7 @@ PRESETS = {
 }
 
 MASKS_PER_IMAGE = 2  # times the image's pixels, that the masks on it may have together
+SMALL = 0.75  # share of the resolution asked for below which the reply says so
 NOT_FLAT_PX = 0.5  # compared; flat surfaces leave some 0.05
 
 MaskType = Literal["binary", "contours", "none"]
@@ -343,6 +344,23 @@ class Difference(TypedDict):
     mask: NotRequired[Picture]
     area_percent: Annotated[float, Field(description="Its share of image 1, in percent.")]
     strength: Annotated[float, Field(description="How strongly it differs.")]
+    kind: Annotated[
+        Literal["missing", "extra", "changed"],
+        Field(
+            description="missing: only image 1 shows something there that stands out. extra: only "
+            "image 2 does. changed: both do, or neither."
+        ),
+    ]
+    delta_e: Annotated[
+        float, Field(description="Mean colour difference over it, CIE76, in one light.")
+    ]
+    border_px: Annotated[
+        float, Field(description="Over how many px of image 1 it fades into its surroundings.")
+    ]
+    margin: Annotated[
+        float | None,
+        Field(description="Its greatest strength over the threshold; null where that is 0."),
+    ]
 
 
 Flat = Annotated[
@@ -475,13 +493,19 @@ def differences(
     return Reply(
         result,
         info,
-        message=" ".join(filter(None, (_reservation(compared), note1 or note2))),
+        message=" ".join(filter(None, (_reservation(compared, params.settings()), note1 or note2))),
         score=single(compared.score),
     )
 
 
-def _reservation(compared: kernel.Comparison) -> str:
+def _reservation(compared: kernel.Comparison, settings: kernel.ComparisonSettings) -> str:
     """Say why the differences may be more than changes, or nothing."""
+    asked = settings.resolution
+    if isinstance(asked, int) and compared.resolution < SMALL * min(asked, compared.offered):
+        return (
+            f"image2 has too few pixels to be compared at {asked} px: compared at "
+            f"{compared.resolution} px."
+        )
     if not compared.aligned:
         return "The images could not be aligned and were compared as they lie."
     if compared.relief:
@@ -551,7 +575,14 @@ def _differences(
                 entry["mask"] = _mask(spot, params)
             else:
                 left_out += 1
-        entry |= {"area_percent": found.area_percent, "strength": found.strength}
+        entry |= {
+            "area_percent": found.area_percent,
+            "strength": found.strength,
+            "kind": found.kind,
+            "delta_e": found.delta_e,
+            "border_px": found.border_px,
+            "margin": _known(found.margin),
+        }
         listed.append(entry)  # type: ignore[arg-type]  # made key by key
     notes = []
     if params.vertices and tolerance_px:

@@ -16,6 +16,7 @@ from ltu_compute.kernels.differences.results import (
     region_mask,
 )
 from ltu_compute.kernels.differences.settings import (
+    DEFAULT_RESOLUTION,
     FULL,
     MAX_FINE_RESOLUTION,
     MAX_RESOLUTION,
@@ -25,6 +26,7 @@ from ltu_compute.kernels.differences.settings import (
 
 __all__ = [
     "ASPECT_TOLERANCE",
+    "DEFAULT_RESOLUTION",
     "FULL",
     "MAX_FINE_RESOLUTION",
     "MAX_RESOLUTION",

@@ -41,7 +41,7 @@ from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
-from ltu_compute.kernels.differences.tiled import areas_that_differ, displaced
+from ltu_compute.kernels.differences.tiled import Finest, areas_that_differ, displaced
 from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import (
     corners_of,
@@ -54,6 +54,8 @@ from ltu_compute.kernels.homography import (
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
+_SMALLER_COPY = 0.75  # px of image 2 to a px of image 1, below which it was made smaller somehow
+_PIXELS_PER_PIXEL = 3  # of a smaller copy, to a px compared: its aliases average out
 _OVERVIEW = 1024  # longest side, px, at which fine comparisons are aligned
 _LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
 _RIM_PX = 3  # px at the rim of what both show that interpolation reaches over
@@ -118,9 +120,9 @@ def compare(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(size1, size2)
     )
 
-    # Image 2 may be the smaller one: nothing is compared that it does not show.
     shown = scale_at_centre(matrix, reduced1) * max(reduced1)
-    reference = reduced(image1, round(np.clip(shown, 32, int(settings.resolution))))
+    small_copy = scale_at_centre(matrix1to2, size1) < _SMALLER_COPY
+    reference = reduced(image1, _longest_side(shown, settings, small_copy=small_copy))
     frame = size_of(reference)
     to_image2 = rescale_homography(
         matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
@@ -144,7 +146,14 @@ def compare(
         return _Look(aligned_image, corrected, difference_map * (shared & asked), shared & asked)
 
     seen = look(view, shown_by_both)
-    differences = cut_out(seen.difference_map, seen.compared, settings, view, (size1, size2))
+    differences = cut_out(
+        seen.difference_map,
+        seen.compared,
+        settings,
+        view,
+        sizes=(size1, size2),
+        pictures=(reference, seen.corrected_image),
+    )
     relief: tuple[ReliefPart, ...] = ()
     if differences:
         # What stands above the plane may be all there is.
@@ -159,7 +168,12 @@ def compare(
                 difference_map=without_surroundings(seen.difference_map, found, level)
             )
             differences = cut_out(
-                seen.difference_map, seen.compared, settings, view, (size1, size2)
+                seen.difference_map,
+                seen.compared,
+                settings,
+                view,
+                sizes=(size1, size2),
+                pictures=(reference, seen.corrected_image),
             )
     return Comparison(
         aligned=alignment is not None,
@@ -174,6 +188,8 @@ def compare(
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
         compared_percent=100.0 * float(np.count_nonzero(seen.compared)) / seen.compared.size,
+        resolution=max(frame),
+        offered=max(size1),
         reference=reference,
         aligned_image=seen.aligned_image,
         corrected_image=seen.corrected_image,
@@ -188,6 +204,16 @@ class _Look(NamedTuple):
     corrected_image: Bgr
     difference_map: Floats
     compared: NDArray[np.bool_]
+
+
+def _longest_side(shown: float, settings: ComparisonSettings, *, small_copy: bool) -> int:
+    """Return the size to compare at, px, where image 2 shows image 1 with `shown` px.
+
+    Image 2 may be the smaller one: nothing is compared that it does not show.
+    """
+    if small_copy:
+        shown /= _PIXELS_PER_PIXEL
+    return round(float(np.clip(shown, 32, int(settings.resolution))))
 
 
 def _compared_finely(  # noqa: PLR0915  (one step after the other)
@@ -275,7 +301,10 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
     least = settings.min_area_percent / 100 * frame.width * frame.height
     differences = described(
-        [area for area in joined(areas) if area.pixels >= least], sampler, settings, sizes
+        [area for area in joined(areas) if area.pixels >= least],
+        Finest(reference, sampler, light, compared),
+        settings,
+        sizes,
     )
     return Comparison(
         aligned=alignment is not None,
@@ -288,6 +317,8 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
         compared_percent=100.0 * cv2.countNonZero(compared) / compared.size,
+        resolution=max(frame),
+        offered=max(size1),
         reference=overview,
         aligned_image=aligned_image,
         corrected_image=corrected,

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.differences.blending import without_blends
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import equally_sharp
@@ -51,6 +52,10 @@ def measure(
         allowance = 2.5 * noise_of(blurred1 - blurred2, compared)
         for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
             beyond = beyond_range(one, other, radius, allowance, softness)
+            if not settings.use_hsv:
+                beyond = without_blends(
+                    beyond, one, other, radius=radius, allowance=allowance, softness=softness
+                )
             cv2.max(difference_map, beyond, difference_map)
     return difference_map * beyond_rim(compared)
 

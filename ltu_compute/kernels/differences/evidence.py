@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.differences.blending import without_blends
 from ltu_compute.kernels.differences.difference_map import (
     beyond_range,
     contrast_allowance,
@@ -66,6 +67,8 @@ class Look:
     ----------
     difference : ndarray of float32, shape (H, W)
         Difference beyond misregistration and noise, ΔE.
+    judged : ndarray of float32, shape (H, W)
+        The same, smoothed: what the threshold is compared with.
     labels : ndarray of int32, shape (H, W)
         Areas that differ: 1 and up; 0 elsewhere.
     kept : list of tuple
@@ -75,6 +78,7 @@ class Look:
     """
 
     difference: Floats
+    judged: Floats
     labels: NDArray[np.int32]
     kept: list[tuple[int, Box]]
     settled: Mask
@@ -124,7 +128,7 @@ def look_at(
     precision, level = exact.precision, exact.level
     inside = np.where(allowed > 0, np.uint8(1), np.uint8(0))
     difference = exact_difference(reference, shot, settings, precision) * inside
-    judged = difference
+    judged = difference.copy()
     if settings.smooth > 0.02:
         judged = blurred(difference, 2.5 * settings.smooth) * inside
     mask = hysteresis(judged, 0.5 * level, level)
@@ -141,7 +145,7 @@ def look_at(
             if not alone[label]:
                 settled |= jitter.take_out(mask, labels, label, place)
         labels, kept, _ = _weighed(mask, difference, level, contrast)
-    return Look(difference, labels, kept, settled)
+    return Look(difference, judged, labels, kept, settled)
 
 
 def _least_contrast(reference: Bgr, shot: Bgr) -> Gray:
@@ -187,13 +191,20 @@ def exact_difference(
         blurred(coordinates(picture, settings), BASE_BLUR) for picture in (reference, shot)
     )
     allowance = np.asarray(2.5 * precision.noise, np.float32)
-    return np.asarray(
-        cv2.max(
-            beyond_range(first, second, precision.radius, allowance, softness),
-            beyond_range(second, first, precision.radius, allowance, softness),
-        ),
-        np.float32,
-    )
+    beyond = np.zeros(first.shape[:2], np.float32)
+    for one, other in ((first, second), (second, first)):
+        differs = beyond_range(one, other, precision.radius, allowance, softness)
+        if not settings.use_hsv:
+            differs = without_blends(
+                differs,
+                one,
+                other,
+                radius=precision.radius,
+                allowance=allowance,
+                softness=softness,
+            )
+        cv2.max(beyond, differs, beyond)
+    return beyond
 
 
 class _Jitter:

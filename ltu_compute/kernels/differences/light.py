@@ -14,6 +14,9 @@ _LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
 _LIGHT_GAIN = 4.0  # by which it brightens or darkens, at the most
 _SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that nobody sees
 _FIELD_STEP = 32  # px between the places at which a field that varies slowly is sampled
+_QUADRATIC = 7  # coefficients: a power and the terms up to second degree
+_TERMS = 16  # and up to fourth degree
+_MUCH_BETTER = 0.75  # share of the median residual that a steep field may leave to be one
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 
 
@@ -34,9 +37,9 @@ class Light:
 
     Attributes
     ----------
-    coefficients : ndarray of float32, shape (3, 7)
-        Of each channel: power, then the logarithm's terms 1, x, y, x², xy, y², with x and y from
-        -1 to 1 over the picture.
+    coefficients : ndarray of float32, shape (3, 16)
+        Of each channel: power, then the logarithm's terms 1, x, y, x², xy, y² and those of third
+        and fourth degree, with x and y from -1 to 1 over the picture.
     offset : ndarray of float32, shape (h, w, 3)
         What is added after that, in levels, sampled over the picture.
     """
@@ -47,7 +50,7 @@ class Light:
     @property
     def is_none(self) -> bool:
         """Whether no level would change by as much as one step."""
-        power, constant, *slopes = np.abs(self.coefficients - np.eye(1, 7, dtype=np.float32)).T
+        power, constant, *slopes = np.abs(self.coefficients - np.eye(1, _TERMS, dtype=np.float32)).T
         change = (power * np.log(257) + constant + sum(slopes)) * 255
         return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
 
@@ -69,9 +72,9 @@ class Light:
             start + (np.arange(count, dtype=np.float32) + 0.5) * extent / count - 0.5
             for start, extent, count in zip(place[:2], place[2:], counts, strict=True)
         )
-        x = np.clip(2 * columns / max(1, frame.width - 1) - 1, -1, 1)[None, :]
-        y = np.clip(2 * rows / max(1, frame.height - 1) - 1, -1, 1)[:, None]
-        terms = np.stack(np.broadcast_arrays(np.float32(1), x, y, x * x, x * y, y * y), axis=-1)
+        x = np.clip(2 * columns / max(1, frame.width - 1) - 1, -1, 1)[None, :].astype(np.float32)
+        y = np.clip(2 * rows / max(1, frame.height - 1) - 1, -1, 1)[:, None].astype(np.float32)
+        terms = np.stack(_field_terms(x, y), axis=-1)
         height, width = self.offset.shape[:2]
         places = np.broadcast_arrays(
             (0.5 * (x + 1) * (width - 1)).astype(np.float32),
@@ -113,7 +116,7 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
     soft2 = blurred(other, 1.5)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
-    terms = np.broadcast_arrays(np.float32(1), x, y, x * x, x * y, y * y)
+    terms = _field_terms(x, y)
     sampled = compared[::step, ::step]
     logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
     corrected = np.empty_like(soft2)
@@ -125,14 +128,16 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
         wanted = np.log(target[usable] + 2)
         field_rows = (term[::step, ::step][usable] for term in terms)
         rows = np.stack([np.log(source[usable] + 2), *field_rows], axis=-1)
-        coefficients = _robust_fit(rows, wanted)
-        if not _is_light(coefficients, rows, wanted):
+        coefficients = _robust_fit(rows[:, :_QUADRATIC], wanted)
+        if not _is_light(coefficients, rows[:, :_QUADRATIC], wanted):
             return None, other
+        coefficients = _steeper(coefficients, rows, wanted)
         fitted.append(coefficients)
         power, constant, *slopes = coefficients
         light = power * cv2.LUT(other[..., channel], logarithms) + constant
-        for slope, term in zip(slopes, (x, y, x * x, x * y, y * y), strict=True):
-            light += slope * term
+        for slope, term in zip(slopes, terms[1:], strict=True):
+            if slope:
+                light += slope * term
         corrected[..., channel] = np.exp(np.clip(light, -5, 6)) - 2
     known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
     offset = _local_offset(soft1 - blurred(corrected, 1.5), known)
@@ -141,19 +146,46 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
     return light, np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
 
 
+def _field_terms(x: Floats, y: Floats) -> list[Floats]:
+    """Return the terms of a light field up to fourth degree, by degree, of one shape."""
+    powers = [
+        x**across * y ** (degree - across) for degree in (3, 4) for across in range(degree, -1, -1)
+    ]
+    quadratic = (np.float32(1), x, y, x * x, x * y, y * y)
+    return list(np.broadcast_arrays(*quadratic, *powers))
+
+
+def _steeper(coefficients: Floats, basis: Floats, wanted: Floats) -> Floats:
+    """Return coefficients of all terms: those of a steep field, such as a lamp's cone, if one is.
+
+    The terms beyond the quadratic ones are 0 unless they explain much more of the image.
+    """
+    whole = np.zeros(_TERMS, np.float32)
+    whole[:_QUADRATIC] = coefficients
+    if len(wanted) < 50:
+        return whole
+    steep = _robust_fit(basis, wanted)
+    left = median(np.abs(wanted - basis @ whole))
+    left_by_steep = median(np.abs(wanted - basis @ steep))
+    good = _is_light(steep, basis, wanted) and left_by_steep < _MUCH_BETTER * left
+    return steep if good else whole
+
+
 def _unclipped(values: Floats) -> NDArray[np.bool_]:
     return (values > 6) & (values < 249)
 
 
 def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
-    """Coefficients of `basis`, shape (N, 7), for `wanted`; drawn to "no change" by a weak prior."""
+    """Coefficients of `basis`, shape (N, T), for `wanted`; drawn to "no change" by a weak prior."""
     prior = np.zeros(basis.shape[1])
     prior[0] = 1.0
     if len(wanted) < 50:
         return prior.astype(np.float32)
     rows = basis.astype(np.float64)
     aim = wanted.astype(np.float64) - rows @ prior
-    stiffness = np.diag([0.002, 1e-4, 0.005, 0.005, 0.01, 0.01, 0.01]) * len(aim)
+    stiffness = np.full(len(prior), 0.01)
+    stiffness[:4] = 0.002, 1e-4, 0.005, 0.005
+    stiffness = np.diag(stiffness) * len(aim)
     solution = np.zeros(len(prior))
     solution[1] = median(aim)
     # A level of grey weighs less in the dark.

@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.differences.appearance import RING_PX, appearance
 from ltu_compute.kernels.differences.difference_map import beyond_rim
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
 from ltu_compute.kernels.differences.registration import View, edge_to_edge
 from ltu_compute.kernels.differences.results import Difference, Spot
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.homography import map_points
-from ltu_compute.kernels.types import Box, Mask, Size
+from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 DELTA_E_PER_THRESHOLD = 8.0
 _HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
@@ -22,7 +23,9 @@ def cut_out(
     compared: NDArray[np.bool_],
     settings: ComparisonSettings,
     view: View,
+    *,
     sizes: tuple[Size, Size],
+    pictures: tuple[Bgr, Bgr],
 ) -> tuple[Difference, ...]:
     """Cut the difference map into differences, largest first.
 
@@ -55,12 +58,23 @@ def cut_out(
         if area_percent < settings.min_area_percent:
             continue
         outline = outline_of(labels[y : y + height, x : x + width] == label) + np.array([x, y])
+        around = (
+            slice(max(0, y - RING_PX), y + height + RING_PX),
+            slice(max(0, x - RING_PX), x + width + RING_PX),
+        )
+        own = np.where((labels[around] == label) & extent[around], np.uint8(255), np.uint8(0))
+        looks = appearance(pictures[0][around], pictures[1][around], own)
+        peak = float(smoothed[labels == label].max())
         found.append(
             Difference(
                 on1=spot_of(map_points(outline, to_size1), size1),
                 on2=spot_of(map_points(view.onto2(outline), to_size2), size2),
                 area_percent=area_percent,
                 strength=settings.weight * float(sums[label] / area),
+                kind=looks.kind,
+                delta_e=looks.delta_e,
+                border_px=looks.border_px * size1.width / view.frame.width,
+                margin=peak / level if level > 0 else float("inf"),
             )
         )
     found.sort(key=lambda d: (-d.area_percent, d.on1.box))

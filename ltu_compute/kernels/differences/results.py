@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, Followed, Motion
+from ltu_compute.kernels.differences.appearance import Kind
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Vertices
 
@@ -46,12 +47,27 @@ class Difference:
     strength : float
         Mean difference over its area: 100 is that between black and white (CIE76 ΔE), times the
         weight.
+    kind : str
+        ``"missing"`` where image 1 shows something that image 2 does not, ``"extra"`` the other
+        way round, ``"changed"`` otherwise; see `Appearance`.
+    delta_e : float
+        Mean CIE76 difference of the images over it, in one light: also what misregistration and
+        noise might explain.
+    border_px : float
+        Over how many px of image 1 it fades into its surroundings: some 2 at an edge.
+    margin : float
+        Its greatest strength, in units of the threshold: 1 is just a difference. Infinite where
+        the threshold is 0.
     """
 
     on1: Spot
     on2: Spot
     area_percent: float
     strength: float
+    kind: Kind
+    delta_e: float
+    border_px: float
+    margin: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +122,13 @@ class Comparison:
     compared_percent : float
         Share of image 1 that was compared, in percent: what image 2 shows too, without margin and
         what the region of interest excludes. 0 when nothing was left to compare.
+    resolution : int
+        Longest side, in px, at which the images were compared.
+    offered : int
+        Longest side of image 1, in px.
     reference : ndarray of uint8, shape (H, W, 3)
-        Image 1 as it was compared.
+        Image 1 as it was compared; an overview of it where it was compared tile by tile, as are
+        the other pictures.
     aligned_image : ndarray of uint8, shape (H, W, 3)
         Image 2 as image 1 sees it; black outside.
     corrected_image : ndarray of uint8, shape (H, W, 3)
@@ -129,6 +150,8 @@ class Comparison:
     differences: tuple[Difference, ...]
     score: float
     compared_percent: float
+    resolution: int
+    offered: int
     reference: Bgr = field(repr=False)
     aligned_image: Bgr = field(repr=False)
     corrected_image: Bgr = field(repr=False)

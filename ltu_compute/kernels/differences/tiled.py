@@ -63,7 +63,7 @@ class Area:
     mask : ndarray of uint8, shape (H, W)
         255 where it differs, of the size of the place.
     peak, strength : float
-        Greatest and mean difference over it, ΔE.
+        Greatest difference over it, smoothed, and the mean one, ΔE.
     """
 
     place: Box
@@ -78,8 +78,22 @@ class Area:
 
 
 @dataclass(eq=False)
-class _Finest:
-    """The frame's own pixels: the shot is sampled where it is looked at."""
+class Finest:
+    """The frame's own pixels: the shot is sampled where it is looked at. A `Level`.
+
+    Attributes
+    ----------
+    reference : ndarray of uint8, shape (H, W, 3)
+        The frame.
+    sampler : Sampler
+        How the shot lies under it.
+    light : Light or None
+        What brings the shot into the reference's light.
+    mask : ndarray of uint8, shape (H, W)
+        Where they are compared: 255.
+    blur : tuple of float
+        Sigmas, in px, by which reference and shot are blurred to be equally sharp.
+    """
 
     reference: Bgr
     sampler: Sampler
@@ -89,9 +103,11 @@ class _Finest:
 
     @property
     def size(self) -> Size:
+        """Size of the frame, in px."""
         return self.sampler.frame
 
     def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
+        """Return the pixels of a rectangle of the frame, and of the shot in its light."""
         margin = 4 if any(self.blur) else 0
         wide = grown(place, margin)
         reference, seen = crop(self.reference, wide), self.sampler.tile(wide)
@@ -105,6 +121,7 @@ class _Finest:
         )
 
     def allowed(self, place: Box) -> Mask:
+        """Return where in a rectangle the shots are compared: 255, elsewhere 0."""
         return _allowed(self.mask, place)
 
 
@@ -206,7 +223,7 @@ def areas_that_differ(
     slack_px : float
         Displacement beyond the edge tolerance that the surface may show, in px of the frame.
     """
-    finest = _Finest(reference, sampler, light, compared)
+    finest = Finest(reference, sampler, light, compared)
     samples = _samples(finest)
     finest.blur = _blur_of(samples)
     if any(finest.blur):
@@ -258,8 +275,9 @@ def _areas_of(look: Look, place: Box, own: Mask) -> list[Area]:
         if not cv2.countNonZero(cv2.bitwise_and(mask, own[here])):
             continue
         values = look.difference[here][mask > 0]
+        peak = float(look.judged[here][mask > 0].max())
         at = Box(wide.x + x, wide.y + y, width, height)
-        areas.append(Area(at, mask, float(values.max()), float(values.mean())))
+        areas.append(Area(at, mask, peak, float(values.mean())))
     return areas
 
 

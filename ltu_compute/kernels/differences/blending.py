@@ -1,0 +1,105 @@
+"""What a blend of two colours looks like: at an edge, a pixel holds some of either.
+
+In CIE Lab a blend of two saturated colours lies on a curve that leaves the range of their L, a and
+b: yellow beside blue is grey in between. Lenses and sensors blend in linear light, resampling in
+the picture's own values; both blends are known, and neither is a difference.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.filtering import Floats
+
+_LEAST = 0.5  # ΔE from where on a pixel is worth a second look
+_TWO_HUES = 15.0  # ΔE between two hues, without lightness, whose blends leave their range
+_HUE_SHARE = 0.14  # of the distance of two hues, by which lens and JPEG blur colour differently
+_CHUNK = 1 << 16  # pixels looked at in one go, to bound memory
+_GAMMA = 2.2  # of the picture's values, near enough to sRGB's curve for a blend
+
+
+def without_blends(
+    beyond: Floats,
+    values: Floats,
+    other: Floats,
+    *,
+    radius: float,
+    allowance: Floats,
+    softness: Floats,
+) -> Floats:
+    """Return a difference without what blends of the other picture's colours explain.
+
+    Parameters
+    ----------
+    beyond : ndarray of float32, shape (H, W)
+        Difference of each pixel, ΔE.
+    values, other : ndarray of float32, shapes (H, W, 3)
+        The picture that differs and the other, CIE Lab.
+    radius : float
+        Displacement that is no difference, in px.
+    allowance : ndarray of float32, shape (3,)
+        ΔE by channel that is no difference.
+    softness : ndarray of float32, shape (H, W, 3)
+        Share of the local contrast by which a pixel may exceed a blend.
+    """
+    rows, columns = np.nonzero(beyond > _LEAST)
+    if len(rows) == 0:
+        return beyond
+    reach = int(np.ceil(radius)) + 1
+    padded = cv2.copyMakeBorder(other, *[reach] * 4, cv2.BORDER_REPLICATE)
+    offsets = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
+    near = np.array([max(abs(dy), abs(dx)) <= max(1.0, np.ceil(radius)) for dy, dx in offsets])
+    slack = float(np.linalg.norm(allowance))
+    result = beyond.copy()
+    for start in range(0, len(rows), _CHUNK):
+        y, x = rows[start : start + _CHUNK], columns[start : start + _CHUNK]
+        around = np.stack([padded[y + reach + dy, x + reach + dx] for dy, dx in offsets], axis=1)
+        point = values[y, x]
+        first = _farthest(around, point)
+        second = _farthest(around, first)
+        colours = np.concatenate([point[:, None], first[:, None], second[:, None], around], axis=1)
+        coded = _rgb(colours)
+        straight = _nearest_blend(colours, near, softness[y, x, 0])
+        gap = np.asarray(np.linalg.norm(straight - point, axis=1), np.float32)
+        for power in (1.0, _GAMMA):
+            light = np.clip(coded, 0, 1) ** np.float32(power)
+            blend = _nearest_blend(light, near, softness[y, x, 0])
+            gap = np.minimum(gap, _delta_e(np.maximum(blend, 0) ** np.float32(1 / power), point))
+        hue = np.linalg.norm(first[:, 1:] - second[:, 1:], axis=1)
+        explained = np.maximum(gap - slack - _HUE_SHARE * hue, 0)
+        blended = (hue >= _TWO_HUES) & (explained < result[y, x])
+        result[y[blended], x[blended]] = explained[blended]
+    return result
+
+
+def _farthest(around: Floats, from_colour: Floats) -> Floats:
+    """Return the colour of each neighbourhood, shape (N, K, 3), that is farthest from another."""
+    distance = np.square(around - from_colour[:, None]).sum(axis=2)
+    return np.asarray(around[np.arange(len(around)), distance.argmax(axis=1)], np.float32)
+
+
+def _nearest_blend(light: Floats, near: NDArray[np.bool_], softness: Floats) -> Floats:
+    """Return the blend nearest to a colour, shape (N, 3).
+
+    `light`, shape (N, 3 + K, 3), holds the colour, the two that are blended and the neighbours. A
+    blend holds as much of either as some neighbour does that is `near`.
+    """
+    start, step = light[:, 1], light[:, 2] - light[:, 1]
+    length = np.maximum(np.square(step).sum(axis=1), 1e-6)
+    share = np.einsum("nki,ni->nk", light - start[:, None], step) / length[:, None]
+    low = share[:, 3:][:, near].min(axis=1)
+    high = share[:, 3:][:, near].max(axis=1)
+    margin = softness * (high - low)
+    nearest = np.clip(share[:, 0], np.maximum(low - margin, 0), np.minimum(high + margin, 1))
+    return np.asarray(start + nearest[:, None] * step, np.float32)
+
+
+def _rgb(lab: Floats) -> Floats:
+    flat = np.ascontiguousarray(lab, np.float32).reshape(-1, 1, 3)
+    return np.asarray(cv2.cvtColor(flat, cv2.COLOR_LAB2BGR), np.float32).reshape(lab.shape)
+
+
+def _delta_e(coded: Floats, lab: Floats) -> Floats:
+    flat = np.ascontiguousarray(coded, np.float32).reshape(-1, 1, 3)
+    other = np.asarray(cv2.cvtColor(flat, cv2.COLOR_BGR2LAB), np.float32).reshape(lab.shape)
+    return np.asarray(np.linalg.norm(other - lab, axis=1), np.float32)

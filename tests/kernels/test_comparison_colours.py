@@ -1,0 +1,105 @@
+"""Colour, light and size are no difference; what is printed is."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.kernels.differences import FULL, PRESETS, Comparison, ComparisonSettings, compare
+from ltu_compute.kernels.homography import size_of
+from ltu_compute.kernels.resizing import reduced
+from ltu_compute.kernels.types import Bgr
+
+Color = tuple[int, int, int]
+
+HUES: list[tuple[Color, Color]] = [  # blue, green, red: of print and of its ground
+    ((150, 40, 20), (20, 210, 250)),
+    ((60, 140, 30), (40, 30, 200)),
+    ((60, 150, 30), (140, 20, 200)),
+]
+ALL = [PRESETS[1], PRESETS[4], replace(PRESETS[1], resolution=FULL)]
+NAMES = ["preset 1", "preset 4", "full"]
+
+
+def compared(one: Bgr, other: Bgr, settings: ComparisonSettings) -> Comparison:
+    pictures = (reduced(each, settings.working_size(size_of(each))) for each in (one, other))
+    found = compare(*pictures, settings, size1=size_of(one), size2=size_of(other))
+    assert found is not None
+    return found
+
+
+def printed(color: Color, ground: Color, *, wrong: bool = False) -> Bgr:
+    sheet = np.full((900, 1200, 3), ground, np.uint8)
+    for row in range(6):
+        line = "0417-2288-B SERIE"[: 17 - row]
+        if wrong and row == 2:
+            line = line.replace("2288", "2788")
+        place, size = (90, 130 + 125 * row), 2.6 - 0.2 * row
+        cv2.putText(sheet, line, place, cv2.FONT_HERSHEY_DUPLEX, size, color, 6, cv2.LINE_AA)
+    return sheet
+
+
+def by_hand(picture: Bgr, seed: int) -> Bgr:
+    """Turn, blur in linear light, and write as a JPEG with half of the colours' resolution."""
+    turn = cv2.getRotationMatrix2D((600, 450), 0.8, 1)
+    turn[:, 2] += 1.3, -0.7
+    seen = cv2.warpAffine(
+        picture, turn, (1200, 900), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+    light = cv2.GaussianBlur((seen / 255) ** 2.2, (0, 0), 0.6) ** (1 / 2.2) * 255
+    grains = np.random.default_rng(seed).normal(0, 2, picture.shape)
+    _, file = cv2.imencode(".jpg", np.clip(light + grains, 0, 255).astype(np.uint8))
+    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=NAMES)
+@pytest.mark.parametrize(("color", "ground"), HUES)
+def test_edges_of_two_hues_are_no_difference_and_a_wrong_letter_is_one(
+    settings: ComparisonSettings, color: Color, ground: Color
+) -> None:
+    good = printed(color, ground)
+    assert compared(good, by_hand(good, 1), settings).differences == ()
+    if settings.min_area_percent:
+        return  # which leaves out what is as small as a letter
+    found = compared(good, by_hand(printed(color, ground, wrong=True), 1), settings).differences
+    assert found
+    assert all(300 < d.on1.box.y < 400 and d.on1.box.width < 60 for d in found)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=NAMES)
+@pytest.mark.parametrize("width", [160, 640])
+def test_a_smaller_copy_of_fine_detail_does_not_differ(
+    settings: ComparisonSettings, width: int
+) -> None:
+    rng = np.random.default_rng(3)
+    detailed = np.full((1200, 1600, 3), (48, 92, 18), np.uint8)
+    for number in range(120):
+        x, y = (int(v) for v in rng.integers(20, (1540, 1160)))
+        cv2.rectangle(detailed, (x, y), (x + 38, y + 14), (178, 192, 196), cv2.FILLED)
+        cv2.rectangle(detailed, (x + 8, y + 1), (x + 30, y + 13), (30, 28, 28), cv2.FILLED)
+        cv2.putText(detailed, f"R{number}", (x + 12, y - 4), 0, 0.4, (225, 228, 225), 1)
+    small = cv2.resize(detailed, (width, 3 * width // 4), interpolation=cv2.INTER_AREA)
+    found = compared(detailed, small, settings)
+    assert found.differences == ()
+    assert found.resolution <= width
+
+
+@pytest.mark.parametrize("settings", ALL, ids=NAMES)
+def test_a_lamp_that_was_switched_on_is_light(settings: ComparisonSettings) -> None:
+    y, x = np.mgrid[:900, :1200]
+    grain = cv2.GaussianBlur(np.random.default_rng(9).normal(0, 1, (900, 1200)), (0, 0), 2) * 40
+    bed = np.clip(72 + grain[..., None] + np.zeros(3), 0, 255).astype(np.uint8)
+    cv2.rectangle(bed, (20, 20), (1180, 90), (160, 155, 150), cv2.FILLED)
+    cv2.putText(bed, "STEEL SHEET", (420, 760), cv2.FONT_HERSHEY_DUPLEX, 1.5, (155, 152, 150), 3)
+    cone = 1 + 1.1 * np.exp(-(((x - 950) / 420) ** 2) - ((y - 250) / 380) ** 2)
+    noise = np.random.default_rng(1).normal(0, 3, (2, *bed.shape))
+    dark, lit = 0.8 * bed, 0.8 * bed * cone[..., None] * (0.88, 1, 1.06)
+    shots = [
+        np.clip(shot + grains, 0, 255).astype(np.uint8)
+        for shot, grains in zip((dark, lit), noise, strict=True)
+    ]
+    assert compared(*shots, settings).differences == ()
+    cv2.circle(shots[1], (900, 300), 24, (40, 40, 40), cv2.FILLED)
+    [spot] = compared(*shots, settings).differences
+    assert spot.on1.box.x < 900 < spot.on1.box.x + spot.on1.box.width
