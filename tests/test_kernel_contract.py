@@ -44,7 +44,7 @@ from ltu_compute.kernels.classification import (
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.contours import outer_contours, outer_outlines
-from ltu_compute.kernels.differences import ComparisonSettings, compare
+from ltu_compute.kernels.differences import ComparisonSettings, compare, polygons_mask
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
@@ -359,6 +359,14 @@ CASES = [
         ("gray", "gray"),
         lambda gray1, gray2: agreement_of(SLIGHT_TURN, gray1, gray2),
         lambda agreement, *_: -1 <= agreement <= 1,
+    ),
+    Case(
+        polygons_mask,
+        ("mask",),
+        lambda mask: polygons_mask(
+            size_of(mask), mask=mask, exclude=[[(1.0, 1.0), (9.0, 1.0), (1.0, 9.0)]]
+        ),
+        is_mask,
     ),
     Case(
         warp_mask_onto,

@@ -510,3 +510,38 @@ def test_distance_compares_at_one_scale_whatever_the_format(call: Caller) -> Non
         for side in ("reference", "query"):
             assert result[side]["resizedDimensions"] == [500, 375]
         assert result["distance"] < 0.2
+
+
+def test_polygons_say_where_differences_count(call: Caller) -> None:
+    whole = post(call, "differences", PART, SHOT)["result"]["diffOnImage1"]
+    x, y, width, height = (whole[0]["boundingBox"][k] for k in ("x", "y", "width", "height"))
+    around = [
+        [x - 5, y - 5],
+        [x + width + 5, y - 5],
+        [x + width + 5, y + height + 5],
+        [x - 5, y + height + 5],
+    ]
+    counts = [
+        len(
+            post(call, "differences", PART, SHOT, fic_settings=json.dumps({kind: [around]}))[
+                "result"
+            ]["diffOnImage1"]
+        )
+        for kind in ("include", "exclude")
+    ]
+    assert counts == [1, len(whole) - 1]
+
+
+@pytest.mark.parametrize(
+    "polygons", [[[[0, 0], [9, 9]]], [[[0, 0, 1]] * 3], "all", [[["a", 0]] * 3]]
+)
+def test_what_is_no_polygon_is_refused(call: Caller, polygons: Any) -> None:
+    files = {
+        name: ((FIXTURES / "images" / file).open("rb"), file)
+        for name, file in (("image1", PART), ("image2", SHOT))
+    }
+    reply = call.post(
+        "differences", data={**files, "fic_settings": json.dumps({"exclude": polygons})}
+    )
+    assert reply.status_code == 400
+    assert "fic_settings.exclude" in reply.get_data(as_text=True)

@@ -104,6 +104,8 @@ def differences(
         )
     if comparison.compared_percent == 0:
         excluded_by = "margin or the common part" if region is None else region.name
+        if settings.include or settings.exclude:
+            excluded_by = "include, exclude, margin or the common part"
         raise NotEnoughContent(
             f"nothing is left to compare: {excluded_by} excludes everything",
             parameter=(region or reference).name,

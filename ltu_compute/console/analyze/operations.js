@@ -105,6 +105,7 @@ function fieldOf(description, name, declared) {
       (/** @type {any} */ option) => option !== null && (option !== "" || schema.default === ""),
     )
     .map(String);
+  if (types.includes("array")) return null; // polygons are drawn, not written
   if (schema.const !== undefined || (schema.enum && options.length < 2)) return null;
   const kind = schema.properties
     ? "object"

@@ -165,7 +165,8 @@ def _as_understood(schema: dict[str, Any]) -> None:
     """Say in the schema that numbers may be texts, and that null means: not given."""
     for declared in schema["properties"].values():
         kind = declared.pop("type", "integer")
-        declared["type"] = list(dict.fromkeys([kind, "string", "null"]))
+        text = [] if kind == "array" else ["string"]
+        declared["type"] = list(dict.fromkeys([kind, *text, "null"]))
 
 
 NotBool = BeforeValidator(_no_truth_value)
@@ -199,6 +200,19 @@ Resolution = Annotated[
 ]
 
 
+MAX_POLYGONS = 100
+MAX_POLYGON_VERTICES = 1000
+
+Outline = Annotated[
+    tuple[tuple[float, float], ...], Field(min_length=3, max_length=MAX_POLYGON_VERTICES)
+]
+Polygons = tuple[Outline, ...]
+POLYGONS_ALLOWED: dict[str, Any] = {
+    "x-allowed": f"a list of at most {MAX_POLYGONS} polygons, each of 3 to {MAX_POLYGON_VERTICES} "
+    "pairs [x, y]"
+}
+
+
 class FicSettings(BaseModel):
     """Settings of the comparison; those that are given override the preset's."""
 
@@ -223,6 +237,19 @@ class FicSettings(BaseModel):
     behaviors: str = Field("RGB", description="HSV: compare in HSV. Any other value: as without.")
     weight: Annotated[float, NotBool] = Field(
         1, ge=0, le=1000, description="Factor on the strength of differences, and so on the score."
+    )
+    include: Polygons = Field(
+        (),
+        max_length=MAX_POLYGONS,
+        json_schema_extra=POLYGONS_ALLOWED,
+        description="Polygons, as lists of [x, y] in px of image 1: only what lies in one of them "
+        "is compared, and aligned where the rest moved differently.",
+    )
+    exclude: Polygons = Field(
+        (),
+        max_length=MAX_POLYGONS,
+        json_schema_extra=POLYGONS_ALLOWED,
+        description="Polygons in which nothing is compared.",
     )
 
 
@@ -252,7 +279,15 @@ MAX_LITERAL = 4 << 10  # characters of settings in single quotes: Python's parse
 BYTE = r"\s*(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\s*"
 OPAQUE = 255
 
-NUMBERS = {"threshold", "smooth", "margin", "resolution", "weight"}  # named alike in the kernel
+SHARED = {  # settings that the kernel names alike
+    "threshold",
+    "smooth",
+    "margin",
+    "resolution",
+    "weight",
+    "include",
+    "exclude",
+}
 PRESETS = {
     1: "fine, detailed differences",
     2: "less noise on borders",
@@ -315,7 +350,7 @@ class DifferencesParams(LtuParams):
     def settings(self) -> kernel.ComparisonSettings:
         """Return the preset, changed by what ``fic_settings`` says."""
         given = self.fic_settings
-        changed = {name: getattr(given, name) for name in given.model_fields_set & NUMBERS}
+        changed = {name: getattr(given, name) for name in given.model_fields_set & SHARED}
         if "behaviors" in given.model_fields_set:
             changed["use_hsv"] = given.behaviors.strip().upper() == "HSV"
         return dataclasses.replace(kernel.PRESETS[self.preset], **changed)
@@ -643,6 +678,7 @@ def presets() -> Reply[PresetsResult, Info]:
 def _wire_settings(settings: kernel.ComparisonSettings) -> dict[str, Any]:
     """Return settings under the names that ``fic_settings`` has for them."""
     named = dataclasses.asdict(settings)
+    del named["include"], named["exclude"]  # of one part, not of a preset
     return named | {"behaviors": "HSV" if named.pop("use_hsv") else "RGB"}
 
 

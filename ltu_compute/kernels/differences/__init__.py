@@ -6,6 +6,7 @@ into differences. ``comparison`` runs them.
 """
 
 from ltu_compute.kernels.differences.comparison import compare
+from ltu_compute.kernels.differences.polygons import Polygon, polygons_mask
 from ltu_compute.kernels.differences.registration import ASPECT_TOLERANCE
 from ltu_compute.kernels.differences.results import (
     Comparison,
@@ -34,9 +35,11 @@ __all__ = [
     "Comparison",
     "ComparisonSettings",
     "Difference",
+    "Polygon",
     "ReliefPart",
     "Spot",
     "compare",
     "outline_picture",
+    "polygons_mask",
     "region_mask",
 ]

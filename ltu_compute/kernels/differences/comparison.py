@@ -19,6 +19,7 @@ from ltu_compute.kernels.differences.difference_map import measure, registration
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
 from ltu_compute.kernels.differences.light import fit_light, in_light_of
 from ltu_compute.kernels.differences.merging import joined
+from ltu_compute.kernels.differences.polygons import polygons_mask
 from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, cut_out
 from ltu_compute.kernels.differences.registration import (
     View,
@@ -100,6 +101,7 @@ def compare(
     for image in (image1, image2):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+    roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
     if settings.is_fine:
         return _compared_finely(image1, image2, settings, sizes=(size1, size2), roi1=roi1)
     reduced1, reduced2 = size_of(image1), size_of(image2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from ltu_compute.kernels.differences.polygons import Polygon
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Size
 
@@ -56,6 +57,11 @@ class ComparisonSettings:
     edge_tolerance : float
         Displacement that is no difference, in px compared; 0 or more. It is widened where the
         alignment's residual says that the surface is not flat.
+    include : tuple of polygons
+        Vertices in px of the original image 1: only what lies in one of them is compared, and
+        aligned where the rest moved differently. Empty: all of image 1.
+    exclude : tuple of polygons
+        What lies in one of them is not compared.
     """
 
     threshold: float = 0.6
@@ -66,8 +72,13 @@ class ComparisonSettings:
     weight: float = 1.0
     min_area_percent: float = 0.0
     edge_tolerance: float = 1.0
+    include: tuple[Polygon, ...] = ()
+    exclude: tuple[Polygon, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("include", "exclude"):  # JSON has lists
+            polygons = tuple(tuple((x, y) for x, y in each) for each in getattr(self, name))
+            object.__setattr__(self, name, polygons)
         numbers = (
             self.threshold,
             self.smooth,
