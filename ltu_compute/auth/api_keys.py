@@ -90,6 +90,21 @@ class KeyCheck:
             raise InvalidKey("the account of the API key is disabled")
         return KeyHolder(key, account)
 
+    def remaining(self, key_id: str) -> int | None:
+        """Return how many answers a key has left; None: as many as they like.
+
+        Raises
+        ------
+        InvalidKey
+            When the key was removed meanwhile.
+        Unavailable
+            When the database does not answer.
+        """
+        try:
+            return self.keys.remaining(key_id, self.clock())
+        except NotFound:
+            raise InvalidKey("the API key is unknown") from None
+
     @contextmanager
     def charge(self, key_id: str, seconds: float = RESERVED_S) -> Iterator[Charge]:
         """Take one answer off the key's quota for what is done within; an error costs nothing.

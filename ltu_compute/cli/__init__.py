@@ -6,6 +6,7 @@ from ltu_compute.cli.group import main
 from ltu_compute.cli.inspect import inspect
 from ltu_compute.cli.load import load
 from ltu_compute.cli.model_commands import models
+from ltu_compute.cli.people import people
 from ltu_compute.cli.tuputech import tuputech
 from ltu_compute.cli.worker import worker
 
@@ -13,6 +14,7 @@ main.add_command(apikey)
 main.add_command(inspect)
 main.add_command(load)
 main.add_command(models)
+main.add_command(people)
 main.add_command(tuputech)
 main.add_command(worker)
 

@@ -3,6 +3,6 @@
 Adding one is a folder here and a word below.
 """
 
-from ltu_compute.dialects import inspections, ltu, tuputech
+from ltu_compute.dialects import imagerecognize, inspections, ltu, tuputech
 
-DIALECTS = (ltu.dialect, inspections.dialect, tuputech.dialect)
+DIALECTS = (ltu.dialect, inspections.dialect, imagerecognize.dialect, tuputech.dialect)

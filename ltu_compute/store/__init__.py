@@ -14,6 +14,8 @@ from ltu_compute.store.counters import Counter, DatabaseCounter, RedisCounter, W
 from ltu_compute.store.database import Database
 from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.store.logins import LoginLimits, Logins
+from ltu_compute.store.people import People
+from ltu_compute.store.results import KeptResult, Results
 from ltu_compute.store.sessions import Session, Sessions
 from ltu_compute.store.signing_clients import SigningClient, SigningClients
 
@@ -23,6 +25,7 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Counter",
+    "KeptResult",
     "Login",
     "LoginLimits",
     "RedisCounter",
@@ -65,6 +68,10 @@ class Store:
         Clients that sign their requests.
     requests : DatabaseCounter
         Requests of accounts with a rate limit.
+    people : People
+        Whom recognition may name.
+    results : Results
+        What API keys got for pictures.
     jobs : Jobs
         Work that outlives its request.
     """
@@ -86,6 +93,8 @@ class Store:
         self.api_keys = ApiKeys(self.database)
         self.signing_clients = SigningClients(self.database)
         self.requests = DatabaseCounter(self.database)
+        self.results = Results(self.database)
+        self.people = People(self.database)
         self.jobs = Jobs(self.database.transaction, job_limits)
 
     def close(self) -> None:

@@ -163,6 +163,33 @@ class ApiKeys:
             )
             self._set(connection, key_id, quota)
 
+    def remaining(self, key_id: str, now: float) -> int | None:
+        """Return how many answers a key has left; None: as many as they like.
+
+        Parameters
+        ----------
+        key_id
+            Which key.
+        now
+            Seconds since 1970: what was reserved longer ago than it may take has gone back.
+
+        Raises
+        ------
+        NotFound
+            When there is no such key.
+        """
+        with self._database.transaction() as connection:
+            quota = connection.execute(
+                sa.select(api_keys.c.quota).where(api_keys.c.id == key_id)
+            ).first()
+            if quota is None:
+                raise _no_such_key(key_id)
+            over = sa.select(sa.func.count()).where(
+                quota_reservations.c.key_id == key_id, quota_reservations.c.expires_at <= now
+            )
+            left: int | None = quota[0]
+            return None if left is None else left + int(connection.execute(over).scalar_one())
+
     def reserve(self, key_id: str, now: float, seconds: float = RESERVED_S) -> Reservation | None:
         """Take an answer off a key's quota; None when none is left.
 

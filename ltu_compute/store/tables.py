@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0007"
+REVISION = "0009"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -189,4 +189,29 @@ schema_compatibility = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("oldest_revision", String(32), nullable=False),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key_id", ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    # SHA-256 of the picture's file: the picture itself is not kept.
+    Column("picture", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "key_id", "created_at"),
+    Index(None, "created_at"),
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False),
+    # 128 numbers of 32 bits, from which a face is recognised. No photograph is kept.
+    Column("embedding", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "name"),
 )

@@ -1,0 +1,58 @@
+"""``ltu-compute people``: whom recognition may name."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ltu_compute.settings import load
+
+
+@click.group()
+def people() -> None:
+    """Manage the people whom recognition may name; nobody is, unless you enrol them.
+
+    Kept are embeddings of their faces, no photographs. They are biometric data: in the European
+    Union, for example, article 9 of the GDPR asks for explicit consent or another of its grounds.
+    """
+
+
+def _store() -> Any:
+    from ltu_compute.serving.preparation import prepare
+
+    return prepare(load())
+
+
+@people.command("add")
+@click.argument("name")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+def people_add(name: str, photos: tuple[Path, ...]) -> None:
+    """Enrol a person by photographs that show their face, and nobody else's."""
+    from ltu_compute.image import Image
+    from ltu_compute.operations.people import embedding_of_the_only_face
+    from ltu_compute.recognisers.available import Recognisers
+
+    current = load()
+    recognisers = Recognisers.of(current)
+    embeddings = []
+    for photo in photos:
+        content = photo.read_bytes()
+        image = Image.from_bytes(content, max_pixels=current.max_pixels, name=str(photo))
+        embeddings.append(embedding_of_the_only_face(image, recognisers))
+    _store().people.add(name, embeddings)
+    click.echo(f"{name} enrolled with {len(embeddings)} photographs; none of them is kept")
+
+
+@people.command("list")
+def people_list() -> None:
+    """List who is enrolled, and by how many photographs."""
+    for name, count in _store().people.names():
+        click.echo(f"{name}\t{count}")
+
+
+@people.command("remove")
+@click.argument("name")
+def people_remove(name: str) -> None:
+    """Delete a person: every embedding of theirs."""
+    _store().people.remove(name)
+    click.echo(f"{name} removed")

@@ -1,0 +1,141 @@
+"""What ImageRecognize's interface shares: address, key, envelope, statuses.
+
+The body is JSON under ``text/html``: the vendor's own jQuery sample parses the text itself, and
+would fail on a body that jQuery had parsed already. The HTTP status is that in the body.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from ltu_compute.auth.api_keys import MissingKey
+from ltu_compute.errors import (
+    BadParameters,
+    Busy,
+    MethodNotAllowed,
+    NotFound,
+    ProviderFailed,
+    QuotaExhausted,
+    ServiceError,
+    TooLarge,
+    TooManyRequests,
+    TooSlow,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+    UnreadableImage,
+    UnsupportedFormat,
+)
+from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
+from ltu_compute.web.endpoint import Endpoint
+from ltu_compute.web.wire import Wire
+
+SCHEME = "apikey"
+TYPE = "type"
+PARAMETER = 430
+FIXED = (300, 400, 401, 402, 430)  # statuses whose words leave nothing to add
+
+
+class NothingReceived(BadParameters):
+    """The request has no data."""
+
+
+class InvalidType(BadParameters):
+    """A ``type`` that is none, or not with this method."""
+
+
+class ImageRecognizeDialect(Dialect):
+    """``{"status", "message", "data"}``, and ``{"status", "status_message", "data": null}``."""
+
+    name = "imagerecognize"
+    title = "ImageRecognize API v2"
+    prefix = "/api/v2"
+    credentials = "body"
+    content_type = "text/html; charset=UTF-8"
+    formats = frozenset(("JPEG", "PNG"))
+    errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
+        NothingReceived: ErrorKind(300, "Invalid request, no data received"),
+        MissingKey: ErrorKind(400, "APIkey missing"),
+        Unauthorized: ErrorKind(401, "APIkey invalid"),
+        QuotaExhausted: ErrorKind(402, "Quota limit reached"),
+        NotFound: ErrorKind(404, "Not found"),
+        MethodNotAllowed: ErrorKind(405, "Invalid method"),
+        TooSlow: ErrorKind(408, "Request incomplete"),
+        UnreadableImage: ErrorKind(412, "Invalid file"),
+        Unprocessable: ErrorKind(412, "Invalid file"),
+        TooLarge: ErrorKind(413, "Image size too large"),
+        UnsupportedFormat: ErrorKind(415, "Invalid file format"),
+        InvalidType: ErrorKind(420, "Invalid type"),
+        TooManyRequests: ErrorKind(429, "Too many requests"),
+        BadParameters: ErrorKind(430, "Invalid parameter"),
+        ServiceError: ErrorKind(500, "Internal error"),
+        ProviderFailed: ErrorKind(502, "Recognizer failed"),
+        Busy: ErrorKind(503, "Service busy"),
+        Unavailable: ErrorKind(503, "Recognizer not available"),
+    }
+
+    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
+        """Return the caller of the key in the form or the query."""
+        del head
+        if not wire.values and not wire.files:
+            raise NothingReceived(*BadParameters().problems)
+        return gate.api_key(wire.first("apikey").strip())
+
+    def answer(self, exchange: Exchange, result: Any) -> Answer:
+        """Return the body of a success."""
+        body = {"status": 200, "message": "Success", "data": result}
+        if exchange.ignored:
+            body["ignored"] = exchange.ignored
+        return Answer.json(body, content_type=self.content_type)
+
+    def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
+        """Return the body of an error: the document's words, and beside them what is wrong.
+
+        For 430 the document has no words: its ``status_message`` names the parameter.
+        """
+        del exchange
+        kind = self.kind_of(error)
+        words = str(error) if kind.status == PARAMETER and str(error) else kind.meaning
+        body = {"status": kind.status, "status_message": words, "data": None}
+        if str(error) and kind.status not in FIXED:
+            body["details"] = str(error)
+        return Answer.json(body, kind.status, content_type=self.content_type)
+
+    def kind_of(self, error: ServiceError) -> ErrorKind:
+        """Return how an error is reported; what is wrong with ``type`` has a status of its own."""
+        if type(error) is BadParameters and any(p.parameter == TYPE for p in error.problems):
+            return self.errors[InvalidType]
+        return super().kind_of(error)
+
+    def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
+        """Return the schema of a success."""
+        return {
+            "type": "object",
+            "properties": {
+                "status": {"const": endpoint.status},
+                "message": {"const": "Success"},
+                "data": schema(endpoint.result),
+                "ignored": {"type": "array", "items": {"type": "string"}},
+            },
+            "required": ["status", "message", "data"],
+        }
+
+    def failure_schema(self) -> Json:
+        """Return the schema of an error."""
+        properties: Json = {
+            "status": {"type": "integer"},
+            "status_message": {"type": "string"},
+            "data": {"type": "null"},
+        }
+        required = list(properties)
+        properties["details"] = {"type": "string", "description": "What is wrong, for people."}
+        return {"type": "object", "properties": properties, "required": required}
+
+    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
+        """Return the key."""
+        del issuer
+        described = "A key of `ltu-compute apikey add`, in the query or the form."
+        scheme = {"type": "apiKey", "in": "query", "name": "apikey", "description": described}
+        return {SCHEME: scheme}
+
+
+dialect = ImageRecognizeDialect()

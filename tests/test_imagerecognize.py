@@ -1,0 +1,327 @@
+"""ImageRecognize's interface: the document's samples, every status, quota and cache."""
+
+import io
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from click.testing import CliRunner
+from flask import Flask
+
+from ltu_compute.app import create_app
+from ltu_compute.cli import main
+from ltu_compute.dialects.imagerecognize import dialect
+from ltu_compute.errors import ServiceError
+from ltu_compute.kernels.types import Size
+from ltu_compute.operations import people
+from ltu_compute.recognisers.faces import Face
+from ltu_compute.serving.preparation import prepare
+from ltu_compute.settings import Settings
+from ltu_compute.store import KeptResult, Store
+from ltu_compute.store.results import KEPT_EACH, KEPT_S
+from ltu_compute.web.service import service_of
+from tests.support.client import IMAGES, PASSWORD, USERNAME
+from tests.support.onnx_models import BOXES, install, yolo
+from tests.support.unsafe_models import install_unsafe, picture
+
+Ask = Callable[..., Any]
+OBJECTS = {"type": "objects", "max_labels": "10", "min_confidence": "30"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    data = tmp_path_factory.mktemp("imagerecognize")
+    models = tmp_path_factory.mktemp("models")
+    install_unsafe(models)
+    # Two persons and a bolt: centre x, centre y, width, height, scores of person and bolt.
+    boxes = [(16, 16, 16, 24, 0.9, 0), (48, 16, 16, 24, 0.8, 0), (32, 50, 10, 10, 0, 0.6)]
+    install(models, "objects", yolo(boxes), BOXES)
+    settings = Settings(data_dir=data, models_dir=models, max_upload_bytes=1 << 20)
+    store = prepare(settings)
+    store.accounts.add(USERNAME, PASSWORD)
+    app = create_app(settings)
+    yield app
+    service_of(app).recognisers.models.close()
+    service_of(app).store.close()
+    store.close()
+
+
+@pytest.fixture
+def key(served: Flask) -> str:
+    """A key of its own for each test, good for five answers."""
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    return str(store.api_keys.add(account.id, now=time.time(), quota=5)[1])
+
+
+@pytest.fixture
+def ask(served: Flask, key: str) -> Ask:
+    def ask(path: str = "/api/v2/", method: str = "POST", **form: Any) -> Any:
+        sent = {"apikey": key} | form
+        sent = {name: value for name, value in sent.items() if value is not None}
+        where = {"query_string": sent} if method == "GET" else {"data": sent}
+        answer = served.test_client().open(path, method=method, **where)
+        answer.request.environ["wsgi.input"].close()
+        assert answer.content_type == "text/html; charset=UTF-8"
+        body = json.loads(answer.text)
+        assert body["status"] == answer.status_code
+        return body
+
+    return ask
+
+
+def file(content: bytes = b"", name: str = "image.jpg") -> Any:
+    return io.BytesIO(content or picture("green")), name
+
+
+# ------------------------------------------------------------------------------- answers
+
+
+def test_objects_are_grouped_by_name_with_all_their_places(ask: Ask) -> None:
+    body = ask(**OBJECTS, file=file())
+    assert list(body) == ["status", "message", "data"]
+    assert body["message"] == "Success"
+    data = body["data"]
+    assert list(data) == ["error", "type", "objects", "quota"]
+    assert (data["error"], data["type"], data["quota"]) == (0, "objects", 4)
+    person, bolt = data["objects"]
+    assert (person["name"], bolt["name"]) == ("Person", "bolt")
+    assert (len(person["coordinates"]), len(bolt["coordinates"])) == (2, 1)
+    assert person["confidence"] == pytest.approx(90, abs=0.5)
+    for place in person["coordinates"]:
+        assert list(place) == ["x", "y", "width", "height"]
+        assert all(0 <= v <= 1 and round(v, 2) == v for v in place.values())
+
+
+def test_least_confidence_and_most_labels(ask: Ask) -> None:
+    names = [
+        o["name"] for o in ask(**OBJECTS | {"min_confidence": "70"}, file=file())["data"]["objects"]
+    ]
+    assert names == ["Person"]
+    assert len(ask(**OBJECTS | {"max_labels": "1"}, file=file())["data"]["objects"]) == 1
+
+
+def test_unsafe_content(ask: Ask) -> None:
+    found = ask(type="nsfw", nsfw_min_confidence="50", file=file(picture("red")))["data"]["objects"]
+    assert [o["name"] for o in found] == ["Explicit"]
+    assert found[0]["coordinates"] == [{"x": 0, "y": 0, "width": 1, "height": 1}]
+    assert ask(type="nsfw", nsfw_min_confidence="50", file=file())["data"]["objects"] == []
+
+
+def test_text_is_lines_and_words(ask: Ask) -> None:
+    label = (IMAGES / "label.png").read_bytes()
+    found = ask(type="detect_text", file=file(label))["data"]["objects"]
+    lines = [o for o in found if o["name"] == "LINE"]
+    words = [o for o in found if o["name"] == "WORD"]
+    assert lines
+    assert len(words) >= len(lines)
+    assert " ".join(w["text"] for w in words) == " ".join(line["text"] for line in lines)
+
+
+def test_faces_without_their_model_say_how_to_install_it(ask: Ask) -> None:
+    body = ask(type="detect_faces", file=file())
+    assert body["status"] == 503
+    assert "ltu-compute models install faces face-points face-embedding" in body["details"]
+    assert body["data"] is None
+
+
+def test_a_python_client_as_the_document_has_it(served: Flask, serve: Any, key: str) -> None:
+    live = serve(served)
+    sent = {"apikey": key, "type": "objects", "max_labels": 10, "min_confidence": 80}
+    reply = requests.post(
+        url=f"{live.url}/api/v2/", data=sent, files={"file": picture("green")}, timeout=30
+    )
+    assert json.loads(reply.text)["message"] == "Success"
+    without_slash = requests.post(
+        f"{live.url}/api/v2",
+        data=sent,
+        files={"file": picture("green")},
+        timeout=30,
+        allow_redirects=False,
+    )
+    assert without_slash.status_code == 200
+    curl = ["curl", "-sS", "-F", f"apikey={key}", "-F", "type=cache", f"{live.url}/api/v2/"]
+    printed = subprocess.run(curl, capture_output=True, check=True, timeout=30).stdout
+    assert json.loads(printed)["data"]["objects"]
+
+
+# ------------------------------------------------------------------------------ statuses
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "form"),
+    [
+        pytest.param(400, "APIkey missing", {"apikey": None, "type": "objects"}, id="no key"),
+        pytest.param(401, "APIkey invalid", {"apikey": "x", "type": "objects"}, id="wrong key"),
+        pytest.param(412, "Invalid file", OBJECTS | {"file": "cut off"}, id="cut off"),
+        pytest.param(413, "Image size too large", OBJECTS | {"file": "large"}, id="large"),
+        pytest.param(415, "Invalid file format", OBJECTS | {"file": "gif"}, id="GIF"),
+        pytest.param(420, "Invalid type", {"type": "animals", "file": "good"}, id="type"),
+        pytest.param(420, "Invalid type", {"file": "good"}, id="no type"),
+        pytest.param(430, "file: ", OBJECTS, id="no file"),
+        pytest.param(430, "max_labels: ", OBJECTS | {"max_labels": "0", "file": "good"}, id="0"),
+        pytest.param(
+            430,
+            "max_labels: ",
+            {"type": "objects", "min_confidence": "5", "file": "good"},
+            id="none",
+        ),
+        pytest.param(430, "min_confidence: ", OBJECTS | {"min_confidence": "101"}, id="101"),
+        pytest.param(430, "nsfw_min_confidence: ", {"type": "nsfw", "file": "good"}, id="nsfw"),
+    ],
+)
+def test_statuses(ask: Ask, status: int, words: str, form: dict[str, Any]) -> None:
+    files = {
+        "good": picture("green"),
+        "cut off": picture("green")[:60],
+        "large": bytes(1 << 21),
+        "gif": b"GIF89a" + bytes(40),
+    }
+    sent = dict(form)
+    if sent.get("file") in files:
+        sent["file"] = file(files[sent["file"]])
+    body = ask(**sent)
+    assert body["status"] == status, body
+    assert body["status_message"].startswith(words)
+    assert list(body)[:3] == ["status", "status_message", "data"]
+    assert body["data"] is None
+
+
+def test_no_data(served: Flask) -> None:
+    answer = served.test_client().post("/api/v2/")
+    assert answer.status_code == 300
+    assert json.loads(answer.text) == {
+        "status": 300,
+        "status_message": "Invalid request, no data received",
+        "data": None,
+    }
+
+
+def test_get_is_for_the_cache_alone(ask: Ask) -> None:
+    assert ask(method="GET", **OBJECTS)["status"] == 420
+    assert ask(method="GET", type="cache")["status"] == 200
+    assert ask(method="PUT", type="cache")["status"] == 405
+
+
+def test_parameters_of_other_types_are_ignored(ask: Ask) -> None:
+    body = ask(
+        type="nsfw", nsfw_min_confidence="0", max_labels="x", min_confidence="-7", file=file()
+    )
+    assert body["status"] == 200
+    assert "ignored" not in body
+    assert ask(type="cache", tpyo="1")["ignored"] == ["tpyo"]
+
+
+def test_every_error_has_a_status() -> None:
+    assert ServiceError in dialect.errors
+    assert all(kind.meaning for kind in dialect.errors.values())
+
+
+# ------------------------------------------------------------------------- quota, cache
+
+
+def test_an_answer_costs_one_and_errors_and_the_cache_nothing(ask: Ask) -> None:
+    assert ask(**OBJECTS, file=file())["data"]["quota"] == 4
+    assert ask(**OBJECTS, file=file(b"x"))["status"] == 415
+    assert ask(type="detect_faces", file=file())["status"] == 503
+    assert ask(type="cache")["data"]["quota"] == 4
+    for left in (3, 2, 1, 0):
+        assert ask(**OBJECTS, file=file())["data"]["quota"] == left
+    used_up = ask(**OBJECTS, file=file())
+    assert used_up == {"status": 402, "status_message": "Quota limit reached", "data": None}
+    assert ask(type="cache")["data"]["quota"] == 0
+
+
+def test_the_cache_has_what_the_key_got_last_for_each_picture(ask: Ask) -> None:
+    assert ask(type="cache")["data"]["objects"] == []
+    green = ask(**OBJECTS, file=file())["data"]["objects"]
+    ask(type="nsfw", nsfw_min_confidence="50", file=file(picture("red")))
+    data = ask(type="cache")["data"]
+    assert [each["type"] for each in data["results"]] == ["nsfw", "objects"]
+    assert data["objects"] == data["results"][0]["objects"]
+    of_one = ask(type="cache", file=file())["data"]
+    assert of_one["objects"] == green
+    assert len(of_one["results"]) == 1
+
+
+def test_another_keys_results_are_not_shown(served: Flask, ask: Ask) -> None:
+    ask(**OBJECTS, file=file())
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    other = str(store.api_keys.add(account.id, now=time.time(), quota=None)[1])
+    data = ask(apikey=other, type="cache")["data"]
+    assert (data["objects"], data["quota"]) == ([], -1)
+
+
+def test_results_are_bounded_and_go_after_an_hour(store: Store) -> None:
+    account = store.accounts.add(USERNAME, PASSWORD)
+    key = store.api_keys.add(account.id, now=0, quota=None)[0].id
+    for number in range(KEPT_EACH + 5):
+        assert store.results.keep(key, KeptResult(f"{number:064}", "objects", "[]", number))
+    kept = store.results.of(key, KEPT_EACH + 5)
+    assert len(kept) == KEPT_EACH
+    assert kept[0].picture == f"{KEPT_EACH + 4:064}"
+    assert store.results.of(key, KEPT_EACH + 4 + KEPT_S) == kept[:1]
+    assert not store.results.keep(key, KeptResult("a" * 64, "objects", "x" * (1 << 17), 1))
+    store.api_keys.remove(key)
+    assert store.results.of(key, 0) == []
+
+
+# --------------------------------------------------------------------------------- people
+
+
+@pytest.fixture
+def by_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a whole picture be one face, and its mean colour the embedding."""
+
+    def found(image: Any, _: Any) -> tuple[Any, tuple[Face, ...]]:
+        pixels = image.full()
+        rows, columns = pixels.shape[:2]
+        corners = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], float)
+        return pixels, (Face(corners, 0.9),)
+
+    def embedding(pixels: Any, *_: Any) -> Any:
+        vector = np.zeros(128, np.float32)
+        vector[:3] = pixels.mean(axis=(0, 1)) / 255
+        return vector
+
+    monkeypatch.setattr(people, "_found", found)
+    monkeypatch.setattr(people, "_embedding", embedding)
+
+
+def test_people_who_are_enrolled_are_named_and_strangers_are_not(
+    served: Flask, ask: Ask, by_colour: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = service_of(served).settings
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(settings.data_dir))
+    photo = tmp_path / "ruby.png"
+    photo.write_bytes(picture("red"))
+    assert ask(type="celebrities", file=file(picture("red")))["data"]["objects"] == []
+    run = CliRunner()
+    added = run.invoke(main, ["people", "add", "Ruby Tuesday", str(photo)])
+    assert added.exit_code == 0, added.output
+    assert run.invoke(main, ["people", "list"]).output == "Ruby Tuesday\t1\n"
+    (named,) = ask(type="celebrities", file=file(picture("red")))["data"]["objects"]
+    assert named["name"] == "Ruby Tuesday"
+    assert named["coordinates"] == [{"x": 0, "y": 0, "width": 1, "height": 1}]
+    assert ask(type="celebrities", file=file(picture("blue")))["data"]["objects"] == []
+    faces = ask(type="detect_faces", file=file(picture("blue")))["data"]["objects"]
+    assert [(f["name"], f["confidence"]) for f in faces] == [("Face", 90.0)]
+    assert run.invoke(main, ["people", "remove", "Ruby Tuesday"]).exit_code == 0
+    assert service_of(served).store.people.all() == []
+    assert run.invoke(main, ["people", "remove", "Ruby Tuesday"]).exit_code == 1
+
+
+def test_a_box_is_within_the_picture() -> None:
+    from ltu_compute.dialects.imagerecognize.recognition import _box
+
+    box = _box([(-5, -5), (205, -5), (205, 95), (-5, 95)], Size(200, 100))
+    assert box == {"x": 0.0, "y": 0.0, "width": 1.0, "height": 0.95}
