@@ -17,7 +17,6 @@ from ltu_compute.kernels.differences.results import (
     region_mask,
 )
 from ltu_compute.kernels.differences.settings import (
-    DEFAULT_RESOLUTION,
     FULL,
     MAX_FINE_RESOLUTION,
     MAX_RESOLUTION,
@@ -27,7 +26,6 @@ from ltu_compute.kernels.differences.settings import (
 
 __all__ = [
     "ASPECT_TOLERANCE",
-    "DEFAULT_RESOLUTION",
     "FULL",
     "MAX_FINE_RESOLUTION",
     "MAX_RESOLUTION",

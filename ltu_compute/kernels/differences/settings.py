@@ -21,14 +21,6 @@ MAX_FINE_RESOLUTION = 65535
 """Largest longest side, in px, that may be asked for by number."""
 
 
-DEFAULT_RESOLUTION: Literal["full"] = FULL
-"""Resolution for surfaces that no vendor has set one for: page, command line, recipes.
-
-Set by the benchmark of drawn boards: at the vendor's 400 px, defects of 6 px in a board of 1920 px
-are lost; at the shots' own pixels they are found.
-"""
-
-
 @dataclass(frozen=True)
 class ComparisonSettings:
     """What counts as a difference.
