@@ -1,6 +1,8 @@
 """Settings of the service: one table, read from the environment, checked at start.
 
 The only module that reads the environment.
+
+It is long because every setting is declared once, with its meaning.
 """
 
 import os

@@ -22,7 +22,7 @@ from ltu_compute.admission.slots import Slots, State
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
 from ltu_compute.errors import BadParameters, Busy, ModelFailed
-from ltu_compute.recognisers.onnx import Model, Models, Rejected, Turn, decoders, worker
+from ltu_compute.recognisers.onnx import Model, ModelQueue, Models, Rejected, decoders, worker
 from ltu_compute.recognisers.onnx.manifest import Manifest, coco_mids
 from ltu_compute.recognisers.onnx.session import Bounds, ModelError, Session
 from ltu_compute.settings import Settings
@@ -588,7 +588,7 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_those_who_wait_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Together they may take longer than anybody has patience with one; but not for ever."""
     monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.6)
-    turn = Turn()
+    turn = ModelQueue()
     running = []
 
     def run(seconds: float) -> int:

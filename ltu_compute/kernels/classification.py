@@ -5,6 +5,8 @@ taken (black-and-white, blurred, dark, overexposed), whether it is a pattern or 
 dominate, and what the detectors found in it. Kind and quality come from logistic regression on some
 thirty figures that anyone can interpret; ``training/classification.py`` fits it and says on
 which pictures; the pictures it is then measured on are others.
+
+It is long because each descriptor stands beside the figure that it gives and the words for it.
 """
 
 import json

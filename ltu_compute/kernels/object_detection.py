@@ -5,6 +5,8 @@ codes) and the project's own for bar codes and text. What a detector says of a f
 windows agree, the margin of its classifier...) becomes a score by logistic regression: among finds
 of score 0.8, about 8 of 10 were right where it was fitted. ``training/object_detection.py``
 fits it and says on which images; the images it is then measured on are others.
+
+It is long because each detector stands beside the evidence that its scores are fitted to.
 """
 
 import json

@@ -2,6 +2,8 @@
 
 Tesseract reads; what stands before it is classical image analysis, so that it is asked once, about
 a page it can read: upright, dark on light, evenly lit and of the letter height it was trained on.
+
+It is long because each reading, and what decides between readings, depends on the one before.
 """
 
 import math

@@ -1,4 +1,7 @@
-"""How the lines of a picture's text run: where its letters are, turned by how much, how high."""
+"""How the lines of a picture's text run: where its letters are, turned by how much, how high.
+
+One search over angles and letter heights, whose steps share their state: that is why it is long.
+"""
 
 import itertools
 import math

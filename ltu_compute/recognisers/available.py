@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ltu_compute.errors import NotEnabled, WrongSetting
 from ltu_compute.recognisers.google import Vision
-from ltu_compute.recognisers.onnx import Idle, Models
+from ltu_compute.recognisers.onnx import Models, ReleaseSlot
 from ltu_compute.settings import PREFIX, Settings
 
 
@@ -21,14 +21,14 @@ class Recognisers:
         Google, where there is a key.
     google_by_default : bool
         Whether Google answers where a request names neither a provider nor a model.
-    idle : Idle
+    idle : ReleaseSlot
         What is entered while a model's process, or Google, is waited for.
     """
 
     models: Models
     vision: Vision | None = None
     google_by_default: bool = False
-    idle: Idle = nullcontext
+    idle: ReleaseSlot = nullcontext
 
     @classmethod
     def of(cls, settings: Settings) -> "Recognisers":
@@ -47,7 +47,7 @@ class Recognisers:
             )
         return cls(Models.of(settings), vision, google_by_default)
 
-    def idling(self, idle: Idle) -> "Recognisers":
+    def idling(self, idle: ReleaseSlot) -> "Recognisers":
         """Return the same with something to enter while others compute."""
         return replace(self, idle=idle)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.types import Bgr
-from ltu_compute.recognisers.onnx import Idle, Model, Models
+from ltu_compute.recognisers.onnx import Model, Models, ReleaseSlot
 
 DETECTOR, POINTS, EMBEDDING = "faces", "face-points", "face-embedding"
 """The models of the catalogue that faces are found with."""
@@ -87,7 +87,7 @@ class Face:
     score: float
 
 
-def find_faces(image: Bgr, models: Models, idle: Idle) -> tuple[Face, ...] | None:
+def find_faces(image: Bgr, models: Models, idle: ReleaseSlot) -> tuple[Face, ...] | None:
     """Find faces, best first.
 
     The detector sees the whole picture and, in large ones, overlapping parts, in which small faces
@@ -100,7 +100,7 @@ def find_faces(image: Bgr, models: Models, idle: Idle) -> tuple[Face, ...] | Non
         The picture, BGR.
     models : Models
         What is installed.
-    idle : Idle
+    idle : ReleaseSlot
         Entered while a model's process is waited for.
 
     Returns
@@ -155,12 +155,12 @@ def parts(rows: int, columns: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def _seen(part: Bgr, model: Model, origin: tuple[int, int], idle: Idle) -> list[Face]:
+def _seen(part: Bgr, model: Model, origin: tuple[int, int], idle: ReleaseSlot) -> list[Face]:
     found = model.detect(part, max_results=MAX_FACES, idle=idle)
     return [Face(each.corners + origin, each.score) for each in found]
 
 
-def _looks(image: Bgr, face: Face, model: Model, idle: Idle) -> list[float]:
+def _looks(image: Bgr, face: Face, model: Model, idle: ReleaseSlot) -> list[float]:
     """Return the scores with which a face is seen again, 0 where it is not."""
     low, high = face.corners.min(axis=0), face.corners.max(axis=0)
     side = float((high - low).max())
@@ -209,7 +209,7 @@ def warped(
     return np.asarray(cv2.warpAffine(image, matrix, (side, side), borderMode=border), np.uint8)
 
 
-def points_of(image: Bgr, face: Face, model: Model, idle: Idle) -> NDArray[np.float64]:
+def points_of(image: Bgr, face: Face, model: Model, idle: ReleaseSlot) -> NDArray[np.float64]:
     """Return the 68 points of a face: x, y in px of the picture, shape (68, 2).
 
     0 to 16 are the jaw, to 26 the brows, to 35 the nose, to 47 the eyes, to 67 the mouth; those on
@@ -240,7 +240,7 @@ def points_of(image: Bgr, face: Face, model: Model, idle: Idle) -> NDArray[np.fl
 
 
 def embedding_of(
-    image: Bgr, points: NDArray[np.float64], model: Model, idle: Idle
+    image: Bgr, points: NDArray[np.float64], model: Model, idle: ReleaseSlot
 ) -> NDArray[np.float32]:
     """Return numbers that are like those of other pictures of the same person, shape (128,).
 
@@ -252,7 +252,7 @@ def embedding_of(
         From `points_of`.
     model : Model
         The embedding.
-    idle : Idle
+    idle : ReleaseSlot
         Entered while the model's process is waited for.
 
     Raises
@@ -316,7 +316,7 @@ def eyes_of(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def faces_and_eyes(
-    image: Bgr, models: Models, wanted: Collection[str], idle: Idle
+    image: Bgr, models: Models, wanted: Collection[str], idle: ReleaseSlot
 ) -> list[DetectedObject] | None:
     """Return faces and their eyes as objects; ``None`` where no detector is installed.
 

@@ -40,7 +40,7 @@ SHOWN = 300  # characters of Google's own words that are repeated
 
 Json = dict[str, Any]
 
-Idle = Callable[[], AbstractContextManager[None]]
+ReleaseSlot = Callable[[], AbstractContextManager[None]]
 """What is entered while Google computes and this process waits."""
 
 
@@ -160,7 +160,7 @@ class Vision:
         self._tls = tls
 
     def text(
-        self, image: Image, languages: Sequence[str] = (), *, idle: Idle = nullcontext
+        self, image: Image, languages: Sequence[str] = (), *, idle: ReleaseSlot = nullcontext
     ) -> TextDetection:
         """Return what is written in a picture, corners in its px.
 
@@ -171,7 +171,7 @@ class Vision:
             the other methods do the same.
         languages : sequence of str
             Languages to expect: ISO 639-1, 639-2 or 639-3 codes, or Tesseract's names.
-        idle : Idle, optional
+        idle : ReleaseSlot, optional
             Entered while Google is waited for; the other methods do the same.
 
         Raises
@@ -186,7 +186,7 @@ class Vision:
         return _detected(found.full_text_annotation, image.width / width)
 
     def labels(
-        self, image: Image, *, max_results: int, idle: Idle = nullcontext
+        self, image: Image, *, max_results: int, idle: ReleaseSlot = nullcontext
     ) -> tuple[RelevantLabel, ...]:
         """Return what a picture shows, best first."""
         found, _ = self._annotate(image, "LABEL_DETECTION", idle, max_results=max_results)
@@ -197,7 +197,7 @@ class Vision:
         return tuple(sorted(labels, key=lambda label: -label.score))
 
     def objects(
-        self, image: Image, *, max_results: int, idle: Idle = nullcontext
+        self, image: Image, *, max_results: int, idle: ReleaseSlot = nullcontext
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in a picture, best first, corners in its px."""
         found, _ = self._annotate(image, "OBJECT_LOCALIZATION", idle, max_results=max_results)
@@ -213,7 +213,7 @@ class Vision:
         self,
         image: Image,
         feature: Feature,
-        idle: Idle,
+        idle: ReleaseSlot,
         *,
         max_results: int | None = None,
         languages: Sequence[str] = (),

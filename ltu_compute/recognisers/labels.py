@@ -16,7 +16,7 @@ from ltu_compute.kernels.classification import KINDS, Label, picture_labels
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers import objects
-from ltu_compute.recognisers.onnx import Idle, Model, Models
+from ltu_compute.recognisers.onnx import Model, Models, ReleaseSlot
 from ltu_compute.recognisers.onnx.decoders import Floats
 from ltu_compute.recognisers.onnx.manifest import (
     IMAGENET_CLASSES,
@@ -46,7 +46,7 @@ PARTS = frozenset({"Human eye", objects.PLATE})
 """Objects that are parts of what a picture shows, and no labels of it."""
 
 
-def classify(image: Bgr, models: Models, *, idle: Idle) -> tuple[Label, ...]:
+def classify(image: Bgr, models: Models, *, idle: ReleaseSlot) -> tuple[Label, ...]:
     """Return what a picture shows and what kind of picture it is, best first.
 
     Parameters
@@ -55,7 +55,7 @@ def classify(image: Bgr, models: Models, *, idle: Idle) -> tuple[Label, ...]:
         The picture, BGR.
     models : Models
         What is installed.
-    idle : Idle
+    idle : ReleaseSlot
         Entered while a model's process is waited for.
 
     Returns

@@ -21,7 +21,7 @@ from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers.faces import MIDS, faces_and_eyes
-from ltu_compute.recognisers.onnx import Idle, Model, Models
+from ltu_compute.recognisers.onnx import Model, Models, ReleaseSlot
 from ltu_compute.recognisers.onnx.decoders import Floats
 from ltu_compute.recognisers.onnx.manifest import (
     coco_mids,
@@ -89,7 +89,7 @@ def detect(
     *,
     classes: Collection[str] | None = None,
     probabilities: Floats | None = None,
-    idle: Idle,
+    idle: ReleaseSlot,
 ) -> tuple[DetectedObject, ...]:
     """Find objects, best first.
 
@@ -103,7 +103,7 @@ def detect(
         The classes to look for, of `known_classes`; all when None.
     probabilities : ndarray of float64, shape (1000,), optional
         What the model `labels` says of the picture, where it has been asked already.
-    idle : Idle
+    idle : ReleaseSlot
         Entered while a model's process is waited for.
 
     Raises
@@ -150,7 +150,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     models: Models,
     wanted: set[str],
     probabilities: Floats | None,
-    idle: Idle,
+    idle: ReleaseSlot,
 ) -> list[DetectedObject]:
     """Return what the model `objects` finds, with the others' opinions where they belong to it."""
     if not wanted & _classes_of(model) or is_line_art(image):
@@ -174,7 +174,12 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
 
 
 def _by_model(
-    model: Model, image: Bgr, wanted: Collection[str], idle: Idle, *, least: float | None = None
+    model: Model,
+    image: Bgr,
+    wanted: Collection[str],
+    idle: ReleaseSlot,
+    *,
+    least: float | None = None,
 ) -> list[DetectedObject]:
     names: Mapping[str, str] = {
         label.name: _name(label.name, label.mid) for label in model.manifest.classes

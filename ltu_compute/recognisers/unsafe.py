@@ -13,7 +13,7 @@ import numpy as np
 
 from ltu_compute.errors import NotInstalled
 from ltu_compute.kernels.types import Bgr
-from ltu_compute.recognisers.onnx import Idle, Models
+from ltu_compute.recognisers.onnx import Models, ReleaseSlot
 
 FIRST, SECOND = "unsafe", "unsafe-second"
 """The models of the catalogue: nsfwjs and Open NSFW."""
@@ -67,7 +67,7 @@ def is_installed(models: Models) -> bool:
     return all(models.standing(name, "classification") for name in (FIRST, SECOND))
 
 
-def rate(image: Bgr, models: Models, *, idle: Idle) -> UnsafeContent:
+def rate(image: Bgr, models: Models, *, idle: ReleaseSlot) -> UnsafeContent:
     """Return what both models say of a picture.
 
     Parameters
@@ -76,7 +76,7 @@ def rate(image: Bgr, models: Models, *, idle: Idle) -> UnsafeContent:
         The picture, at `WORKING_SIZE`.
     models : Models
         What is installed.
-    idle : Idle
+    idle : ReleaseSlot
         Entered while a model's process is waited for.
 
     Raises

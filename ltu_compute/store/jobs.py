@@ -7,6 +7,8 @@ and only the current owner can finish a part: a worker that was believed dead fi
 
 Every transaction locks the row of the job before those of its parts, so that no two wait for each
 other.
+
+It is long because every state of a job and each way out of it are in one place, beside the locks.
 """
 
 import time

@@ -1,4 +1,7 @@
-"""Chapter "Compare images": distance, differences, alignmentMatrix."""
+"""Chapter "Compare images": distance, differences, alignmentMatrix.
+
+One chapter of the vendor's document is one module: most of it declares parameters and replies.
+"""
 
 import ast
 import dataclasses

@@ -1,4 +1,7 @@
-"""Chapters "textDetection", "classification" and "objectDetection", and the models for them."""
+"""Chapters "textDetection", "classification" and "objectDetection", and the models for them.
+
+They share provider, model and scores; most of the module declares parameters and replies.
+"""
 
 import hashlib
 import math

@@ -17,7 +17,7 @@ import yaml
 
 from ltu_compute.recognisers.catalogue import MODELS, Installable, Package, packages_of
 from ltu_compute.recognisers.install.packages import PackageError, contents, fetched, found_in
-from ltu_compute.recognisers.onnx import MANIFEST, ONNX, Model, Turn
+from ltu_compute.recognisers.onnx import MANIFEST, ONNX, Model, ModelQueue
 from ltu_compute.recognisers.onnx.session import Bounds, ModelError
 
 PACKAGES = ".packages"  # folder, in that of the models, for packages until they are used up
@@ -171,7 +171,7 @@ def _install(model: Installable, path: Path, folder: Path, reporter: Reporter) -
 
 def _answer(model: Installable, place: Path) -> str:
     bounds = Bounds((place / ONNX).stat().st_size, 2 << 30, 60.0)
-    tried = Model(place, bounds, Turn())
+    tried = Model(place, bounds, ModelQueue())
     try:
         return model.checker(tried)
     finally:

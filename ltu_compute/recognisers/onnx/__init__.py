@@ -5,6 +5,8 @@ own (`worker`), so that a bad one costs its own requests and nothing else. Those
 models install`` makes are known by their digest and run in the service's process (`loaded`). They
 have the names that the operations ask for; a model of the operator's own that has such a name
 takes the place of the installed one.
+
+It is long because a model, the folder of all, and the queue before them share their locks.
 """
 
 import hashlib
@@ -41,11 +43,11 @@ DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint
 GRAY_LEVEL = 114  # of the picture that a model is tried on
 PATIENCE_S = 2.0  # with one run, by those who wait for it: one that hangs must not gather others
 
-Idle = Callable[[], AbstractContextManager[None]]
+ReleaseSlot = Callable[[], AbstractContextManager[None]]
 """What is entered while another process or machine computes and this one does not."""
 
 
-class Turn:
+class ModelQueue:
     """The right to run a model: one at a time, of all that share it."""
 
     def __init__(self) -> None:
@@ -112,7 +114,7 @@ class Model:
         Holds its files.
     bounds : Bounds
         What it may be and take.
-    turn : Turn
+    turn : ModelQueue
         What it runs in, shared with other models.
 
     Attributes
@@ -132,7 +134,7 @@ class Model:
         If it is not fit for use.
     """
 
-    def __init__(self, folder: Path, bounds: Bounds, turn: Turn) -> None:
+    def __init__(self, folder: Path, bounds: Bounds, turn: ModelQueue) -> None:
         self.name = folder.name
         self.manifest: Manifest = read(folder / MANIFEST)
         self._path = folder / ONNX
@@ -179,7 +181,7 @@ class Model:
         return 2 * max(self.manifest.input.size)
 
     def classify(
-        self, image: Bgr, *, max_results: int = 10, idle: Idle = nullcontext
+        self, image: Bgr, *, max_results: int = 10, idle: ReleaseSlot = nullcontext
     ) -> tuple[Label, ...]:
         """Return the labels of an image, best first.
 
@@ -189,7 +191,7 @@ class Model:
             The picture.
         max_results : int
             How many, at the most.
-        idle : Idle, optional
+        idle : ReleaseSlot, optional
             Entered while the model's process is waited for.
 
         Raises
@@ -197,7 +199,7 @@ class Model:
         ModelFailed
             The model failed, or took more than it may.
         Busy
-            Others are running, and it had no turn (`Turn`).
+            Others are running, and it had no turn (`ModelQueue`).
         """
         try:
             scores = self._probabilities(image, idle)
@@ -218,7 +220,7 @@ class Model:
         classes: Collection[str] | None = None,
         max_results: int | None = None,
         least: float | None = None,
-        idle: Idle = nullcontext,
+        idle: ReleaseSlot = nullcontext,
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in an image, best first, within its borders.
 
@@ -232,7 +234,7 @@ class Model:
             How many, at the most.
         least : float, optional
             Score from which objects are given. Default: that of the manifest.
-        idle : Idle, optional
+        idle : ReleaseSlot, optional
             Entered while the model's process is waited for.
 
         Raises
@@ -240,7 +242,7 @@ class Model:
         ModelFailed
             The model failed, or took more than it may.
         Busy
-            Others are running, and it had no turn (`Turn`).
+            Others are running, and it had no turn (`ModelQueue`).
         """
         try:
             found, placement = self._detections(image, idle, least)
@@ -263,14 +265,16 @@ class Model:
         )
         return objects[:max_results]
 
-    def run(self, image: Bgr, idle: Idle = nullcontext) -> tuple[Outputs, decoders.Placement]:
+    def run(
+        self, image: Bgr, idle: ReleaseSlot = nullcontext
+    ) -> tuple[Outputs, decoders.Placement]:
         """Return the outputs for an image, and where the image lies in the input.
 
         Parameters
         ----------
         image : ndarray of uint8, shape (H, W, 3)
             The picture; the manifest says how it becomes the input.
-        idle : Idle, optional
+        idle : ReleaseSlot, optional
             Entered while the model's process is waited for.
 
         Raises
@@ -283,7 +287,7 @@ class Model:
         except ModelError as error:
             raise self._failed(error) from None
 
-    def probabilities(self, image: Bgr, idle: Idle = nullcontext) -> decoders.Floats:
+    def probabilities(self, image: Bgr, idle: ReleaseSlot = nullcontext) -> decoders.Floats:
         """Return the probability of every class of a classifier for an image.
 
         Parameters and errors are those of `run`.
@@ -293,7 +297,7 @@ class Model:
         except ModelError as error:
             raise self._failed(error) from None
 
-    def values(self, image: Bgr, idle: Idle = nullcontext) -> decoders.Floats:
+    def values(self, image: Bgr, idle: ReleaseSlot = nullcontext) -> decoders.Floats:
         """Return the numbers of the first output for an image, in the output's shape.
 
         Parameters and errors are those of `run`; numbers that are none are an error, too.
@@ -310,21 +314,21 @@ class Model:
                 self._session.close()
                 self._session = None
 
-    def _probabilities(self, image: Bgr, idle: Idle) -> decoders.Floats:
+    def _probabilities(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
         outputs, _ = self._run(image, idle)
         return decoders.probabilities(outputs, self.manifest)
 
     def _detections(
-        self, image: Bgr, idle: Idle, least: float | None = None
+        self, image: Bgr, idle: ReleaseSlot, least: float | None = None
     ) -> tuple[decoders.Detections, decoders.Placement]:
         outputs, placement = self._run(image, idle)
         return decoders.detections(outputs, self.manifest, least), placement
 
-    def _values(self, image: Bgr, idle: Idle) -> decoders.Floats:
+    def _values(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
         outputs, _ = self._run(image, idle)
         return decoders.values(outputs)
 
-    def _run(self, image: Bgr, idle: Idle) -> tuple[Outputs, decoders.Placement]:
+    def _run(self, image: Bgr, idle: ReleaseSlot) -> tuple[Outputs, decoders.Placement]:
         canvas, placement = decoders.placed(image, self.manifest)
         tensor = decoders.tensor(canvas, self.manifest, self._dtype)
         if self.known:
@@ -405,7 +409,7 @@ class Models:
         self._folders = folders
         self._bounds = bounds
         self._lock = threading.Lock()
-        self._turn = Turn()
+        self._turn = ModelQueue()
         self._checked: dict[str, Model | Rejected] = {}
         self._places: dict[str, Path] | None = None
         self.unreadable = ""
