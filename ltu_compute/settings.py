@@ -465,7 +465,7 @@ class Settings(BaseSettings):
     @property
     def models_folder(self) -> Path:
         """Folder of the models that are installed here."""
-        return self.models_dir or self.data_dir / "models"
+        return (self.models_dir or self.data_dir / "models").absolute()
 
     @property
     def keys_dir(self) -> Path:

@@ -613,7 +613,7 @@ def test_pictures_are_fetched_for_accounts_only(app: Flask, token: str) -> None:
         answer = app.test_client().post(PICTURE, data={"url": url}, headers=bearer)
         assert answer.status_code == status
         assert answer.json["errors"][0]["parameter"] == "url"
-        assert told in answer.json["details"]["message"]
+        assert told in answer.json["detail"]
 
 
 # ------------------------------------------------------------------ copy, save, report

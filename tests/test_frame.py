@@ -5,6 +5,7 @@ import hmac
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,12 +17,15 @@ from PIL import Image
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
 from ltu_compute.dialects import DIALECTS, ltu
+from ltu_compute.errors import TooManyBytes
 from ltu_compute.openapi import PAGE, document
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
+from ltu_compute.web.binding import Limits, bind
 from ltu_compute.web.dialect import Dialect
 from ltu_compute.web.endpoint import Params
 from ltu_compute.web.service import service_of
+from ltu_compute.web.wire import Wire
 from tests.support import fictitious, images
 from tests.support.client import IMAGES, PASSWORD, USERNAME, token_of
 from tests.support.fictitious import QUOTA, SECRET, dialect
@@ -134,6 +138,22 @@ def test_ten_images_under_one_name_and_a_broken_one_costs_the_others_nothing(ask
     assert found["tags"] == ["a", "b"]
     eleven = inner(ask(image=[picture() for _ in range(11)]), 200)
     assert (eleven["code"], eleven["parameters"]) == (15, ["image"])
+
+
+def test_addresses_of_a_list_have_one_budget_of_bytes() -> None:
+    limits = Limits(len(SMALL), 1 << 20)
+    wire = Wire({"image": [f"http://pictures.example/{n}" for n in range(11)]}, {}, {})
+    endpoint = next(e for e in dialect.endpoints if e.name == "recognise")
+    ten = replace(endpoint, images=(replace(endpoint.images[0], most=20, largest=3),))
+    fetched = []
+
+    def fetch(url: str, *, name: str, referer: str = "") -> bytes:
+        fetched.append(url)
+        return SMALL
+
+    with pytest.raises(TooManyBytes, match="bytes together"):
+        bind(ten, wire, fetch=fetch, limits=limits)
+    assert len(fetched) == 4
 
 
 def test_a_path_holds_a_parameter(ask: Ask) -> None:

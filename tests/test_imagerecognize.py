@@ -1,5 +1,6 @@
 """ImageRecognize's interface: the document's samples, every status, quota and cache."""
 
+import base64
 import io
 import json
 import subprocess
@@ -17,7 +18,7 @@ from flask import Flask
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
 from ltu_compute.dialects.imagerecognize import dialect
-from ltu_compute.errors import ServiceError
+from ltu_compute.errors import ServiceError, Unavailable
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import people
 from ltu_compute.recognisers.faces import Face
@@ -208,6 +209,34 @@ def test_get_is_for_the_cache_alone(ask: Ask) -> None:
     assert ask(method="GET", **OBJECTS)["status"] == 420
     assert ask(method="GET", type="cache")["status"] == 200
     assert ask(method="PUT", type="cache")["status"] == 405
+
+
+def test_head_costs_nothing(served: Flask, key: str, ask: Ask) -> None:
+    sent = {"apikey": key, "type": "detect_text", "file": base64.b64encode(picture("green"))}
+    assert served.test_client().head("/api/v2/", query_string=sent).status_code == 420
+    assert ask(type="cache")["data"]["quota"] == 5
+
+
+def test_no_reply_holds_tags(served: Flask, ask: Ask) -> None:
+    for answer in (
+        served.test_client().get("/api/v2/<h1>x<form action=//evil>&"),
+        served.test_client().post("/api/v2/", data={"apikey": "<b>", "type": "<i>"}),
+    ):
+        assert b"<" not in answer.data
+        assert b"&" not in answer.data
+        assert json.loads(answer.text)["status"] == answer.status_code
+        assert "form-action 'none'" in answer.headers["Content-Security-Policy"]
+    assert ask(type="cache", **{"<h1>": "1"})["ignored"] == ["<h1>"]
+
+
+def test_an_answer_that_cannot_be_kept_is_given(
+    served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise Unavailable("the database does not answer")
+
+    monkeypatch.setattr(service_of(served).store.results, "keep", fail)
+    assert ask(**OBJECTS, file=file())["data"]["quota"] == 4
 
 
 def test_parameters_of_other_types_are_ignored(ask: Ask) -> None:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from ltu_compute.errors import Unavailable
-from ltu_compute.jobs import kinds, runner
+from ltu_compute.jobs import kinds, records, runner
 from ltu_compute.jobs.inspection import Limits
 from ltu_compute.jobs.kinds import SHOT, InspectionJob, Kind
 from ltu_compute.jobs.runner import Runner
@@ -51,6 +51,7 @@ def test_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(kinds, "KINDS", kinds.KINDS | added)
     monkeypatch.setattr(runner, "KINDS", kinds.KINDS)
+    monkeypatch.setattr(records, "KINDS", kinds.KINDS)
     monkeypatch.setattr(queue, "RETRY_S", 0.0)
 
 

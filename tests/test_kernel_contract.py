@@ -43,7 +43,7 @@ from ltu_compute.kernels.classification import (
     picture_labels,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
-from ltu_compute.kernels.contours import outer_contours, outer_outlines
+from ltu_compute.kernels.contours import outer_contours, outer_outlines, traced
 from ltu_compute.kernels.differences import ComparisonSettings, compare, polygons_mask
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
@@ -174,6 +174,12 @@ CASES = [
         ),
     ),
     Case(outer_outlines, ("mask",), outer_outlines, are_outlines),
+    Case(
+        traced,
+        ("mask",),
+        traced,
+        lambda found, mask: are_outlines(found[0], mask) and found[1] == 1,
+    ),
     Case(
         dominant_colors,
         ("bgr",),

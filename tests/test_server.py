@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from ltu_compute.admission.allocation import ALLOCATION
 from ltu_compute.errors import WrongSetting
 from ltu_compute.serving.preparation import first_account, prepare
-from ltu_compute.serving.process import ALLOCATION, prepare_the_process
+from ltu_compute.serving.process import prepare_the_process
 from ltu_compute.settings import Settings
 from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 from tests.support.running import COMMAND, address_in, running, started

@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ltu_compute.auth.signatures import public_key_pem
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.dialects.tuputech import dialect
 from ltu_compute.dialects.tuputech.tasks import PORNOGRAPHY, TaskTable
-from ltu_compute.errors import ServiceError, WrongSetting
+from ltu_compute.errors import FetchFailed, ServiceError, WrongSetting
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
@@ -50,7 +51,7 @@ class Pictures(Fetcher):
     def fetch(self, url: str, *, name: str = "image", referer: str = "") -> bytes:
         self.referers.append(referer)
         if url not in PICTURES:
-            raise ServiceError(f"{name}: nothing at {url}", parameter=name)
+            raise FetchFailed(f"{name}: nothing at {url}", parameter=name)
         return PICTURES[url]
 
 
@@ -221,6 +222,19 @@ def test_a_broken_image_costs_the_others_nothing_and_tags_go_on(ask: Ask) -> Non
     assert "label" not in second
     assert "image" in second["error"]
     assert reply[PORNOGRAPHY]["statistic"] == [1, 1, 0]
+
+
+def test_pixels_that_cannot_be_read_cost_the_others_nothing(ask: Ask) -> None:
+    content = bytearray(picture("red"))
+    start = content.index(b"IDAT") + 4
+    content[start + 2 : start + 6] = b"\xff\xff\xff\xff"
+    length = int.from_bytes(content[start - 8 : start - 4], "big")
+    checksum = zlib.crc32(bytes(content[start - 4 : start + length]))
+    content[start + length : start + length + 4] = checksum.to_bytes(4, "big")
+    images = [file("red"), (io.BytesIO(bytes(content)), "broken.png")]
+    task = ask({"image": images, "task": PORNOGRAPHY})[PORNOGRAPHY]
+    assert task["statistic"] == [1, 0, 0]
+    assert "error" in task["fileList"][1]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])

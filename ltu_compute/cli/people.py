@@ -54,5 +54,7 @@ def people_list() -> None:
 @click.argument("name")
 def people_remove(name: str) -> None:
     """Delete a person: every embedding of theirs."""
-    _store().people.remove(name)
+    store = _store()
+    store.people.remove(name)
+    store.results.forget("celebrities")  # kept for an hour, they may name who was removed
     click.echo(f"{name} removed")

@@ -75,9 +75,9 @@ def name_people(image: Image, recognisers: Recognisers, store: Store) -> list[Na
     ModelFailed, Busy
         One of them failed, or had no turn.
     """
-    enrolled = store.people.all()
     pixels, found = _found(image, recognisers)
-    if not enrolled or not found:
+    enrolled = store.people.all() if found else []
+    if not enrolled:
         return []
     size = Size(pixels.shape[1], pixels.shape[0])
     names, known = _means(enrolled)

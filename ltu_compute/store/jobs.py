@@ -11,6 +11,7 @@ other.
 It is long because every state of a job and each way out of it are in one place, beside the locks.
 """
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ RECEIVING_S = 3600.0  # seconds in which the inputs of a job must have arrived
 PURGE_JOBS = 100  # jobs that one purge deletes at most, so that no transaction takes long
 LONGEST_RETRY_S = 3600
 SHARED = -1  # position of inputs that every part needs
+
+_IS_ID = re.compile("[0-9a-f-]{36}").fullmatch
 
 
 class State(StrEnum):
@@ -288,6 +291,8 @@ class Jobs:
 
     def job(self, account_id: str, job_id: str) -> Job | None:
         """Return a job of an account; None when there is none, or it is another account's."""
+        if not _IS_ID(job_id):
+            return None  # PostgreSQL takes no NUL in a text
         query = _JOB.where(jobs.c.id == job_id, jobs.c.account_id == account_id)
         with self._transaction() as connection:
             return next(_jobs(connection, query), None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from ltu_compute.store.database import Database
-from ltu_compute.store.tables import results
+from ltu_compute.store.tables import api_keys, results
 
 KEPT_S = 3600.0  # seconds that a result is kept
 KEPT_EACH = 100  # results of a key that are kept, the newest
@@ -48,6 +48,10 @@ class Results:
         if len(result.text) > LARGEST:
             return False
         with self._database.transaction(writes=True) as connection:
+            # The key's row is locked: two answers for one picture are kept one after the other.
+            key = sa.select(api_keys.c.id).where(api_keys.c.id == key_id).with_for_update()
+            if connection.execute(key).first() is None:
+                return False  # it was removed meanwhile
             mine = results.c.key_id == key_id
             same = results.c.picture == result.picture
             connection.execute(sa.delete(results).where(mine, same))
@@ -58,16 +62,29 @@ class Results:
                 .order_by(results.c.created_at.desc(), results.c.id.desc())
                 .offset(KEPT_EACH)
             )
+            found = connection.execute(surplus).scalars().all()
+            if found:
+                connection.execute(sa.delete(results).where(results.c.id.in_(found)))
+        self.purge(result.created_at)
+        return True
+
+    def purge(self, now: float) -> None:
+        """Delete what is older than an hour, a thousand rows at most; what others hold stays."""
+        with self._database.transaction(writes=True) as connection:
             old = (
                 sa.select(results.c.id)
-                .where(results.c.created_at < result.created_at - KEPT_S)
+                .where(results.c.created_at < now - KEPT_S)
                 .limit(PURGED)
+                .with_for_update(skip_locked=True)
             )
-            for rows in (surplus, old):
-                found = connection.execute(rows).scalars().all()
-                if found:
-                    connection.execute(sa.delete(results).where(results.c.id.in_(found)))
-        return True
+            found = connection.execute(old).scalars().all()
+            if found:
+                connection.execute(sa.delete(results).where(results.c.id.in_(found)))
+
+    def forget(self, kind: str) -> None:
+        """Delete every result of a kind, whoever got it."""
+        with self._database.transaction(writes=True) as connection:
+            connection.execute(sa.delete(results).where(results.c.kind == kind))
 
     def of(self, key_id: str, now: float, picture: str = "") -> list[KeptResult]:
         """Return what a key got within the hour, newest first; of one picture, if it is named."""

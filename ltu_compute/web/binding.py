@@ -13,12 +13,15 @@ from ltu_compute.errors import (
     MissingImage,
     Problem,
     ServiceError,
+    TooLarge,
     TooManyBytes,
     TooManyImages,
+    Unprocessable,
+    UnsupportedFormat,
 )
 from ltu_compute.image import COMMON, Image, transport
 from ltu_compute.web.complaints import problems_of, shown
-from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Params
+from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Images, Params
 from ltu_compute.web.wire import Upload, Wire, as_text
 
 URL_SCHEMES = ("http://", "https://")
@@ -143,7 +146,7 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
     images: list[Any] = []
     for image, source in zip(endpoint.images, sources, strict=True):
         if isinstance(source, list):
-            images.append([_received(image.name, each, fetch, limits) for each in source])
+            images.append(_all_received(image, source, fetch, limits))
         else:
             images.append(None if source is None else _image(image.name, source, fetch, limits))
     return Bound(images, params, ignored + params.unknown_names)
@@ -207,7 +210,8 @@ def _values(endpoint: Endpoint, wire: Wire) -> dict[str, Any]:
             values[name] = [as_text(value) for value in _flat(given)]
         else:
             values[name] = as_text(given[0])
-    return values | {name: wire.path[name] for name in endpoint.path_names}
+    in_path = {name: wire.path[name] for name in endpoint.path_names if name in wire.path}
+    return values | in_path
 
 
 def _flat(given: Iterable[Any]) -> list[Any]:
@@ -355,6 +359,31 @@ def is_address(text: str) -> bool:
     return text[:8].lower().startswith(URL_SCHEMES)
 
 
+def _all_received(
+    image: Images, sources: list[tuple[str, Source | ServiceError]], fetch: Fetch, limits: Limits
+) -> list[ReceivedImage]:
+    """Return the images of a list: files and what is fetched have one budget of bytes.
+
+    Raises
+    ------
+    TooManyBytes
+        They have more bytes together than `ImageList.largest` images at their largest.
+    """
+    left = image.largest * limits.bytes
+    received = []
+    for each in sources:
+        received.append(_received(image.name, each, fetch, limits))
+        picture = received[-1].image
+        left -= len(picture.content) if picture else 0
+        if left < 0:
+            allowed = image.largest * limits.bytes
+            raise TooManyBytes(
+                f"{image.name}: the images have more than {allowed} bytes together",
+                parameter=image.name,
+            )
+    return received
+
+
 def _received(
     name: str, sent: tuple[str, Source | ServiceError], fetch: Fetch, limits: Limits
 ) -> ReceivedImage:
@@ -363,8 +392,8 @@ def _received(
         return ReceivedImage(label, None, source)
     try:
         return ReceivedImage(label, _image(name, source, fetch, limits))
-    except ServiceError as error:
-        return ReceivedImage(label, None, error)
+    except (BadParameters, TooLarge, UnsupportedFormat, Unprocessable) as error:
+        return ReceivedImage(label, None, error)  # others may pass: the request fails
 
 
 def _image(name: str, source: Source, fetch: Fetch, limits: Limits) -> Image:

@@ -7,6 +7,8 @@ would fail on a body that jQuery had parsed already. The HTTP status is that in 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import orjson
+
 from ltu_compute.auth.api_keys import MissingKey
 from ltu_compute.errors import (
     BadParameters,
@@ -85,7 +87,7 @@ class ImageRecognizeDialect(Dialect):
         body = {"status": 200, "message": "Success", "data": result}
         if exchange.ignored:
             body["ignored"] = exchange.ignored
-        return Answer.json(body, content_type=self.content_type)
+        return _harmless(body, 200)
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
         """Return the body of an error: the document's words, and beside them what is wrong.
@@ -98,7 +100,7 @@ class ImageRecognizeDialect(Dialect):
         body = {"status": kind.status, "status_message": words, "data": None}
         if str(error) and kind.status not in FIXED:
             body["details"] = str(error)
-        return Answer.json(body, kind.status, content_type=self.content_type)
+        return _harmless(body, kind.status)
 
     def kind_of(self, error: ServiceError) -> ErrorKind:
         """Return how an error is reported; what is wrong with ``type`` has a status of its own."""
@@ -136,6 +138,18 @@ class ImageRecognizeDialect(Dialect):
         described = "A key of `ltu-compute apikey add`, in the query or the form."
         scheme = {"type": "apiKey", "in": "query", "name": "apikey", "description": described}
         return {SCHEME: scheme}
+
+
+def _harmless(body: Json, status: int) -> Answer:
+    """Return a reply that no browser takes for a page, although its type is HTML.
+
+    What was sent, or read in a picture, may hold tags: JSON spells their signs in another way.
+    """
+    text = orjson.dumps(body)
+    for sign, spelt in ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")):
+        text = text.replace(sign, spelt)
+    policy = {"Content-Security-Policy": "default-src 'none'; form-action 'none'; sandbox"}
+    return Answer(status, text, ImageRecognizeDialect.content_type, policy)
 
 
 dialect = ImageRecognizeDialect()

@@ -1,6 +1,7 @@
 """Everything that ImageRecognize answers: one address, and a type for each kind."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -12,7 +13,7 @@ from typing_extensions import TypedDict
 
 from ltu_compute.auth.api_keys import KeyCheck
 from ltu_compute.dialects.imagerecognize.interface import InvalidType, dialect
-from ltu_compute.errors import MissingImage, Problem
+from ltu_compute.errors import MissingImage, Problem, ServiceError
 from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import moderation, people, recognition
@@ -21,6 +22,8 @@ from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.store import KeptResult, Store
 from ltu_compute.web.dialect import Caller, Exchange
 from ltu_compute.web.endpoint import ImageField, Params
+
+log = logging.getLogger("ltu_compute")
 
 Kind = Literal["objects", "celebrities", "detect_faces", "detect_text", "nsfw", "cache"]
 
@@ -139,7 +142,7 @@ def recognize(
     store: Store = exchange.resources[Store]
     if params.type == "cache":
         return _cached(file, caller.credential, keys, store)
-    if exchange.head.method == "GET":
+    if exchange.head.method != "POST":
         message = f"type: received {params.type!r} with GET, allowed with GET is cache"
         raise InvalidType(Problem("type", message))
     if file is None:
@@ -149,7 +152,10 @@ def recognize(
         objects = _RECOGNIZERS[params.type](file, params, recognisers, store)
         quota = UNLIMITED if charge.remaining is None else charge.remaining
     kept = KeptResult(_digest(file), params.type, orjson.dumps(objects).decode(), time.time())
-    store.results.keep(caller.credential, kept)
+    try:
+        store.results.keep(caller.credential, kept)
+    except ServiceError as error:  # the answer was given, and paid for
+        log.warning("a result was not kept: %s", error)
     return {"error": 0, "type": params.type, "objects": objects, "quota": quota}
 
 
@@ -187,7 +193,7 @@ def _objects(
     file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
 ) -> list[Recognized]:
     del store
-    found = recognition.detect_objects(file, recognisers, max_results=MAX_OBJECTS)
+    found = recognition.detect_objects(file, recognisers, max_results=MAX_OBJECTS, provider="Local")
     least = params.min_confidence or 0
     named: dict[str, Recognized] = {}
     for each in found.objects:
@@ -232,7 +238,7 @@ def _text(
     file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
 ) -> list[Recognized]:
     del params, store
-    words = recognition.read_text(file, recognisers).found.words
+    words = recognition.read_text(file, recognisers, provider="Tesseract").found.words
     read: list[Recognized] = []
     for _, each in groupby(words, key=lambda word: word.line):
         line = list(each)

@@ -11,6 +11,7 @@ from ltu_compute.dialects.tuputech.interface import (
     dialect,
 )
 from ltu_compute.dialects.tuputech.tasks import Rated, Task, TaskTable
+from ltu_compute.errors import Unprocessable
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
 from ltu_compute.web.binding import ReceivedImage
@@ -127,9 +128,13 @@ def _reply(
         if received.image is None:
             entry["error"] = str(received.error)
         else:
-            rated: Rated = task.rate(received.image, recognisers)
-            statistic[rated.label] += 1
-            entry |= {"label": rated.label, "rate": rated.rate, "review": rated.review}
+            try:
+                rated: Rated = task.rate(received.image, recognisers)
+            except Unprocessable as error:  # pixels are read here: its structure was whole
+                entry["error"] = str(error)
+            else:
+                statistic[rated.label] += 1
+                entry |= {"label": rated.label, "rate": rated.rate, "review": rated.review}
         if tags:
             entry["tag"] = tags[min(index, len(tags) - 1)]
         entries.append(entry)

@@ -82,7 +82,7 @@ def fetched(package: Package, folder: Path, progress: Progress) -> Path:
             progress(package.bytes)
             return path
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
-        place = Path(name)
+        place = Path(name).absolute()  # clients run in it
         client = _pip if package.registry == "PyPI" else _npm
         arrived = threading.Event()
         watcher = threading.Thread(target=_watch, args=(place, arrived, progress), daemon=True)
