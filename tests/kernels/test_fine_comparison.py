@@ -1,12 +1,14 @@
 """Comparison at the pixels of the shots: boards that can be drawn, with what differs known."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from ltu_compute.kernels.differences import FULL, PRESETS, Comparison, ComparisonSettings, compare
+from ltu_compute.kernels.differences.appearance import _mean_ciede2000
 from ltu_compute.kernels.homography import map_points, size_of
 from ltu_compute.kernels.types import Bgr, Box, Matrix
 
@@ -214,3 +216,17 @@ def test_margin_is_how_many_thresholds_a_difference_has(good: Bgr) -> None:
     assert one.margin == pytest.approx(2 * twice.margin, rel=0.05)
     beyond = replace(AT_FULL, threshold=0.6 * one.margin * 1.15)
     assert compared(first, second, beyond).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [  # Sharma, Wu and Dalal, Color Research and Application 30, 2005: pairs 1, 5, 17 and 25
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((50, -1.1848, -84.8006), (50, 0, -82.7485), 1.0000),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+    ],
+)
+def test_the_colour_difference_is_ciede2000(first: Any, second: Any, expected: float) -> None:
+    many = np.tile(np.array([first, second], np.float32)[:, np.newaxis], (1, 50_000, 1))
+    assert _mean_ciede2000(*many) == pytest.approx(expected, abs=2e-4)

@@ -390,7 +390,7 @@ class Difference(TypedDict):
         ),
     ]
     delta_e: Annotated[
-        float, Field(description="Mean colour difference over it, CIE76, in one light.")
+        float, Field(description="Mean colour difference over it, CIEDE2000, in one light.")
     ]
     border_px: Annotated[
         float, Field(description="Over how many px of image 1 it fades into its surroundings.")

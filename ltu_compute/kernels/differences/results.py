@@ -51,7 +51,7 @@ class Difference:
         ``"missing"`` where image 1 shows something that image 2 does not, ``"extra"`` the other
         way round, ``"changed"`` otherwise; see `Appearance`.
     delta_e : float
-        Mean CIE76 difference of the images over it, in one light: also what misregistration and
+        Mean CIEDE2000 difference of the images over it, in one light: also what misregistration and
         noise might explain.
     border_px : float
         Over how many px of image 1 it fades into its surroundings: some 2 at an edge.
