@@ -15,17 +15,19 @@ import requests
 from flask import Flask
 from playwright.sync_api import Page
 
+from ltu_compute.app import create_app
 from ltu_compute.dialects.inspections import dialect
 from ltu_compute.jobs import runner
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.openapi import document
+from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.browser import chromium
-from tests.support.client import TOKEN_PATH, token_of
+from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, started
 
 PREFIX = "/v1/inspections"
@@ -33,6 +35,27 @@ DOCUMENT = document()
 PATIENCE_S = 40.0
 
 Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A service of their own: other tests' jobs are nobody's here."""
+    return Settings(data_dir=tmp_path_factory.mktemp("inspections"), token_lifetime=86400)
+
+
+@pytest.fixture(scope="module")
+def app(settings: Settings) -> Iterator[Flask]:
+    store = prepare(settings)
+    store.accounts.add(USERNAME, PASSWORD)
+    served = create_app(settings)
+    yield served
+    service_of(served).store.close()
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def token(app: Flask) -> str:
+    return token_of(app.test_client())
 
 
 @pytest.fixture

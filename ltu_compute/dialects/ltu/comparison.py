@@ -206,8 +206,10 @@ Resolution = Annotated[
 MAX_POLYGONS = 100
 MAX_POLYGON_VERTICES = 1000
 
+Coordinate = Annotated[float, Field(strict=True, ge=-100_000, le=100_000)]  # px; no text, no truth
 Outline = Annotated[
-    tuple[tuple[float, float], ...], Field(min_length=3, max_length=MAX_POLYGON_VERTICES)
+    tuple[tuple[Coordinate, Coordinate], ...],
+    Field(min_length=3, max_length=MAX_POLYGON_VERTICES),
 ]
 Polygons = tuple[Outline, ...]
 POLYGONS_ALLOWED: dict[str, Any] = {
