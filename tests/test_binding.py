@@ -214,6 +214,36 @@ def test_json_is_bounded_before_it_is_parsed(
     assert words in answer.json["details"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (URLENCODED, b"\x01" * 5000 + b"=\xff"),
+        (URLENCODED, b"image=x&" + b"%3C" * 2000 + b"=1"),
+        ("application/json", b'{"' + b"n" * 3000 + b'": 1}'),
+    ],
+)
+def test_a_name_is_bounded_and_not_repeated(call: Caller, content_type: str, body: bytes) -> None:
+    answer = call.post("edges", data=body, content_type=content_type)
+    assert answer.status_code == 413
+    assert "a name in it has" in answer.json["details"]["message"]
+    assert len(answer.data) < 1000
+
+
+def test_a_hundred_ignored_names_are_listed(call: Caller) -> None:
+    more = {f"n{number}": "1" for number in range(300)}
+    answer = call.post("colorPalette", data={"image": part(SMALL)} | more)
+    assert len(answer.json["details"]["info"]["ignored"]) == 100
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ['{"resolution": 1e999}', "{'resolution': 1e999}", "{'margin': 0x" + "f" * 4000 + "}"],
+)
+def test_numbers_beyond_all_bounds_in_settings(call: Caller, settings: str) -> None:
+    images = {"image1": part(SMALL), "image2": part(SMALL)}
+    assert call.post("differences", data=images | {"fic_settings": settings}).status_code == 400
+
+
 def test_a_parameter_may_be_sent_as_a_file(call: Caller) -> None:
     images = {"image1": part(SMALL), "image2": part(SMALL)}
     as_file = io.BytesIO(b'{"threshold": "nine"}'), "settings.json"

@@ -25,6 +25,7 @@ from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Images, Pa
 from ltu_compute.web.wire import Upload, Wire, as_text
 
 URL_SCHEMES = ("http://", "https://")
+MOST_IGNORED = 100  # names that a reply lists
 MAX_VALUE_BYTES = 64 << 10  # of a value that is no image: JSON of that size becomes some 5 MB
 
 
@@ -140,7 +141,7 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
 
     known = {*endpoint.params.wire_names(), *endpoint.params.tolerated, *_image_names(endpoint)}
     sent = dict.fromkeys([*wire.values, *wire.files])
-    ignored = [name for name in sent if name not in known]
+    ignored = [name for name in sent if name not in known][:MOST_IGNORED]
     if params.image_referer:
         fetch = partial(fetch, referer=params.image_referer)
     images: list[Any] = []

@@ -29,6 +29,7 @@ JSON = "application/json"
 SMALL, LARGE = 64 << 10, 1 << 20  # bytes of a body that are received at once
 HEADERS, HEADER = 8, 4 << 10  # in a part of a multipart body, bytes in each
 CHARSETS = frozenset(("ascii", "us-ascii", "utf-8", "iso-8859-1"))  # that a text may be in
+NAME_BYTES = 1024  # of a field's name as it is sent: errors and replies repeat it
 MAX_JSON_TOKENS = 20_000  # commas, brackets and braces: some 2 MB of objects
 MAX_JSON_DEPTH = 32  # brackets and braces within each other
 
@@ -187,6 +188,7 @@ def urlencoded(request: Request, *, errors: str = "strict") -> dict[str, list[st
         if start < end:
             sign = body.find(b"=", start, end)
             middle = sign if sign >= 0 else end
+            _check_name(middle - start)
             name = _form_text(body[start:middle], "body", errors)
             value = _form_text(body[middle + 1 : end], name, errors)
             values.setdefault(name, []).append(value)
@@ -244,6 +246,7 @@ def multipart(request: Request) -> tuple[dict[str, list[str]], dict[str, list[Up
     most, longest = request.max_form_parts, request.max_form_memory_size
     try:
         for part, content in _parts(body, boundary, most):
+            _check_name(len(part.name))
             if not _is_file(part):
                 if longest is not None and len(content) > longest:
                     raise RequestEntityTooLarge
@@ -319,7 +322,23 @@ def _json_object(request: Request) -> dict[str, Any]:
         raise BadParameters(Problem("", f"the body is not JSON: {error}")) from None
     if not isinstance(body, dict):
         raise BadParameters(Problem("", f"the body must be a JSON object, not {shown(body)}"))
+    for name in body:
+        _check_name(len(name))
     return body
+
+
+def _check_name(length: int) -> None:
+    """Refuse a name that is longer than any that means something.
+
+    Raises
+    ------
+    TooManyBytes
+        It is over `NAME_BYTES`.
+    """
+    if length > NAME_BYTES:
+        raise TooManyBytes(
+            f"body: a name in it has {length} bytes, allowed are {NAME_BYTES}", parameter="body"
+        )
 
 
 def _check_structure(text: bytes) -> None:

@@ -36,6 +36,8 @@ MOST_RESULTS = 1000  # on one page
 MOST_JOBS = 100  # on one page
 NAME_LENGTH = 1000  # characters of a shot's name that are kept
 
+Address = Annotated[str, Field(max_length=2048, pattern=r"^[^\x00-\x20\x7f]*$")]
+
 SHOTS = ImageList(
     "shot", MOST_SHOTS, 1, "Shots that are compared with the reference.", required=False
 )
@@ -46,7 +48,7 @@ class InspectionParams(Params):
 
     repeated: ClassVar[frozenset[str]] = frozenset({"url"})
 
-    url: list[str] = Field(
+    url: list[Address] = Field(
         default=[],
         max_length=MOST_URLS,
         description="Addresses of further shots, fetched when their turn comes.",
@@ -63,6 +65,7 @@ class InspectionParams(Params):
     max_count: int | None = Field(
         None,
         ge=0,
+        le=10**9,
         description="Differences that a good shot may have. Default: 0, or any number where "
         "another limit is given.",
     )
@@ -100,7 +103,7 @@ class ShotsParams(IdParams):
 
     repeated: ClassVar[frozenset[str]] = frozenset({"url"})
 
-    url: list[str] = Field(
+    url: list[Address] = Field(
         default=[], max_length=MOST_URLS, description="Addresses of further shots."
     )
 

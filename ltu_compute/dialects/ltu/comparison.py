@@ -6,6 +6,7 @@ One chapter of the vendor's document is one module: most of it declares paramete
 import ast
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -182,7 +183,7 @@ def _resolution(value: Any) -> Any:
         return kernel.FULL
     try:
         number = int(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if (number != value and str(number) != text) or not 32 <= number <= kernel.MAX_FINE_RESOLUTION:
         raise ValueError(f"allowed are 32 to {kernel.MAX_FINE_RESOLUTION}, or {kernel.FULL}")
@@ -271,7 +272,7 @@ def _parsed(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    if len(text) > MAX_LITERAL:
+    if len(text) > MAX_LITERAL or _OTHER_BASE.search(text):
         raise ValueError(f"which is not a JSON object ({reason})")
     try:
         return ast.literal_eval(text)
@@ -279,6 +280,7 @@ def _parsed(text: str) -> Any:
         raise ValueError(f"which is not a JSON object ({reason})") from None
 
 
+_OTHER_BASE = re.compile("0[xXoObB]")  # such a number may have more digits than Python prints
 MAX_LITERAL = 4 << 10  # characters of settings in single quotes: Python's parser is slow
 
 BYTE = r"\s*(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\s*"
@@ -546,8 +548,12 @@ def _reservation(compared: kernel.Comparison, settings: kernel.ComparisonSetting
             f"image2 has too few pixels to be compared at {asked} px: compared at "
             f"{compared.resolution} px."
         )
-    if not compared.aligned:
-        return "The images could not be aligned and were compared as they lie."
+    most = kernel.MOST_DIFFERENCES
+    cut = len(compared.differences) >= most
+    if cut or not compared.aligned:
+        listed = f"The largest {most} differences are listed; there may be more. " if cut else ""
+        apart = "The images could not be aligned and were compared as they lie."
+        return (listed + ("" if compared.aligned else apart)).strip()
     if compared.relief:
         return (
             f"The scene is not flat: {len(compared.relief)} parts are seen from elsewhere and were "

@@ -6,6 +6,7 @@ into differences. ``comparison`` runs them.
 """
 
 from ltu_compute.kernels.differences.comparison import compare
+from ltu_compute.kernels.differences.describing import MOST_DIFFERENCES
 from ltu_compute.kernels.differences.polygons import Polygon, polygons_mask
 from ltu_compute.kernels.differences.registration import ASPECT_TOLERANCE
 from ltu_compute.kernels.differences.results import (
@@ -29,6 +30,7 @@ __all__ = [
     "FULL",
     "MAX_FINE_RESOLUTION",
     "MAX_RESOLUTION",
+    "MOST_DIFFERENCES",
     "PRESETS",
     "Comparison",
     "ComparisonSettings",

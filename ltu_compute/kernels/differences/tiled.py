@@ -246,6 +246,7 @@ def areas_that_differ(
         # Where nearly all differs at one level, the next ones tell it as well, at less cost.
         if survey.share <= _MOSTLY or last:
             for place, own in suspect_places(survey.cells, level.size):
+                checkpoint()
                 shifts = sampler.alternatives(place, scale)
                 exact = Exact(level_delta_e, precision, shifts)
                 look = _look_at(level, place, settings, exact)
@@ -285,20 +286,35 @@ def _with_coarser(found: list[Area], coarse: list[Area], scale: int) -> list[Are
     """Add what a coarser level shows, unless it is what finer ones have shown already."""
     if scale == 1:
         return coarse
-    result = list(found)
+    areas = list(found)
+    boxes = np.zeros((len(found) + len(coarse), 4), np.int64)  # left, top, right, bottom
+    kept = np.zeros(len(boxes), bool)
+    boxes[: len(found)] = [_borders(area) for area in found] or boxes[:0]
+    kept[: len(found)] = True
     for area in coarse:
+        checkpoint()
         x, y, width, height = (v * scale for v in area.place)
         mask = cv2.resize(area.mask, (width, height), interpolation=cv2.INTER_NEAREST)
         enlarged = Area(
             Box(x, y, width, height), np.asarray(mask, np.uint8), area.peak, area.strength
         )
-        within = [(other, _common(enlarged, other)) for other in result]
+        near = kept & (boxes[:, 0] < x + width) & (boxes[:, 2] > x)
+        near &= (boxes[:, 1] < y + height) & (boxes[:, 3] > y)
+        within = [(i, _common(enlarged, areas[i])) for i in np.flatnonzero(near).tolist()]
         covered = sum(common for _, common in within)
         if covered >= _EXPLAINED * enlarged.pixels:
             continue
-        result = [other for other, common in within if not common >= _ABSORBED * other.pixels]
-        result.append(enlarged)
-    return result
+        for i, common in within:
+            kept[i] = common < _ABSORBED * areas[i].pixels
+        boxes[len(areas)] = _borders(enlarged)
+        kept[len(areas)] = True
+        areas.append(enlarged)
+    return [areas[i] for i in np.flatnonzero(kept).tolist()]
+
+
+def _borders(area: Area) -> tuple[int, int, int, int]:
+    x, y, width, height = area.place
+    return x, y, x + width, y + height
 
 
 def _common(one: Area, other: Area) -> int:
