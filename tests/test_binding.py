@@ -236,12 +236,12 @@ def test_a_hundred_ignored_names_are_listed(call: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "given",
     ['{"resolution": 1e999}', "{'resolution': 1e999}", "{'margin': 0x" + "f" * 4000 + "}"],
 )
-def test_numbers_beyond_all_bounds_in_settings(call: Caller, settings: str) -> None:
+def test_numbers_beyond_all_bounds_in_settings(call: Caller, given: str) -> None:
     images = {"image1": part(SMALL), "image2": part(SMALL)}
-    assert call.post("differences", data=images | {"fic_settings": settings}).status_code == 400
+    assert call.post("differences", data=images | {"fic_settings": given}).status_code == 400
 
 
 def test_a_parameter_may_be_sent_as_a_file(call: Caller) -> None:
