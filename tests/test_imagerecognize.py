@@ -29,6 +29,7 @@ from ltu_compute.store.results import KEPT_EACH, KEPT_S
 from ltu_compute.web.service import service_of
 from tests.support.client import IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
+from tests.support.unread import unread
 from tests.support.unsafe_models import install_unsafe, picture
 
 Ask = Callable[..., Any]
@@ -203,6 +204,20 @@ def test_no_data(served: Flask) -> None:
         "status_message": "Invalid request, no data received",
         "data": None,
     }
+
+
+def test_nothing_is_read_of_who_has_a_wrong_key_in_the_query(served: Flask, key: str) -> None:
+    client = served.test_client()
+    kind = "multipart/form-data; boundary=b"
+    answer = client.post(
+        f"/api/v2/?apikey={key[:-1]}", environ_overrides=unread(), content_type=kind
+    )
+    assert (answer.status_code, json.loads(answer.text)["status_message"]) == (
+        401,
+        "APIkey invalid",
+    )
+    right = client.post(f"/api/v2/?apikey={key}", environ_overrides=unread(), content_type=kind)
+    assert right.status_code == 500  # it was read
 
 
 def test_get_is_for_the_cache_alone(ask: Ask) -> None:

@@ -32,6 +32,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.web.service import service_of
 from tests.support.client import IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import COLOURS, colours, install
+from tests.support.unread import unread
 from tests.support.unsafe_models import install_unsafe, picture
 
 CLIENT = "5d3a0000000000000000c0de"
@@ -336,6 +337,15 @@ def test_an_unknown_client_and_another_path(ask: Ask, served: Flask) -> None:
     assert wrong["code"] == 4
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/json"])
+def test_nothing_is_read_of_who_is_no_client(served: Flask, kind: str) -> None:
+    for client in ("5d3a0000000000000000dead", "x" * 300, "\0"):
+        answer = served.test_client().post(
+            f"/v3/recognition/{client}", environ_overrides=unread(), content_type=kind
+        )
+        assert opened(served, answer)["code"] == 6
+
+
 def test_a_disabled_account(ask: Ask, served: Flask) -> None:
     store = service_of(served).store
     account = store.accounts.by_name(USERNAME)
@@ -343,6 +353,12 @@ def test_a_disabled_account(ask: Ask, served: Flask) -> None:
     store.accounts.set_enabled(account.id, False)
     try:
         assert ask({"image": file()})["code"] == 8
+        answer = served.test_client().post(
+            f"/v3/recognition/{CLIENT}",
+            environ_overrides=unread(),
+            content_type="multipart/form-data; boundary=b",
+        )
+        assert opened(served, answer)["code"] == 8
     finally:
         store.accounts.set_enabled(account.id, True)
 

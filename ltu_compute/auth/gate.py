@@ -53,6 +53,10 @@ class ServiceGate:
         holder = self.keys.authenticate(secret)
         return Caller(holder.account, holder.key.id)
 
+    def client(self, client_id: str) -> None:
+        """Raise `Unauthorized` unless there is a client of this id whose account is enabled."""
+        self.signatures.known(client_id)
+
     def signature(self, client_id: str, timestamp: str, nonce: str, signature: str) -> Caller:
         """Return the caller of a signed request, with its limit of requests in a second."""
         signed = self.signatures.authenticate(client_id, timestamp, nonce, signature)

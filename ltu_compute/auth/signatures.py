@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.errors import BadParameters, Problem, Unauthorized
 from ltu_compute.store import Account, SigningClients
+from ltu_compute.store.signing_clients import SigningClient
 
 WINDOW_S = 600.0  # seconds that a client's clock may be ahead of ours, or behind
 FEWEST_BITS, MOST_BITS = 1024, 8192  # of a client's key: the vendor's guide makes 1024
@@ -86,6 +87,23 @@ class SignatureCheck:
     clients: SigningClients
     clock: Callable[[], float] = time.time
 
+    def known(self, client_id: str) -> tuple[SigningClient, Account]:
+        """Return the client of an id and its account, before anything that it has signed is seen.
+
+        Raises
+        ------
+        Unauthorized
+            `UnknownClient` or `DisabledClient`.
+        Unavailable
+            When the database does not answer.
+        """
+        found = self.clients.find(client_id)
+        if found is None:
+            raise UnknownClient("secretId: there is no such client")
+        if not found[1].enabled:
+            raise DisabledClient("secretId: the account of this client is disabled")
+        return found
+
     def authenticate(self, client_id: str, timestamp: str, nonce: str, signature: str) -> SignedBy:
         """Return who signed a request; each counts once, for all workers and replicas together.
 
@@ -105,12 +123,7 @@ class SignatureCheck:
         Unavailable
             When the database does not answer.
         """
-        found = self.clients.find(client_id)
-        if found is None:
-            raise UnknownClient("secretId: there is no such client")
-        client, account = found
-        if not account.enabled:
-            raise DisabledClient("secretId: the account of this client is disabled")
+        client, account = self.known(client_id)
         now = self.clock()
         moment = _seconds(timestamp)
         if abs(now - moment) > WINDOW_S:

@@ -99,6 +99,9 @@ class Gate(Protocol):
     def api_key(self, secret: str) -> Caller:
         """Return the caller of an API key, "" for none."""
 
+    def client(self, client_id: str) -> None:
+        """Raise unless a signed request of this client may be let in."""
+
     def signature(self, client_id: str, timestamp: str, nonce: str, signature: str) -> Caller:
         """Return the caller of a signed request; a second one with this signature is refused."""
 
@@ -258,6 +261,26 @@ class Dialect:
             Nobody is let in with these.
         """
         raise NotImplementedError
+
+    def screen(self, head: Head, wire: Wire, gate: Gate) -> None:
+        """Refuse, before its body is read, a request that no body lets in.
+
+        Called where `credentials` is ``"body"``; `authenticate` follows once the body was read.
+
+        Parameters
+        ----------
+        head : Head
+            The request.
+        wire : Wire
+            What its path and query carry.
+        gate : Gate
+            The ways to authenticate that there are.
+
+        Raises
+        ------
+        Unauthorized
+            Nobody is let in with these, whatever the body holds.
+        """
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:
         """Return the reply that holds what a handler returned."""

@@ -63,6 +63,9 @@ def _answer(
     with service.authenticating():
         if by_header:
             exchange.caller = _authenticated(service, dialect, exchange)
+        elif not endpoint.public:
+            exchange.wire = wire.of_head(request).at(path)
+            dialect.screen(exchange.head, exchange.wire, service.gate)
         if endpoint.images:
             service.slots.check()  # what would be refused anyway, before its body is read
         if exchange.caller is not None:

@@ -78,6 +78,11 @@ class Wire:
         return replace(self, path=path)
 
 
+def of_head(request: Request) -> Wire:
+    """Return what the query of a request carries; its body is not read."""
+    return Wire(dict(request.args.lists()))
+
+
 def read(request: Request) -> Wire:
     """Return what a request carries, whatever way it came.
 
@@ -98,7 +103,7 @@ def read(request: Request) -> Wire:
             f"Content-Encoding: received {shown(encoding)}, allowed is a body as it is (identity)",
             parameter="Content-Encoding",
         )
-    values: dict[str, list[Any]] = dict(request.args.lists())
+    values: dict[str, list[Any]] = {**of_head(request).values}
     files: dict[str, list[Upload]] = {}
     if request.mimetype == JSON or request.mimetype.endswith("+json"):
         values.update({name: [value] for name, value in _json_object(request).items()})

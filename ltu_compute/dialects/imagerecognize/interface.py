@@ -75,6 +75,12 @@ class ImageRecognizeDialect(Dialect):
         Unavailable: ErrorKind(503, "Recognizer not available"),
     }
 
+    def screen(self, head: Head, wire: Wire, gate: Gate) -> None:
+        """Refuse a key in the query that opens nothing, before the picture is read."""
+        del head
+        if secret := wire.first("apikey").strip():
+            gate.api_key(secret)
+
     def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
         """Return the caller of the key in the form or the query."""
         del head

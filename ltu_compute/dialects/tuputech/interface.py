@@ -87,6 +87,11 @@ class TuputechDialect(Dialect):
         ServiceError: ErrorKind(200, "A fault of the service.", 100),
     }
 
+    def screen(self, head: Head, wire: Wire, gate: Gate) -> None:
+        """Refuse an id in the path that is no client's, before up to ten images are read."""
+        del head
+        gate.client(wire.path.get("secret_id", ""))
+
     def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
         """Return the client whose signature the form carries."""
         del head
