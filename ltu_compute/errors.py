@@ -19,6 +19,7 @@ ServiceError
 ├── WrongSetting            the service cannot run as it is set up
 ├── Busy                    all computing slots and all waiting places are taken
 ├── QuotaExhausted          an API key has no answers left
+├── StorageFull             an account stores as much as it may store
 ├── TooManyRequests         an account has used up what it may ask for in a time
 ├── TooSlow                 a request that stopped, or came more slowly than anybody can wait for
 │   └── ClientGone          the client closed the connection: nobody reads the reply
@@ -144,6 +145,10 @@ class TooManyRequests(ServiceError):
 
 class QuotaExhausted(ServiceError):
     """An API key was given so many answers, and has had them."""
+
+
+class StorageFull(ServiceError):
+    """An account stores as much as it may store; it must delete something first."""
 
 
 class TooSlow(ServiceError):

@@ -420,6 +420,23 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes that the inputs and results of an account's jobs may have together.",
     )
+    data_set_images_per_account: int = Field(
+        10_000,
+        ge=1,
+        description="Pictures that the data sets of an account may have together.",
+    )
+    data_set_bytes_per_account: int = Field(
+        2 << 30,
+        ge=1,
+        description="Bytes that the pictures of an account's data sets may have together; they "
+        "are kept in the database.",
+    )
+    models_per_account: int = Field(
+        100,
+        ge=1,
+        description="Models of its own that an account may have; a trained one takes up to 16 MB "
+        "of the database.",
+    )
     request_timeout: float = Field(
         120.0,
         gt=0,

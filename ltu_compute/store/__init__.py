@@ -11,6 +11,8 @@ from ltu_compute.store import schema
 from ltu_compute.store.accounts import Account, AccountExists, Accounts, Login
 from ltu_compute.store.api_keys import ApiKey, ApiKeys
 from ltu_compute.store.counters import Counter, DatabaseCounter, RedisCounter, Window
+from ltu_compute.store.custom_models import MODELS_PER_ACCOUNT, CustomModels
+from ltu_compute.store.data_sets import DataSetLimits, DataSets
 from ltu_compute.store.database import Database
 from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.store.logins import LoginLimits, Logins
@@ -74,10 +76,15 @@ class Store:
         What API keys got for pictures.
     jobs : Jobs
         Work that outlives its request.
+    data_sets : DataSets
+        Labelled pictures that accounts train models on.
+    custom_models : CustomModels
+        Models that accounts have made.
     """
 
     def __init__(self, database: Settings | str | Path) -> None:
         least, job_limits = 1, JobLimits()
+        data_set_limits, most_models = DataSetLimits(), MODELS_PER_ACCOUNT
         if isinstance(database, Settings):
             least = database.password_min_length
             job_limits = JobLimits(
@@ -85,6 +92,10 @@ class Store:
                 database.job_bytes_per_account,
                 database.job_retention,
             )
+            data_set_limits = DataSetLimits(
+                database.data_set_images_per_account, database.data_set_bytes_per_account
+            )
+            most_models = database.models_per_account
             database = database.database
         self.database = Database(database)
         self.accounts = Accounts(self.database, least)
@@ -96,6 +107,8 @@ class Store:
         self.results = Results(self.database)
         self.people = People(self.database)
         self.jobs = Jobs(self.database.transaction, job_limits)
+        self.data_sets = DataSets(self.database, data_set_limits)
+        self.custom_models = CustomModels(self.database, most_models)
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0009"
+REVISION = "0010"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -214,4 +214,79 @@ people = Table(
     Column("embedding", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index(None, "name"),
+)
+
+data_sets = Table(
+    "data_sets",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    # No foreign key: accounts of an external identity provider have no row.
+    Column("account_id", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    # JSON: a list of names.
+    Column("classes", Text, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index(None, "account_id"),
+)
+
+data_set_images = Table(
+    "data_set_images",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("data_set_id", ForeignKey("data_sets.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("label", String(100)),
+    # JSON: a list of class, left, top, right, bottom; NULL: nobody has looked.
+    Column("boxes", Text),
+    Column("created_at", Double, nullable=False),
+    # The last column: SQLite reads those before it without reading the picture.
+    Column("content", LargeBinary, nullable=False),
+    UniqueConstraint("data_set_id", "sha256"),
+    Index(None, "data_set_id", "created_at", "id"),
+)
+
+custom_models = Table(
+    "custom_models",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    # No foreign key, as in `data_sets`.
+    Column("account_id", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    # What makes two names the same: compatibility-normalised and case-folded.
+    Column("name_key", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("base_model", String(255), nullable=False),
+    # JSON: a list of names.
+    Column("classes", Text, nullable=False),
+    # Without the training that is under way: that is the state of its job.
+    Column("status", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    # JSON: an object.
+    Column("metrics", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    # The last training. No foreign key: ended jobs are deleted after a day.
+    Column("job_id", String(36)),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    UniqueConstraint("account_id", "name_key"),
+)
+
+custom_model_files = Table(
+    "custom_model_files",
+    metadata,
+    Column("model_id", ForeignKey("custom_models.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    # JSON: the content of a model.yaml.
+    Column("manifest", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )

@@ -1,0 +1,515 @@
+"""Data sets: pictures with labels or boxes, from which an account trains models of its own.
+
+The pictures are rows of the database, so that every replica and every worker sees them. They
+belong to an account, count against its quota, and are deleted with their data set or account.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from ltu_compute.errors import BadParameters, NotFound, Problem, StorageFull
+from ltu_compute.settings import PREFIX
+from ltu_compute.store.database import Database
+from ltu_compute.store.names import check_text, name_key
+from ltu_compute.store.tables import data_set_images, data_sets
+
+MOST_CLASSES = 100  # of a data set
+CLASS_LENGTH = 100  # characters of a class name
+MOST_BOXES = 1000  # in one picture
+MOST_DATA_SETS = 200  # of an account
+
+
+class Kind(StrEnum):
+    """What a data set is for."""
+
+    CLASSIFICATION = "classification"
+    DETECTION = "detection"
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object in a picture: its class, and its sides in px of the picture."""
+
+    class_name: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set. Times are in seconds since 1970 (UTC).
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Names, in the order in which they were added.
+    images : int
+        Pictures in it.
+    bytes : int
+        Of the pictures' files together.
+    updated_at : float
+        When it was made, or a picture was last added or deleted.
+    """
+
+    id: str
+    account_id: str
+    name: str
+    kind: Kind
+    classes: tuple[str, ...]
+    images: int
+    bytes: int
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """A picture that is to be added; see `DataSetImage`."""
+
+    name: str
+    sha256: str
+    width: int
+    height: int
+    content: bytes
+    label: str | None = None
+    boxes: tuple[Box, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DataSetImage:
+    """A picture of a data set, without its content.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file, as it was sent.
+    sha256 : str
+        Of the file, hexadecimal.
+    width, height : int
+        In px.
+    bytes : int
+        Size of the file.
+    label : str or None
+        Its class, in a data set for classification; None: not labelled.
+    boxes : tuple of Box or None
+        What it shows, in a data set for detection. None: nobody has looked; empty: nothing of
+        the classes is in it.
+    """
+
+    id: str
+    data_set_id: str
+    name: str
+    sha256: str
+    width: int
+    height: int
+    bytes: int
+    label: str | None
+    boxes: tuple[Box, ...] | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class DataSetLimits:
+    """What the data sets of one account may hold together.
+
+    Attributes
+    ----------
+    images : int
+        Pictures.
+    bytes : int
+        Of their files.
+    """
+
+    images: int = 10_000
+    bytes: int = 2 << 30
+
+
+class DataSets:
+    """The data sets of all accounts.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are kept.
+    limits : DataSetLimits
+        Of each account.
+    clock : callable
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limits: DataSetLimits | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self.limits = limits or DataSetLimits()
+        self._clock = clock
+
+    def add(self, account_id: str, name: str, kind: Kind, classes: Sequence[str] = ()) -> DataSet:
+        """Make an empty data set.
+
+        Raises
+        ------
+        BadParameters
+            The name or a class name is empty, too long, not printable or given twice.
+        StorageFull
+            The account has as many data sets as it may have.
+        """
+        check_name("name", name)
+        check_classes(classes)
+        now = self._clock()
+        made = DataSet(_new_id("ds"), account_id, name, kind, tuple(classes), 0, 0, now, now)
+        with self._database.transaction(writes=True) as connection:
+            self._lock_account(connection, account_id)
+            count = connection.execute(
+                sa.select(sa.func.count()).where(data_sets.c.account_id == account_id)
+            ).scalar_one()
+            if count >= MOST_DATA_SETS:
+                raise StorageFull(
+                    f"the account has {count} data sets; {MOST_DATA_SETS} are allowed"
+                )
+            connection.execute(
+                sa.insert(data_sets).values(
+                    id=made.id,
+                    account_id=account_id,
+                    name=name,
+                    kind=kind.value,
+                    classes=orjson.dumps(made.classes).decode(),
+                    images=0,
+                    bytes=0,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+        return made
+
+    def get(self, account_id: str, data_set_id: str) -> DataSet:
+        """Return a data set of an account.
+
+        Raises
+        ------
+        NotFound
+            The account has none of that id.
+        """
+        with self._database.transaction() as connection:
+            return self._one(connection, account_id, data_set_id)
+
+    def page(
+        self, account_id: str, *, offset: int = 0, limit: int = 50
+    ) -> tuple[int, list[DataSet]]:
+        """Return how many data sets an account has, and a page of them, the newest first."""
+        mine = data_sets.c.account_id == account_id
+        page = _DATA_SET.where(mine).order_by(data_sets.c.created_at.desc(), data_sets.c.id)
+        with self._database.transaction() as connection:
+            total = connection.execute(
+                sa.select(sa.func.count()).select_from(data_sets).where(mine)
+            ).scalar_one()
+            rows = connection.execute(page.offset(offset).limit(limit)).all()
+        return total, [_data_set(row) for row in rows]
+
+    def delete(self, account_id: str, data_set_id: str) -> None:
+        """Delete a data set with its pictures.
+
+        Raises
+        ------
+        NotFound
+            The account has none of that id.
+        """
+        with self._database.transaction(writes=True) as connection:
+            deleted = connection.execute(
+                sa.delete(data_sets).where(
+                    data_sets.c.id == data_set_id, data_sets.c.account_id == account_id
+                )
+            )
+        if not deleted.rowcount:
+            raise _unknown(data_set_id)
+
+    def add_images(
+        self, account_id: str, data_set_id: str, images: Sequence[NewImage]
+    ) -> list[DataSetImage]:
+        """Add pictures, all or none.
+
+        A picture whose bytes the data set has already is not stored again: it gets the new name,
+        label and boxes. Classes that labels or boxes name, and the data set lacks, are added to it.
+
+        Raises
+        ------
+        NotFound
+            The account has no such data set.
+        StorageFull
+            The account would have more pictures, or bytes, than it may have.
+        BadParameters
+            There would be too many classes.
+        """
+        with self._database.transaction(writes=True) as connection:
+            self._lock_account(connection, account_id)
+            data_set = self._one(connection, account_id, data_set_id)
+            known = self._known(connection, data_set_id, [image.sha256 for image in images])
+            now = self._clock()
+            added: dict[str, DataSetImage] = {}
+            new: dict[str, NewImage] = {}
+            for image in images:
+                image_id = known.get(image.sha256) or _new_id("img")
+                if image.sha256 not in known:
+                    known[image.sha256] = image_id
+                    new[image_id] = image
+                added[image_id] = _added(image, image_id, data_set_id, now)
+            self._check_room(connection, account_id, list(new.values()))
+            classes = _with_classes(data_set.classes, images)
+            for image_id, one in added.items():
+                values = _values(one)
+                if image_id in new:
+                    connection.execute(
+                        sa.insert(data_set_images).values(**values, content=new[image_id].content)
+                    )
+                else:
+                    del values["created_at"]
+                    connection.execute(
+                        sa.update(data_set_images)
+                        .where(data_set_images.c.id == image_id)
+                        .values(**values)
+                    )
+            connection.execute(
+                sa.update(data_sets)
+                .where(data_sets.c.id == data_set_id)
+                .values(
+                    classes=orjson.dumps(classes).decode(),
+                    images=data_sets.c.images + len(new),
+                    bytes=data_sets.c.bytes + sum(len(image.content) for image in new.values()),
+                    updated_at=now,
+                )
+            )
+        return list(added.values())
+
+    def images(
+        self, data_set_id: str, *, offset: int = 0, limit: int | None = None
+    ) -> list[DataSetImage]:
+        """Return pictures of a data set without their content, in the order they were added."""
+        query = (
+            _IMAGE.where(data_set_images.c.data_set_id == data_set_id)
+            .order_by(data_set_images.c.created_at, data_set_images.c.id)
+            .offset(offset)
+        )
+        with self._database.transaction() as connection:
+            rows = connection.execute(query if limit is None else query.limit(limit)).all()
+        return [_image(row) for row in rows]
+
+    def content(self, image_id: str) -> bytes:
+        """Return the file of a picture.
+
+        Raises
+        ------
+        NotFound
+            There is none (any more).
+        """
+        query = sa.select(data_set_images.c.content).where(data_set_images.c.id == image_id)
+        with self._database.transaction() as connection:
+            found: bytes | None = connection.execute(query).scalar_one_or_none()
+        if found is None:
+            raise NotFound(f"image {image_id[:40]!r} does not exist")
+        return bytes(found)
+
+    def image(self, account_id: str, data_set_id: str, image_id: str) -> DataSetImage:
+        """Return a picture of an account's data set, without its content.
+
+        Raises
+        ------
+        NotFound
+            The account has no such data set, or the data set no such picture.
+        """
+        with self._database.transaction() as connection:
+            self._one(connection, account_id, data_set_id)
+            row = connection.execute(_IMAGE.where(*_is_image(data_set_id, image_id))).first()
+        if row is None:
+            raise NotFound(f"the data set has no image {image_id[:40]!r}")
+        return _image(row)
+
+    def delete_image(self, account_id: str, data_set_id: str, image_id: str) -> None:
+        """Delete a picture.
+
+        Raises
+        ------
+        NotFound
+            The account has no such data set, or the data set no such picture.
+        """
+        with self._database.transaction(writes=True) as connection:
+            self._lock_account(connection, account_id)
+            self._one(connection, account_id, data_set_id)
+            size = connection.execute(
+                sa.delete(data_set_images)
+                .where(*_is_image(data_set_id, image_id))
+                .returning(data_set_images.c.bytes)
+            ).scalar_one_or_none()
+            if size is None:
+                raise NotFound(f"the data set has no image {image_id[:40]!r}")
+            connection.execute(
+                sa.update(data_sets)
+                .where(data_sets.c.id == data_set_id)
+                .values(
+                    images=data_sets.c.images - 1,
+                    bytes=data_sets.c.bytes - size,
+                    updated_at=self._clock(),
+                )
+            )
+
+    # ---------------------------------------------------------------- below the surface
+
+    def _one(self, connection: sa.Connection, account_id: str, data_set_id: str) -> DataSet:
+        row = connection.execute(
+            _DATA_SET.where(data_sets.c.id == data_set_id, data_sets.c.account_id == account_id)
+        ).first()
+        if row is None:
+            raise _unknown(data_set_id)
+        return _data_set(row)
+
+    def _known(
+        self, connection: sa.Connection, data_set_id: str, digests: Iterable[str]
+    ) -> dict[str, str]:
+        """Return the ids of the pictures that the data set has already, by their digests."""
+        query = sa.select(data_set_images.c.sha256, data_set_images.c.id).where(
+            data_set_images.c.data_set_id == data_set_id,
+            data_set_images.c.sha256.in_(list(digests)),
+        )
+        return {row.sha256: row.id for row in connection.execute(query)}
+
+    def _lock_account(self, connection: sa.Connection, account_id: str) -> None:
+        """Let nobody else change the account's data sets until the transaction ends."""
+        if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+            key = sa.func.hashtextextended(account_id, 1)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+    def _check_room(
+        self, connection: sa.Connection, account_id: str, new: Sequence[NewImage]
+    ) -> None:
+        images, size = connection.execute(
+            sa.select(
+                sa.cast(sa.func.coalesce(sa.func.sum(data_sets.c.images), 0), sa.BigInteger),
+                sa.cast(sa.func.coalesce(sa.func.sum(data_sets.c.bytes), 0), sa.BigInteger),
+            ).where(data_sets.c.account_id == account_id)
+        ).one()
+        more = sum(len(image.content) for image in new)
+        if images + len(new) > self.limits.images:
+            raise StorageFull(
+                f"the account's data sets have {images} images and would have "
+                f"{images + len(new)}; {self.limits.images} are allowed "
+                f"({PREFIX}DATA_SET_IMAGES_PER_ACCOUNT)"
+            )
+        if size + more > self.limits.bytes:
+            raise StorageFull(
+                f"the account's data sets have {size} bytes and would have {size + more}; "
+                f"{self.limits.bytes} are allowed ({PREFIX}DATA_SET_BYTES_PER_ACCOUNT)"
+            )
+
+
+def check_name(parameter: str, name: str) -> None:
+    """Return when a data set or a model may have this name.
+
+    Raises
+    ------
+    BadParameters
+        It is empty, over 255 characters, or holds control characters.
+    """
+    if not name.strip():
+        raise BadParameters(Problem(parameter, f"{parameter}: must not be empty"))
+    check_text(parameter, name)
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Return when these are names of classes.
+
+    Raises
+    ------
+    BadParameters
+        There are too many, or one is empty, too long, not printable, or given twice.
+    """
+    if len(classes) > MOST_CLASSES:
+        message = f"classes: received {len(classes)}, allowed are {MOST_CLASSES}"
+        raise BadParameters(Problem("classes", message))
+    seen: dict[str, str] = {}
+    for name in classes:
+        if not name.strip() or len(name) > CLASS_LENGTH or not name.isprintable():
+            message = f"classes: {name[:40]!r} is not 1 to {CLASS_LENGTH} printable characters"
+            raise BadParameters(Problem("classes", message))
+        if (key := name_key(name)) in seen:
+            message = f"classes: {name!r} and {seen[key]!r} are the same name"
+            raise BadParameters(Problem("classes", message))
+        seen[key] = name
+
+
+def _with_classes(classes: Sequence[str], images: Iterable[NewImage]) -> tuple[str, ...]:
+    named = (name for image in images for name in _class_names(image))
+    found = tuple(dict.fromkeys([*classes, *named]))
+    if len(found) > len(classes):
+        check_classes(found)
+    return found
+
+
+def _class_names(image: NewImage) -> Iterator[str]:
+    if image.label is not None:
+        yield image.label
+    for box in image.boxes or ():
+        yield box.class_name
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex[:20]}"
+
+
+def _unknown(data_set_id: str) -> NotFound:
+    return NotFound(f"data set {data_set_id[:40]!r} does not exist")
+
+
+def _is_image(data_set_id: str, image_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return data_set_images.c.id == image_id, data_set_images.c.data_set_id == data_set_id
+
+
+_DATA_SET = sa.select(data_sets)
+_IMAGE = sa.select(*(column for column in data_set_images.c if column.name != "content"))
+
+
+def _data_set(row: Any) -> DataSet:
+    named = dict(row._mapping)  # noqa: SLF001  (SQLAlchemy's documented name)
+    named |= {"kind": Kind(named["kind"]), "classes": tuple(orjson.loads(named["classes"]))}
+    return DataSet(**named)
+
+
+def _image(row: Any) -> DataSetImage:
+    named = dict(row._mapping)  # noqa: SLF001  (as above)
+    boxes = named["boxes"]
+    if boxes is not None:
+        named["boxes"] = tuple(Box(*box) for box in orjson.loads(boxes))
+    return DataSetImage(**named)
+
+
+def _added(image: NewImage, image_id: str, data_set_id: str, now: float) -> DataSetImage:
+    return DataSetImage(
+        image_id,
+        data_set_id,
+        image.name,
+        image.sha256,
+        image.width,
+        image.height,
+        len(image.content),
+        image.label,
+        image.boxes,
+        now,
+    )
+
+
+def _values(image: DataSetImage) -> dict[str, Any]:
+    values = dict(vars(image))
+    if image.boxes is not None:
+        boxes = [(box.class_name, box.left, box.top, box.right, box.bottom) for box in image.boxes]
+        values["boxes"] = orjson.dumps(boxes).decode()
+    return values
