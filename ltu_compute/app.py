@@ -33,7 +33,7 @@ from ltu_compute.store import RedisCounter, Store
 from ltu_compute.warm_up import check_models, check_tesseract, warm_up
 from ltu_compute.web import failures, headers, health, hosts, logs, metrics, pages, views
 from ltu_compute.web.dialect import Area, Dialect, Exchange, find_area
-from ltu_compute.web.service import EXTENSION, Service
+from ltu_compute.web.service import EXTENSION, Service, current_service
 
 log = logging.getLogger("ltu_compute")
 
@@ -185,7 +185,10 @@ def _sign_off(response: Response, areas: Iterable[Area], counted: metrics.Metric
     exchange: Exchange | None = g.get("exchange")
     area = exchange.dialect if exchange else find_area(areas, request.path)
     if area is not None:
-        response.headers.update(area.reply_headers(exchange.allowance if exchange else None))
+        allowance = exchange.allowance if exchange else None
+        if allowance is None and isinstance(area, Dialect) and area.announces_limit:
+            allowance = current_service().rate_limiter.unused(area.default_rate)
+        response.headers.update(area.reply_headers(allowance))
     seconds = time.perf_counter() - g.started
     images = g.get("images", ())
     waited = g.place.waited if "place" in g else None

@@ -1,18 +1,24 @@
 """Generated requests: schemathesis tries every operation with valid and invalid parameters."""
 
 import base64
+import time
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
+import pytest
 import schemathesis
 from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 
-from ltu_compute.dialects import DIALECTS
+from ltu_compute.dialects import DIALECTS, techsolut
 from ltu_compute.openapi import document
-from tests.support.client import IMAGES, ROOT
+from ltu_compute.settings import Rate
+from ltu_compute.web.dialect import find_area
+from ltu_compute.web.service import service_of
+from tests.support.client import IMAGES, ROOT, USERNAME
 
 
 def _files() -> list[bytes]:
@@ -65,9 +71,29 @@ schema = schemathesis.openapi.from_dict(
 )
 
 
+@pytest.fixture(scope="module")
+def key(app: Flask) -> str:
+    """An API key, which one of the interfaces takes for a token."""
+    store = service_of(app).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    return str(store.api_keys.add(account.id, now=time.time())[1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unlimited() -> Iterator[None]:
+    """Many requests are sent: the interface's own limit has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(techsolut.dialect, "default_rate", Rate(10**6, 60))
+        yield
+
+
 @schema.parametrize()
 @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_generated_requests(case: schemathesis.Case, app: Flask, token: str) -> None:
+def test_generated_requests(case: schemathesis.Case, app: Flask, token: str, key: str) -> None:
     """Asked of the application itself: what a server does with bytes is tested elsewhere."""
-    response = case.call_and_validate(app=app, headers={"Authorization": f"Bearer {token}"})
-    assert response.status_code != 401 or case.path.startswith("/realms")
+    by_key = find_area(DIALECTS, case.path) is techsolut.dialect
+    headers = {"Authorization": f"Bearer {key if by_key else token}"}
+    response = case.call_and_validate(app=app, headers=headers)
+    has_credentials = "Authorization" in response.request.headers  # it tries without them, too
+    assert response.status_code != 401 or not has_credentials or case.path.startswith("/realms")

@@ -99,6 +99,19 @@ class RateLimiter:
         window = self._counter.count(key, counted.seconds)
         return Allowance(counted, window.requests, window.ends_at)
 
+    def unused(self, rate: Rate | None) -> Allowance | None:
+        """Return what is left of a limit that nothing was counted under.
+
+        Parameters
+        ----------
+        rate : Rate, optional
+            The limit where the service sets none.
+        """
+        announced = self._rate or rate
+        if announced is None:
+            return None
+        return Allowance(announced, 0, time.time() + announced.seconds)
+
     def check(self) -> None:
         """Return when requests can be counted.
 

@@ -1,8 +1,13 @@
 """Recognition in one image: text, labels, objects; who answers is decided here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ltu_compute.errors import BadParameters, NotInstalled, Problem, Unavailable, Unprocessable
 from ltu_compute.image import Image
@@ -15,6 +20,7 @@ from ltu_compute.kernels.text_detection import (
     TesseractMissing,
     TesseractTimedOut,
     TextDetection,
+    Word,
     installed_languages,
 )
 from ltu_compute.kernels.types import Size
@@ -42,6 +48,56 @@ class ReadText:
 
     found: TextDetection
     provider: Literal["Tesseract", "Google"]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line of text.
+
+    Attributes
+    ----------
+    words : tuple of Word
+        In reading order, at least one.
+    corners : ndarray of float64, shape (4, 2)
+        x, y in px, clockwise from the line's own top left: the smallest rectangle along the first
+        word's upper edge that holds the corners of all words.
+    """
+
+    words: tuple[Word, ...]
+    corners: NDArray[np.float64]
+
+    @property
+    def text(self) -> str:
+        """The words, with blanks between them."""
+        return " ".join(word.text for word in self.words)
+
+    @property
+    def confidence(self) -> float:
+        """The mean of the words' confidences, 0 to 1."""
+        return sum(word.confidence for word in self.words) / len(self.words)
+
+
+def lines_of(found: TextDetection) -> tuple[Line, ...]:
+    """Return the lines that were read, in reading order."""
+    lines = []
+    for _, words in groupby(found.words, key=lambda word: word.line):
+        line = tuple(words)
+        lines.append(Line(line, _rectangle([word.corners for word in line])))
+    return tuple(lines)
+
+
+def _rectangle(corners: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the rectangle of some quadrangles, along the upper edge of the first."""
+    along = corners[0][1] - corners[0][0]
+    length = math.hypot(*along)
+    right = along / length if length else np.array([1.0, 0.0])
+    axes = np.array([right, [-right[1], right[0]]])  # rightwards and downwards
+    points = np.concatenate(corners) @ axes.T
+    (left, top), (end, bottom) = points.min(axis=0), points.max(axis=0)
+    rectangle: NDArray[np.float64] = (
+        np.array([[left, top], [end, top], [end, bottom], [left, bottom]]) @ axes
+    )
+    return rectangle
 
 
 @dataclass(frozen=True)
@@ -210,6 +266,7 @@ def detect_objects(
     *,
     max_results: int,
     classes: Sequence[str] = (),
+    least: float | None = None,
     provider: str = "",
     model: str = "",
 ) -> FoundObjects:
@@ -225,6 +282,9 @@ def detect_objects(
         How many objects at most, up to `MAX_OBJECTS`.
     classes : sequence of str
         Names or mids of the classes to look for, whatever their case; none: all.
+    least : float, optional
+        Score from which objects are given, 0 to 1; a model's own `min_score` counts where it is
+        higher. Default: 0.5, or what a model's manifest says.
     provider : {"", "Local", "Google"}
         Who is to answer; "": what the service is set to.
     model : str
@@ -242,6 +302,7 @@ def detect_objects(
         most = MAX_OBJECTS if wanted else max_results  # others are sorted out afterwards
         found = recognisers.google().objects(image, max_results=most, idle=recognisers.idle)
         kept = [o for o in found if not wanted or {o.name.casefold(), o.mid.casefold()} & wanted]
+        kept = [o for o in kept if o.score >= (least or 0)]
         return FoundObjects(tuple(kept[:max_results]), image.size, "Google")
     if model:
         installed = recognisers.models.find(model, "detection")
@@ -251,6 +312,7 @@ def detect_objects(
             pixels,
             classes=_known_classes(classes, known),
             max_results=max_results,
+            least=None if least is None else max(least, installed.manifest.min_score or 0),
             idle=recognisers.idle,
         )
     else:
@@ -260,8 +322,10 @@ def detect_objects(
             pixels,
             recognisers.models,
             classes=_known_classes(classes, known),
+            least=least,
             idle=recognisers.idle,
-        )[:max_results]
+        )
+        objects = tuple(o for o in objects if o.score >= (least or 0))[:max_results]
     size = Size(pixels.shape[1], pixels.shape[0])
     missing = () if model else _missing(recognisers, objects_by_all_means.USES)
     return FoundObjects(tuple(objects), size, "Local", model, missing)

@@ -89,6 +89,7 @@ def detect(
     *,
     classes: Collection[str] | None = None,
     probabilities: Floats | None = None,
+    least: float | None = None,
     idle: ReleaseSlot,
 ) -> tuple[DetectedObject, ...]:
     """Find objects, best first.
@@ -103,6 +104,9 @@ def detect(
         The classes to look for, of `known_classes`; all when None.
     probabilities : ndarray of float64, shape (1000,), optional
         What the model `labels` says of the picture, where it has been asked already.
+    least : float, optional
+        Score from which objects of the installed models are given, 0 to 1. Default: `LEAST`. The
+        classical detectors give none below 0.5.
     idle : ReleaseSlot
         Entered while a model's process is waited for.
 
@@ -113,7 +117,11 @@ def detect(
     """
     model = models.standing(OBJECTS, "detection")
     wanted = set(known_classes(models) if classes is None else classes)
-    found = [] if model is None else _by_models(model, image, models, wanted, probabilities, idle)
+    found = (
+        []
+        if model is None
+        else _by_models(model, image, models, wanted, probabilities, least, idle)
+    )
     faces = faces_and_eyes(image, models, wanted, idle) if wanted & MIDS.keys() else None
     found += faces or []
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
@@ -150,6 +158,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     models: Models,
     wanted: set[str],
     probabilities: Floats | None,
+    least: float | None,
     idle: ReleaseSlot,
 ) -> list[DetectedObject]:
     """Return what the model `objects` finds, with the others' opinions where they belong to it."""
@@ -158,7 +167,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     second = models.standing(OBJECTS_SECOND, "detection")
     labels = models.standing(LABELS, "classification")
     if second is None or labels is None or not (model.known and second.known and labels.known):
-        return _by_model(model, image, wanted, idle)  # the weights are of these three
+        return _by_model(model, image, wanted, idle, least=least)  # the weights are of these three
     if probabilities is None:
         probabilities = labels.probabilities(image, idle)
     chances = class_chances(probabilities)
@@ -168,8 +177,9 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
         chances,
     )
     animal = float(probabilities[_animal_classes()].sum())
+    least = LEAST if least is None else least
     return [
-        each for each in found if each.score >= LEAST and not is_contradicted(each, chances, animal)
+        each for each in found if each.score >= least and not is_contradicted(each, chances, animal)
     ]
 
 

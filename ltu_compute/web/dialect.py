@@ -223,6 +223,9 @@ class Dialect:
         File formats of images that are accepted.
     default_rate : Rate or None
         Limit that is kept where the service sets none.
+    announces_limit : bool
+        Whether replies to requests that were not counted, such as one without credentials, have
+        the rate-limit headers too: those of a limit of which nothing is used.
     on_page : bool
         Whether its operations have a place on the Analyze page.
     """
@@ -236,6 +239,7 @@ class Dialect:
     content_type: str = JSON
     formats: frozenset[str] = frozenset(("JPEG", "PNG", "GIF"))
     default_rate: Rate | None = None
+    announces_limit: bool = False
     on_page: bool = False
 
     def __init__(self) -> None:
