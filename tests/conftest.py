@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.serving import make_server
 
 from ltu_compute.app import create_app
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.store import Store
+from ltu_compute.store import Store, passwords, tables
 from tests.support import certificates, postgres
 from tests.support.client import PASSWORD, USERNAME, Caller, Live, token_of
+
+PRODUCT_HASHER, PRODUCT_NOBODY = passwords._hasher, passwords.NOBODY
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +32,26 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Password hashes at a hundredth of the cost, in this process alone.
+
+    Nothing but `full_cost`'s tests asks what a hash costs; the services that tests start take the
+    true one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", CHEAP_HASHER)
+        patch.setattr(passwords, "NOBODY", CHEAP_HASHER.hash("what nobody types"))
+        yield
+
+
+@pytest.fixture
+def full_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Password hashes at the product's own cost."""
+    monkeypatch.setattr(passwords, "_hasher", PRODUCT_HASHER)
+    monkeypatch.setattr(passwords, "NOBODY", PRODUCT_NOBODY)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[postgres.Server]:
     """A real PostgreSQL, for all tests: each has a schema or a database of its own."""
@@ -36,19 +60,60 @@ def postgresql() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of a database of each kind that is not there yet, or empty."""
-    if request.param == "sqlite":
+    if database_kind == "sqlite":
         return f"sqlite:///{tmp_path}/state/store.sqlite3"
     server: postgres.Server = request.getfixturevalue("postgresql")
     return server.new_schema()
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """A store without accounts, on each kind of database."""
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A SQLite database with the schema and nothing in it."""
+    path = tmp_path_factory.mktemp("migrated") / "store.sqlite3"
+    store = Store(path)
+    store.migrate()
+    store.close()
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def migrated_schema(postgresql: postgres.Server) -> str:
+    """Address of a PostgreSQL database with the schema; whoever fills it empties it."""
+    url = postgresql.new_schema()
     store = Store(url)
     store.migrate()
+    store.close()
+    return url
+
+
+@pytest.fixture
+def ready_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a database of each kind with the schema and nothing in it.
+
+    The revisions run once for all tests: whoever changes the schema takes `url` instead.
+    """
+    if database_kind == "sqlite":
+        path = tmp_path / "store.sqlite3"
+        path.write_bytes(request.getfixturevalue("migrated_file"))
+        yield f"sqlite:///{path}"
+        return
+    url: str = request.getfixturevalue("migrated_schema")
+    yield url
+    postgres.empty(url, [t.name for t in reversed(tables.metadata.sorted_tables)])
+
+
+@pytest.fixture
+def store(ready_url: str) -> Iterator[Store]:
+    """A store without accounts, on each kind of database."""
+    store = Store(ready_url)
     yield store
     store.close()
 

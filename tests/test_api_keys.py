@@ -331,11 +331,11 @@ COUNTING = """if True:
 
 @pytest.mark.parametrize(("quota", "answered"), [(20, 20), (50, 36)])
 def test_processes_that_answer_at_once_count_exactly(
-    store: Store, url: str, alice: Account, quota: int, answered: int
+    store: Store, ready_url: str, alice: Account, quota: int, answered: int
 ) -> None:
     key, _ = store.api_keys.add(alice.id, NOW, quota=quota)
     done = subprocess.run(
-        [sys.executable, "-c", COUNTING, url, key.id],
+        [sys.executable, "-c", COUNTING, ready_url, key.id],
         check=True,
         capture_output=True,
         text=True,

@@ -243,9 +243,9 @@ GUESSING = """if True:
     """
 
 
-def test_processes_that_guess_at_once_learn_exactly_as_much(store: Store, url: str) -> None:
+def test_processes_that_guess_at_once_learn_exactly_as_much(store: Store, ready_url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", GUESSING, url],
+        [sys.executable, "-c", GUESSING, ready_url],
         check=True,
         capture_output=True,
         text=True,

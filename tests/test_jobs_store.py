@@ -285,7 +285,7 @@ def test_the_clock_of_the_database_counts(store: Store) -> None:
     assert jobs.purge() == 1
 
 
-def test_processes_that_claim_at_once_share_without_loss(url: str, store: Store) -> None:
+def test_processes_that_claim_at_once_share_without_loss(ready_url: str, store: Store) -> None:
     """Two processes finish 40 parts: each once, also where leases run out at once."""
     program = """if True:
         import random, sys, time
@@ -308,7 +308,7 @@ def test_processes_that_claim_at_once_share_without_loss(url: str, store: Store)
     job = store.jobs.add(ANN, "task", "{}", parts=40)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, url, str(seed)],
+            [sys.executable, "-c", program, ready_url, str(seed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -279,10 +279,10 @@ REPLAYING = """if True:
 
 
 def test_processes_that_get_the_same_request_at_once_let_it_count_once(
-    store: Store, url: str
+    store: Store, ready_url: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", REPLAYING, url],
+        [sys.executable, "-c", REPLAYING, ready_url],
         check=True,
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ def alice(store: Store) -> Account:
     return store.accounts.add("alice", "wonderland", email="alice@example.com")
 
 
+@pytest.fixture
+def own_store(url: str) -> Iterator[Store]:
+    """A store of the test's own, whose schema it may change."""
+    store = Store(url)
+    store.migrate()
+    yield store
+    store.close()
+
+
 def session_of(store: Store, account: Account, now: float = NOW, lifetime: int = 10) -> Session:
     """Start a session of an account whose password is not asked for."""
     login = store.accounts._with_hash(account.username)
@@ -57,17 +66,17 @@ def session_of(store: Store, account: Account, now: float = NOW, lifetime: int =
 
 
 def test_migrating_again_changes_nothing_and_keeps_the_accounts(
-    store: Store, alice: Account, url: str
+    store: Store, alice: Account, ready_url: str
 ) -> None:
     store.migrate()
-    later = Store(url)
+    later = Store(ready_url)
     later.migrate()
     assert later.accounts.all() == [alice]
     later.close()
 
 
-def test_the_revisions_make_the_tables_that_the_code_expects(store: Store) -> None:
-    with store.database.engine.connect() as connection:
+def test_the_revisions_make_the_tables_that_the_code_expects(own_store: Store) -> None:
+    with own_store.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
         assert context.get_current_revision() == tables.REVISION
@@ -99,9 +108,9 @@ def newer_schema(store: Store, oldest: str | None) -> None:
 
 
 @pytest.mark.parametrize("oldest", ["0001", tables.REVISION])
-def test_a_newer_schema_that_only_adds_is_worked_with(
-    store: Store, alice: Account, oldest: str
-) -> None:
+def test_a_newer_schema_that_only_adds_is_worked_with(own_store: Store, oldest: str) -> None:
+    store = own_store
+    alice = store.accounts.add("alice", "wonderland")
     newer_schema(store, oldest)
     store.migrate()
     store.ping()
@@ -117,11 +126,11 @@ def test_a_newer_schema_that_only_adds_is_worked_with(
 
 @pytest.mark.parametrize("oldest", ["9000", "9998", None])
 def test_a_newer_schema_that_takes_away_is_refused_in_a_sentence(
-    store: Store, oldest: str | None
+    own_store: Store, oldest: str | None
 ) -> None:
-    newer_schema(store, oldest)
+    newer_schema(own_store, oldest)
     with pytest.raises(schema.NewerSchema) as caught:
-        store.migrate()
+        own_store.migrate()
     words = "has schema 9998 of a newer version of ltu-compute; this version works with schema "
     assert words + tables.REVISION in str(caught.value)
 
@@ -522,7 +531,7 @@ def test_a_changed_password(store: Store, alice: Account) -> None:
     assert store.accounts.check_password("alice", "looking-glass") == alice
 
 
-def test_hashes_are_argon2id_at_the_cost_recommended_by_owasp() -> None:
+def test_hashes_are_argon2id_at_the_cost_recommended_by_owasp(full_cost: None) -> None:
     parameters = argon2.extract_parameters(passwords.hashed("pw"))
     assert parameters.type is argon2.Type.ID
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)
@@ -530,7 +539,7 @@ def test_hashes_are_argon2id_at_the_cost_recommended_by_owasp() -> None:
 
 
 def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
-    store: Store, alice: Account, monkeypatch: pytest.MonkeyPatch
+    full_cost: None, store: Store, alice: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
     verify = passwords.matches
