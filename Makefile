@@ -9,7 +9,7 @@ MODELS ?= default
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test audit check bench bench-accuracy openapi golden readme lock
+.PHONY: run test audit check docs bench bench-accuracy openapi golden lock
 
 run: $(VENV)/.run
 	@BIN="$(BIN)" tools/models $(MODELS)
@@ -20,6 +20,10 @@ test: check
 
 check: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" tools/check
+
+docs: $(VENV)/.test
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . build/docs
+	@echo "open build/docs/docs/index.html"
 
 bench: $(VENV)/.test
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed --write
@@ -32,7 +36,7 @@ openapi: $(VENV)/.run
 	$(BIN)/ltu-compute openapi
 
 golden: $(VENV)/.test
-	$(BIN)/pytest -q tests/test_golden.py tests/test_readme.py tests/test_comparison_page.py \
+	$(BIN)/pytest -q tests/test_golden.py tests/test_docs.py tests/test_comparison_page.py \
 	    tests/test_analyze_page.py::test_pictures_of_the_page --update-golden
 
 audit: $(VENV)/.run
