@@ -121,6 +121,27 @@ def test_urlencoded_bodies_are_read_as_queries_are(
         assert wire.read(query).values == values
 
 
+@pytest.mark.parametrize(
+    ("body", "first"),
+    [
+        (b'{"n": 0.00005}', "0.00005"),
+        (b'{"n" :\n5e-05 , "m": 1}', "5e-05"),
+        (b'{"n": 1.50}', "1.50"),
+        (b'{"n": 1796024064.6181834}', "1796024064.6181834"),
+        (b'{"n": 3720363822}', "3720363822"),
+        (b'{"n": "0.10"}', "0.10"),
+        (b'{"n": 0.5, "n": 0.25}', "0.25"),
+        (rb'{"m": "\"n\": 1.2.3", "n": 0.50}', "0.50"),
+        (b'{"m": {"n": 0.25}, "n": 0.50}', "0.50"),
+        (b'{"n": 0.' + b"5" * 50 + b"}", "0.5555555555555556"),
+        (b'{"n": 0.50, "a": 0.1, "b": 0.1, "c": 0.1, "d": 0.1}', "0.5"),
+    ],
+)
+def test_fractions_in_json_stay_as_they_were_written(body: bytes, first: str) -> None:
+    sent = EnvironBuilder(method="POST", data=body, content_type="application/json")
+    assert wire.read(Request(sent.get_environ())).first("n") == first
+
+
 @pytest.mark.parametrize("body", [b"classes=M%F6bel", b"classes=" + bytes([0xC3]), b"cl%E4sses=x"])
 def test_a_urlencoded_text_that_is_not_utf_8_is_refused(call: Caller, body: bytes) -> None:
     body = b"image=" + quote(text(PNG)).encode() + b"&" + body

@@ -134,7 +134,7 @@ class SignatureCheck:
         if len(nonce) > LONGEST_NONCE:
             raise WrongSignature(f"nonce: longer than {LONGEST_NONCE} characters")
         signed = f"{client_id},{timestamp},{nonce}"
-        _verify(client.public_key, signed, signature)
+        verify(client.public_key, signed, signature)
         if not self.clients.use(signed, now, moment + WINDOW_S + 1):
             raise UsedSignature("signature: a request with this signature has counted already")
         return SignedBy(client.id, account, client.qps)
@@ -204,7 +204,23 @@ def _seconds(timestamp: str) -> float:
     return moment / 1000 if moment >= MILLISECONDS_FROM else moment
 
 
-def _verify(public_key: str, signed: str, signature: str) -> None:
+def verify(public_key: str, signed: str, signature: str) -> None:
+    """Return when a signature fits a text.
+
+    Parameters
+    ----------
+    public_key
+        RSA, PEM; see `public_key_pem`.
+    signed
+        The text; its UTF-8 bytes are what is signed.
+    signature
+        Base64; line breaks within are ignored.
+
+    Raises
+    ------
+    WrongSignature
+        It does not.
+    """
     wrong = WrongSignature("signature: does not fit secretId, timestamp and nonce")
     if not signature or len(signature) > LONGEST_SIGNATURE:
         raise wrong

@@ -4,6 +4,7 @@ Sources in rising order of precedence: query string, form, JSON body, path.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -32,6 +33,12 @@ CHARSETS = frozenset(("ascii", "us-ascii", "utf-8", "iso-8859-1"))  # that a tex
 NAME_BYTES = 1024  # of a field's name as it is sent: errors and replies repeat it
 MAX_JSON_TOKENS = 20_000  # commas, brackets and braces: some 2 MB of objects
 MAX_JSON_DEPTH = 32  # brackets and braces within each other
+MOST_NUMERALS = 4  # fractions of a JSON body whose spelling is kept; a signed one has two
+
+# A number after a member's name; none that is signed is longer.
+_NUMERAL = re.compile(
+    rb"\s*:\s*(-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,4})?)(?=[\s,}])"
+)
 
 
 class Upload(NamedTuple):
@@ -61,14 +68,19 @@ class Wire:
         Files of a multipart body.
     path : mapping of str to str
         Parameters in the path.
+    numerals : mapping of str to str
+        Numbers of a JSON body that are not whole, by name, as they were written.
     """
 
     values: Mapping[str, list[Any]] = field(default_factory=dict)
     files: Mapping[str, list[Upload]] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
+    numerals: Mapping[str, str] = field(default_factory=dict)
 
     def first(self, name: str) -> str:
-        """Return the first value of a name as a text; "" if there is none."""
+        """Return the first value of a name as a text, as it was written; "" if there is none."""
+        if name in self.numerals:
+            return self.numerals[name]
         values = self.values.get(name, ())
         first = as_text(values[0]) if values else ""
         return first if isinstance(first, str) else ""
@@ -105,8 +117,10 @@ def read(request: Request) -> Wire:
         )
     values: dict[str, list[Any]] = {**of_head(request).values}
     files: dict[str, list[Upload]] = {}
+    numerals: dict[str, str] = {}
     if request.mimetype == JSON or request.mimetype.endswith("+json"):
-        values.update({name: [value] for name, value in _json_object(request).items()})
+        body, numerals = _json_object(request)
+        values.update({name: [value] for name, value in body.items()})
     elif request.mimetype == URLENCODED:
         values.update(urlencoded(request))
     elif request.mimetype == MULTIPART:
@@ -118,7 +132,7 @@ def read(request: Request) -> Wire:
         raise UnsupportedFormat(
             f"Content-Type: received {received!r}, allowed: {allowed}", parameter="Content-Type"
         )
-    return Wire(values, files)
+    return Wire(values, files, numerals=numerals)
 
 
 def whole_body(request: Request) -> bytes:
@@ -316,10 +330,11 @@ def _is_file(part: MultipartSegment) -> bool:
     return part.filename is not None or "filename*" in part["Content-Disposition"].lower()
 
 
-def _json_object(request: Request) -> dict[str, Any]:
+def _json_object(request: Request) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the members of a JSON body, and how its fractions were written."""
     text = whole_body(request)
     if not text or text.isspace():
-        return {}
+        return {}, {}
     _check_structure(text)
     try:
         body = orjson.loads(text)
@@ -329,7 +344,23 @@ def _json_object(request: Request) -> dict[str, Any]:
         raise BadParameters(Problem("", f"the body must be a JSON object, not {shown(body)}"))
     for name in body:
         _check_name(len(name))
-    return body
+    fractions = [name for name, value in body.items() if isinstance(value, float)]
+    kept = fractions if len(fractions) <= MOST_NUMERALS else ()
+    return body, {name: _numeral(text, name, body[name]) for name in kept}
+
+
+def _numeral(text: bytes, name: str, value: float) -> str:
+    """Return how a member of a JSON text is written: who signs 0.00005 did not sign 5e-05."""
+    sought = b'"%b"' % name.encode()
+    start = 0
+    for _ in range(MOST_NUMERALS):  # texts may hold the name as well
+        start = text.find(sought, start) + len(sought)
+        if start < len(sought):
+            break
+        found = _NUMERAL.match(text, start)
+        if found is not None and float(found[1]) == value:
+            return found[1].decode()
+    return str(value)
 
 
 def _check_name(length: int) -> None:

@@ -42,6 +42,7 @@ from ltu_compute.web.wire import Wire
 
 SUCCESS = 0
 SCHEME = "signature"
+READS_UTF8 = "tupu-client/"  # User-Agent of the C++ and the Go SDK
 
 
 class UnknownTask(BadParameters):
@@ -102,7 +103,7 @@ class TuputechDialect(Dialect):
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:
         """Return the signed reply that holds a task object for each task."""
-        return _signed(exchange, {**result, **_trailer(exchange, SUCCESS, "success")})
+        return _signed(exchange, replied(exchange, result))
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
         """Return the signed reply that holds a code and a message."""
@@ -143,6 +144,11 @@ def _envelope_schema() -> Json:
     return {"type": "object", "properties": texts, "required": list(texts)}
 
 
+def replied(exchange: Exchange, result: Mapping[str, Any]) -> Json:
+    """Return what a success holds: the task objects, and what every reply ends with."""
+    return {**result, **_trailer(exchange, SUCCESS, "success")}
+
+
 def _trailer(exchange: Exchange, code: int, message: str) -> Json:
     trailer: Json = {
         "code": code,
@@ -156,15 +162,35 @@ def _trailer(exchange: Exchange, code: int, message: str) -> Json:
 
 
 def _signed(exchange: Exchange, body: Json) -> Answer:
-    """Return a signed reply: raw UTF-8 within, ASCII around it, which every SDK but one reads."""
-    text = orjson.dumps(body).decode()
+    """Return a signed reply, in ASCII unless the SDK that asks needs UTF-8."""
+    text = written(body)
     signer: ReplySigner = exchange.resources[ReplySigner]
-    return Answer(200, ascii_json({"json": text, "signature": signer.sign(text)}))
+    reads_utf8 = exchange.head.headers.get("User-Agent", "").startswith(READS_UTF8)
+    return Answer(200, enveloped(text, signer.sign(text), ascii_only=not reads_utf8))
 
 
-def ascii_json(body: Mapping[str, str]) -> bytes:
-    """Return JSON in ASCII: the Java SDK casts bytes to characters."""
-    return json.dumps(body).encode("ascii")  # orjson writes UTF-8 alone
+def written(body: Mapping[str, Any]) -> str:
+    """Return the text that is signed, as JavaScript's ``JSON.stringify`` would write it."""
+    return orjson.dumps(body).decode()
+
+
+def enveloped(text: str, signature: str, *, ascii_only: bool) -> bytes:
+    """Return an envelope that every SDK can read.
+
+    There is no blank between its signs. Where one follows a colon, the JSON library of the Java
+    SDK parses the text within and writes it anew, with numbers of 32 bits: the signature does not
+    fit any more.
+
+    Parameters
+    ----------
+    text, signature
+        What it holds.
+    ascii_only
+        Whether other characters are escaped. The Java SDK takes each byte for a character, the C++
+        SDK knows no such escapes.
+    """
+    envelope = {"json": text, "signature": signature}
+    return json.dumps(envelope, ensure_ascii=ascii_only, separators=(",", ":")).encode()
 
 
 dialect = TuputechDialect()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, NotRequired
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.tuputech.interface import (
@@ -61,12 +61,31 @@ class RecognitionParams(Params):
     )
 
 
+class Base64Params(RecognitionParams):
+    """See `recognise_base64`: the same, and two names in the plural."""
+
+    tag: list[Annotated[str, Field(max_length=LONGEST_TAG)]] = Field(
+        default=[],
+        max_length=MOST_IMAGES,
+        validation_alias=AliasChoices("tags", "tag"),
+        description="What the reply repeats for each image; the last one goes on for the rest.",
+    )
+    task: list[Annotated[str, Field(max_length=64)]] = Field(
+        default=[],
+        max_length=32,
+        validation_alias=AliasChoices("tasks", "task"),
+        description="Ids of the tasks to run; none: all there are.",
+    )
+
+    repeated: ClassVar[frozenset[str]] = frozenset({"tags", "tag", "tasks", "task"})
+
+
 class FileEntry(TypedDict):
     """What a task says of one image."""
 
-    name: Annotated[str, Field(description="Name of the file, or the address, as it was sent.")]
-    label: NotRequired[Annotated[int, Field(description="Index of the label.")]]
     rate: NotRequired[Annotated[float, Field(description="How sure, 0 to 1.")]]
+    label: NotRequired[Annotated[int, Field(description="Index of the label.")]]
+    name: Annotated[str, Field(description="Name of the file, or the address, as it was sent.")]
     review: NotRequired[Annotated[bool, Field(description="Whether a person should look.")]]
     tag: NotRequired[str]
     error: NotRequired[Annotated[str, Field(description="Why the image was not recognised.")]]
@@ -75,8 +94,8 @@ class FileEntry(TypedDict):
 class TaskReply(TypedDict):
     """What a task says of the images."""
 
-    fileList: list[FileEntry]
     reviewCount: int
+    fileList: list[FileEntry]
     statistic: Annotated[list[int], Field(description="Images of each label.")]
 
 
@@ -94,8 +113,37 @@ def recognise(
 ) -> dict[str, TaskReply]:
     """Recognise up to ten images by the tasks that are asked for, or by all that have a model.
 
-    An image that cannot be read has an entry that says so; the others are answered.
+    The body is a form, or JSON, where `image`, `tag` and `task` are texts or lists of texts. An
+    image that cannot be read has an entry that says so; the others are answered.
     """
+    return _recognised(images, params, recognisers, settings)
+
+
+@dialect.endpoint(
+    "recognition_base64",
+    paths=("/image/sync/base64/{secret_id}",),
+    images=(ImageList("images", MOST_IMAGES, 1, "Images in base64.", mixed=False),),
+    methods=("POST",),
+)
+def recognise_base64(
+    images: list[ReceivedImage],
+    params: Base64Params,
+    recognisers: Recognisers,
+    settings: Settings,
+) -> dict[str, TaskReply]:
+    """Recognise up to ten images that JSON holds in base64, as the Python and Java SDKs send them.
+
+    The answer is that of `recognition`; the `name` of an image is empty, as it has none.
+    """
+    return _recognised(images, params, recognisers, settings)
+
+
+def _recognised(
+    images: list[ReceivedImage],
+    params: RecognitionParams,
+    recognisers: Recognisers,
+    settings: Settings,
+) -> dict[str, TaskReply]:
     tasks = _chosen(TaskTable.of(settings), params.task, recognisers)
     if not any(received.image for received in images):
         reasons = "; ".join(dict.fromkeys(str(received.error) for received in images))
@@ -124,19 +172,27 @@ def _reply(
     entries = []
     statistic = [0] * len(task.labels)
     for index, received in enumerate(images):
-        entry: FileEntry = {"name": received.name}
-        if received.image is None:
-            entry["error"] = str(received.error)
-        else:
-            try:
-                rated: Rated = task.rate(received.image, recognisers)
-            except Unprocessable as error:  # pixels are read here: its structure was whole
-                entry["error"] = str(error)
-            else:
-                statistic[rated.label] += 1
-                entry |= {"label": rated.label, "rate": rated.rate, "review": rated.review}
+        entry = _entry(task, received, recognisers)
+        if "label" in entry:
+            statistic[entry["label"]] += 1
         if tags:
             entry["tag"] = tags[min(index, len(tags) - 1)]
         entries.append(entry)
     reviewed = sum(bool(entry.get("review")) for entry in entries)
-    return {"fileList": entries, "reviewCount": reviewed, "statistic": statistic}
+    return {"reviewCount": reviewed, "fileList": entries, "statistic": statistic}
+
+
+def _entry(task: Task, received: ReceivedImage, recognisers: Recognisers) -> FileEntry:
+    """Return what a task says of an image, keys in the order of the vendor's service."""
+    if received.image is None:
+        return {"name": received.name, "error": str(received.error)}
+    try:
+        rated: Rated = task.rate(received.image, recognisers)
+    except Unprocessable as error:  # pixels are read here: its structure was whole
+        return {"name": received.name, "error": str(error)}
+    return {
+        "rate": rated.rate,
+        "label": rated.label,
+        "name": received.name,
+        "review": rated.review,
+    }
