@@ -1,6 +1,7 @@
 """Parts of the documentation that are generated from declarations, in Markdown."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.support.tables import rows
 
 Json = dict[str, Any]
 
+WIDTH = 98  # characters of a line
 NO_LINES = ("\n", " ")
 FILE = re.compile(r" A file\. Its text may also be an http\(s\) URL, base64 or a data: URI\.$")
 
@@ -41,7 +43,7 @@ def _endpoint(path: str, item: Json, schemas: Json) -> Iterator[str]:
         yield f"### {' or '.join(m.upper() for m in methods)} {path}"
         yield _filled(operation["summary"])
         if operation.get("description"):
-            yield operation["description"].strip()
+            yield from map(_filled, operation["description"].strip().split("\n\n"))
         lines = list(_parameters(operation, schemas))
         if lines:
             yield rows(("parameter", "type", "default", "meaning"), *lines)
@@ -94,5 +96,8 @@ def _type(schema: Json, schemas: Json) -> str:
     return " ".join([kind, *bounds])
 
 
-def _filled(sentence: str) -> str:
-    return sentence.replace(*NO_LINES)
+def _filled(paragraph: str) -> str:
+    """Return a paragraph in lines of the width that Markdown has here; lists stay."""
+    if paragraph.lstrip().startswith(("*", "-")):
+        return paragraph
+    return textwrap.fill(paragraph, WIDTH, break_on_hyphens=False)
