@@ -54,7 +54,7 @@ def full_cost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[postgres.Server]:
-    """A real PostgreSQL, for all tests: each has a schema or a database of its own."""
+    """A real PostgreSQL, for all tests: they share a schema or make one."""
     with postgres.server() as server:
         yield server
 

@@ -12,6 +12,8 @@ from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
+from schemathesis.pytest.lazy import get_all_tests
 
 from ltu_compute.dialects import DIALECTS, techsolut
 from ltu_compute.openapi import document
@@ -66,9 +68,19 @@ def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> 
 
 # Those whose requests are signed have tests of their own.
 SPOKEN = [dialect for dialect in DIALECTS if dialect.credentials == "header"]
-schema = schemathesis.openapi.from_dict(
-    document(SPOKEN), config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
+DOCUMENT = document(SPOKEN)
+SETTINGS = settings(
+    max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
+SCHEMA = schemathesis.openapi.from_dict(
+    DOCUMENT, config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
+)
+OPERATIONS = [
+    f"{method.upper()} {path}"
+    for path, item in DOCUMENT["paths"].items()
+    for method in item
+    if method in {"get", "post", "put", "patch", "delete"}
+]
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +100,19 @@ def unlimited() -> Iterator[None]:
         yield
 
 
-@schema.parametrize()
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_generated_requests(case: schemathesis.Case, app: Flask, token: str, key: str) -> None:
-    """Asked of the application itself: what a server does with bytes is tested elsewhere."""
+def ask(case: schemathesis.Case, app: Flask, token: str, key: str) -> None:
+    """Ask the application itself: what a server does with bytes is tested elsewhere."""
     by_key = find_area(DIALECTS, case.path) is techsolut.dialect
     headers = {"Authorization": f"Bearer {key if by_key else token}"}
     response = case.call_and_validate(app=app, headers=headers)
     has_credentials = "Authorization" in response.request.headers  # it tries without them, too
     assert response.status_code != 401 or not has_credentials or case.path.startswith("/realms")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_generated_requests(operation: str, app: Flask, token: str, key: str) -> None:
+    """Made here: ``@schema.parametrize()`` makes all requests in each of pytest's processes."""
+    one = SCHEMA.exclude(lambda context: context.operation.label != operation)
+    (made,) = get_all_tests(schema=one, test_func=ask, settings=SETTINGS, given_kwargs=None)
+    assert isinstance(made, Ok), made.err()
+    made.ok()[1](app=app, token=token, key=key)
