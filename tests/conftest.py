@@ -25,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="Rewrite what golden tests compare with."
     )
+    parser.addoption(
+        "--examples",
+        type=int,
+        default=20,
+        help="How many random requests test_generated.py makes of an operation, besides the"
+        " systematic ones (default: %(default)s; the same ones each time).",
+    )
 
 
 @pytest.fixture

@@ -69,9 +69,6 @@ def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> 
 # Those whose requests are signed have tests of their own.
 SPOKEN = [dialect for dialect in DIALECTS if dialect.credentials == "header"]
 DOCUMENT = document(SPOKEN)
-SETTINGS = settings(
-    max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
 SCHEMA = schemathesis.openapi.from_dict(
     DOCUMENT, config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
 )
@@ -110,9 +107,17 @@ def ask(case: schemathesis.Case, app: Flask, token: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_generated_requests(operation: str, app: Flask, token: str, key: str) -> None:
+def test_generated_requests(
+    operation: str, app: Flask, token: str, key: str, request: pytest.FixtureRequest
+) -> None:
     """Made here: ``@schema.parametrize()`` makes all requests in each of pytest's processes."""
     one = SCHEMA.exclude(lambda context: context.operation.label != operation)
-    (made,) = get_all_tests(schema=one, test_func=ask, settings=SETTINGS, given_kwargs=None)
+    random = settings(
+        max_examples=request.config.getoption("--examples"),
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    (made,) = get_all_tests(schema=one, test_func=ask, settings=random, given_kwargs=None)
     assert isinstance(made, Ok), made.err()
     made.ok()[1](app=app, token=token, key=key)
