@@ -62,7 +62,7 @@ from ltu_compute.kernels.object_mask import (
     sobel_object_mask,
 )
 from ltu_compute.kernels.plates import reads_as_plate
-from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, reduced
+from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, gray_of, reduced
 from ltu_compute.kernels.stripes import striped_areas
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
@@ -333,6 +333,14 @@ CASES = [
         ("bgr",),
         darkest_channel,
         lambda gray, image: np.array_equal(gray, image.min(axis=2)),
+    ),
+    Case(
+        gray_of,
+        ("bgr",),
+        gray_of,
+        lambda gray, image: (
+            (image.min(axis=2) <= gray) & (gray <= image.max(axis=2))
+        ).all(),  # a weighted mean
     ),
     Case(
         align_still,

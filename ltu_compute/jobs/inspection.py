@@ -5,7 +5,6 @@ cluster. What goes in and comes out can be pickled.
 """
 
 import hashlib
-import math
 import os
 import stat
 import time
@@ -28,13 +27,13 @@ from ltu_compute.image import Image
 from ltu_compute.jobs import pictures
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings
 from ltu_compute.kernels.types import Box
-from ltu_compute.operations.comparison import differences
+from ltu_compute.operations.comparison import PreparedReference, differences
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
 
 URL_SCHEMES = ("http://", "https://")
 KEPT_REFERENCES = 16  # references that a worker keeps prepared
-KEPT_PIXELS = 64_000_000  # pixels of them together; the last one is kept whatever its size
+KEPT_BYTES = 256 << 20  # of memory that they take together; the last is kept whatever its size
 
 
 class Verdict(StrEnum):
@@ -257,9 +256,7 @@ class Inspector:
 
     def _compared(self, reference: "_Reference", shot: Image, inspection: Inspection) -> Outcome:
         try:
-            found = differences(
-                reference.image, shot, self._options.settings, region=reference.region
-            )
+            found = differences(reference.prepared, shot, self._options.settings)
         except ImagesDoNotMatch:
             reason = "not the same thing: nothing of the reference was found in the shot"
             inspection = replace(inspection, verdict=Verdict.NG, reason=reason, aligned=False)
@@ -299,12 +296,13 @@ class Inspector:
                 mask = self._image(mask_content, "region")
                 mask_sha256 = hashlib.sha256(mask_content).hexdigest()
             image = self._image(content, "reference")
-            kept = _Reference(image, mask, hashlib.sha256(content).hexdigest(), mask_sha256)
+            sha256 = hashlib.sha256(content).hexdigest()
+            kept = _Reference(PreparedReference(image, mask), sha256, mask_sha256)
             self._references[key] = kept
         self._references.move_to_end(key)
         while len(self._references) > 1 and (
             len(self._references) > KEPT_REFERENCES
-            or sum(kept.pixels for kept in self._references.values()) > KEPT_PIXELS
+            or sum(kept.prepared.bytes for kept in self._references.values()) > KEPT_BYTES
         ):
             self._references.popitem(last=False)
         return kept
@@ -324,14 +322,13 @@ class Inspector:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    image: Image
-    region: Image | None
+    prepared: PreparedReference
     sha256: str
     region_sha256: str
 
     @property
-    def pixels(self) -> int:
-        return math.prod(self.image.size)
+    def image(self) -> Image:
+        return self.prepared.image
 
 
 def judged(found: Comparison, limits: Limits) -> str:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import darkest_channel
 from ltu_compute.kernels.types import Bgr, Mask
 
@@ -17,6 +18,7 @@ _LEAST_FALL = 60  # levels from the core to what surrounds the highlight
 _REACH = 1 / 40  # of the longest side: how far a fade is followed
 
 
+@of_reference
 def highlight_mask(image: Bgr) -> Mask:
     """Find the highlights of a picture.
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Gray
 
 WORKING_SIZE = 512
@@ -57,6 +58,7 @@ class Keypoints:
         )
 
 
+@of_reference
 def detect_keypoints(gray: Gray, *, limit: int = 1000, faint: bool = False) -> Keypoints:
     """Find the keypoints of an image.
 
@@ -153,6 +155,7 @@ def _strong(found: Sequence[cv2.KeyPoint], limit: int) -> list[int]:
     return strong if _ENOUGH * len(strong) >= limit else []
 
 
+@of_reference
 def detect_orb_keypoints(gray: Gray, *, limit: int = 1000) -> Keypoints:
     """Find keypoints faster and less reliably: ORB (Rublee et al., ICCV 2011).
 

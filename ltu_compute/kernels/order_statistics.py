@@ -1,7 +1,7 @@
 """Medians and percentiles of many values: NumPy's, in less time.
 
-NumPy sorts with the vector instructions of the processor and selects without them: for some ten
-thousand values of 32 bits, sorting them all is twice as fast as looking for those in the middle.
+Only the two values around the position are looked for. NumPy 2 does so with the vector instructions
+of the processor: for some ten thousand values, two to seven times as fast as sorting them all.
 """
 
 import math
@@ -39,8 +39,9 @@ def percentile(values: NDArray[np.floating[Any]], percent: float) -> float:
     """
     if not values.size or not 0 <= percent <= 100:
         raise ValueError("a percentile needs values, and a number from 0 to 100")
-    ordered = np.sort(values, axis=None)
-    position = percent / 100 * (ordered.size - 1)
+    position = percent / 100 * (values.size - 1)
     below = math.floor(position)
-    low, high = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+    above = min(below + 1, values.size - 1)
+    ordered = np.partition(values, (below, above), axis=None)
+    low, high = float(ordered[below]), float(ordered[above])
     return low + (high - low) * (position - below)

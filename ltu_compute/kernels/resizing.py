@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr, Gray, Size
 
 _STRIPE_PIXELS = 1 << 17
@@ -31,6 +32,7 @@ def reduced_size(size: Size, longest: int) -> Size:
     return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
+@of_reference
 def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     """Return a picture with its longest side reduced to a limit, by the mean of areas.
 
@@ -53,11 +55,19 @@ def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+@of_reference
 def brightest_channel(image: Bgr) -> Gray:
     """Return the largest of the three channels, HSV's value, shape (H, W)."""
     return _joined(image, cv2.max)
 
 
+@of_reference
+def gray_of(image: Bgr) -> Gray:
+    """Return the luma of a picture (ITU-R BT.601), shape (H, W)."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+@of_reference
 def darkest_channel(image: Bgr) -> Gray:
     """Return the smallest of the three channels, shape (H, W)."""
     return _joined(image, cv2.min)

@@ -1,6 +1,7 @@
 """Comparison of two images: distance, differences, alignment."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
@@ -12,10 +13,12 @@ from ltu_compute.kernels.differences import Comparison, ComparisonSettings
 from ltu_compute.kernels.differences import compare as compared
 from ltu_compute.kernels.distance import ImageDistance, image_distance
 from ltu_compute.kernels.keypoints import WORKING_SIZE, detect_keypoints, detect_orb_keypoints
-from ltu_compute.kernels.types import Size
+from ltu_compute.kernels.prepared import PreparedReference as Kept
+from ltu_compute.kernels.types import Bgr, Mask, Size
 
 REGION_TOLERANCE = 0.03  # relative: a reduced mask is rounded to whole px
 MIN_KEYPOINTS = 8  # twice what a homography is determined by
+_KEPT_SIZES = 2  # sizes, or readings of 16 bits, at which a prepared reference keeps its pixels
 PLENTY = 100  # ORB keypoints; ORB finds fewer than SIFT, so an image that has them is not empty
 
 
@@ -63,19 +66,71 @@ def _common_size(*images: Image) -> int:
     return min((max(image.fitted(WORKING_SIZE)) for image in reduced), default=WORKING_SIZE)
 
 
+class PreparedReference:
+    """A reference that many shots are compared with.
+
+    It keeps what comparisons need of the reference alone: its pixels, and what alignment and
+    differences compute of them. Answers are those that the image itself gives, bit for bit.
+    Threads may share it.
+
+    Parameters
+    ----------
+    image : Image
+        The reference.
+    region : Image, optional
+        Mask of the reference: where it is 0, nothing is compared.
+    """
+
+    def __init__(self, image: Image, region: Image | None = None) -> None:
+        self.image = image
+        self.region = region
+        self.kept = Kept()
+        self._pixels: dict[tuple[int, int], Bgr] = {}  # by longest side and bits of a sample
+        self._mask: Mask | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory that it takes, about."""
+        files = len(self.image.content) + (len(self.region.content) if self.region else 0)
+        pixels = sum(each.nbytes for each in self._pixels.values())
+        return files + pixels + self.kept.bytes + (0 if self._mask is None else self._mask.nbytes)
+
+    def fit(self, image: Image, longest: int) -> Bgr:
+        """Return the pixels of the reference, read as `image` reads them; see `Image.fit`."""
+        key = longest, image.sample_bits
+        pixels = self._pixels.get(key)
+        if pixels is None:
+            if len(self._pixels) >= _KEPT_SIZES:
+                self._pixels.clear()
+            pixels = self._pixels.setdefault(key, image.fit(longest))
+        return pixels
+
+    def mask(self) -> Mask | None:
+        """Return the mask, if there is one; see `Image.mask`."""
+        if self._mask is None and self.region is not None:
+            self._mask = self.region.mask()
+        return self._mask
+
+
 def differences(
-    reference: Image, shot: Image, settings: ComparisonSettings, *, region: Image | None = None
+    reference: Image | PreparedReference,
+    shot: Image,
+    settings: ComparisonSettings,
+    *,
+    region: Image | None = None,
 ) -> Comparison:
     """Find what differs between two images; see `kernels.differences`.
 
     Parameters
     ----------
-    reference, shot : Image
-        Image 1 and image 2.
+    reference : Image or PreparedReference
+        Image 1.
+    shot : Image
+        Image 2.
     settings : ComparisonSettings
         How they are compared.
     region : Image, optional
-        Mask of the reference: where it is 0, nothing is compared.
+        Mask of the reference: where it is 0, nothing is compared. A prepared reference has its own.
 
     Raises
     ------
@@ -86,16 +141,23 @@ def differences(
     NotEnoughContent
         Region, margin and framing leave nothing to compare.
     """
+    prepared = None
+    if isinstance(reference, PreparedReference):
+        if region is not None:
+            raise ValueError("a prepared reference has its region")
+        prepared, region, reference = reference, reference.region, reference.image
     _check_region(reference, region)
     reference, shot = alike(reference, shot)
-    comparison = compared(
-        reference.fit(settings.working_size(reference.size)),
-        shot.fit(settings.working_size(shot.size)),
-        settings,
-        size1=reference.size,
-        size2=shot.size,
-        roi1=None if region is None else region.mask(),
-    )
+    longest = settings.working_size(reference.size)
+    if prepared is not None:
+        image1, roi1 = prepared.fit(reference, longest), prepared.mask()
+    else:
+        image1, roi1 = reference.fit(longest), None if region is None else region.mask()
+    image2 = shot.fit(settings.working_size(shot.size))
+    with nullcontext() if prepared is None else prepared.kept.in_use(image1, roi1):
+        comparison = compared(
+            image1, image2, settings, size1=reference.size, size2=shot.size, roi1=roi1
+        )
     if comparison is None:
         raise ImagesDoNotMatch(
             f"{reference.name} and {shot.name} show nothing in common that could be aligned, and "

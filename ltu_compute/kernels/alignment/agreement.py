@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.homography import overlap_mask, size_of, warp_mask_onto, warp_onto
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Gray, Mask, Matrix
 
 MIN_AGREEMENT = 0.6  # correlation of blocks that are alike
@@ -70,14 +71,17 @@ def blocks_of(matrix: Matrix, gray1: Gray, gray2: Gray, region1: Mask | None = N
     if region1 is not None:
         inside &= warp_mask_onto(region1, matrix, size2)
     side = max(8, round(min(size2) / 16))
-    # A slight blur forgives the last half pixel.
-    first = cv2.GaussianBlur(warped, (0, 0), 1.0).astype(np.float32)
-    second = cv2.GaussianBlur(gray2, (0, 0), 1.0).astype(np.float32)
-    correlation, deviation = local_correlation(first, second, side)
+    correlation, deviation = local_correlation(_softened(warped), _softened(gray2), side)
     share = cv2.blur(inside.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
     half = side // 2
     grid = slice(half, None, max(1, half))
     return Blocks(side, correlation[grid, grid], deviation[grid, grid], share[grid, grid] > _WHOLE)
+
+
+@of_reference
+def _softened(gray: Gray) -> NDArray[np.float32]:
+    """Return an image blurred slightly, which forgives the last half pixel."""
+    return np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.0), np.float32)
 
 
 def local_correlation(
@@ -85,9 +89,18 @@ def local_correlation(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Correlation of two images in windows of `side` px, and the greater standard deviation."""
     window = (side, side)
-    mean1, mean2 = cv2.blur(first, window), cv2.blur(second, window)
-    variance1 = np.maximum(cv2.blur(first * first, window) - mean1 * mean1, 0)
-    variance2 = np.maximum(cv2.blur(second * second, window) - mean2 * mean2, 0)
+    (mean1, variance1), (mean2, variance2) = _moments(first, side), _moments(second, side)
     covariance = cv2.blur(first * second, window) - mean1 * mean2
     correlation = covariance / np.sqrt(np.maximum(variance1 * variance2, 1.0))
     return correlation, np.sqrt(np.maximum(variance1, variance2))
+
+
+@of_reference
+def _moments(
+    values: NDArray[np.float32], side: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and variance in windows of `side` px."""
+    window = (side, side)
+    mean = np.asarray(cv2.blur(values, window), np.float32)
+    square = np.asarray(cv2.blur(values * values, window), np.float32)
+    return mean, np.maximum(square - mean * mean, 0)

@@ -17,6 +17,7 @@ from ltu_compute.kernels.homography import (
     warp_mask_onto,
     warp_onto,
 )
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 
 _MAX_TRACKS = 800
@@ -29,6 +30,7 @@ _EXACT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
 _ROUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, _MAX_GAP_PX / 10)
 
 
+@of_reference
 def equalised(gray: Gray) -> Gray:
     """Level out the light: local mean to 128, local contrast to a common one."""
     side = max(15, (max(gray.shape) // 24) | 1)

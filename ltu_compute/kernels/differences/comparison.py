@@ -52,7 +52,8 @@ from ltu_compute.kernels.homography import (
     scale_at_centre,
     size_of,
 )
-from ltu_compute.kernels.resizing import reduced
+from ltu_compute.kernels.prepared import of_reference
+from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
 _SMALLER_COPY = 0.75  # px of image 2 to a px of image 1, below which it was made smaller somehow
@@ -105,8 +106,7 @@ def compare(
     if settings.is_fine:
         return _compared_finely(image1, image2, settings, sizes=(size1, size2), roi1=roi1)
     reduced1, reduced2 = size_of(image1), size_of(image2)
-    gray1 = np.asarray(cv2.cvtColor(image1, cv2.COLOR_BGR2GRAY), np.uint8)
-    gray2 = np.asarray(cv2.cvtColor(image2, cv2.COLOR_BGR2GRAY), np.uint8)
+    gray1, gray2 = gray_of(image1), gray_of(image2)
     target = Target(gray2)
     planes = choose_plane(
         gray1, target, find_alignment(gray1, target), steering_region(roi1, reduced1)
@@ -230,8 +230,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     size1, size2 = sizes
     given1, given2 = size_of(image1), size_of(image2)
     small1, small2 = reduced(image1, _OVERVIEW), reduced(image2, _OVERVIEW)
-    gray1 = np.asarray(cv2.cvtColor(small1, cv2.COLOR_BGR2GRAY), np.uint8)
-    gray2 = np.asarray(cv2.cvtColor(small2, cv2.COLOR_BGR2GRAY), np.uint8)
+    gray1, gray2 = gray_of(small1), gray_of(small2)
     reduced1, reduced2 = size_of(small1), size_of(small2)
     target = Target(gray2)
     found = align_settled(gray1, gray2) or find_alignment(gray1, target)
@@ -382,6 +381,7 @@ def _compared_mask(sampler: Sampler, view: View, highlit: NDArray[np.bool_]) -> 
     return mask
 
 
+@of_reference
 def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:
     """Where a comparison is asked for, in the frame of the compared image 1."""
     x = margin * frame.width / size1.width

@@ -11,6 +11,7 @@ from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, bl
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import equally_sharp
 from ltu_compute.kernels.order_statistics import median, percentile
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Mask
 
@@ -97,14 +98,25 @@ def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
     was reduced from partly clipped ones, or that noise was cut off from, says so in part: doubt
     grows from a level of 225 to 250, and from 12 to 4.
     """
-    levels = np.arange(256, dtype=np.float32)
-    bright = np.clip((levels - 225) / 25, 0, 1)
-    dark = np.clip((12 - levels) / 8, 0, 1)
     gap = cv2.subtract(reference, corrected, dtype=cv2.CV_32F)
-    if_darker = cv2.max(cv2.LUT(aligned_image, bright), cv2.LUT(reference, dark))
-    if_brighter = cv2.max(cv2.LUT(reference, bright), cv2.LUT(aligned_image, dark))
+    if_darker = cv2.max(_blown_out(aligned_image), _black(reference))
+    if_brighter = cv2.max(_blown_out(reference), _black(aligned_image))
     doubt = np.where(gap > 0, if_darker, if_brighter)
     return np.asarray(cv2.add(doubt * gap, corrected, dtype=cv2.CV_32F), np.float32)
+
+
+@of_reference
+def _blown_out(image: Bgr) -> Floats:
+    """Return how much each level may be a brighter one, 0 to 1."""
+    bright = np.clip((np.arange(256, dtype=np.float32) - 225) / 25, 0, 1)
+    return np.asarray(cv2.LUT(image, bright), np.float32)
+
+
+@of_reference
+def _black(image: Bgr) -> Floats:
+    """Return how much each level may be a darker one, 0 to 1."""
+    dark = np.clip((12 - np.arange(256, dtype=np.float32)) / 8, 0, 1)
+    return np.asarray(cv2.LUT(image, dark), np.float32)
 
 
 def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
@@ -122,6 +134,7 @@ def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
     return result
 
 
+@of_reference
 def coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
     """Colours as points of a space in which distance is difference; black to white is 100."""
     unit = image.astype(np.float32) / 255
@@ -172,6 +185,7 @@ def beyond_range(
     return np.asarray(cv2.sqrt(cv2.transform(beyond, np.ones((1, 3), np.float32))), np.float32)
 
 
+@of_reference
 def _range(values: Floats, radius: float) -> tuple[Floats, Floats]:
     """Least and greatest value within `radius` px, which need not be whole."""
     whole = int(radius)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import reduced_size
 from ltu_compute.kernels.types import Mask, Size
 
@@ -17,6 +18,7 @@ _FRACTION_BITS = 4  # of the coordinates that OpenCV fills between
 _FARTHEST = 1e6  # px: vertices beyond any picture, within what OpenCV fills
 
 
+@of_reference
 def polygons_mask(
     size: Size,
     *,

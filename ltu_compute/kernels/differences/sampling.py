@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.differences.displacement import Displacement
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.homography import map_points, scale_at_centre
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.surface import Bend
 from ltu_compute.kernels.types import Box, Matrix, Points, Size
 
@@ -17,6 +18,7 @@ _RELIEF_STEP = 4  # px of those where parts stand above the plane: their borders
 _REACH_PX = 4  # px beyond a rectangle that interpolation and blurring see
 
 
+@of_reference
 def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
     """Return the pixels of a rectangle; beyond the image's edges its border goes on.
 

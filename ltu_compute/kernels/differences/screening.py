@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
@@ -180,6 +181,7 @@ def grown(place: Box, margin: int) -> Box:
     )
 
 
+@of_reference
 def softened(picture: Bgr) -> Bgr:
     """Return a picture as it is looked at: blurred by `BASE_BLUR`."""
     return np.asarray(cv2.GaussianBlur(picture, (3, 3), BASE_BLUR), np.uint8)
@@ -193,6 +195,7 @@ def _excess(first: Bgr, second: Bgr, ranges: tuple[tuple[Bgr, Bgr], tuple[Bgr, B
     return brightest_channel(np.asarray(beyond, np.uint8))
 
 
+@of_reference
 def neighbourhood(picture: Bgr, radius: int) -> tuple[Bgr, Bgr]:
     """Return the least and greatest level within `radius` px, square."""
     if radius <= 0:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.order_statistics import percentile
+from ltu_compute.kernels.prepared import of_reference
 
 _FOCUS_SIGMAS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0)
 
@@ -18,12 +19,17 @@ def equally_sharp(
     which the images differ least where either has detail, without the tenth of the pixels that
     differ most, so that a defect has no say.
     """
-    sigma1, sigma2 = blur_to_match(first[..., 0], second[..., 0], compared)
+    sigma1, sigma2 = blur_to_match(_lightness(first), _lightness(second), compared)
     if sigma1:
         first = blurred(first, sigma1)
     if sigma2:
         second = blurred(second, sigma2)
     return first, second
+
+
+@of_reference
+def _lightness(coordinates: Floats) -> Floats:
+    return coordinates[..., 0]
 
 
 def blur_to_match(
@@ -61,6 +67,7 @@ def blur_to_match(
     return choice
 
 
+@of_reference
 def _detail(values: Floats) -> Floats:
     return values - blurred(values, 1.0)
 

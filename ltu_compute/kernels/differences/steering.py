@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Followed, Motion, Planes, motion_at
 from ltu_compute.kernels.homography import map_points, rescale_homography, resizing
+from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Mask, Matrix, Size
 
 _MOST = 0.98  # of image 1: a region that leaves no more than a rim out is all of it
@@ -22,6 +23,7 @@ class Motions(TypedDict):
     other_motion: Motion | None
 
 
+@of_reference
 def steering_region(roi1: Mask | None, size: Size) -> Mask | None:
     """Return the region of interest, 255 within, at a size; None where it is all of image 1."""
     if roi1 is None or not 0 < cv2.countNonZero(roi1) < _MOST * roi1.size:
@@ -29,6 +31,7 @@ def steering_region(roi1: Mask | None, size: Size) -> Mask | None:
     return np.where(_at(roi1, size), np.uint8(255), np.uint8(0))
 
 
+@of_reference
 def region_and_rim(roi1: Mask, frame: Size) -> NDArray[np.bool_]:
     """Return where the region of interest is in the frame, and a little beyond."""
     side = 2 * _RIM_PX + 1

@@ -36,7 +36,7 @@ from ltu_compute.kernels.differences.screening import (
 )
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import blur_to_match
-from ltu_compute.kernels.resizing import reduced
+from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 _OVERVIEW = 512  # longest side, px, of what places of patches are chosen on
@@ -183,15 +183,11 @@ def displaced(reference: Bgr, sampler: Sampler, compared: Mask, reach: int) -> D
     reach : int
         How far patches are looked for, in px.
     """
-
-    def gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
-
-    overview = gray(reduced(reference, _OVERVIEW))
+    overview = gray_of(reduced(reference, _OVERVIEW))
     return measured_displacement(
         Grid.over(sampler.frame, overview),
-        lambda *place: gray(crop(reference, Box(*place))),
-        lambda *place: gray(sampler.tile(Box(*place))),
+        lambda *place: gray_of(crop(reference, Box(*place))),
+        lambda *place: gray_of(sampler.tile(Box(*place))),
         lambda *place: _allowed(compared, Box(*place)),
         reach,
     )
