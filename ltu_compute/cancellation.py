@@ -1,6 +1,6 @@
-"""Stopping work that nobody waits for any more.
+"""Cancellation of work whose result nobody waits for.
 
-Whoever starts work passes a function that returns whether it is still wanted::
+The caller that starts work passes a function that returns whether the client has gone::
 
     with cancellable(sock.has_gone):
         reply = operation(image)

@@ -1,4 +1,4 @@
-"""What can go wrong, in the service's own words. No HTTP status lives here.
+"""Errors of the service, without any HTTP status.
 
 ServiceError
 ├── BadParameters           parameters are missing, unknown, out of range or contradictory
@@ -21,11 +21,11 @@ ServiceError
 ├── QuotaExhausted          an API key has no answers left
 ├── StorageFull             an account stores as much as it may store
 ├── TooManyRequests         an account has used up what it may ask for in a time
-├── TooSlow                 a request that stopped, or came more slowly than anybody can wait for
+├── TooSlow                 a request that stopped, or arrived below the lowest rate
 │   └── ClientGone          the client closed the connection: nobody reads the reply
 ├── NotEnabled              can be done, is switched off here; the message says how to switch it on
 ├── ProviderFailed          a provider elsewhere that was asked refused, or gave no proper answer
-└── Unavailable             something that the service stands on is missing or does not answer
+└── Unavailable             something that the service needs is missing or does not answer
     ├── NotInstalled        a program that this operation runs is not on this machine
     └── ModelFailed         a model that the operator supplied does not load or does not compute
 """
@@ -55,7 +55,7 @@ class ServiceError(Exception):
 
 
 class BadParameters(ServiceError):
-    """Several parameters may be wrong at once; all are told."""
+    """One or several parameters are wrong; all of them are reported."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -96,7 +96,7 @@ class TooManyBytes(TooLarge):
 
 
 class TooManyPixels(TooLarge):
-    """An image over the pixel limit, told by its header."""
+    """An image over the pixel limit, according to its header."""
 
 
 class UnsupportedFormat(ServiceError):
@@ -124,7 +124,7 @@ class FetchFailed(Unprocessable):
 
 
 class WrongSetting(ServiceError):
-    """A setting whose value is not one; told where the service starts, never to a client."""
+    """A setting has a wrong value; reported when the service starts, never to a client."""
 
 
 class Busy(ServiceError):
@@ -168,7 +168,7 @@ class ProviderFailed(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """What this request needs does not answer; try again after ``retry_after`` seconds."""
+    """Something that this request needs does not answer; retry after ``retry_after`` seconds."""
 
     retry_after: int = 1
 

@@ -244,7 +244,7 @@ class _Described:
         on_wire : callable
             Turns the schema of a parameter into that of the values that are understood as one.
         files : bool
-            Whether images come as files; their text is understood then, too.
+            Whether images are sent as files; text is accepted then, too.
         """
         properties: Json = {}
         for image in endpoint.images:
@@ -265,7 +265,7 @@ class _Described:
 
 
 def _camel(name: str) -> str:
-    """Return an endpoint's name as it stands in a schema's."""
+    """Return an endpoint's name in the spelling of schema names."""
     words = name.replace(".", "/").replace("_", "/").replace("-", "/").split("/")
     return "".join(word[:1].upper() + word[1:] for word in words)
 

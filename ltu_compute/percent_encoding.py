@@ -1,8 +1,8 @@
 """Percent-encoding (RFC 3986).
 
-``urllib.parse.unquote_to_bytes`` splits at every percent sign. On a form of 12 MB that takes 153 ms
-for base64 (375,000 signs) where this takes 25 ms, and 5.6 s and 890 MB for a form of nothing but
-percent signs where this takes 0.1 s and 25 MB.
+``urllib.parse.unquote_to_bytes`` splits at every percent sign. For a form of 12 MB of base64
+(375,000 signs) it takes 153 ms; this module takes 25 ms. For a form of only percent signs it takes
+5.6 s and 890 MB; this module takes 0.1 s and 25 MB.
 """
 
 import numpy as np

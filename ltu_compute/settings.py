@@ -46,7 +46,7 @@ def _cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     Parameters
     ----------
     cgroup : Path
-        Where the kernel tells the quota of the process's control group, of either version.
+        Where the kernel lists the quota of the process's control group, of either version.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
@@ -132,7 +132,7 @@ def _oidc_issuer(value: str) -> str:
     if value and (
         not parts.hostname or parts.scheme not in (("https", "http") if local else ("https",))
     ):
-        raise ValueError("must be an https address: keys are trusted that come from there")
+        raise ValueError("must be an https address: keys from there are trusted")
     if parts.username or parts.query or parts.fragment:
         raise ValueError("must be scheme, host and path only")
     return value
@@ -282,8 +282,8 @@ class Settings(BaseSettings):
     oidc_audience: Annotated[str, AfterValidator(_oidc_audience)] = Field(
         "",
         validate_default=True,
-        description="What `aud` of the external provider's access tokens must hold; needed with "
-        "an issuer.",
+        description="Audience (`aud`) that access tokens of the external provider must have; "
+        "required with an issuer.",
     )
     oidc_account_claim: str = Field(
         "preferred_username",
@@ -301,14 +301,14 @@ class Settings(BaseSettings):
     hsts_max_age: int = Field(
         31_536_000,
         ge=0,
-        description="Seconds for which browsers that came by https are told to come by nothing "
-        "else (Strict-Transport-Security). 0: they are not told.",
+        description="Seconds for which browsers that used https must use nothing else "
+        "(Strict-Transport-Security). 0: the header is not sent.",
     )
     max_upload_bytes: int = Field(
         50 << 20, ge=1, description="Largest image file, and largest remote image, in bytes."
     )
     max_pixels: int = Field(
-        50_000_000, ge=1, description="Largest image, in pixels, told by its header."
+        50_000_000, ge=1, description="Largest image, in pixels, according to its header."
     )
     fetch_allowed_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = (
         Field(
@@ -325,9 +325,9 @@ class Settings(BaseSettings):
     )
     default_provider: Annotated[Literal["Local", "Google"], BeforeValidator(_provider)] = Field(
         "Local",
-        description="What answers textDetection, classification and objectDetection where a "
-        "request names neither provider nor model. Local: this machine; Google: Google's Cloud "
-        "Vision, to which pictures are sent. In any case of letters.",
+        description="Provider of textDetection, classification and objectDetection when a "
+        "request names neither provider nor model. Local: this machine. Google: Google's Cloud "
+        "Vision, to which pictures are sent. Case does not matter.",
     )
     models_dir: Path | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""Every operation, run once before the first client comes."""
+"""Run every operation once before the first client connects."""
 
 import logging
 from collections.abc import Iterable

@@ -780,7 +780,7 @@ def test_an_unknown_certificate_is_refused(tls_server: Server) -> None:
 def test_a_server_without_tls(server: Server, world: World) -> None:
     server.answers["/x.png"] = lambda: [reply()]
     assert why(world.fetcher(fetch_timeout=0.5), "https://images.example.com/x.png") in {
-        "no secure connection came about",
+        "no secure connection was possible",
         "it timed out after 0.5 s",  # both sides wait for the other
     }
 

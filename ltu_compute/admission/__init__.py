@@ -1,1 +1,1 @@
-"""How many requests compute, wait, and may come from one account."""
+"""Limits on requests: how many compute, how many wait, how many an account may send."""

@@ -1,4 +1,4 @@
-"""What the service asks of the C library for the memory of its processes."""
+"""Settings of the C library for the memory of the service's processes."""
 
 import ctypes
 import os
@@ -15,10 +15,10 @@ ALLOCATION = {
 def keep_memory() -> None:
     """Have this process keep the memory of a picture for the next one, for all of its threads.
 
-    The GNU C library gives each thread an arena of its own, and memory that is free in one is of no
-    use to the others: the commonest cause of a service that only ever grows. And what a picture
-    took would go back to the system after each step, and be cleared anew for the next. A variable
-    that the environment has set is left as it is.
+    The GNU C library gives each thread its own arena. Memory that is free in one arena cannot be
+    used by other threads, so the service would only grow. By default, the memory of a picture
+    would also return to the system after each step and be cleared again for the next one.
+    Variables that are set in the environment stay as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only in the GNU C library
     for name, (option, value) in ALLOCATION.items():

@@ -1,7 +1,7 @@
 """How many requests an account, or a key of one, may make in a time.
 
-A request counts when it asks for an operation with good credentials, whatever becomes of it,
-unless it was turned away because every slot and waiting place was taken.
+A request for an operation counts when its credentials are valid, whether it succeeds or fails. A
+request that is rejected because every slot and waiting place is taken does not count.
 """
 
 import math
@@ -15,7 +15,7 @@ from ltu_compute.store import Counter
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the rate limit leaves after a request was counted.
+    """Requests that the rate limit leaves after one was counted.
 
     Attributes
     ----------

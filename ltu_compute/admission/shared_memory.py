@@ -19,8 +19,8 @@ _one_thread = threading.Lock()
 class SharedNumbers:
     """Whole numbers in memory that forked processes share, and a lock for changing them.
 
-    The memory belongs to no file: nothing is left behind, and no full disk stands in the way. The
-    lock is a record lock: the kernel takes it from a process that dies.
+    The memory belongs to no file, so nothing is left behind and a full disk does not matter. The
+    lock is a record lock: the kernel releases it when a process dies.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ STATE, OWNER, TICKET, ROW = range(4)
 
 
 class State(IntEnum):
-    """What the request in a place does."""
+    """State of the request in a place."""
 
     FREE = 0
     WAITING = 1
@@ -52,9 +52,9 @@ class Slots:
     * the places that wait are given slots in the order of their tickets;
     * only its owner frees a place, or anybody, once the owner is dead.
 
-    Whoever frees a slot gives it to a waiting place, and then raises that place's semaphore. A
-    process that is killed between the two blocks nobody: a waiting request looks for itself now
-    and then, and frees the places of dead processes.
+    A process that frees a slot gives it to a waiting place, and then raises that place's
+    semaphore. A process that is killed between the two blocks nobody: waiting requests also poll,
+    and free the places of dead processes.
     """
 
     def __init__(self, *, computing: int, waiting: int) -> None:

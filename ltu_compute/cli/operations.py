@@ -25,7 +25,7 @@ from ltu_compute.web.binding import Limits, bind, is_address, local_wire
 from ltu_compute.web.dialect import Dialect, Exchange, Head
 from ltu_compute.web.endpoint import Endpoint, ImageField
 
-PICTURE = {"encoding", "format", "value"}  # the keys that tell a picture within a reply
+PICTURE = {"encoding", "format", "value"}  # the keys of a picture within a reply
 AS_JSON = "Print the reply as JSON, as where the output is no terminal."
 ANNOTATED = "File for the shot with a numbered box around each difference (JPEG)."
 ANNOTATED_IMAGE = "image2"  # where the boxes belong
@@ -97,7 +97,7 @@ def _annotate(shot: str | None, body: dict[str, Any], path: Path) -> None:
 
 
 def _returns_pictures(declared: Any) -> bool:
-    """Tell whether a picture is, or may be, somewhere within what a type declares."""
+    """Return whether values of a type may contain a picture."""
     if is_typeddict(declared):
         fields = get_type_hints(declared)
         return fields.keys() == PICTURE or any(map(_returns_pictures, fields.values()))

@@ -1,4 +1,4 @@
-"""What ``ltu-compute serve --quickstart`` prints: where the service is, and a line to try."""
+"""Output of ``ltu-compute serve --quickstart``: the service's address, and a line to try."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a command prints for people; programs get the reply as JSON."""
+"""Summaries that commands print on a terminal; programs get the reply as JSON."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def _differences(body: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(node: Any, path: str = "") -> Iterator[str]:
-    """Yield a line for each value; pictures are told by their size."""
+    """Yield a line for each value; for pictures, their size."""
     if isinstance(node, Mapping):
         if {"format", "value"} <= node.keys():
             yield f"{path}: {node['format']}, {len(node['value']) * 3 // 4:,} bytes (--save FOLDER)"

@@ -39,7 +39,7 @@ def _key_ring() -> Any:
     help="File (PEM) of the RSA public key that goes with the client's private one; -: standard "
     "input.",
 )
-@click.option("--secret-id", default="", help="What the client is named by. Default: one is made.")
+@click.option("--secret-id", default="", help="Id of the client. Default: a new one.")
 @click.option(
     "--qps",
     type=click.IntRange(1, 10_000),

@@ -1,6 +1,6 @@
-"""What the service can do, each thing once: images and settings in, a kernel's result out.
+"""Operations of the service: images and settings in, a kernel's result out.
 
-An operation chooses the size at which pictures are decoded, the recogniser and the model, checks
-what must hold before a kernel runs, and raises `ServiceError` where there is no answer. Interfaces,
-jobs and the command line call it; none of them repeats its decisions.
+An operation chooses the decoding size, the recogniser and the model. It checks preconditions
+before a kernel runs, and raises `ServiceError` if there is no answer. Interfaces, jobs and the
+command line call operations; none of them repeats these decisions.
 """

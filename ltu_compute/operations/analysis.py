@@ -98,7 +98,7 @@ def object_mask_of(
 
 
 def salient_mask_of(image: Image, recognisers: Recognisers, *, only_biggest: bool = True) -> Mask:
-    """Separate what stands out to the eye from the background, by an installed model.
+    """Separate the salient object from the background, by an installed model.
 
     Parameters
     ----------

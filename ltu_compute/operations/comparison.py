@@ -137,7 +137,7 @@ def differences(
     BadParameters
         The region's aspect ratio is not that of the reference.
     ImagesDoNotMatch
-        Nothing in common was found, and the images cannot be compared as they lie.
+        Nothing in common was found, and the images cannot be compared without alignment.
     NotEnoughContent
         Region, margin and framing leave nothing to compare.
     """
@@ -161,7 +161,7 @@ def differences(
     if comparison is None:
         raise ImagesDoNotMatch(
             f"{reference.name} and {shot.name} show nothing in common that could be aligned, and "
-            "they differ in aspect so that they cannot be compared as they lie",
+            "their aspect ratios differ, so they cannot be compared without alignment",
             parameter=shot.name,
         )
     if comparison.compared_percent == 0:

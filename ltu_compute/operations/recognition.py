@@ -102,7 +102,7 @@ def _rectangle(corners: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class FoundLabels:
-    """What an image shows, best first.
+    """Labels of an image, best first.
 
     Attributes
     ----------

@@ -1,9 +1,9 @@
 """Remote images to bytes. The only module that opens sockets.
 
-The guard stands at the connection, not at the URL: a name is resolved once, every address that
-it resolves to is checked, and the connection goes to a checked address, never to the name. Thus
-spellings of an address, names that point inwards and names that change between two look-ups
-all meet the same test, and so does every redirect.
+The connection is guarded, not the URL. A name is resolved once and every address that it resolves
+to is checked. The connection then uses a checked address, never the name. Other spellings of an
+address, names of private addresses, names that change between two look-ups and redirects all pass
+the same test.
 """
 
 import http.client
@@ -30,7 +30,7 @@ Resolve = Callable[[str, int], list[Address]]
 
 
 class Connect(Protocol):
-    """What opens a TCP connection."""
+    """A function that opens a TCP connection."""
 
     def __call__(self, address: tuple[str, int], timeout: float) -> socket.socket:
         """Connect to (address, port) within a time in seconds; raise OSError."""
@@ -100,7 +100,7 @@ def _reached(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is public unicast.
+    """Return whether an address is public unicast.
 
     `ipaddress.is_global` is no such test: it lets multicast and several ways to write an IPv4
     address in IPv6 through. IPv4-mapped and NAT64 addresses are judged by the address inside;
@@ -141,7 +141,7 @@ class _Deadline:
         return left
 
     def failure(self) -> _Failure:
-        """Return the failure of having come too late."""
+        """Return the failure of a fetch that timed out."""
         return _Failure(f"it timed out after {self.seconds:g} s")
 
     @contextmanager
@@ -206,7 +206,7 @@ class _Body:
     def __init__(self, encoding: str, limit: int) -> None:
         self._inflate = None
         if encoding in {"gzip", "x-gzip", "deflate"}:
-            # 32: zlib or gzip header, told by the bytes
+            # 32: zlib or gzip header, detected from the bytes
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif encoding not in {"", "identity"}:
             raise _Failure("the server sent it in an encoding that was not asked for")
@@ -223,7 +223,7 @@ class _Body:
         return len(self.content) <= self._limit
 
     def complete(self) -> bool:
-        """Tell whether a compressed body has come to its end."""
+        """Return whether a compressed body is complete."""
         return self._inflate is None or self._inflate.eof
 
 
@@ -266,14 +266,14 @@ class Fetcher:
             http or https, without credentials; port 80 or 443 unless all of the host's addresses
             are in the allowed networks.
         name : str
-            The parameter that it came by; errors carry it.
+            The parameter that held the URL; errors name it.
         referer : str
             Sent as the header ``Referer``, printable ASCII; "": none is sent.
 
         Returns
         -------
         bytes
-            The body of a reply with status 200, decoded if it came compressed.
+            The body of a reply with status 200, decompressed.
 
         Raises
         ------
@@ -415,7 +415,7 @@ class Fetcher:
 # The first that fits; the system's own words may name the address.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "the certificate of {host} is not valid"),
-    (ssl.SSLError, "no secure connection came about"),
+    (ssl.SSLError, "no secure connection was possible"),
     (ConnectionRefusedError, "the connection was refused"),
     (ConnectionError, "the reply broke off"),
     (http.client.IncompleteRead, "the reply broke off"),

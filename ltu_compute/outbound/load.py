@@ -18,7 +18,7 @@ TIMEOUT_S = 60.0  # seconds of a request
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent, again and again."""
+    """A request that is sent repeatedly."""
 
     path: str
     body: bytes
@@ -27,7 +27,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it.
+    """Outcome of one request.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""The service as processes: what they stand on, their connections, their beginning and end."""
+"""The service as processes: preparation, connections, start and stop."""

@@ -21,7 +21,7 @@ LEAST_HELD_BYTES = 512 << 20  # that the requests of a worker may have, all toge
 
 
 class Application:
-    """What the workers serve: the service, and on an address of their own its counts."""
+    """The application of the workers: the service, and its metrics on a separate address."""
 
     def __init__(self, app: Flask, settings: Settings) -> None:
         self._app = app
@@ -34,12 +34,12 @@ class Application:
         self._runner: Running | None = None
         self._runner_thread: threading.Thread | None = None
         self.pace = Pace(settings.request_timeout, settings.request_min_rate)
-        # What the largest requests have, four times; what is being computed on counts, too.
+        # Four times the largest request; bodies that are being computed on count, too.
         self.held_bytes = max(LEAST_HELD_BYTES, 8 * int(settings.max_upload_bytes * BASE64_GROWTH))
         self.refuse: Callable[[int, str], bytes] = service.refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer a request, according to the address that it came to."""
+        """Answer a request, according to the address that received it."""
         sock: PacedSocket = environ["gunicorn.socket"]
         environ[CLIENT_GONE] = sock.has_gone
         app = self._operators if sock.listener else self._app
@@ -67,11 +67,11 @@ class Application:
         return computing < self._slots.computing and not self._slots.count(State.WAITING)
 
     def hold(self, connections: int | None) -> None:
-        """Tell the other workers how many connections this one has; None: it takes no more."""
+        """Report to the other workers how many connections this one has; None: it takes no more."""
         self._metrics.hold(CLOSED if connections is None else connections)
 
     def is_crowded(self) -> bool:
-        """Tell whether another worker has fewer connections than this one."""
+        """Return whether another worker has fewer connections than this one."""
         return self._metrics.is_crowded()
 
     def release_worker(self, process: int) -> None:

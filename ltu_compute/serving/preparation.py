@@ -1,4 +1,4 @@
-"""What the service stands on: folders, schema, signing keys, the first account."""
+"""Preparation of the service: folders, schema, signing keys, the first account."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ class Credentials:
 
 
 def prepare(settings: Settings) -> Store:
-    """Make what the service stands on: folders, schema, signing keys, first account.
+    """Create the folders, schema, signing keys and first account that the service needs.
 
     It is safe to run at every start, and in several processes at once.
     """

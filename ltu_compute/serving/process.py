@@ -1,4 +1,4 @@
-"""What the service asks of the system for its processes: memory, files, no core dumps, an end."""
+"""Settings of the service's processes: memory, files, no core dumps, end with the parent."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ OPEN_FILES = 4096  # per process, if the system allows it
 
 
 def prepare_the_process() -> None:
-    """Set up memory and files for threads that come and go, and turn core dumps off.
+    """Set up memory and files for many short threads, and turn core dumps off.
 
     A core dump would hold pictures, tokens and signing keys.
     """

@@ -93,7 +93,7 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn has no types
     Attributes
     ----------
     awaits_continue : bool
-        Whether the client sends its body only once it is told to.
+        Whether the client waits for ``100 Continue`` before it sends the body.
     """
 
     version: tuple[int, int]
@@ -114,13 +114,13 @@ class Request(message.Request):  # type: ignore[misc]  # gunicorn has no types
         self.version = min(self.version, (1, 1))  # RFC 9110, section 2.5
 
     def set_body_reader(self) -> None:
-        """Find out where the body ends; who waits to send it is told when it is read."""
+        """Find the end of the body; ``100 Continue`` is sent when the body is read."""
         super().set_body_reader()
         # gunicorn would answer at once, before anybody knows whether the request is let in.
         self.awaits_continue, self._expected_100_continue = self._expected_100_continue, False
 
     def proceed(self, sock: PacedSocket) -> None:
-        """Tell a client that waits for it to send its body."""
+        """Send ``100 Continue`` to a client that waits for it."""
         if self.awaits_continue:
             self.awaits_continue = False
             sock.sendall(CONTINUE)

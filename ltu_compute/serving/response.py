@@ -21,7 +21,7 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
         return self.headers_sent and not self._head
 
     def send_headers(self) -> None:
-        """Keep the head until there is a body, or none to come."""
+        """Keep the head until there is a body, or certainly none."""
         if not self.headers_sent:
             if self.sock.ended or self.req.awaits_continue or _left(self.req) > DRAINED:
                 self.force_close()  # and say so
@@ -56,6 +56,6 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _left(req: Any) -> int:
-    """Return how many bytes of a request are still to come, as far as that was announced."""
+    """Return how many bytes of a request are missing, by its Content-Length."""
     reader = req.body.reader
     return reader.length if isinstance(reader, LengthReader) else 0

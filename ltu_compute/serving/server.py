@@ -82,7 +82,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Application:
         """Return the application that the workers share, warmed up before they part."""
         app = create_app(self._settings)
-        with suppress(Unavailable):  # it is logged, and /readyz goes on telling it
+        with suppress(Unavailable):  # it is logged, and /readyz reports it
             service_of(app).warm_up()
         # All this stays. To look through it for garbage would take each worker time, and a copy.
         gc.freeze()
@@ -95,7 +95,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     @staticmethod
     def _post_worker_init(worker: Any) -> None:
-        """Stop a worker that was told to before it could listen to signals.
+        """Stop a worker that got the signal before it could handle signals.
 
         Between its fork and its own handlers a signal goes into its copy of its parent's queue.
         gunicorn forgets it, and would wait for the worker until all its time to stop is over.
@@ -122,7 +122,7 @@ def _bind(host: str, port: int) -> str:
 def serve(
     settings: Settings, welcome: Callable[[str, Credentials | None], str] | None = None
 ) -> None:
-    """Run the service until it is told to stop.
+    """Run the service until it receives a signal to stop.
 
     Parameters
     ----------

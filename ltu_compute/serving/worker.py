@@ -207,7 +207,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return not response.should_close()
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        """Discard the rest of a body that was refused: the next request comes after it.
+        """Discard the rest of a body that was refused: the next request follows it.
 
         gunicorn discards 64 kB within 5 s, and so closes the connection of a client that sends a
         picture with a wrong token.
@@ -255,7 +255,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 listener.close()
 
     def _cap_keepalive(self, _deadline: float) -> None:
-        """Note when the worker was told to stop, and limit new connections as kept ones are."""
+        """Note when the worker was asked to stop, and limit new connections as kept ones are."""
         self._stopped_at = time.monotonic()
         super()._cap_keepalive(self._stopped_at + STOP_IDLE_S)
         for conn in self.pending_conns:

@@ -30,15 +30,15 @@ MAX_VALUE_BYTES = 64 << 10  # of a value that is no image: JSON of that size bec
 
 
 class Fetch(Protocol):
-    """What gets remote images."""
+    """A function that fetches remote images."""
 
     def __call__(self, url: str, *, name: str, referer: str = "") -> bytes:
-        """Return what is at an address; errors name the parameter that it came in."""
+        """Return the bytes at an address; errors name the parameter that held it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an image may be.
+    """Limits on an image.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class ReceivedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Bound:
-    """What a handler is called with, and the names that were not used.
+    """Arguments for a handler, and the names that were not used.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ def _image_names(endpoint: Endpoint) -> set[str]:
 
 
 def _with_texts_sent_as_files(endpoint: Endpoint, wire: Wire) -> tuple[Wire, list[Problem]]:
-    """Return the wire with parameters that came as files: curl sends `-F name=@file` so."""
+    """Return the wire with parameters that were sent as files, as curl's `-F name=@file` does."""
     texts = (set(endpoint.params.wire_names()) - _image_names(endpoint)).intersection(wire.files)
     if not texts:
         return wire, []
@@ -256,7 +256,7 @@ def _contradictions(endpoint: Endpoint, wire: Wire) -> list[Problem]:
 
 
 def _surplus_files(endpoint: Endpoint, wire: Wire) -> list[Problem]:
-    """Return the images of which more files came than are looked at."""
+    """Return the images for which more files were sent than are used."""
     places: dict[str, int] = {}
     for image in endpoint.images:
         if isinstance(image, ImageList):

@@ -1,4 +1,4 @@
-"""What is wrong with a parameter, in words: its name, the value received, and what is allowed."""
+"""Messages about wrong parameters: name, value received, and what is allowed."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -45,7 +45,7 @@ class Head:
     headers : mapping of str to str
         Names in any case.
     client : str
-        Address that the request came from; "" where it is not known.
+        Address of the client; "" where it is not known.
     scheme, host : str
         Of the address that the request was sent to, as seen by the client.
     request_id : str
@@ -75,7 +75,7 @@ class Caller:
     account : Account
         Whose request it is.
     credential : str
-        Id of the key that the request came with; "" where the account itself logged in.
+        Id of the key of the request; "" where the account itself logged in.
     rate : Rate or None
         Limit of that key; None: that of the dialect, or of the service.
     """
@@ -86,7 +86,7 @@ class Caller:
 
     @property
     def counted_as(self) -> str:
-        """What requests are counted under."""
+        """Name that requests are counted under."""
         return self.credential or self.account.id
 
 
@@ -347,8 +347,8 @@ class Dialect:
         name : str
             Unique in the dialect: in logs, metrics, OpenAPI and commands.
         paths : tuple of str
-            Under the prefix, the proper one first; ``{name}`` stands for a parameter. The name,
-            where none is given.
+            Under the prefix, the proper one first; ``{name}`` is a parameter. Default: the
+            endpoint's name.
         images : tuple of ImageField or ImageList
             What the handler takes first, in this order.
         methods : tuple of str

@@ -17,7 +17,7 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _truth(value: Any) -> Any:
-    """Return the truth value that a text stands for."""
+    """Return the truth value of a text."""
     if not isinstance(value, str):
         return value
     if value.lower() not in TRUTH:
@@ -50,7 +50,7 @@ class Params(BaseModel):
 
     @property
     def image_referer(self) -> str:
-        """What is sent as ``Referer`` where images are fetched; "" for nothing."""
+        """Header ``Referer`` for fetching images; "" for none."""
         return ""
 
     @classmethod
@@ -184,7 +184,7 @@ class Endpoint:
 
     @property
     def path_names(self) -> tuple[str, ...]:
-        """Parameters that come in the path."""
+        """Parameters in the path."""
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
     def run(

@@ -49,7 +49,7 @@ STATUSES: dict[type[ServiceError], int] = {
 
 
 class House:
-    """What belongs to no vendor: the pages, health, and addresses where nothing is served.
+    """The area outside vendors: the pages, health, and addresses where nothing is served.
 
     Errors are problem details (RFC 9457) with an extension, ``errors``: the parameters that are
     wrong, each with a message.
@@ -81,7 +81,7 @@ def problem(status: int, detail: str, problems: Iterable[Problem] = ()) -> Answe
 
 
 def listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
-    """Return problems as they stand in a JSON reply."""
+    """Return problems in the form of a JSON reply."""
     return [{"parameter": p.parameter, "message": p.message} for p in problems]
 
 
@@ -112,7 +112,7 @@ def failure(areas: Iterable[Area], raised: Exception) -> Response:
 
 
 def _refusal(exchange: Exchange, error: ServiceError) -> Answer:
-    """Return the reply of whoever forms it; the house's, where even that cannot be formed."""
+    """Return the dialect's reply; the house's, where the dialect cannot form one."""
     try:
         return exchange.dialect.refuse(exchange, error)
     except ServiceError as second:  # such as a dialect that signs, without its key
@@ -125,7 +125,7 @@ def service_error(error: Exception) -> ServiceError:
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, ClientDisconnected):
-        return TooSlow("the request did not arrive in full: it stopped, or came too slowly")
+        return TooSlow("the request did not arrive in full: it stopped, or was too slow")
     if not isinstance(error, HTTPException) or (error.code or 500) >= 500:
         log.error("request id=%s failed", g.request_id, exc_info=error)
         return ServiceError(f"internal error; request id {g.request_id}")

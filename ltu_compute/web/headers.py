@@ -1,4 +1,4 @@
-"""What browsers are told: what they may do with a reply, and whose pages may read it.
+"""Headers for browsers: what they may do with a reply, and which pages may read it.
 
 Sources: OWASP REST Security Cheat Sheet (security headers), the Fetch standard (CORS), RFC 6797
 (Strict-Transport-Security).

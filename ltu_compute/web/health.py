@@ -24,7 +24,7 @@ def blueprint(checks: Checks, extras: Checks) -> Blueprint:
     checks : dict
         Of what nothing works without.
     extras : dict
-        Of what the service is ready without: the reply tells, and its status does not change.
+        Of what the service is ready without: reported, without changing the status.
     """
     routes = Blueprint("health", __name__)
 
@@ -76,7 +76,7 @@ def openapi_paths() -> dict[str, Any]:
             "checks": {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
-                "description": "ok, or why not, for all that the service stands on. It is ready "
+                "description": "ok, or why not, for each thing that the service needs. It is ready "
                 "without Tesseract; textDetection then answers 503.",
             },
         },
@@ -92,7 +92,7 @@ def openapi_paths() -> dict[str, Any]:
             "get": {
                 "operationId": "healthz",
                 "tags": [TAG],
-                "summary": "Tell that the process is alive.",
+                "summary": "Report that the process is alive.",
                 "responses": {"200": _json("It is.", alive)},
             }
         },
@@ -100,7 +100,7 @@ def openapi_paths() -> dict[str, Any]:
             "get": {
                 "operationId": "readyz",
                 "tags": [TAG],
-                "summary": "Tell whether the database is reachable and the kernels are warm.",
+                "summary": "Report whether the database is reachable and the kernels are warm.",
                 "responses": {
                     "200": _json("Ready.", ready),
                     "503": _json("Not ready; the checks say why.", ready),

@@ -1,4 +1,4 @@
-"""What the service writes down: a line a request, as text or as JSON."""
+"""The service's log: one line per request, as text or as JSON."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
-FIELDS = "fields"  # attribute of a record that has more to tell than its message
+FIELDS = "fields"  # attribute of a record that has more than its message
 
 
 class JsonLines(logging.Formatter):
@@ -31,13 +31,13 @@ class JsonLines(logging.Formatter):
 
 
 def configure(form: Literal["text", "json"]) -> None:
-    """Write what is worth telling to the error stream, all in one form."""
+    """Write log records to the error stream, all in one form."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(message)s")
     handler.setFormatter(JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # else it lists its plug-ins
-    # What no line tells need not be found out for each.
+    # The lines do not contain these values: do not compute them for each record.
     logging._srcfile = None  # noqa: SLF001  (as its documentation has it)
     logging.logThreads = logging.logMultiprocessing = False
 

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus: right across workers, kept when one dies.
+"""Metrics for Prometheus: exact across workers, kept when one dies.
 
 The counts are in memory that all workers share. The client library writes them out; its own way
 of counting in several processes is not used: it keeps a file for every process there ever was, on
@@ -29,7 +29,7 @@ from ltu_compute.store.jobs import Counts
 PREFIX = "ltu_compute_"
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STATUSES = range(100, 600)
-PROCESSES = 64  # of which the memory is told, and the requests in flight
+PROCESSES = 64  # whose memory and requests in flight are reported
 OTHER = "other"  # what is asked of no operation
 
 IMAGES, IMAGE_BYTES, IMAGE_PIXELS, WORKERS_LOST, TOTALS = range(5)
@@ -79,7 +79,7 @@ class Metrics:
     # ---------------------------------------------------------------- counting
 
     def enter(self) -> None:
-        """Take this process among those whose memory is told."""
+        """Add this process to those whose memory is reported."""
         with self._shared.locked() as numbers:
             self._row_of(os.getpid(), numbers)
 
@@ -110,7 +110,7 @@ class Metrics:
         seconds : float
             From the request's headers to the reply.
         waited : float, optional
-            Seconds it waited for a slot; ``None`` if it came to none.
+            Seconds it waited for a slot; ``None`` if it got none.
         images : iterable of (int, int)
             Width and height of its images, px.
         image_bytes : int
@@ -135,7 +135,7 @@ class Metrics:
             numbers[self._row_of(os.getpid(), numbers) + CONNECTIONS] = connections
 
     def is_crowded(self) -> bool:
-        """Tell whether another process that accepts connections has fewer than this one."""
+        """Return whether another process that accepts connections has fewer than this one."""
         own, others = 0, []
         for process, connections in self._connections():
             if process == os.getpid():
@@ -179,7 +179,7 @@ class Metrics:
                     return row
         return self._rows()[-1]
 
-    # ---------------------------------------------------------------- telling
+    # -------------------------------------------------------------- reporting
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything, for the client library."""
@@ -311,7 +311,7 @@ def _histogram(numbers: list[int], first: int) -> tuple[list[tuple[str, float]],
 
 
 def _resident_bytes(process: int) -> int | None:
-    """Return a process's memory, ``None`` if it has gone or the system does not tell."""
+    """Return a process's memory, ``None`` if it has gone or the system does not report it."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
     except OSError:

@@ -1,4 +1,4 @@
-"""What requests are answered with: one of each a process."""
+"""The resources that answer requests: one of each per process."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ FETCHES = 16  # images fetched at once, in a process: each takes memory and a th
 
 @dataclass(frozen=True)
 class Service:
-    """What requests are answered with.
+    """The resources that answer requests.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Service:
             If it takes too long.
         """
         if not self._authentications.acquire(timeout=AUTHENTICATION_WAIT_S):
-            raise Busy("busy: too many requests come at once; try again")
+            raise Busy("busy: too many requests at once; try again")
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""From what came over the wire to texts and files by name.
+"""From the bytes of a request to texts and files by name.
 
 Sources in rising order of precedence: query string, form, JSON body, path.
 """
@@ -96,7 +96,7 @@ def of_head(request: Request) -> Wire:
 
 
 def read(request: Request) -> Wire:
-    """Return what a request carries, whatever way it came.
+    """Return the values and files of a request, whatever its form.
 
     Raises
     ------
@@ -160,10 +160,9 @@ def whole_body(request: Request) -> bytes:
 
 
 def _of_length(request: Request, length: int) -> bytes:
-    """Return a body that was announced, received where it stays: pictures are large.
+    """Receive a body of known length, without copying it again: pictures are large.
 
-    There is room for as much again as has come, not for what was announced: many may announce much
-    and send nothing.
+    The buffer grows with the data received; Content-Length is never trusted.
     """
     stream = request.stream  # refuses what is announced to be too large
     pieces: list[bytearray] = []
@@ -302,7 +301,7 @@ def _parts(
     """
     # Not strict, the parser joins headers that go on in the next line: 11 s for 20 MB of them.
     parser = PushMultipartParser(
-        boundary.encode("latin-1", "replace"),  # as it came over the wire
+        boundary.encode("latin-1", "replace"),  # as it was sent
         max_header_size=HEADER,
         max_header_count=HEADERS,
         max_segment_count=math.inf if most is None else most,
@@ -326,7 +325,7 @@ def _parts(
 
 
 def _is_file(part: MultipartSegment) -> bool:
-    """Tell files from texts; some clients name a file in the way of RFC 5987 alone."""
+    """Return whether a part is a file; some clients name a file by RFC 5987 alone."""
     return part.filename is not None or "filename*" in part["Content-Disposition"].lower()
 
 
