@@ -1,8 +1,13 @@
-"""ImageRecognize's interface: the document's samples, every status, quota and cache."""
+"""ImageRecognize's interface: the document's samples, every status, quota and cache.
+
+``fixtures/vendor/imagerecognize.yaml`` has the document's sentences, each with the tests here that
+show it, and its samples.
+"""
 
 import base64
 import io
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import yaml
 from click.testing import CliRunner
 from flask import Flask
+from urllib3 import encode_multipart_formdata
 
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
@@ -27,13 +34,19 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import KeptResult, Store
 from ltu_compute.store.results import KEPT_EACH, KEPT_S
 from ltu_compute.web.service import service_of
-from tests.support.client import IMAGES, PASSWORD, USERNAME
+from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
 from tests.support.unread import unread
 from tests.support.unsafe_models import install_unsafe, picture
 
 Ask = Callable[..., Any]
 OBJECTS = {"type": "objects", "max_labels": "10", "min_confidence": "30"}
+DOCUMENT = yaml.safe_load((FIXTURES / "vendor" / "imagerecognize.yaml").read_text())
+
+
+def sample(name: str) -> str:
+    """Return a sample of the document."""
+    return next(str(each["text"]) for each in DOCUMENT["samples"] if each["name"] == name)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +104,7 @@ def test_objects_are_grouped_by_name_with_all_their_places(ask: Ask) -> None:
     assert list(body) == ["status", "message", "data"]
     assert body["message"] == "Success"
     data = body["data"]
-    assert list(data) == ["error", "type", "objects", "quota"]
+    assert list(data) == ["error", "type", "objects", "quota", "note"]
     assert (data["error"], data["type"], data["quota"]) == (0, "objects", 4)
     person, bolt = data["objects"]
     assert (person["name"], bolt["name"]) == ("Person", "bolt")
@@ -130,28 +143,118 @@ def test_text_is_lines_and_words(ask: Ask) -> None:
 def test_faces_without_their_model_say_how_to_install_it(ask: Ask) -> None:
     body = ask(type="detect_faces", file=file())
     assert body["status"] == 503
-    assert "ltu-compute models install faces face-points face-embedding" in body["details"]
+    command = "ltu-compute models install faces face-points face-embedding"
+    assert body["status_message"].endswith(
+        f"no model for faces is installed; to install it: {command}"
+    )
+    assert list(body) == ["status", "status_message", "data"]
     assert body["data"] is None
 
 
-def test_a_python_client_as_the_document_has_it(served: Flask, serve: Any, key: str) -> None:
-    live = serve(served)
-    sent = {"apikey": key, "type": "objects", "max_labels": 10, "min_confidence": 80}
-    reply = requests.post(
-        url=f"{live.url}/api/v2/", data=sent, files={"file": picture("green")}, timeout=30
+def test_models_that_would_have_answered_too_are_named(ask: Ask) -> None:
+    data = ask(**OBJECTS, file=file())["data"]
+    assert data["note"] == (
+        "not installed: objects-second, labels; to install: "
+        "ltu-compute models install objects-second labels"
     )
-    assert json.loads(reply.text)["message"] == "Success"
-    without_slash = requests.post(
+    assert "note" not in ask(type="nsfw", nsfw_min_confidence="0", file=file())["data"]
+
+
+# ------------------------------------------------------------------------------- clients
+
+
+def test_the_documents_python_sample(
+    served: Flask,
+    serve: Any,
+    key: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "image.jpg").write_bytes(picture("green", ".jpg"))
+    live = serve(served)
+    text = sample("Python")
+    text = text.replace("https://imagerecognize.com", live.url).replace("YOUR-API-KEY", key)
+    exec(compile(text, "sample", "exec"), {})
+    printed, parsed = capsys.readouterr().out.splitlines()
+    assert str(json.loads(printed)) == parsed
+    assert json.loads(printed)["message"] == "Success"
+    # the same without the slash at the end, which no redirect must add
+    sent = {"apikey": key, "type": "detect_text"}
+    reply = requests.post(
         f"{live.url}/api/v2",
         data=sent,
         files={"file": picture("green")},
         timeout=30,
         allow_redirects=False,
     )
-    assert without_slash.status_code == 200
-    curl = ["curl", "-sS", "-F", f"apikey={key}", "-F", "type=cache", f"{live.url}/api/v2/"]
+    assert reply.status_code == 200
+
+
+def test_the_form_of_the_documents_page(served: Flask, key: str) -> None:
+    """What a browser sends for the page's FormData; the page parses the reply's text itself."""
+    form = sample("HTML/Javascript")
+    names = re.findall(r"form_data\.append\('(\w+)', ([^)]+)\)", form)
+    assert [name for name, _ in names] == [
+        "type", "file", "apikey", "min_confidence", "max_labels",
+    ]  # fmt: skip
+    given = {"file_obj": ("image.png", picture("green"), "image/png"), "APIKEY": key}
+    fields = [(name, given.get(value, value.strip("'"))) for name, value in names]
+    body, kind = encode_multipart_formdata(
+        fields, boundary="----WebKitFormBoundary38Nh2PBHpWDuAlHp"
+    )
+    answer = served.test_client().post("/api/v2/", data=body, content_type=kind)
+    assert answer.content_type == "text/html; charset=UTF-8", "else jQuery would parse it, too"
+    assert json.loads(answer.text)["data"]["type"] == "objects"
+
+
+def test_a_public_client_that_begins_with_an_empty_line(served: Flask, key: str) -> None:
+    """An app in Swift: a line break before the first boundary, and a name without quotes."""
+    boundary = "------WebKitFormBoundary38Nh2PBHpWDuAlHp"
+    parts = [
+        f'Content-Disposition: form-data; name="apikey"\r\n\r\n{key}'.encode(),
+        b'Content-Disposition: form-data; name="type"\r\n\r\ndetect_text',
+        b'Content-Disposition: form-data; name=file; filename="a.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n" + picture("green"),
+    ]
+    line = f"\r\n--{boundary}".encode()
+    body = b"".join(line + b"\r\n" + part for part in parts) + line + b"--\r\n"
+    kind = f"multipart/form-data; boundary={boundary}"
+    answer = served.test_client().post("/api/v2/", data=body, content_type=kind)
+    assert json.loads(answer.text)["message"] == "Success"
+
+
+def test_curl(served: Flask, serve: Any, key: str) -> None:
+    curl = [
+        "curl",
+        "-sS",
+        "-F",
+        f"apikey={key}",
+        "-F",
+        "type=cache",
+        f"{serve(served).url}/api/v2/",
+    ]
     printed = subprocess.run(curl, capture_output=True, check=True, timeout=30).stdout
-    assert json.loads(printed)["data"]["objects"]
+    assert json.loads(printed)["data"]["objects"] == []
+
+
+def test_key_and_type_in_the_query(served: Flask, key: str) -> None:
+    address = f"/api/v2/?apikey={key}&type=detect_text"
+    answer = served.test_client().post(address, data={"file": file()})
+    assert json.loads(answer.text)["message"] == "Success"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg"])
+@pytest.mark.parametrize("name", ["file", "photo.jpeg", "x", "C:\\a b\\ü.gif"])
+def test_a_file_of_whatever_name(served: Flask, suffix: str, name: str) -> None:
+    """As what it is counts, not what it is called: no quota is needed to know its format."""
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    secret = str(store.api_keys.add(account.id, now=time.time())[1])
+    sent = {"apikey": secret, "type": "cache", "file": file(picture("green", suffix), name)}
+    assert served.test_client().post("/api/v2/", data=sent).status_code == 200
 
 
 # ------------------------------------------------------------------------------ statuses
@@ -167,16 +270,7 @@ def test_a_python_client_as_the_document_has_it(served: Flask, serve: Any, key: 
         pytest.param(415, "Invalid file format", OBJECTS | {"file": "gif"}, id="GIF"),
         pytest.param(420, "Invalid type", {"type": "animals", "file": "good"}, id="type"),
         pytest.param(420, "Invalid type", {"file": "good"}, id="no type"),
-        pytest.param(430, "file: ", OBJECTS, id="no file"),
-        pytest.param(430, "max_labels: ", OBJECTS | {"max_labels": "0", "file": "good"}, id="0"),
-        pytest.param(
-            430,
-            "max_labels: ",
-            {"type": "objects", "min_confidence": "5", "file": "good"},
-            id="none",
-        ),
-        pytest.param(430, "min_confidence: ", OBJECTS | {"min_confidence": "101"}, id="101"),
-        pytest.param(430, "nsfw_min_confidence: ", {"type": "nsfw", "file": "good"}, id="nsfw"),
+        pytest.param(430, "file: an image is required", OBJECTS, id="no file"),
     ],
 )
 def test_statuses(ask: Ask, status: int, words: str, form: dict[str, Any]) -> None:
@@ -191,13 +285,55 @@ def test_statuses(ask: Ask, status: int, words: str, form: dict[str, Any]) -> No
         sent["file"] = file(files[sent["file"]])
     body = ask(**sent)
     assert body["status"] == status, body
-    assert body["status_message"].startswith(words)
+    message = body["status_message"]
+    assert message.startswith(words) if status == 430 else message == words
     assert list(body)[:3] == ["status", "status_message", "data"]
     assert body["data"] is None
 
 
-def test_no_data(served: Flask) -> None:
-    answer = served.test_client().post("/api/v2/")
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        *(("objects", "max_labels", v) for v in (None, "0", "-1", "1.5", "x", "9" * 30)),
+        *(("objects", "min_confidence", v) for v in (None, "-1", "101", "50.5", "x")),
+        *(("nsfw", "nsfw_min_confidence", v) for v in (None, "-1", "101", "50.5", "x")),
+    ],
+)
+def test_numbers_that_a_type_takes(ask: Ask, kind: str, name: str, value: str | None) -> None:
+    good = OBJECTS if kind == "objects" else {"type": "nsfw", "nsfw_min_confidence": "50"}
+    body = ask(**good | {name: value}, file=file())
+    if name == "max_labels" and value == "9" * 30:  # a number above 0, however large
+        assert body["status"] == 200
+        return
+    assert body["status"] == 430
+    message = body["status_message"]
+    if value:
+        assert message.startswith(f"{name}: received {value!r}, allowed is a whole number from ")
+    else:
+        assert message == f"{name}: required for type {kind}"
+    for bound in ("0", "100") if "confidence" in name else ("1",):
+        assert ask(**good | {name: bound}, file=file())["status"] in (200, 402)
+
+
+def test_everything_that_is_wrong_is_reported_at_once(ask: Ask) -> None:
+    message = ask(type="objects", max_labels="0")["status_message"]
+    assert re.findall(r"(\w+): ", message) == ["max_labels", "min_confidence"]
+
+
+def test_the_largest_image(served: Flask, ask: Ask) -> None:
+    assert Settings().max_upload_bytes == 50 << 20, "50Mb, as the document has it"
+    limit = service_of(served).settings.max_upload_bytes
+    padded = picture("green").ljust(limit, b"\0")
+    assert ask(type="detect_text", file=file(padded))["status"] in (200, 412)
+    over = ask(type="detect_text", file=file(padded + b"\0"))
+    assert (over["status"], over["status_message"]) == (413, "Image size too large")
+    assert over["details"] == f"file: received {limit + 1} bytes, allowed are {limit}"
+
+
+@pytest.mark.parametrize("path", ["/api/v2/", "/api/v2"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_data(served: Flask, path: str, method: str) -> None:
+    answer = served.test_client().open(path, method=method)
     assert answer.status_code == 300
     assert json.loads(answer.text) == {
         "status": 300,
@@ -221,8 +357,14 @@ def test_nothing_is_read_of_who_has_a_wrong_key_in_the_query(served: Flask, key:
 
 
 def test_get_is_for_the_cache_alone(ask: Ask) -> None:
-    assert ask(method="GET", **OBJECTS)["status"] == 420
-    assert ask(method="GET", type="cache")["status"] == 200
+    refused = ask(method="GET", **OBJECTS)
+    assert (refused["status"], refused["status_message"]) == (420, "Invalid type")
+    assert refused["details"] == "type: received 'objects', allowed is cache"
+    assert ask(method="GET", type="objects")["status"] == 420, "not 430: no number would help"
+    assert ask(method="GET")["status"] == 420
+    assert ask(method="GET", type="cache", max_labels="0")["status"] == 200
+    ask(**OBJECTS, file=file())
+    assert len(ask(method="GET", type="cache")["data"]["results"]) == 1
     assert ask(method="PUT", type="cache")["status"] == 405
 
 
@@ -261,6 +403,13 @@ def test_parameters_of_other_types_are_ignored(ask: Ask) -> None:
     assert body["status"] == 200
     assert "ignored" not in body
     assert ask(type="cache", tpyo="1")["ignored"] == ["tpyo"]
+
+
+def test_every_sentence_of_the_document_has_a_test() -> None:
+    assert len(DOCUMENT["sentences"]) == 40
+    named = {name for sentence in DOCUMENT["sentences"] for name in sentence["tests"]}
+    assert all(sentence["tests"] for sentence in DOCUMENT["sentences"])
+    assert sorted(name for name in named if not callable(globals().get(name))) == []
 
 
 def test_every_error_has_a_status() -> None:

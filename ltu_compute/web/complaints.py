@@ -43,6 +43,8 @@ def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDet
     name = ".".join(names) or ".".join(path)
     if detail["type"] == "missing":
         return Problem(name, f"{name}: required, {_allowed(schema, declared)}")
+    if cause and detail["input"] is None:
+        return Problem(name, f"{name}: {cause}")  # nothing was received
     # Our own validators say what is allowed themselves.
     reason = str(cause) if cause else f"allowed is {_allowed(schema, declared)}"
     return Problem(name, f"{name}: received {shown(detail['input'])}, {reason}")

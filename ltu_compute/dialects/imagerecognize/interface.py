@@ -33,8 +33,8 @@ from ltu_compute.web.wire import Wire
 
 SCHEME = "apikey"
 TYPE = "type"
-PARAMETER = 430
-FIXED = (300, 400, 401, 402, 430)  # statuses whose words leave nothing to add
+WORDED = frozenset((300, 400, 401, 402, 412, 413, 415, 420))  # the document has words for these
+PLAIN = frozenset((300, 400, 401, 402))  # of them, those that leave nothing to add
 
 
 class NothingReceived(BadParameters):
@@ -98,14 +98,16 @@ class ImageRecognizeDialect(Dialect):
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
         """Return the body of an error: the document's words, and beside them what is wrong.
 
-        For 430 the document has no words: its ``status_message`` names the parameter.
+        Where the document has no words, ``status_message`` says what is wrong: for 430 which
+        parameter and why, for 503 which models are not installed and how to install them.
         """
         del exchange
         kind = self.kind_of(error)
-        words = str(error) if kind.status == PARAMETER and str(error) else kind.meaning
+        reason = str(error) or kind.meaning
+        words = kind.meaning if kind.status in WORDED else reason
         body = {"status": kind.status, "status_message": words, "data": None}
-        if str(error) and kind.status not in FIXED:
-            body["details"] = str(error)
+        if kind.status in WORDED - PLAIN:
+            body["details"] = reason
         return _harmless(body, kind.status)
 
     def kind_of(self, error: ServiceError) -> ErrorKind:

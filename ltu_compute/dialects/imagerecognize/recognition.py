@@ -5,14 +5,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Annotated, Any, ClassVar, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NotRequired
 
 import orjson
 from pydantic import Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from ltu_compute.auth.api_keys import KeyCheck
-from ltu_compute.dialects.imagerecognize.interface import InvalidType, dialect
+from ltu_compute.dialects.imagerecognize.interface import dialect
 from ltu_compute.errors import MissingImage, Problem, ServiceError
 from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
@@ -56,7 +56,8 @@ class RecognizeParams(Params):
         ge=0,
         le=100,
         validate_default=True,
-        description="Least confidence, in percent; required for `objects`.",
+        description="Least confidence, in percent; required for `objects`. Objects below 50 are "
+        "never given: they are more likely wrong than right.",
     )
     nsfw_min_confidence: int | None = Field(
         None,
@@ -81,6 +82,15 @@ class RecognizeParams(Params):
             raise ValueError(f"required for type {kind}")
         checked: int = validate(value)
         return checked
+
+
+class CacheParams(Params):
+    """See `recognized_before`."""
+
+    apikey: str = Field("", max_length=200, description="A key of `ltu-compute apikey add`.")
+    type: Literal["cache"] = Field(description="What GET is for.")
+
+    tolerated: ClassVar[frozenset[str]] = frozenset().union(*OWN.values())
 
 
 class Coordinates(TypedDict):
@@ -118,13 +128,16 @@ class RecognizeResult(TypedDict):
     objects: list[Recognized]
     quota: Annotated[int, Field(description="Answers left; -1: as many as you like.")]
     results: NotRequired[Annotated[list[Earlier], Field(description="Of type cache only.")]]
+    note: NotRequired[
+        Annotated[str, Field(description="Models that are not there, and how to install them.")]
+    ]
 
 
 @dialect.endpoint(
     "recognize",
     paths=("/",),
     images=(ImageField("file", "A PNG or JPEG picture.", required=False),),
-    methods=("GET", "POST"),
+    methods=("POST",),
 )
 def recognize(
     file: Image | None,
@@ -142,21 +155,40 @@ def recognize(
     store: Store = exchange.resources[Store]
     if params.type == "cache":
         return _cached(file, caller.credential, keys, store)
-    if exchange.head.method != "POST":
-        message = f"type: received {params.type!r} with GET, allowed with GET is cache"
-        raise InvalidType(Problem("type", message))
     if file is None:
         message = "file: an image is required: a PNG or JPEG file"
         raise MissingImage(Problem("file", message))
     with keys.charge(caller.credential) as charge:
-        objects = _RECOGNIZERS[params.type](file, params, recognisers, store)
+        found = _RECOGNIZERS[params.type](file, params, recognisers, store)
         quota = UNLIMITED if charge.remaining is None else charge.remaining
-    kept = KeptResult(_digest(file), params.type, orjson.dumps(objects).decode(), time.time())
+    text = orjson.dumps(found.objects).decode()
     try:
-        store.results.keep(caller.credential, kept)
+        store.results.keep(
+            caller.credential, KeptResult(_digest(file), params.type, text, time.time())
+        )
     except ServiceError as error:  # the answer was given, and paid for
         log.warning("a result was not kept: %s", error)
-    return {"error": 0, "type": params.type, "objects": objects, "quota": quota}
+    result: RecognizeResult = {
+        "error": 0,
+        "type": params.type,
+        "objects": found.objects,
+        "quota": quota,
+    }
+    if found.missing:
+        missing = found.missing
+        result["note"] = (
+            f"not installed: {', '.join(missing)}; to install: ltu-compute models install "
+            f"{' '.join(missing)}"
+        )
+    return result
+
+
+@dialect.endpoint("recognized_before", paths=("/",), methods=("GET",))
+def recognized_before(params: CacheParams, exchange: Exchange, caller: Caller) -> RecognizeResult:
+    """Return what this key got last for each picture within the hour; it costs nothing."""
+    del params
+    resources = exchange.resources
+    return _cached(None, caller.credential, resources[KeyCheck], resources[Store])
 
 
 def _cached(file: Image | None, key_id: str, keys: KeyCheck, store: Store) -> RecognizeResult:
@@ -189,9 +221,16 @@ def _digest(file: Image) -> str:
 # ------------------------------------------------------------------------- recognizers
 
 
+class _Found(NamedTuple):
+    """What was recognised, and the models that are not there and would have had a say."""
+
+    objects: list[Recognized]
+    missing: tuple[str, ...] = ()
+
+
 def _objects(
     file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
-) -> list[Recognized]:
+) -> _Found:
     del store
     found = recognition.detect_objects(file, recognisers, max_results=MAX_OBJECTS, provider="Local")
     least = params.min_confidence or 0
@@ -203,40 +242,28 @@ def _objects(
                 each.name, {"name": each.name, "confidence": confidence, "coordinates": []}
             )
             entry["coordinates"].append(_box(each.corners.tolist(), found.size))
-    return list(named.values())[: params.max_labels]
+    return _Found(list(named.values())[: params.max_labels], found.missing)
 
 
 def _celebrities(
     file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
-) -> list[Recognized]:
+) -> _Found:
     del params
-    return [
-        {
-            "name": each.name,
-            "confidence": _percent(each.score),
-            "coordinates": [_box(each.corners.tolist(), each.size)],
-        }
-        for each in people.name_people(file, recognisers, store)
-    ]
+    named = people.name_people(file, recognisers, store)
+    return _Found([_face(each.name, each) for each in named])
 
 
-def _faces(
-    file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
-) -> list[Recognized]:
+def _faces(file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store) -> _Found:
     del params, store
-    return [
-        {
-            "name": "Face",
-            "confidence": _percent(each.score),
-            "coordinates": [_box(each.corners.tolist(), each.size)],
-        }
-        for each in people.detect_faces(file, recognisers)
-    ]
+    return _Found([_face("Face", each) for each in people.detect_faces(file, recognisers)])
 
 
-def _text(
-    file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
-) -> list[Recognized]:
+def _face(name: str, face: people.FoundFace) -> Recognized:
+    box = _box(face.corners.tolist(), face.size)
+    return {"name": name, "confidence": _percent(face.score), "coordinates": [box]}
+
+
+def _text(file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store) -> _Found:
     del params, store
     words = recognition.read_text(file, recognisers, provider="Tesseract").found.words
     read: list[Recognized] = []
@@ -250,7 +277,7 @@ def _text(
         _spelt("WORD", word.text, word.confidence, word.corners.tolist(), file.size)
         for word in words
     ]
-    return read
+    return _Found(read)
 
 
 def _spelt(
@@ -264,23 +291,21 @@ def _spelt(
     }
 
 
-def _unsafe(
-    file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store
-) -> list[Recognized]:
+def _unsafe(file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store) -> _Found:
     del store
     found = moderation.unsafe_content(file, recognisers)
     named = {EXPLICIT: found.explicit, SUGGESTIVE: found.suggestive}
     least = params.nsfw_min_confidence or 0
-    return [
-        {"name": name, "confidence": _percent(score), "coordinates": WHOLE}
-        for name, score in sorted(named.items(), key=lambda item: -item[1])
-        if _percent(score) >= least
-    ]
+    return _Found(
+        [
+            {"name": name, "confidence": _percent(score), "coordinates": WHOLE}
+            for name, score in sorted(named.items(), key=lambda item: -item[1])
+            if _percent(score) >= least
+        ]
+    )
 
 
-_RECOGNIZERS: dict[
-    str, Callable[[Image, RecognizeParams, Recognisers, Store], list[Recognized]]
-] = {
+_RECOGNIZERS: dict[str, Callable[[Image, RecognizeParams, Recognisers, Store], _Found]] = {
     "objects": _objects,
     "celebrities": _celebrities,
     "detect_faces": _faces,
