@@ -20,7 +20,7 @@ from ltu_compute.jobs import batch, cluster
 from ltu_compute.jobs.cluster import Cluster, ClusterLost
 from ltu_compute.jobs.cluster_runner import ClusterRunner, without_secrets
 from ltu_compute.jobs.inspection import Options
-from ltu_compute.jobs.runner import Runner, runner_for
+from ltu_compute.jobs.runner import Runner, runners_for
 from ltu_compute.jobs.sources import Pair
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import Store
@@ -126,8 +126,9 @@ def test_jobs_come_to_the_same(
     store = Store(settings)
     store.migrate()
     job = submit(store.jobs, 9)
-    runner = runner_for(store.jobs, settings)
-    assert isinstance(runner, ClusterRunner)
+    runner = next(
+        each for each in runners_for(store, settings, compose={}) if isinstance(each, ClusterRunner)
+    )
     thread = runner.start()
     until(lambda: store.jobs.job(ANN, job.id).ended)
     cancelled = submit(store.jobs, 9)
@@ -228,4 +229,4 @@ def test_addresses_that_are_none(address: str) -> None:
 
 def test_without_a_cluster_this_machine_computes(tmp_path: Path) -> None:
     store = Store(tmp_path / "x.sqlite3")
-    assert isinstance(runner_for(store.jobs, Settings()), Runner)
+    assert isinstance(runners_for(store, Settings(), compose={})[0], Runner)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from flask import Flask
 
@@ -23,18 +21,11 @@ from ltu_compute.web.dialect import find_area
 from ltu_compute.web.service import service_of
 from tests.support.client import IMAGES, PASSWORD, USERNAME, token_of
 from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
+from tests.support.pictures import shaded
 
 Ask = Callable[..., Any]
 JSON = "application/json"
 BOX = ["x1", "y1", "x2", "y2"]
-
-
-def shaded(width: int = 128, height: int = 96) -> bytes:
-    """Return a picture of shades of green, as PNG."""
-    levels = np.linspace(60, 180, width * height, dtype=np.uint8).reshape(height, width)
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[..., 1] = levels
-    return bytes(cv2.imencode(".png", picture)[1])
 
 
 PICTURE = shaded()
@@ -116,7 +107,7 @@ def test_a_token_is_no_key_and_a_key_no_token(served: Flask, ask: Ask, key: str)
 
 
 def test_unknown_addresses_are_refused_in_the_vendors_format(ask: Ask) -> None:
-    for path in ("", "/", "/nothing", "/detect/nothing", "/tasks"):
+    for path in ("", "/", "/nothing", "/detect/nothing", "/tasks/task_0123456789"):
         error = ask("GET", path, 404).json["error"]
         assert (error["code"], error["message"]) == (
             "not_found",

@@ -20,8 +20,9 @@ def worker(jobs: int | None) -> None:
     Ctrl-C or SIGTERM: what it computes is given back to the queue. Killed, its parts are taken
     over by others within half a minute.
     """
+    from ltu_compute.dialects import notices
     from ltu_compute.jobs.batch import available_processors
-    from ltu_compute.jobs.runner import runner_for
+    from ltu_compute.jobs.runner import runners_for
     from ltu_compute.serving.preparation import prepare
     from ltu_compute.web import logs
 
@@ -30,7 +31,7 @@ def worker(jobs: int | None) -> None:
     store = prepare(settings)
     # One is enough to send parts to a cluster, whose workers compute them.
     count = 1 if settings.dask else jobs or available_processors()
-    runners = [runner_for(store.jobs, settings, nice=0) for _ in range(count)]
+    runners = runners_for(store, settings, compose=notices(store.jobs), count=count, nice=0)
     stopping = threading.Event()
 
     def stop(*_: Any) -> None:

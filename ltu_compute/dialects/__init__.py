@@ -4,7 +4,12 @@ Adding one is a folder here and a word below. A path belongs to the first interf
 ``/v1/inspections`` comes before Techsolut's ``/v1``.
 """
 
+from functools import partial
+
 from ltu_compute.dialects import imagerecognize, inspections, ltu, techsolut, tuputech
+from ltu_compute.jobs.detection import DETECTION
+from ltu_compute.jobs.notices import Compose
+from ltu_compute.store.jobs import Jobs
 
 DIALECTS = (
     ltu.dialect,
@@ -13,3 +18,8 @@ DIALECTS = (
     tuputech.dialect,
     techsolut.dialect,
 )
+
+
+def notices(jobs: Jobs) -> dict[str, Compose]:
+    """Return what says in a notice what became of a job, by the kind of job."""
+    return {DETECTION: partial(techsolut.tasks.notice_of, jobs)}

@@ -28,6 +28,7 @@ IDLE_S = 1.0  # seconds between two looks while nothing is
 PURGE_S = 60.0  # seconds between two purges of jobs whose time is over
 RENEWED_AFTER = 0.2  # of a lease: four renewals may fail
 CLAIMED = 8  # parts claimed at a time
+PORTABLE = [name for name, kind in KINDS.items() if kind.portable]
 
 _log = logging.getLogger("ltu_compute.jobs")
 
@@ -135,7 +136,7 @@ class ClusterRunner:
         room = AHEAD * sum(self._client.nthreads().values()) - len(self._flying)
         while room > 0:
             claims = self._jobs.claim(
-                min(room, CLAIMED), kinds=list(KINDS), lease=self._settings.job_lease
+                min(room, CLAIMED), kinds=PORTABLE, lease=self._settings.job_lease
             )
             if not claims:
                 return

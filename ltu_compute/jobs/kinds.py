@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from ltu_compute.jobs import detection, failures
+from ltu_compute.jobs.detection import DETECTION, DetectionJob
 from ltu_compute.jobs.inspection import (
     Inspection,
     Inspector,
@@ -20,6 +22,7 @@ from ltu_compute.jobs.inspection import (
     Verdict,
     record,
 )
+from ltu_compute.jobs.notices import NOTICE, NoticeJob, notice_id
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
@@ -27,15 +30,36 @@ from ltu_compute.settings import Settings
 
 @dataclass(frozen=True)
 class Computed:
-    """What a part came to: a result, usually JSON, and what comes with it, such as a picture."""
+    """What a part came to: a result, usually JSON, and what comes with it, such as a picture.
+
+    ``error``, where it is not empty, ends the job as failed: another attempt would not help.
+    """
 
     result: bytes
     attachment: bytes | None = None
+    error: str = ""
 
 
 Inputs = Mapping[str, bytes]
 Part = Callable[[Inputs], Computed]
 """Computes a part by its own inputs."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """A job that follows another.
+
+    Attributes
+    ----------
+    id : str
+        The same whenever it is asked for, so that it is there once.
+    kind, parameters : str
+        See `Jobs.add`.
+    """
+
+    id: str
+    kind: str
+    parameters: str
 
 
 @dataclass(frozen=True)
@@ -50,10 +74,16 @@ class Kind:
     give_up : callable or None
         Parameters, the part's own inputs and a reason to the result of a part that no worker could
         compute. None: the job fails.
+    following : callable or None
+        Id and parameters of a job to the job that is to follow when it has ended, or to None.
+    portable : bool
+        Whether workers of a cluster, which have neither models nor the database, can compute it.
     """
 
     prepare: Callable[[str, Inputs, Settings], Part]
     give_up: Callable[[str, Inputs, str], Computed] | None = None
+    following: Callable[[str, str], Following | None] | None = None
+    portable: bool = False
 
 
 # ------------------------------------------------------------------------- inspections
@@ -123,4 +153,30 @@ def _give_up_inspection(parameters: str, inputs: Inputs, reason: str) -> Compute
     return Computed(orjson.dumps(record(failed)))
 
 
-KINDS: dict[str, Kind] = {INSPECTION: Kind(_prepare_inspection, _give_up_inspection)}
+# -------------------------------------------------------------------------- detections
+
+
+def _prepare_detection(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    del shared  # its one part has the picture
+
+    def compute(inputs: Inputs) -> Computed:
+        try:
+            return Computed(detection.dumped(detection.compute(parameters, inputs, settings)))
+        except tuple(failures.LASTING.values()) as error:
+            return Computed(b"", error=failures.dumped(error))
+
+    return compute
+
+
+def _notice_of_detection(job_id: str, parameters: str) -> Following | None:
+    notice = DetectionJob.loads(parameters).notice
+    if notice is None:
+        return None
+    follows = NoticeJob(job_id, DETECTION, notice)
+    return Following(notice_id(job_id), NOTICE, follows.dumps())
+
+
+KINDS: dict[str, Kind] = {
+    INSPECTION: Kind(_prepare_inspection, _give_up_inspection, portable=True),
+    DETECTION: Kind(_prepare_detection, following=_notice_of_detection),
+}

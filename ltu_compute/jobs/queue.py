@@ -30,9 +30,11 @@ class Queue:
         kind: str,
         parameters: str,
         inputs: Mapping[tuple[int, str], bytes] | None = None,
+        *,
+        job_id: str | None = None,
     ) -> Job:
         """Add a job of one part and have it computed soon; see `Jobs.add`."""
-        job = self.jobs.add(account_id, kind, parameters, inputs)
+        job = self.jobs.add(account_id, kind, parameters, inputs, job_id=job_id)
         self.doorbell.ring()
         return job
 

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import Connection
+
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs.kinds import KINDS, Computed
-from ltu_compute.store.jobs import MAX_ATTEMPTS, Claim, Jobs
+from ltu_compute.store.jobs import MAX_ATTEMPTS, Also, Claim, Jobs
 
 RETRY_S = 0.5  # seconds between two attempts to reach the database
 LOST = f"its workers were lost {MAX_ATTEMPTS} times"
@@ -32,7 +34,7 @@ class Records:
 
     def finish(self, claim: Claim, computed: Computed, seconds: float) -> None:
         """Record what a part came to."""
-        self._insist(lambda: self._jobs.finish(claim, computed.result, computed.attachment))
+        self._finish(claim, computed)
         note("job part", claim, ms=round(1000 * seconds, 1))
 
     def release(self, claim: Claim, *, counts: bool = True) -> None:
@@ -52,15 +54,38 @@ class Records:
         note("job part failed", claim, reason=reason)
         instead_of = KINDS[claim.kind].give_up
         if instead_of is None:
-            self._insist(lambda: self._jobs.fail(claim, reason))
+            also = self._following(claim)
+            self._insist(lambda: self._jobs.fail(claim, reason, also=also))
         else:
             inputs = self._jobs.inputs(claim.job_id, claim.position)
-            instead = instead_of(claim.parameters, inputs, reason)
-            self._insist(lambda: self._jobs.finish(claim, instead.result, instead.attachment))
+            self._finish(claim, instead_of(claim.parameters, inputs, reason))
 
     def give_up_lost(self, claim: Claim) -> None:
         """Record that the workers of a part were lost, one after the other."""
         self.give_up(claim, LOST)
+
+    def _finish(self, claim: Claim, computed: Computed) -> None:
+        also = self._following(claim)
+        if computed.error:
+            self._insist(lambda: self._jobs.fail(claim, computed.error, also=also))
+            return
+        self._insist(
+            lambda: self._jobs.finish(claim, computed.result, computed.attachment, also=also)
+        )
+
+    def _following(self, claim: Claim) -> Also | None:
+        """Return what adds the job that follows when this one ends; None: there is none."""
+        named = KINDS[claim.kind].following
+        following = named(claim.job_id, claim.parameters) if named else None
+        if following is None:
+            return None
+
+        def add(connection: Connection) -> None:
+            self._jobs.follow(
+                connection, claim.account_id, following.kind, following.parameters, following.id
+            )
+
+        return add
 
     def _insist(self, write: Callable[[], Any]) -> None:
         """Write once the database answers."""

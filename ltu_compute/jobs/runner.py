@@ -8,7 +8,7 @@ or without its machine, loses nothing but the seconds until its lease ends.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
@@ -16,10 +16,12 @@ from typing import Protocol
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs.doorbell import Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
+from ltu_compute.jobs.notices import Compose, Notices
 from ltu_compute.jobs.process import LEAST_NICE, Failed, Process, Progress, WorkerDied
 from ltu_compute.jobs.records import RETRY_S, Records, note
 from ltu_compute.jobs.work import Piece, Preparation, Recent, work
 from ltu_compute.settings import Settings
+from ltu_compute.store import Store
 from ltu_compute.store.jobs import SHARED, Claim, Jobs
 
 POLL_S = 1.0  # seconds between two looks for work, unless the doorbell rings
@@ -57,6 +59,8 @@ class Runner:
         Whether requests leave room for a part now.
     nice : int
         How far the worker process stands back.
+    kinds : collection of str, optional
+        Which jobs it computes. Default: all of `KINDS`.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class Runner:
         doorbell: Doorbell | None = None,
         may_start: Callable[[], bool] = lambda: True,
         nice: int = LEAST_NICE,
+        kinds: Collection[str] | None = None,
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._doorbell = doorbell
         self._may_start = may_start
         self._nice = nice
+        self._kinds = list(KINDS if kinds is None else kinds)
         self._lease = settings.job_lease  # seconds
         self._renew_s = self._lease * RENEWED_AFTER
         self._stopping = threading.Event()
@@ -115,7 +121,7 @@ class Runner:
         if not self._may_start():
             self._stopping.wait(BUSY_S)
             return
-        claims = self._jobs.claim(kinds=list(KINDS), lease=self._lease)
+        claims = self._jobs.claim(kinds=self._kinds, lease=self._lease)
         if not claims:
             if self._process is not None and time.monotonic() - self._used_at > IDLE_S:
                 self._end_process()
@@ -209,17 +215,47 @@ class Runner:
             process.kill()
 
 
-def runner_for(
-    jobs: Jobs,
+def runners_for(
+    store: Store,
     settings: Settings,
     *,
+    compose: Mapping[str, Compose],
+    count: int = 1,
     doorbell: Doorbell | None = None,
     may_start: Callable[[], bool] = lambda: True,
     nice: int = LEAST_NICE,
-) -> Running:
-    """Return what computes jobs where the settings say: here, or on a Dask cluster."""
+) -> list[Running]:
+    """Return what computes jobs where the settings say, and what sends notices of them.
+
+    Where there is a Dask cluster, it computes what its workers can, and a runner here the rest.
+
+    Parameters
+    ----------
+    store : Store
+        Jobs, and keys that sign notices.
+    settings : Settings
+        Of the service.
+    compose : mapping of str to callable
+        What a notice of a job says, by the kind of job.
+    count : int
+        Runners on this machine.
+    doorbell, may_start, nice
+        See `Runner`.
+    """
+    kinds = [name for name, kind in KINDS.items() if not (settings.dask and kind.portable)]
+    running: list[Running] = [
+        Runner(
+            store.jobs,
+            settings,
+            doorbell=doorbell,
+            may_start=may_start,
+            nice=nice,
+            kinds=kinds,
+        )
+        for _ in range(count)
+    ]
     if settings.dask:
         from ltu_compute.jobs.cluster_runner import ClusterRunner  # noqa: PLC0415  (an extra)
 
-        return ClusterRunner(jobs, settings, doorbell=doorbell)
-    return Runner(jobs, settings, doorbell=doorbell, may_start=may_start, nice=nice)
+        running.append(ClusterRunner(store.jobs, settings, doorbell=doorbell))
+    return [*running, Notices(store, settings, compose)]

@@ -331,6 +331,32 @@ def detect_objects(
     return FoundObjects(tuple(objects), size, "Local", model, missing)
 
 
+def check_objects(
+    recognisers: Recognisers, *, classes: Sequence[str] = (), model: str = ""
+) -> None:
+    """Refuse what `detect_objects` would refuse, whatever the image.
+
+    Raises
+    ------
+    BadParameters
+        There is no such model, or it knows no such class.
+    ModelFailed
+        The model is not usable.
+    """
+    if model:
+        installed = recognisers.models.find(model, "detection")
+        known = {label.name: label.mid for label in installed.manifest.classes}
+    else:
+        known = objects_by_all_means.known_classes(recognisers.models)
+    _known_classes(classes, known)
+
+
+def uses_installed_detector(recognisers: Recognisers) -> bool:
+    """Return whether the service's own means find objects by installed models."""
+    found = recognisers.models.standing(objects_by_all_means.OBJECTS, "detection")
+    return found is not None
+
+
 def _missing(recognisers: Recognisers, uses: Sequence[str]) -> tuple[str, ...]:
     missing = recognisers.models.missing()
     return tuple(name for name in uses if name in missing)

@@ -1,4 +1,4 @@
-"""Remote images to bytes. The only module that opens sockets.
+"""Remote images to bytes, and notices to their receivers. The only module that opens sockets.
 
 The connection is guarded, not the URL. A name is resolved once and every address that it resolves
 to is checked. The connection then uses a checked address, never the name. Other spellings of an
@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, Protocol
@@ -36,6 +36,7 @@ class Connect(Protocol):
         """Connect to (address, port) within a time in seconds; raise OSError."""
 
 
+SHOWN = 80  # characters of an address that an error repeats
 MAX_REDIRECTS = 3
 MAX_URL_LENGTH = 8192
 PORTS = {"http": 80, "https": 443}
@@ -123,7 +124,7 @@ def system_resolve(host: str, port: int) -> list[Address]:
 
 
 class _Failure(Exception):
-    """Why an image could not be fetched."""
+    """Why an address could not be reached."""
 
 
 class _Deadline:
@@ -291,6 +292,47 @@ class Fetcher:
                 f"{name}: the image could not be fetched: {failure}", parameter=name
             ) from None
 
+    def check(self, url: str, *, name: str) -> None:
+        """Return when an address may be connected to; its host is looked up, nothing is sent.
+
+        Raises
+        ------
+        FetchFailed
+            It may not, or its host is not known; the message says why.
+        """
+        deadline = _Deadline(self._timeout)
+        try:
+            self._addresses(_Target.of(url), deadline)
+        except _Failure as failure:
+            message = f"{name}: received {url[:SHOWN]!r}, but {failure}"
+            raise FetchFailed(message, parameter=name) from None
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, name: str) -> None:
+        """Send something to an address; a redirect is not followed.
+
+        Parameters
+        ----------
+        url : str
+            As of `fetch`.
+        body : bytes
+            What is sent.
+        headers : mapping of str to str
+            Sent with it.
+        name : str
+            The parameter that the address came by; errors carry it.
+
+        Raises
+        ------
+        FetchFailed
+            It may not be connected to, or did not answer in time with a status from 200 to 299.
+        """
+        deadline = _Deadline(self._timeout)
+        try:
+            with self._opened(url, deadline) as (connected, target):
+                _send(connected, target, body, headers)
+        except _Failure as failure:
+            raise FetchFailed(f"{name}: {failure}", parameter=name) from None
+
     def _followed(self, url: str, deadline: _Deadline, name: str, referer: str) -> bytes:
         for _ in range(1 + MAX_REDIRECTS):
             found = self._get(url, deadline, name, referer)
@@ -304,6 +346,12 @@ class Fetcher:
 
     def _get(self, url: str, deadline: _Deadline, name: str, referer: str) -> bytes | str:
         """Return the body, or where the server redirects to."""
+        with self._opened(url, deadline) as (connected, target):
+            return self._exchange(connected, target, name, referer)
+
+    @contextmanager
+    def _opened(self, url: str, deadline: _Deadline) -> Iterator[tuple[socket.socket, _Target]]:
+        """Connect to an address that may be connected to, and close it in the end."""
         target = _Target.of(url)
         addresses = self._addresses(target, deadline)
         try:
@@ -312,12 +360,11 @@ class Fetcher:
                 deadline.guarding(raw),
                 self._secured(raw, target) as connected,
             ):
-                found = self._exchange(connected, target, name, referer)
+                yield connected, target
         except (_Failure, OSError, http.client.HTTPException, zlib.error) as error:
             deadline.left()  # what goes wrong after the end is the end's doing
             raise _Failure(_reason(error, target.host)) from None
         deadline.left()  # and what the end has cut off may look complete
-        return found
 
     def _addresses(self, target: "_Target", deadline: _Deadline) -> list[Address]:
         """Return the addresses of a host, all of which may be connected to."""
@@ -410,6 +457,18 @@ class Fetcher:
         if not body.content:
             raise _Failure("the reply is empty")
         return bytes(body.content)
+
+
+def _send(
+    connected: socket.socket, target: _Target, body: bytes, headers: Mapping[str, str]
+) -> None:
+    """Send a body and wait for the status of the reply."""
+    connection = _PinnedConnection(target, connected)
+    sent = {"User-Agent": _HEADERS["User-Agent"], "Connection": "close", **headers}
+    connection.request("POST", target.path, body, sent)
+    with connection.getresponse() as reply:
+        if not 200 <= reply.status < 300:
+            raise _Failure(f"the server answered with status {reply.status}")
 
 
 # The first that fits; the system's own words may name the address.

@@ -8,8 +8,9 @@ from flask import Flask
 
 from ltu_compute.admission.slots import Slots, State
 from ltu_compute.cancellation import CLIENT_GONE
+from ltu_compute.dialects import notices
 from ltu_compute.jobs.queue import Queue
-from ltu_compute.jobs.runner import Running, runner_for
+from ltu_compute.jobs.runner import Running, runners_for
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.settings import Settings
 from ltu_compute.web.metrics import CLOSED, Metrics
@@ -31,8 +32,8 @@ class Application:
         self._metrics: Metrics = service.metrics
         self._settings = settings
         self._queue = cast("Queue", service.resources[Queue])
-        self._runner: Running | None = None
-        self._runner_thread: threading.Thread | None = None
+        self._store = service.store
+        self._runners: list[tuple[Running, threading.Thread]] = []
         self.pace = Pace(settings.request_timeout, settings.request_min_rate)
         # Four times the largest request; bodies that are being computed on count, too.
         self.held_bytes = max(LEAST_HELD_BYTES, 8 * int(settings.max_upload_bytes * BASE64_GROWTH))
@@ -49,17 +50,21 @@ class Application:
         """Begin as a worker: be counted, and compute jobs beside requests."""
         self._metrics.enter()
         if self._settings.run_jobs:
-            queue = self._queue
-            self._runner = runner_for(
-                queue.jobs, self._settings, doorbell=queue.doorbell, may_start=self._has_room
+            runners = runners_for(
+                self._store,
+                self._settings,
+                compose=notices(self._store.jobs),
+                doorbell=self._queue.doorbell,
+                may_start=self._has_room,
             )
-            self._runner_thread = self._runner.start()
+            self._runners = [(runner, runner.start()) for runner in runners]
 
     def leave(self) -> None:
         """End as a worker: what is computed for a job is given back to the queue."""
-        if self._runner is not None and self._runner_thread is not None:
-            self._runner.stop()
-            self._runner_thread.join(LEAVING_S)
+        for runner, _ in self._runners:
+            runner.stop()
+        for _, thread in self._runners:
+            thread.join(LEAVING_S)
 
     def _has_room(self) -> bool:
         """Return whether a part of a job may begin: no request waits, and a slot is free."""

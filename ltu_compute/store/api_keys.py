@@ -130,6 +130,13 @@ class ApiKeys:
         own = len(_KEY.selected_columns)
         return (ApiKey(*row[:own]), Account(*row[own:])) if row else None
 
+    def digest(self, key_id: str) -> bytes | None:
+        """Return the SHA-256 of a key, 32 bytes; None when there is no such key (any more)."""
+        query = sa.select(api_keys.c.key_hash).where(api_keys.c.id == key_id)
+        with self._database.transaction() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else bytes.fromhex(found)
+
     def remove(self, key_id: str) -> None:
         """Remove a key, which opens nothing from now on.
 

@@ -14,7 +14,7 @@ It is long because every state of a job and each way out of it are in one place,
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,6 +34,7 @@ MAX_RESULT_BYTES = 16 << 20  # result and attachment of one part
 RECEIVING_S = 3600.0  # seconds in which the inputs of a job must have arrived
 PURGE_JOBS = 100  # jobs that one purge deletes at most, so that no transaction takes long
 LONGEST_RETRY_S = 3600
+PACE_JOBS = 20  # completed jobs whose mean time is an estimate of the next one's
 SHARED = -1  # position of inputs that every part needs
 
 _IS_ID = re.compile("[0-9a-f-]{36}").fullmatch
@@ -128,6 +129,23 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast jobs of a kind are done.
+
+    Attributes
+    ----------
+    seconds : float or None
+        Mean of the last `PACE_JOBS` completed ones, from their last claim to their end; None: there
+        is none.
+    active : int
+        How many are queued or running, of all accounts.
+    """
+
+    seconds: float | None
+    active: int
+
+
+@dataclass(frozen=True)
 class JobLimits:
     """What one account may have in the queue, ended jobs included.
 
@@ -144,6 +162,10 @@ class JobLimits:
     jobs: int = 1000
     bytes: int = 4 << 30
     retention_s: float = 86_400.0
+
+
+Also = Callable[[sa.Connection], None]
+"""What else is to happen in a transaction, or not at all."""
 
 
 class Transactions(Protocol):
@@ -190,6 +212,7 @@ class Jobs:
         inputs: Mapping[tuple[int, str], bytes] | None = None,
         *,
         parts: int = 1,
+        job_id: str | None = None,
     ) -> Job:
         """Add a job with all of its inputs in one transaction, and return it, queued.
 
@@ -205,6 +228,8 @@ class Jobs:
             Position (of a part, or `SHARED`) and name to content.
         parts : int
             1 to `MAX_PARTS`.
+        job_id : str, optional
+            A UUID of 36 characters that no job has. Default: one is drawn.
 
         Raises
         ------
@@ -215,7 +240,7 @@ class Jobs:
         """
         _check_parts(parts)
         with self._transaction(writes=True) as connection:
-            job_id = self._create(connection, account_id, kind, parameters, parts)
+            job_id = self._create(connection, account_id, kind, parameters, parts, job_id=job_id)
             job = self._one(connection, job_id)
             for (position, name), content in (inputs or {}).items():
                 self._add_input(connection, job, position, name, content)
@@ -298,12 +323,27 @@ class Jobs:
             return next(_jobs(connection, query), None)
 
     def page(
-        self, account_id: str, *, kind: str | None = None, offset: int = 0, limit: int = 100
+        self,
+        account_id: str,
+        *,
+        kind: str | Collection[str] | None = None,
+        offset: int = 0,
+        limit: int = 100,
     ) -> tuple[int, list[Job]]:
-        """Return how many jobs an account has, and a page of them, the newest first."""
+        """Return how many jobs an account has, and a page of them, the newest first.
+
+        Parameters
+        ----------
+        account_id : str
+            Whose.
+        kind : str or collection of str, optional
+            Of which kinds. Default: all.
+        offset, limit : int
+            How many to leave out, and how many to return at most.
+        """
         mine = [jobs.c.account_id == account_id, jobs.c.state != State.RECEIVING]
         if kind is not None:
-            mine.append(jobs.c.kind == kind)
+            mine.append(jobs.c.kind.in_([kind] if isinstance(kind, str) else list(kind)))
         page = _JOB.where(*mine).order_by(jobs.c.created_at.desc(), jobs.c.id)
         with self._transaction() as connection:
             total = connection.execute(
@@ -493,8 +533,24 @@ class Jobs:
                     held.append(claim)
         return frozenset(held)
 
-    def finish(self, claim: Claim, result: bytes, attachment: bytes | None = None) -> bool:
+    def finish(
+        self,
+        claim: Claim,
+        result: bytes,
+        attachment: bytes | None = None,
+        *,
+        also: Also | None = None,
+    ) -> bool:
         """Store what a part came to; the last part completes the job. Its inputs are deleted.
+
+        Parameters
+        ----------
+        claim : Claim
+            The part.
+        result, attachment : bytes
+            What it came to.
+        also : callable, optional
+            Called in the transaction where this ends the job.
 
         Returns
         -------
@@ -531,21 +587,37 @@ class Jobs:
                 .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
             ).one()
             if done.parts_done == done.parts:
-                self._end(connection, claim.job_id, State.COMPLETED, "")
+                self._end(connection, claim.job_id, State.COMPLETED, "", also)
             elif done.bytes > self.limits.bytes:
                 reason = f"its results have more than {self.limits.bytes} bytes"
-                self._end(connection, claim.job_id, State.FAILED, reason)
+                self._end(connection, claim.job_id, State.FAILED, reason, also)
         return True
 
-    def fail(self, claim: Claim, reason: str) -> bool:
-        """Record that a part, and so its job, failed; False when the claim does not hold."""
+    def fail(self, claim: Claim, reason: str, *, also: Also | None = None) -> bool:
+        """Record that a part, and so its job, failed; False when the claim does not hold.
+
+        ``also`` is called in the same transaction.
+        """
         with self._transaction(writes=True) as connection:
             if not self._let_go(connection, claim, state=State.FAILED):
                 return False
-            self._end(connection, claim.job_id, State.FAILED, reason)
+            self._end(connection, claim.job_id, State.FAILED, reason, also)
         return True
 
-    def release(self, claim: Claim, *, counts: bool = True) -> bool:
+    def follow(
+        self, connection: sa.Connection, account_id: str, kind: str, parameters: str, job_id: str
+    ) -> None:
+        """Add a job of one part and no inputs, in the transaction that ends the one before it.
+
+        The bounds of the account are not asked: it was accepted with the first.
+        """
+        named = {"account_id": account_id, "kind": kind, "parameters": parameters, "parts": 1}
+        self._insert(connection, job_id, named)
+        self._queue(connection, job_id)
+
+    def release(
+        self, claim: Claim, *, counts: bool = True, first_wait: float | None = None
+    ) -> bool:
         """Give a part back: at once, or, where the attempt counts, after a wait that doubles.
 
         Parameters
@@ -554,6 +626,8 @@ class Jobs:
             What is given back.
         counts : bool
             False where the part is not to blame: the worker is being stopped.
+        first_wait : float, optional
+            Seconds before the first retry. Default: `RETRY_S`.
 
         Returns
         -------
@@ -562,12 +636,13 @@ class Jobs:
         """
         with self._transaction(writes=True) as connection:
             now = self._now(connection)
+            first_wait = RETRY_S if first_wait is None else first_wait
             return self._let_go(
                 connection,
                 claim,
                 state=State.QUEUED,
                 attempts=claim.attempts if counts else claim.attempts - 1,
-                held_until=now + RETRY_S * 2.0 ** (claim.attempts - 1) if counts else now,
+                held_until=now + first_wait * 2.0 ** (claim.attempts - 1) if counts else now,
                 progress=0.0,
             )
 
@@ -582,6 +657,20 @@ class Jobs:
             created_at = connection.execute(oldest).scalar()
             waited = 0.0 if created_at is None else self._now(connection) - created_at
         return Counts({state: found.get(state, 0) for state in State}, max(0.0, waited))
+
+    def pace(self, kind: str) -> Pace:
+        """Return how long jobs of a kind took lately, and how many have not ended."""
+        recent = (
+            sa.select((jobs.c.finished_at - jobs.c.claimed_at).label("seconds"))
+            .where(jobs.c.kind == kind, jobs.c.state == State.COMPLETED)
+            .order_by(jobs.c.finished_at.desc())
+            .limit(PACE_JOBS)
+            .subquery()
+        )
+        active = sa.select(sa.func.count()).where(jobs.c.kind == kind, jobs.c.state.in_(ACTIVE))
+        with self._transaction() as connection:
+            seconds = connection.execute(sa.select(sa.func.avg(recent.c.seconds))).scalar()
+            return Pace(seconds, connection.execute(active).scalar_one())
 
     def purge(self) -> int:
         """Delete jobs whose time is over, `PURGE_JOBS` at most; return how many it were."""
@@ -606,19 +695,28 @@ class Jobs:
         return time.time()
 
     def _create(
-        self, connection: sa.Connection, account_id: str, kind: str, parameters: str, parts: int
+        self,
+        connection: sa.Connection,
+        account_id: str,
+        kind: str,
+        parameters: str,
+        parts: int,
+        *,
+        job_id: str | None = None,
     ) -> str:
         self._check_room(connection, account_id, jobs_more=1)
+        job_id = job_id or str(uuid.uuid4())
+        named = {"account_id": account_id, "kind": kind, "parameters": parameters, "parts": parts}
+        self._insert(connection, job_id, named)
+        return job_id
+
+    def _insert(self, connection: sa.Connection, job_id: str, named: Mapping[str, object]) -> None:
         now = self._now(connection)
-        job_id = str(uuid.uuid4())
         connection.execute(
             sa.insert(jobs).values(
+                **named,
                 id=job_id,
-                account_id=account_id,
-                kind=kind,
-                parameters=parameters,
                 state=State.RECEIVING,
-                parts=parts,
                 parts_done=0,
                 bytes=0,
                 error="",
@@ -627,7 +725,6 @@ class Jobs:
                 claimed_at=0.0,
             )
         )
-        return job_id
 
     def _check_room(
         self, connection: sa.Connection, account_id: str, *, jobs_more: int = 0, bytes_more: int = 0
@@ -740,7 +837,16 @@ class Jobs:
         )
         return changed.rowcount == 1
 
-    def _end(self, connection: sa.Connection, job_id: str, state: State, error: str) -> None:
+    def _end(
+        self,
+        connection: sa.Connection,
+        job_id: str,
+        state: State,
+        error: str,
+        also: Also | None = None,
+    ) -> None:
+        if also is not None:
+            also(connection)
         now = self._now(connection)
         freed = _deleted_bytes(connection, job_inputs.c.job_id == job_id)
         connection.execute(

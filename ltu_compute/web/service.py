@@ -107,11 +107,27 @@ class Service:
         Busy
             If too many images are being fetched.
         """
+        with self._fetching(name):
+            sent = {"referer": referer} if referer else {}
+            return self.fetcher.fetch(url, name=name, **sent)
+
+    def check_address(self, url: str, *, name: str) -> None:
+        """Return when an address may be connected to; see `Fetcher.check`.
+
+        Raises
+        ------
+        Busy
+            If too many images are being fetched.
+        """
+        with self._fetching(name):
+            self.fetcher.check(url, name=name)
+
+    @contextmanager
+    def _fetching(self, name: str) -> Iterator[None]:
         if not self._fetches.acquire(blocking=False):
             raise Busy(f"{name}: busy: {FETCHES} images are being fetched; try again")
         try:
-            sent = {"referer": referer} if referer else {}
-            return self.fetcher.fetch(url, name=name, **sent)
+            yield
         finally:
             self._fetches.release()
 

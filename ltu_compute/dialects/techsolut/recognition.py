@@ -12,11 +12,12 @@ from ltu_compute.auth.api_keys import KeyCheck
 from ltu_compute.dialects.techsolut import predefined
 from ltu_compute.dialects.techsolut.interface import dialect
 from ltu_compute.image import Image
-from ltu_compute.kernels.object_detection import DetectedObject
+from ltu_compute.jobs import detection
+from ltu_compute.jobs.detection import DetectionJob, Detections, FoundObject
 from ltu_compute.kernels.text_detection import Word
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import recognition
-from ltu_compute.operations.recognition import MAX_OBJECTS, FoundObjects, Line
+from ltu_compute.operations.recognition import MAX_OBJECTS, Line
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.manifest import coco_mids, open_images_names
 from ltu_compute.web.dialect import Caller
@@ -63,12 +64,22 @@ class DetectParams(Params):
         parts = [part.strip() if _is_text(part) else part for part in parts]
         return [part for part in parts if part != ""]
 
-    def wanted(self, model: str) -> list[str]:
-        """Return the classes as a model knows them; the service's own means, "", by Open Images."""
-        if model:
-            return self.classes
-        names = {coco: open_images_names()[mid] for coco, mid in coco_mids().items()}
-        return [names.get(name.casefold(), name) for name in self.classes]
+    def job(self, recognisers: Recognisers, caller: Caller) -> DetectionJob:
+        """Return what is to be computed for a caller."""
+        model = predefined.chosen(self.model, "detection", recognisers)
+        return DetectionJob(
+            account_id=caller.account.id,
+            model=model,
+            confidence=self.confidence,
+            classes=tuple(self.classes if model else map(_open_images_name, self.classes)),
+            max_detections=self.max_detections,
+        )
+
+
+def _open_images_name(name: str) -> str:
+    """Return what the service's own means call a class; a name that COCO does not have stays."""
+    mid = coco_mids().get(name.casefold())
+    return name if mid is None else open_images_names()[mid]
 
 
 def _is_text(value: object) -> bool:
@@ -114,46 +125,31 @@ def detect(
     right. Their classes have COCO's names where COCO has them.
     """
     with keys.charge(caller.credential):
-        began = time.perf_counter()
-        model = predefined.chosen(params.model, "detection", recognisers)
-        found = recognition.detect_objects(
-            image,
-            recognisers,
-            max_results=params.max_detections,
-            classes=params.wanted(model),
-            least=params.confidence,
-            provider="Local",
-            model=model,
-        )
-        answered = model or predefined.own(recognisers, "detection")
-        return detect_result(found, image.size, time.perf_counter() - began, answered)
+        job = params.job(recognisers, caller)
+        return detect_result(detection.detect(image, job, recognisers))
 
 
-def detect_result(found: FoundObjects, size: Size, seconds: float, model: str) -> DetectResult:
-    """Return what was found in a picture of a size, as the vendor words it."""
+def detect_result(found: Detections) -> DetectResult:
+    """Return what was found in a picture as the vendor words it."""
+    own = predefined.COMBINED_DETECTOR if found.installed else predefined.CLASSICAL_DETECTOR
     return {
         "success": True,
-        "detections": [
-            _detection(each, found.size, size, own=not found.model) for each in found.objects
-        ],
-        "processing_time": round(seconds, SECONDS_DIGITS),
-        "model": model,
+        "detections": [_detection(each, own=not found.model) for each in found.objects],
+        "processing_time": round(found.seconds, SECONDS_DIGITS),
+        "model": found.model or own,
     }
 
 
-def _detection(found: DetectedObject, seen: Size, size: Size, *, own: bool) -> Detection:
-    """Return an object that was found in a picture of the size `seen`, which was sent as `size`."""
-    corners = found.corners.tolist()
-    xs = [min(max(x / seen.width, 0.0), 1.0) * size.width for x, _ in corners]
-    ys = [min(max(y / seen.height, 0.0), 1.0) * size.height for _, y in corners]
-    detection: Detection = {
+def _detection(found: FoundObject, *, own: bool) -> Detection:
+    left, top, right, bottom = (round(value, BOX_DIGITS) for value in found.box)
+    detected: Detection = {
         "class": class_name(found.name, found.mid) if own else found.name,
         "confidence": _rounded(found.score),
-        "box": _box(xs, ys, BOX_DIGITS),
+        "box": {"x1": left, "y1": top, "x2": right, "y2": bottom},
     }
     if found.text:
-        detection["text"] = found.text
-    return detection
+        detected["text"] = found.text
+    return detected
 
 
 def class_name(name: str, mid: str) -> str:
@@ -169,13 +165,6 @@ def _coco_names() -> dict[str, str]:
 
 def _rounded(score: float) -> float:
     return round(min(max(score, 0.0), 1.0), CONFIDENCE_DIGITS)
-
-
-def _box(xs: Sequence[float], ys: Sequence[float], digits: int) -> PixelBox:
-    left, top, right, bottom = (
-        round(value, digits) for value in (min(xs), min(ys), max(xs), max(ys))
-    )
-    return {"x1": left, "y1": top, "x2": right, "y2": bottom}
 
 
 # ------------------------------------------------------------------------- classification
