@@ -462,8 +462,11 @@ def lies_in_surroundings(place: Box, mask: Mask, relief: Relief, frame: Size) ->
     frame : Size
         Size of the frame.
     """
-    rows, columns = np.nonzero(mask)
     height, width = relief.surroundings.shape
-    y = ((rows + place.y) * height // frame.height).clip(0, height - 1)
-    x = ((columns + place.x) * width // frame.width).clip(0, width - 1)
-    return bool(relief.surroundings[y, x].mean() >= _WITHIN)
+    y = ((np.arange(place.height) + place.y) * height // frame.height).clip(0, height - 1)
+    x = ((np.arange(place.width) + place.x) * width // frame.width).clip(0, width - 1)
+    hidden = sum(  # row by row: an area may be as large as the frame
+        np.count_nonzero(relief.surroundings[row, x] & (mask[number] > 0))
+        for number, row in enumerate(y)
+    )
+    return bool(hidden / max(1, cv2.countNonZero(mask)) >= _WITHIN)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
+from ltu_compute.kernels.differences.areas import Area, overlap
 from ltu_compute.kernels.differences.difference_map import coordinates, doubted, noise_of
 from ltu_compute.kernels.differences.displacement import Displacement, Grid, measured_displacement
 from ltu_compute.kernels.differences.evidence import (
@@ -50,31 +51,6 @@ _EXPLAINED = 0.2  # share of a coarse area that finer ones fill where they are t
 _SHARPER = 0.93  # share of the residual that a blur must leave: any blur takes away noise
 _MOSTLY = 0.2  # share of the pixels that are suspect where nearly all differs
 _ABSORBED = 0.7  # share of a finer area that lies in a coarser one where it is part of that
-
-
-@dataclass(eq=False)
-class Area:
-    """An area of the frame that differs.
-
-    Attributes
-    ----------
-    place : Box
-        Where it lies in the frame.
-    mask : ndarray of uint8, shape (H, W)
-        255 where it differs, of the size of the place.
-    peak, strength : float
-        Greatest difference over it, smoothed, and the mean one, ΔE.
-    """
-
-    place: Box
-    mask: Mask
-    peak: float
-    strength: float
-
-    @property
-    def pixels(self) -> int:
-        """How many pixels of the frame it covers."""
-        return int(cv2.countNonZero(self.mask))
 
 
 @dataclass(eq=False)
@@ -274,7 +250,7 @@ def _areas_of(look: Look, place: Box, own: Mask) -> list[Area]:
         values = look.difference[here][mask > 0]
         peak = float(look.judged[here][mask > 0].max())
         at = Box(wide.x + x, wide.y + y, width, height)
-        areas.append(Area(at, mask, peak, float(values.mean())))
+        areas.append(Area.of(at, mask, peak, float(values.mean())))
     return areas
 
 
@@ -289,11 +265,8 @@ def _with_coarser(found: list[Area], coarse: list[Area], scale: int) -> list[Are
     kept[: len(found)] = True
     for area in coarse:
         checkpoint()
-        x, y, width, height = (v * scale for v in area.place)
-        mask = cv2.resize(area.mask, (width, height), interpolation=cv2.INTER_NEAREST)
-        enlarged = Area(
-            Box(x, y, width, height), np.asarray(mask, np.uint8), area.peak, area.strength
-        )
+        enlarged = area.enlarged(scale)
+        x, y, width, height = enlarged.place
         near = kept & (boxes[:, 0] < x + width) & (boxes[:, 2] > x)
         near &= (boxes[:, 1] < y + height) & (boxes[:, 3] > y)
         within = [(i, _common(enlarged, areas[i])) for i in np.flatnonzero(near).tolist()]
@@ -315,18 +288,10 @@ def _borders(area: Area) -> tuple[int, int, int, int]:
 
 def _common(one: Area, other: Area) -> int:
     """Pixels that two areas share."""
-    left, top = max(one.place.x, other.place.x), max(one.place.y, other.place.y)
-    right = min(one.place.x + one.place.width, other.place.x + other.place.width)
-    bottom = min(one.place.y + one.place.height, other.place.y + other.place.height)
-    if right <= left or bottom <= top:
+    place = overlap(one.place, other.place)
+    if place is None:
         return 0
-    first, second = (
-        each.mask[
-            top - each.place.y : bottom - each.place.y, left - each.place.x : right - each.place.x
-        ]
-        for each in (one, other)
-    )
-    return int(cv2.countNonZero(cv2.bitwise_and(first, second)))
+    return int(cv2.countNonZero(cv2.bitwise_and(one.within(place), other.within(place))))
 
 
 _Samples = tuple[Bgr, Bgr, NDArray[np.bool_]]
