@@ -68,13 +68,10 @@ UNREVISED: tuple[str, ...] = (
     "docs/inspections.md",
     "docs/ltu.md",
     "docs/techsolut.md",
-    "ltu_compute/auth/",
     "ltu_compute/dialects/",
-    "ltu_compute/image/",
     "ltu_compute/jobs/",
     "ltu_compute/kernels/",
     "ltu_compute/recognisers/",
-    "ltu_compute/store/",
 )
 
 KEEP_NEWLINES = re.compile(r"[^\n]")

@@ -1,1 +1,1 @@
-"""Who a request comes from: tokens, the keys that sign them, and identity providers."""
+"""Authentication of requests: tokens, the keys that sign them, and identity providers."""

@@ -1,4 +1,4 @@
-"""API keys in requests: who they stand for, and what an answer costs them."""
+"""API keys in requests: their accounts, and the cost of an answer."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ class InvalidKey(Unauthorized):
 
 @dataclass(frozen=True)
 class KeyHolder:
-    """Whom a key stands for."""
+    """A key and its account."""
 
     key: ApiKey
     account: Account
@@ -28,7 +28,7 @@ class KeyHolder:
 
 @dataclass
 class Charge:
-    """What an answer costs a key.
+    """Cost of an answer to a key.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Charge:
     refunded: bool = False
 
     def refund(self) -> None:
-        """Let the answer cost nothing: it tells of an error, or is one that was given before."""
+        """Let the answer cost nothing: it is an error, or was given before."""
         if not self.refunded and self.remaining is not None:
             self.remaining += 1
         self.refunded = True
@@ -64,7 +64,7 @@ class KeyCheck:
     clock: Callable[[], float] = time.time
 
     def authenticate(self, secret: str) -> KeyHolder:
-        """Return whom a key stands for.
+        """Return the holder of a key.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ def bearer_token(head: Head) -> str:
 def challenge(error: Unauthorized) -> str:
     """Return the ``WWW-Authenticate`` header that goes with a 401 (RFC 6750 3).
 
-    It tells what is wrong with a token, and nothing when there was none.
+    It says what is wrong with a token, and nothing when there was none.
     """
     header = f'Bearer realm="{REALM}"'
     if isinstance(error, MissingToken):

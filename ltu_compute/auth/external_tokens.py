@@ -1,6 +1,6 @@
-"""Access tokens of an external identity provider, and the accounts that they stand for.
+"""Access tokens of an external identity provider, and their accounts.
 
-Knows tokens and claims; the provider's keys come from `identity_provider`. Sources: RFC 7519
+Knows tokens and claims; `identity_provider` fetches the provider's keys. Sources: RFC 7519
 (JWT), RFC 8725 (best practices), RFC 9068 (access tokens as JWT), OpenID Connect Core 1.0.
 """
 
@@ -58,7 +58,7 @@ class ExternalTokens:
     known: SignedTokens[Signer] = field(default_factory=SignedTokens, repr=False)
 
     def authenticate(self, head: Head) -> Account:
-        """Return the account that the bearer token of a request stands for.
+        """Return the account of the bearer token of a request.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class ExternalTokens:
         return self.account(bearer_token(head))
 
     def account(self, token: str) -> Account:
-        """Return the account that an access token stands for; there is no row of it anywhere.
+        """Return the account of an access token; the store has no row for it.
 
         Raises
         ------

@@ -80,7 +80,7 @@ class _Key:
 
 
 def _algorithms(jwk: Json) -> frozenset[str]:
-    # Public keys only: with a shared secret whoever verifies could also sign.
+    # Public keys only: with a shared secret, the verifier could also sign.
     if jwk.get("kty") == "RSA":
         return _RSA
     return _CURVES.get((str(jwk.get("kty")), str(jwk.get("crv"))), frozenset())
@@ -89,9 +89,9 @@ def _algorithms(jwk: Json) -> frozenset[str]:
 class Provider:
     """The keys of an issuer: asked for when they are needed, kept, and asked for again.
 
-    They are asked for again when a token names a key that is not among them, but not more often
-    than every `REFRESH_INTERVAL_S`, and when they are older than `MAX_AGE_S`. While the provider
-    does not answer those that are kept go on working. Threads may share it; a process has its own.
+    The keys are fetched again when a token names an unknown key, at most every
+    `REFRESH_INTERVAL_S`, and when they are older than `MAX_AGE_S`. While the provider does not
+    answer, the old keys stay in use. Threads may share it; a process has its own.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def read_document(address: str, tls: ssl.SSLContext | None = None) -> Json:
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "its certificate is not valid"),
-    (ssl.SSLError, "no secure connection came about"),
+    (ssl.SSLError, "no secure connection was possible"),
     (socket.gaierror, "its name does not resolve"),
     (ConnectionRefusedError, "the connection was refused"),
     (http.client.HTTPException, "its answer is not proper HTTP, or broke off"),

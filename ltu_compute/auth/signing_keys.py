@@ -1,8 +1,7 @@
 """RSA keys that sign tokens, or replies: files in a folder, newest name signs, all verify.
 
-A key is a PEM file (PKCS #8, PKCS #1) whose name ends in ``.pem``. Everything else, its id, its
-certificate and the secret of the refresh tokens, is computed from it, so that replicas need to
-share nothing but the files.
+A key is a PEM file (PKCS #8, PKCS #1) whose name ends in ``.pem``. Its id, its certificate and the
+secret of the refresh tokens are computed from it. So replicas need to share only the files.
 """
 
 import base64
@@ -146,7 +145,7 @@ class SigningKey:
 
 
 class KeyRing:
-    """The signing keys of a folder, followed as files come and go.
+    """The signing keys of a folder, updated when files appear and disappear.
 
     Threads may share it. The folder is looked at once a second at most, and when a token names a
     key that is not known yet.

@@ -51,7 +51,7 @@ _Key = TypeVar("_Key")
 
 
 class Signed(NamedTuple, Generic[_Key]):
-    """What a signature vouches for, and what tells the key that made it."""
+    """Claims whose signature was verified, and the key that signed them."""
 
     key: _Key
     claims: Claims
@@ -60,8 +60,8 @@ class Signed(NamedTuple, Generic[_Key]):
 class SignedTokens(Generic[_Key]):
     """The access tokens of late whose signatures were found to fit. Threads may share it.
 
-    That a key made a signature stays true. Whether the key is still one of ours, and what the
-    claims are worth now and here, does not: that is for whoever looks a token up, each time.
+    A verified signature stays valid. The caller must check at each use whether the key is still
+    one of ours, and whether the claims are valid now and here.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class Tokens:
         Parameters
         ----------
         account, session
-            Whom the tokens stand for, and the session whose end is theirs too.
+            Account of the tokens, and the session whose end is theirs too.
         issuer
             Address of the realm, as clients reach it.
         now
@@ -255,7 +255,7 @@ class Tokens:
     def _verified_signature(self, token: str) -> Signed[str]:
         header = _own_header(token)
         if header.get("alg") == "HS256":
-            # Ours or not, it could not be told without trying; the advice is the same.
+            # Whether it is ours is unknown without trying; the advice is the same.
             raise InvalidToken("The token is not an access token; a refresh token is none.")
         key = self.key_ring.by_kid(kid_of(header))
         if key is None:
@@ -290,7 +290,7 @@ class Tokens:
         return verified(token, key.refresh_secret, "HS256")
 
     def _check_time(self, claims: Claims, over: str, early: str) -> None:
-        # Not PyJWT's own check: it cannot be told the time. RFC 7519 4.1.4: on or after is over.
+        # Not PyJWT's own check: it takes no time argument. RFC 7519 4.1.4: on or after is over.
         now = self.clock()
         if now >= claims["exp"]:
             raise InvalidToken(over)
@@ -299,7 +299,7 @@ class Tokens:
 
 
 def profile(account: Account) -> Claims:
-    """Return the claims that tell who an account is; what is not known is left out."""
+    """Return the claims that describe an account; unknown values are left out."""
     known = {
         "name": f"{account.first_name} {account.last_name}".strip(),
         "preferred_username": account.username,
@@ -368,7 +368,7 @@ def _octets(part: str) -> bytes:
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(members)
     if len(named) != len(members):
-        raise ValueError("A name stands twice.")
+        raise ValueError("A name is repeated.")
     return named
 
 

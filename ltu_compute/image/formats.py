@@ -18,7 +18,7 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"MM\0*", "TIFF"),
 )
 
-# What cameras, phones and programs write as well.
+# Other formats that cameras, phones and programs write.
 _OTHERS = (
     (b"II+\0", "BigTIFF"),
     (b"MM\0+", "BigTIFF"),

@@ -45,7 +45,7 @@ def fitted(size: Size, longest: int) -> Size:
 def resized(pixels: NDArray[np.uint8], scale: int, size: Size, target: Size) -> NDArray[np.uint8]:
     """Reduce pixels, of which each covers `scale` px of an image of `size`, to `target`.
 
-    A JPEG reduced by 8 has ``ceil(width / 8)`` columns, the last of which may lie partly outside
+    A JPEG reduced by 8 has ``ceil(width / 8)`` columns, the last of which may be partly outside
     of the image. Scaling by the exact factors and cutting that off keeps every column where it
     belongs; mapping all columns onto the target would shift the far end by up to a pixel.
     """

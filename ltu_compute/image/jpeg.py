@@ -3,8 +3,8 @@
 TurboJPEG decodes, by way of simplejpeg, because it alone reports what libjpeg only warns of:
 damage of data that can still be decoded somehow. Of 330 files from as many cameras
 it refused only those that were cut off. It finds 99 % of the baseline and 84 % of the progressive
-files that lost 300 bytes; in the others the code comes back into step within the picture, and no
-decoder can tell. Its pixels are OpenCV's, bit for bit, in two thirds of the time (12 MP: 48 ms
+files that lost 300 bytes; in the others the code synchronises again within the picture, and no
+decoder can notice. Its pixels are OpenCV's, bit for bit, in two thirds of the time (12 MP: 48 ms
 against 70).
 """
 
@@ -60,7 +60,7 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
         if start == len(content):
             raise MalformedError("truncated, there is no end-of-image marker")
         marker = content[start + 1]
-        if marker in {_SOI, _TEM, _EOI}:  # markers that stand alone
+        if marker in {_SOI, _TEM, _EOI}:  # markers without a length
             position = start + 2
         else:
             length = int.from_bytes(content[start + 2 : start + 4], "big")
@@ -78,8 +78,8 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
 class _Frame:
     """A frame header, and how much of its picture the scans so far have sent.
 
-    A picture is complete when the last bit of every coefficient has come. What follows is no part
-    of it: neither an end marker that a camera forgot, nor what programs append.
+    A picture is complete when the last bit of every coefficient was received. Later bytes are no
+    part of it: neither an end marker that a camera forgot, nor data that programs append.
     """
 
     def __init__(self, marker: int, segment: bytes, admit: Admit) -> None:
@@ -96,7 +96,7 @@ class _Frame:
         self.components = components
         self._progressive = marker in _PROGRESSIVE
         self._scans_left = max(_MAX_SCANS, _MAX_SCANNED_PIXELS // (width * height))
-        # By component: the bit down to which each coefficient has come.
+        # By component: the bit down to which each coefficient was received.
         self._sent = {
             number: np.full(_COEFFICIENTS, _UNSENT, np.int8)
             for number in segment[10 : 10 + 3 * components : 3]
@@ -119,12 +119,12 @@ class _Frame:
 
     @property
     def complete(self) -> bool:
-        """Whether every bit of every coefficient has come."""
+        """Whether every bit of every coefficient was received."""
         return all((bits == 0).all() for bits in self._sent.values())
 
     @property
     def refined(self) -> bool:
-        """Whether all that was begun has come to its last bit, and each component was begun.
+        """Whether each component was begun, and each begun coefficient has its last bit.
 
         An encoder may leave high frequencies out, so that a picture is whole, but not complete.
         """
@@ -248,10 +248,10 @@ def decode_jpeg(
 
 
 def _is_harmless(reason: str, content: bytes, *, closed: bool) -> bool:
-    """Tell whether a warning leaves every pixel as it was meant.
+    """Return whether a warning leaves every pixel as it was meant.
 
-    Behind the last block may lie zeros that fill a buffer, and in a file without an end marker
-    whatever was appended to it.
+    After the last block there may be zeros that fill a buffer. A file without an end marker may
+    also have appended data.
     """
     behind = _PADDING.match(reason.encode())
     if behind:
@@ -261,9 +261,9 @@ def _is_harmless(reason: str, content: bytes, *, closed: bool) -> bool:
 
 
 def _has_a_gap(content: bytes) -> bool:
-    """Tell whether a stretch of zeros stands in the place of lost data.
+    """Return whether a run of zeros replaces lost data.
 
-    Decoders take zeros for code and often come back into step behind them. But a stretch as long
+    Decoders take zeros for code and often synchronise again after them. But a run as long
     is code only where zeros mean blocks that are flat: the shortest AC code is "end of block".
     Annex K's luma table, which most cameras use, and most others have it mean a coefficient.
     """
@@ -302,8 +302,8 @@ def _printed(
 def _decoded_by_opencv(content: bytes, scale: int, *, colour: bool) -> NDArray[np.uint8]:
     """Decode what TurboJPEG does not, such as chroma in 4:1:0.
 
-    OpenCV makes missing pixels grey and reports nothing, so that damage is found only where data
-    end early in the last block of a baseline JPEG.
+    OpenCV makes missing pixels grey and reports nothing. So damage is found only where data end
+    early in the last block of a baseline JPEG.
     """
     flags = {
         1: (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR),

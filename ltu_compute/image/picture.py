@@ -60,7 +60,7 @@ class Image:
     Attributes
     ----------
     name : str
-        The parameter that it came by; errors about it carry this name.
+        The parameter that held it; errors about it have this name.
     format : {"JPEG", "PNG", "GIF", "TIFF", "WebP"}
         By the first bytes.
     content : bytes
@@ -98,7 +98,7 @@ class Image:
         max_pixels : int
             Most pixels accepted.
         name : str
-            The parameter that it came by.
+            The parameter that held it.
         formats : collection of str
             Formats that are accepted, of `Format`.
 
@@ -109,8 +109,8 @@ class Image:
         TooManyPixels
             The header announces more than `max_pixels`, or a side over `MAX_SIDE`.
         UnreadableImage
-            Truncated or broken, as far as its structure tells; wrong pixels are found when they
-            are asked for.
+            Truncated or broken, as far as its structure shows; wrong pixels are found when they
+            are decoded.
         """
         kind = format_of(content)
         if kind is None or kind not in formats:
@@ -208,7 +208,7 @@ class Image:
         Returns
         -------
         ndarray of uint8, shape (height, width, 3)
-            Of the size that `fitted` tells.
+            Of the size that `fitted` returns.
         """
         return self._pixels("colour", self.fitted(longest))
 
@@ -219,9 +219,9 @@ class Image:
     def fitted(self, longest: int) -> Size:
         """Return the size of `fit` and `fit_gray`.
 
-        A JPEG comes out up to a twentieth smaller than asked for where a whole eighth, quarter or
-        half of its size is that: its cosine transform then holds the means of just those areas,
-        and averaging them anew on another grid would take as long again and blur them. So a
+        A JPEG may be up to a twentieth smaller than asked for, where that is a whole eighth,
+        quarter or half of its size. Its cosine transform holds the means of just those areas.
+        Averaging them again on another grid would double the time and blur them. So a
         picture 4000 px wide becomes 500 px wide where 512 px are allowed.
 
         Parameters
@@ -240,7 +240,7 @@ class Image:
     def mask(self) -> Mask:
         """Return the picture read as a mask, shape (height, width): 0 or 255.
 
-        A pixel counts when any of its channels is not 0 and it is not wholly transparent, so that
+        A pixel counts when any of its channels is not 0 and it is not wholly transparent. So
         masks of 0 and 1 work as well as those of 0 and 255. JPEG blurs edges: there a pixel
         counts when it is more than half as bright as the brightest.
         """

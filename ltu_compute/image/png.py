@@ -169,7 +169,7 @@ class PngFile(PngImageFile):
 
 
 def _inflated(compressed: Sequence[memoryview]) -> Iterator[bytes]:
-    """Inflate a zlib stream that comes in pieces; yield up to `_STORED` bytes at a time."""
+    """Inflate a zlib stream from pieces; yield up to `_STORED` bytes at a time."""
     inflate = zlib_ng.decompressobj()
     # In slices: what has not been looked at is copied after each block that comes out.
     slices = (
@@ -182,7 +182,7 @@ def _inflated(compressed: Sequence[memoryview]) -> Iterator[bytes]:
             waiting = inflate.unconsumed_tail
             if pixels:
                 yield pixels
-    rest = inflate.flush()  # a few kB at most: what the last bits stand for
+    rest = inflate.flush()  # a few kB at most, of the last bits
     if rest:
         yield rest
     if not inflate.eof:

@@ -1,7 +1,7 @@
 """Embedded ICC profiles: pixels of any of them to sRGB, by LittleCMS.
 
 A phone's red is another number than a camera's. Values are converted by relative colorimetric
-intent with black point compensation, so that a surface has the same values whoever photographed it.
+intent with black point compensation, so that a surface has the same values in each photograph.
 
 A profile that changes no colour of a probe by more than `_SAME` levels is sRGB, whatever it is
 called, and costs nothing more: its conversion is looked up by its hash. The first sight of a

@@ -13,7 +13,7 @@ from zlib_ng import zlib_ng
 
 from ltu_compute.image.profiles import Conversion
 
-# What Pillow raises on broken files: the first five are what it expects of its own readers.
+# Exceptions that Pillow raises on broken files; the first five are those of its own readers.
 PILLOW_FAILURES: tuple[type[Exception], ...] = (
     IndexError,
     TypeError,
@@ -82,7 +82,7 @@ def used_bits(picture: PIL.Image.Image, declared: int | None) -> int:
 def _transparent_key(frame: Frame) -> tuple[int, ...] | None:
     """Return the one colour that a PNG or GIF without alpha declares transparent, or None.
 
-    A PNG names it in the samples of the file, but Pillow widens samples of 2 and 4 bits to 8 and
+    A PNG names it in the samples of the file. Pillow widens samples of 2 and 4 bits to 8, and
     takes the high byte of three 16-bit ones. (Colours that share the high bytes with the key are
     then transparent too.)
     """

@@ -1,4 +1,4 @@
-"""What a walk over a file finds before any pixel is decoded."""
+"""Structure of a file, from a walk over it before any pixel is decoded."""
 
 import struct
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class CorruptPixelsError(Exception):
 
 
 class Structure(NamedTuple):
-    """What a walk over a file tells.
+    """Result of a walk over a file.
 
     Attributes
     ----------
@@ -74,4 +74,4 @@ def exif_orientation(tiff: bytes) -> int:
 
 
 Admit = Callable[[int, int], None]
-"""Called with width and height as soon as a header tells them; raises if they are refused."""
+"""Called with width and height once a header has been read; raises if they are refused."""

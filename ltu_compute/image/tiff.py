@@ -61,7 +61,7 @@ _OF_STRIPS = frozenset({_STRIP_COUNTS, _ROWS_PER_STRIP})
 _OF_TILES = frozenset({_TILE_COUNTS, _TILE_WIDTH, _TILE_HEIGHT})
 _LONGS = frozenset({_WIDTH, _HEIGHT, _ROWS_PER_STRIP, _T4_OPTIONS, _T6_OPTIONS, _TILE_WIDTH})
 _LONGS |= {_TILE_HEIGHT, _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS}
-_INLINE_BYTES = 4  # of a value that stands in its entry
+_INLINE_BYTES = 4  # of a value that is stored in its entry
 
 Tags = dict[int, tuple[int, ...]]
 
@@ -113,7 +113,7 @@ def _pieces(content: bytes, tags: Tags, size: Size, planes: int) -> list[tuple[i
         raise MalformedError(f"{len(offsets)} strips or tiles, {needed} are needed")
     found = [(start, start + count) for start, count in zip(offsets, counts, strict=True)]
     if max(end for _, end in found) > len(content) or sum(counts) > len(content):
-        raise MalformedError("truncated, strips or tiles lie outside of it")
+        raise MalformedError("truncated, strips or tiles are outside of it")
     return found
 
 

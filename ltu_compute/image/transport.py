@@ -21,9 +21,10 @@ def _without_blanks(text: bytes) -> bytes:
     """Return base64 without blanks, reading as "+" those that form decoding made of one.
 
     A client that puts base64 into a urlencoded body as it is (``curl -d image=$(base64 photo)``)
-    has each "+" arrive as a blank. Blanks are that, unless the text still holds a "+", "-" or "_"
-    (then nothing was lost), or they part lines of 64 or 76 characters, or the length only comes
-    out right without them: a multiple of four with the padding, never one more without it.
+    has each "+" arrive as a blank. Blanks are taken for "+" with three exceptions: the text still
+    has a "+", "-" or "_", so nothing was lost; the blanks separate lines of 64 or 76 characters;
+    or only without them the length is valid: a multiple of four with the padding, never one more
+    without it.
     """
     stripped = text.strip(b" ")
     lost = not any(sign in text for sign in b"+-_")
@@ -37,7 +38,7 @@ def _without_blanks(text: bytes) -> bytes:
 
 
 def _is_wrapped(text: bytes) -> bool:
-    """Tell whether blanks part lines as PEM (64 characters) and MIME (76) break them."""
+    """Return whether blanks separate lines as PEM (64 characters) and MIME (76) break them."""
     length = text.find(b" ")
     return length in {64, 76} and {len(line) for line in text.split(b" ")[:-1]} == {length}
 
@@ -61,7 +62,7 @@ def bytes_of_text(text: str | bytes, name: str = "image") -> bytes:
         Standard or URL-safe alphabet, with or without padding, line breaks or blanks. Blanks that
         a form decoder made of "+" are turned back.
     name : str
-        The parameter that it came by.
+        The parameter that held it.
 
     Returns
     -------

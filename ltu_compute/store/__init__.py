@@ -1,6 +1,6 @@
-"""What is kept, in SQLite or PostgreSQL: a repository per concern over one database.
+"""The store, in SQLite or PostgreSQL: a repository per concern over one database.
 
-What the repositories return are plain frozen dataclasses. A database that does not answer is
+The repositories return plain frozen dataclasses. A database that does not answer raises
 `errors.Unavailable`.
 """
 

@@ -212,7 +212,7 @@ class Accounts:
         Raises
         ------
         Busy
-            When more passwords are being checked than the machine should bear.
+            When too many passwords are being checked at once.
         """
         found = self._with_hash(username)
         if not _is_password(password):
@@ -238,7 +238,7 @@ class Accounts:
 
     def _check_new_password(self, password: str) -> None:
         # NIST SP 800-63B-4, 3.1.1.2: 15 characters where a password is the only factor, whichever
-        # they are. Their number is told, never what they are.
+        # they are. The message has their number, never the characters.
         least = self._password_min_length
         if not least <= len(password) <= PASSWORD_LENGTH:
             problem = (

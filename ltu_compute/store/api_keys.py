@@ -1,8 +1,8 @@
 """API keys of accounts: made once, kept as hashes, with a quota that is counted exactly.
 
-A quota counts answers. What an answer will cost is reserved before it is computed, so that no more
-requests run at once than there are answers left, and goes back when it fails. A reservation that
-nobody settled, because its process was killed, goes back when it expires.
+A quota counts answers. Each answer is reserved before it is computed, so that no more requests run
+at once than answers are left. The reservation is returned when the request fails, or when it
+expires because its process was killed.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from ltu_compute.store.names import check_text
 from ltu_compute.store.tables import accounts, api_keys, quota_reservations
 
 PREFIX = "ltuc_"  # so that people, and programs that search for leaked secrets, know one
-ID_LENGTH = len(PREFIX) + 8  # characters that tell keys apart: 48 bits, and opening nothing
+ID_LENGTH = len(PREFIX) + 8  # characters that identify a key: 48 bits, and opening nothing
 KEY_LENGTH = ID_LENGTH + 32  # characters: 190 random bits, so that one fast hash is enough
 LETTERS = string.ascii_letters + string.digits
 LARGEST_QUOTA = (1 << 53) - 1  # that every JSON parser reads exactly (RFC 8259, 6)
@@ -29,7 +29,7 @@ RESERVED_S = 900.0  # seconds until a reservation goes back; above the longest r
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What is known of a key. Times are in seconds since 1970 (UTC).
+    """An API key without its secret. Times are in seconds since 1970 (UTC).
 
     Attributes
     ----------
@@ -233,7 +233,8 @@ class ApiKeys:
     def commit(self, reservation: Reservation) -> None:
         """Let a reserved answer count: it was given.
 
-        One that went back meanwhile is taken off what is left, if anything is.
+        If the reservation was returned meanwhile, the answer is taken off what is left, if
+        anything is.
         """
         if not reservation.id:
             return

@@ -32,7 +32,7 @@ class Window(NamedTuple):
 
 
 class Counter(Protocol):
-    """What counts requests."""
+    """A counter of requests."""
 
     def count(self, key: str, seconds: int) -> Window:
         """Count a request in the window of `key`, which lasts for `seconds`.
@@ -91,9 +91,9 @@ def _statements(postgres: bool) -> tuple[sa.Executable, sa.Executable]:
     insert: Any = (postgresql.insert if postgres else sqlite.insert)(request_counts)
     inserting = insert.values(key=sa.bindparam("counted"), requests=1, ends_at=now + seconds)
     # PostgreSQL's clock goes on within a statement. So whether a window is over, and when the next
-    # one ends, is told by one look at it: else, on the border, the number of one window would go
-    # with the end of another. Only whether an end is believed takes another look, after the wait
-    # for the row: who came while others waited for long must not seem to come from the future.
+    # one ends, is decided by one reading: else, on the border, the number of one window would go
+    # with the end of another. Only whether an end is plausible takes another reading, after the
+    # wait for the row: a request that arrived during a long wait is not from the future.
     own_end = inserting.excluded.ends_at
     over = sa.or_(end <= own_end - seconds, end > now + seconds + SLACK_S)
     counting = inserting.on_conflict_do_update(

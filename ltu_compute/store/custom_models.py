@@ -28,7 +28,7 @@ MODELS_PER_ACCOUNT = 100
 
 
 class Status(StrEnum):
-    """What a model is ready for."""
+    """Status of a model."""
 
     CREATED = "created"  # never trained
     TRAINING = "training"
@@ -43,9 +43,9 @@ class CustomModel:
     Attributes
     ----------
     classes : tuple of str
-        What it is to tell apart or find; empty: whatever its data set has.
+        Classes that it distinguishes or finds; empty: those of its data set.
     status : Status
-        Where it stands.
+        Its status.
     version : int
         How often a training has succeeded; 0: it has no file yet.
     metrics : dict
@@ -74,7 +74,7 @@ class CustomModel:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to.
+    """Outcome of a training.
 
     Attributes
     ----------

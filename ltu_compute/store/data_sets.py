@@ -27,7 +27,7 @@ MOST_DATA_SETS = 200  # of an account
 
 
 class Kind(StrEnum):
-    """What a data set is for."""
+    """Purpose of a data set."""
 
     CLASSIFICATION = "classification"
     DETECTION = "detection"
@@ -119,7 +119,7 @@ class DataSetImage:
 
 @dataclass(frozen=True)
 class DataSetLimits:
-    """What the data sets of one account may hold together.
+    """Limits on all data sets of one account together.
 
     Attributes
     ----------

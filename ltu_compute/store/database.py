@@ -171,7 +171,7 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     # Lets readers and a writer work at once. The file keeps the mode, so this does something only
-    # the first time; then SQLite does not wait for the lock it needs, although told to.
+    # the first time; then SQLite does not wait for the lock it needs, although asked to.
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -41,7 +41,7 @@ _IS_ID = re.compile("[0-9a-f-]{36}").fullmatch
 
 
 class State(StrEnum):
-    """What becomes of a job or of a part."""
+    """State of a job or of a part."""
 
     RECEIVING = "receiving"  # its inputs are still arriving; nobody claims it
     QUEUED = "queued"
@@ -114,7 +114,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """What a part came to."""
+    """Result of a part."""
 
     position: int
     content: bytes
@@ -147,7 +147,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class JobLimits:
-    """What one account may have in the queue, ended jobs included.
+    """Limits on the jobs of one account, ended jobs included.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class JobLimits:
 
 
 Also = Callable[[sa.Connection], None]
-"""What else is to happen in a transaction, or not at all."""
+"""Further writes of a transaction: all of it happens, or nothing."""
 
 
 class Transactions(Protocol):
@@ -354,7 +354,7 @@ class Jobs:
     def cancel(self, account_id: str, job_id: str) -> bool:
         """Cancel a job; its inputs are deleted at once, the results that it has are kept.
 
-        Whoever computes a part of it learns of it when the claim is next renewed.
+        A worker that computes a part of it notices when it next renews its claim.
 
         Returns
         -------
@@ -399,7 +399,7 @@ class Jobs:
             return [Result(*row) for row in connection.execute(query)]
 
     def attachment(self, job_id: str, position: int) -> bytes | None:
-        """Return what a part's result came with, such as a picture; None when nothing did."""
+        """Return the attachment of a part's result, such as a picture; None when there is none."""
         query = sa.select(job_parts.c.attachment).where(
             job_parts.c.job_id == job_id, job_parts.c.position == position
         )
@@ -474,7 +474,7 @@ class Jobs:
         )
 
     def renew(self, claims: Mapping[Claim, float], *, lease: float = LEASE_S) -> frozenset[Claim]:
-        """Renew claims, and record how far each has come, 0 to 1.
+        """Renew claims, and record their progress, 0 to 1.
 
         Returns
         -------
@@ -541,14 +541,14 @@ class Jobs:
         *,
         also: Also | None = None,
     ) -> bool:
-        """Store what a part came to; the last part completes the job. Its inputs are deleted.
+        """Store the result of a part; the last part completes the job. Its inputs are deleted.
 
         Parameters
         ----------
         claim : Claim
             The part.
         result, attachment : bytes
-            What it came to.
+            Its result.
         also : callable, optional
             Called in the transaction where this ends the job.
 
@@ -822,7 +822,7 @@ class Jobs:
             query = query.where(jobs.c.kind.in_(list(kinds)))
         if not lock:
             return connection.execute(query).first()
-        # One that nobody else is claiming from; where all are, wait the millisecond that it takes.
+        # A job that nobody else is claiming from; if there is none, wait about a millisecond.
         free = connection.execute(query.with_for_update(skip_locked=True, of=jobs)).first()
         return free or connection.execute(query.with_for_update(of=jobs)).first()
 

@@ -1,4 +1,4 @@
-"""How many wrong passwords are too many: counted in the database, so exactly, whoever asks.
+"""Limits on wrong passwords, counted exactly in the database, across processes.
 
 Three counts go with a login: of the account from its address, of the account from everywhere, and
 of the address for all accounts. The first is strict; the others are ten times looser, because they
@@ -6,11 +6,11 @@ also hit those who did nothing. Once a count is full the next attempt must wait,
 after that wait doubles it. (OWASP Authentication Cheat Sheet, account lockout; NIST SP 800-63B,
 5.2.2: at most 100 failures in a row for an account.)
 
-Where an account has logged in before it is familiar: the right password lets it in there although
-a shared count is full, so that a guesser elsewhere cannot lock the owner out (OWASP, device
-cookies; here the address stands for the device). Whether it is familiar is told by the right
-password only: a wrong one gets the answer that all others get. Its failures are then counted
-apart, because the strict count would show afterwards.
+An account is familiar at addresses where it has logged in before. There the right password is
+accepted although a shared count is full, so that a guesser elsewhere cannot lock the owner out
+(OWASP, device cookies; here the address replaces the device). Only the right password shows that
+an account is familiar: a wrong one gets the same answer everywhere. Its failures are counted
+separately, because the strict count would show afterwards.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ PURGE_ROWS = 1000
 
 @dataclass(frozen=True)
 class LoginLimits:
-    """What the settings say of wrong passwords; times in seconds."""
+    """Settings about wrong passwords; times in seconds."""
 
     failures: int
     lock: int
@@ -69,15 +69,15 @@ class LoginLimits:
 
 
 class Admission(NamedTuple):
-    """Whether a password may be tried, and what a wrong one is told.
+    """Whether a password may be tried, and the reply to a wrong one.
 
     Attributes
     ----------
     wait : int
-        Seconds that the next attempt must wait, as a wrong password is told; 0: none.
+        Seconds that the next attempt must wait, as the reply to a wrong one says; 0: none.
     may_try : bool
-        Whether the password is looked at. Where it is and `wait` is not 0, only the right one may
-        be told so.
+        Whether the password is checked. If it is and `wait` is not 0, only the reply to the right
+        one may show that.
     is_shared : bool
         Whether a count is full that others share.
     """
@@ -88,7 +88,7 @@ class Admission(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """Who tries to log in, as the keys of its counts; they tell neither name nor address.
+    """Keys of the counts of a login; they reveal neither name nor address.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Attempt(NamedTuple):
     def of(cls, name: str, address: str) -> "Attempt":
         """Return the counts of an account's name, normalised, and of a client's address.
 
-        Of an IPv6 address the first half counts: whoever has one has all that share it.
+        Of an IPv6 address the first half counts: a client has all addresses that share it.
         """
         network = _network(address)
         return cls(
@@ -151,9 +151,9 @@ def _key(kind: str, *parts: str) -> str:
 class _Count(NamedTuple):
     """A row; times in seconds since 1970.
 
-    The failures that count are not a number but a time, ``forgotten_at``: each puts it off, and as
-    it comes nearer they become fewer. So a count needs no moment at which it begins anew, and an
-    address of many people never gathers the slips of months.
+    The failures that count are stored as a time, ``forgotten_at``. Each failure moves it later, and
+    the count decreases as the time approaches. So a count needs no moment at which it begins anew,
+    and an address of many people never collects the failures of months.
     """
 
     key: str
@@ -189,7 +189,7 @@ class Logins:
         self._database = database
 
     def admission(self, username: str, address: str, now: float, limits: LoginLimits) -> Admission:
-        """Return whether a password may be tried, and what a wrong one is to be told."""
+        """Return whether a password may be tried, and the reply to a wrong one."""
         attempt = Attempt.of(name_key(username), address)
         query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(attempt))
         with self._database.transaction() as connection:
@@ -202,8 +202,8 @@ class Logins:
         Returns
         -------
         int
-            0 when it may be told that it was wrong. Otherwise how many seconds it must wait, and
-            nothing else: a shared count is full, or others were faster and as many as may be.
+            0 when the reply may say that the password was wrong. Otherwise the seconds to wait, and
+            nothing else: a shared count is full, or concurrent attempts used it up.
         """
         attempt = Attempt.of(name_key(username), address)
         with self._database.transaction(writes=True) as connection:
@@ -251,7 +251,7 @@ def _succeeded(connection: sa.Connection, attempt: Attempt, now: int) -> None:
 
 
 def _is_news(connection: sa.Connection, attempt: Attempt, now: int) -> bool:
-    """Tell whether `_succeeded` would change anything that matters."""
+    """Return whether `_succeeded` would change anything that matters."""
     keys = (attempt.pair, attempt.apart)
     query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(keys))
     counts = {count.key: count for count in starmap(_Count, connection.execute(query))}

@@ -19,7 +19,7 @@ def name_key(name: str) -> str:
 
 
 def is_username(name: str) -> bool:
-    """Tell whether an account may have this name."""
+    """Return whether an account may have this name."""
     return not _username_problem(name)
 
 

@@ -17,7 +17,7 @@ PASSES = 2
 LANES = 1
 # Each hash takes MEMORY_KIB and a processor; a flood of logins must not take all of either.
 CONCURRENT = 2
-# Those who wait hold a thread each: so many are answered within a few seconds.
+# Each waiting attempt holds a thread: so many are answered within a few seconds.
 WAITING = 64
 PATIENCE_S = 10.0
 
@@ -63,19 +63,19 @@ def hashed(password: str) -> str:
     Raises
     ------
     Busy
-        When too many wait for a slot, or none came free in time.
+        When too many wait for a slot, or none became free in time.
     """
     with _slot():
         return _hasher.hash(password)
 
 
 def matches(password: str, password_hash: str) -> bool:
-    """Tell whether `password` is the one that was hashed.
+    """Return whether `password` is the one that was hashed.
 
     Raises
     ------
     Busy
-        When too many wait for a slot, or none came free in time.
+        When too many wait for a slot, or none became free in time.
     """
     global _seconds  # noqa: PLW0603
     start = time.monotonic()
@@ -91,7 +91,7 @@ def matches(password: str, password_hash: str) -> bool:
 def pretend() -> None:
     """Take as long as the last check of a password took, and neither memory nor a processor.
 
-    For an attempt whose password is not looked at, and must not be told from one whose is.
+    For an attempt whose password is not checked: it must not differ from one that is.
 
     Raises
     ------
@@ -110,5 +110,5 @@ def pretend() -> None:
 
 
 def outdated(password_hash: str) -> bool:
-    """Tell whether `password_hash` was made at another cost than today's."""
+    """Return whether `password_hash` was made at another cost than today's."""
     return _hasher.check_needs_rehash(password_hash)

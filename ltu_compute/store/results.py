@@ -82,7 +82,7 @@ class Results:
                 connection.execute(sa.delete(results).where(results.c.id.in_(found)))
 
     def forget(self, kind: str) -> None:
-        """Delete every result of a kind, whoever got it."""
+        """Delete every result of a kind, of all keys."""
         with self._database.transaction(writes=True) as connection:
             connection.execute(sa.delete(results).where(results.c.kind == kind))
 

@@ -30,7 +30,7 @@ class Session:
 
 
 class Rotation(Enum):
-    """What became of a refresh token that is good once."""
+    """Outcome of using a refresh token that is valid once."""
 
     RENEWED = auto()
     REUSED = auto()  # it had been used before: no token of the session is good any more

@@ -139,7 +139,7 @@ class SigningClients:
             raise NotFound(f"There is no client {client_id[:64]!r}.")
 
     def use(self, signed: str, now: float, expires_at: float) -> bool:
-        """Let a signed text count once; False: it has counted already, whoever saw it.
+        """Let a signed text count once; False: it has counted already, in any process.
 
         Parameters
         ----------
@@ -169,5 +169,5 @@ class SigningClients:
 
 
 def is_client_id(text: str) -> bool:
-    """Tell whether a client may be named so."""
+    """Return whether a text may be the id of a client."""
     return len(text) <= 64 and _ID.fullmatch(text) is not None

@@ -37,7 +37,7 @@ accounts = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("username", String(255), nullable=False),
-    # What makes two names the same: compatibility-normalised and case-folded.
+    # Key of equal names: compatibility-normalised and case-folded.
     Column("username_key", String(255), nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
@@ -138,7 +138,7 @@ job_inputs = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    # The first characters of the key, which tell keys apart and open nothing.
+    # The first characters of the key, which identify it and open nothing.
     Column("id", String(16), primary_key=True),
     # SHA-256 of the whole key.
     Column("key_hash", String(64), nullable=False),
@@ -157,7 +157,7 @@ quota_reservations = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("key_id", ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
-    # When it goes back to the quota: whoever reserved it has died.
+    # When it returns to the quota: the process that reserved it has died.
     Column("expires_at", Double, nullable=False),
     Index(None, "key_id"),
 )
@@ -260,7 +260,7 @@ custom_models = Table(
     # No foreign key, as in `data_sets`.
     Column("account_id", String(255), nullable=False),
     Column("name", String(255), nullable=False),
-    # What makes two names the same: compatibility-normalised and case-folded.
+    # Key of equal names: compatibility-normalised and case-folded.
     Column("name_key", String(255), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("description", Text, nullable=False),

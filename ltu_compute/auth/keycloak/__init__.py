@@ -1,4 +1,4 @@
-"""The Keycloak-compatible realm that tokens come from, and the check of those that come back."""
+"""The Keycloak-compatible realm: it issues tokens, and checks those that clients send."""
 
 from ltu_compute.auth.keycloak.addresses import PATH, PROTOCOL, REALMS, TOKEN_PATH, issuer_of
 from ltu_compute.auth.keycloak.area import RealmArea

@@ -25,7 +25,7 @@ def read_form() -> tuple[dict[str, str], bool]:
 
 
 def check_client(fields: Mapping[str, str]) -> None:
-    """Return when a form comes from the realm's one client.
+    """Return if a form names the realm's one client.
 
     Raises
     ------

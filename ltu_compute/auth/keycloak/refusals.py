@@ -72,7 +72,7 @@ def _unavailable(error: Busy | Unavailable) -> Response:
 
 
 def _too_many(error: TooManyRequests) -> Response:
-    # The code that clients know for a login that failed; the status tells that it was not tried.
+    # The code that clients know for a failed login; the status says that it was not tried.
     body = {"error": "invalid_grant", "error_description": str(error)}
     response = json_response(body, HTTPStatus.TOO_MANY_REQUESTS)
     response.headers["Retry-After"] = str(error.retry_after)

@@ -54,7 +54,7 @@ TokenReply = TypedDict(
 
 
 class Userinfo(TypedDict):
-    """Whom a token stands for."""
+    """The account of a token."""
 
     sub: Uuid
     email_verified: bool
@@ -164,7 +164,7 @@ ROUTES = (
         f"{PROTOCOL}/userinfo",
         "userinfo",
         {"GET": "userinfo", "POST": "userinfoByPost"},
-        "Tell whom an access token stands for.",
+        "Return the account of an access token.",
         Userinfo,
         (503,),
         by_token=True,

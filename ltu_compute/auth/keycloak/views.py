@@ -1,4 +1,4 @@
-"""What the addresses of the realm answer.
+"""Views of the realm.
 
 Statuses, error codes and their descriptions are Keycloak's, in its order of checks.
 """
@@ -39,7 +39,7 @@ _ROTATION = {
 
 
 def authenticate(head: Head, store: Store, tokens: Tokens) -> Account:
-    """Return the account that the bearer token of a request stands for.
+    """Return the account of the bearer token of a request.
 
     Raises
     ------
@@ -86,14 +86,14 @@ def realm_blueprint(
 
 
 def elsewhere_blueprint(issuer: str) -> Blueprint:
-    """Return what stands under ``/realms`` where an external provider keeps the accounts."""
+    """Return the views under ``/realms`` when an external provider keeps the accounts."""
     blueprint = Blueprint("realm", __name__)
     blueprint.after_request(_forbid_storing)
 
     @blueprint.route(f"{REALMS}<path:_path>", methods=["GET", "POST"])
     def elsewhere(_path: str) -> Response:
         where = f"{issuer.rstrip('/')}{DISCOVERY}"
-        body = problem(404, f"Tokens come from {issuer}; {where} says how to get one.")
+        body = problem(404, f"Tokens are issued by {issuer}; {where} says how to get one.")
         return json_response(body, HTTPStatus.NOT_FOUND)
 
     return blueprint
@@ -102,8 +102,8 @@ def elsewhere_blueprint(issuer: str) -> Blueprint:
 @cache  # once a process, not whenever a client sends the header
 def _warn_of_a_proxy() -> None:
     _log.warning(
-        "a login has to wait that came with X-Forwarded-For, which is not believed: behind a proxy "
-        "all clients have its address; set %sPROXY_HOPS",
+        "a login with X-Forwarded-For must wait; the header is not trusted: behind a proxy all "
+        "clients have its address; set %sPROXY_HOPS",
         PREFIX,
     )
 
@@ -125,7 +125,7 @@ def _forbid_storing(response: Response) -> Response:
 
 
 class _Views:
-    """What the addresses of the realm answer."""
+    """Views of the realm."""
 
     def __init__(self, store: Store, key_ring: KeyRing, settings: Settings, clock: Clock) -> None:
         self._store = store
