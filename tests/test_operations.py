@@ -412,11 +412,12 @@ def test_threshold_weight_and_score(call: Caller) -> None:
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_the_score_grows_with_the_area_to_the_whole(call: Caller, swapped: bool) -> None:
-    plain = np.full((400, 600, 3), 128, np.uint8)
+    scene = cv2.resize(photograph("coffee.jpg"), (300, 200), interpolation=cv2.INTER_AREA)
+    plain = np.full_like(scene, 128)
     scores = []
     for percent in (0, 10, 40, 60, 100):
         other = plain.copy()
-        other[:, : 6 * percent] = photograph("coffee.jpg")[:, : 6 * percent]
+        other[:, : 3 * percent] = scene[:, : 3 * percent]
         pair = (other, plain) if swapped else (plain, other)
         answer = send(call, "differences", image1=pair[0], image2=pair[1])
         scores.append(answer.json["details"]["score"])
