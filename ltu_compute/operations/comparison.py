@@ -4,9 +4,11 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from imagehash import ImageHash
+
 from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
 from ltu_compute.image import Image, alike
-from ltu_compute.image.hashing import PerceptualHash, perceptual_hash
+from ltu_compute.image.hashing import perceptual_hash
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels.alignment import Alignment
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings
@@ -32,15 +34,15 @@ class MeasuredDistance:
         The distance and what it consists of; boxes in px of the compared sizes.
     reference_size, query_size : Size
         Width and height at which the images were compared, px.
-    reference_hash, query_hash : PerceptualHash
+    reference_hash, query_hash : ImageHash
         Their perceptual hashes; see `image.hashing`.
     """
 
     found: ImageDistance
     reference_size: Size
     query_size: Size
-    reference_hash: PerceptualHash
-    query_hash: PerceptualHash
+    reference_hash: ImageHash
+    query_hash: ImageHash
 
 
 def distance(reference: Image, query: Image) -> MeasuredDistance:

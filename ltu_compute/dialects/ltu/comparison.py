@@ -118,7 +118,7 @@ def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceIn
     hashes: Hashes = {
         "reference": str(measured.reference_hash),
         "query": str(measured.query_hash),
-        "differing_bits": measured.reference_hash.distance(measured.query_hash),
+        "differing_bits": int(measured.reference_hash - measured.query_hash),
     }
     result: DistanceResult = {
         "distance": value,
