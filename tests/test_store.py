@@ -32,6 +32,7 @@ from ltu_compute.store import (
     schema,
     tables,
 )
+from ltu_compute.store.data_sets import Kind
 from ltu_compute.store.database import address
 from ltu_compute.store.migrations import versions
 from ltu_compute.store.sessions import Rotation
@@ -496,6 +497,38 @@ def test_changes_to_an_account_that_is_not_there(store: Store) -> None:
     ):
         with pytest.raises(NotFound):
             change()
+
+
+ASKED: dict[str, Callable[[Store, str, str], object]] = {
+    "a job's kind": lambda store, owner, text: store.jobs.add(owner, text, "{}"),
+    "a job's parameters": lambda store, owner, text: store.jobs.add(owner, "k", text),
+    "a job's input": lambda store, owner, text: store.jobs.add(owner, "k", "", {(0, text): b""}),
+    "a job to cancel": lambda store, owner, text: store.jobs.cancel(owner, text),
+    "a job to delete": lambda store, owner, text: store.jobs.delete(owner, text),
+    "a job's results": lambda store, _, text: store.jobs.results(text),
+    "a stranger's jobs": lambda store, _, text: store.jobs.page(text),
+    "a session": lambda store, _, text: store.sessions.get(text, NOW),
+    "a person": lambda store, _, text: store.people.remove(text),
+    "a client": lambda store, _, text: store.signing_clients.remove(text),
+    "a key": lambda store, _, text: store.api_keys.remaining(text, NOW),
+    "a key's results": lambda store, _, text: store.results.of(text, NOW),
+    "a data set": lambda store, owner, text: store.data_sets.get(owner, text),
+    "a data set's picture": lambda store, owner, text: store.data_sets.image(owner, text, text),
+    "a model": lambda store, owner, text: store.custom_models.find(owner, text),
+    "a model's description": lambda store, owner, text: store.custom_models.add(
+        owner, "name", Kind.CLASSIFICATION, description=text
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_texts_that_a_database_cannot_hold_are_refused(
+    store: Store, alice: Account, asked: str
+) -> None:
+    for text in ("\x00", "a\x00b", "\ud800", "x\udfff"):
+        with pytest.raises(BadParameters, match=r"U\+0000 or half a surrogate pair"):
+            ASKED[asked](store, alice.id, text)
+    assert store.accounts.get(alice.id) == alice  # and the connection goes on being used
 
 
 # Passwords

@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from weakref import WeakSet
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.exc import ArgumentError
 
-from ltu_compute.errors import Unavailable
+from ltu_compute.errors import BadParameters, Problem, Unavailable
 
 BUSY_TIMEOUT_S = 10
 CONNECT_TIMEOUT_S = 5
@@ -137,6 +137,12 @@ def address(url: str | Path) -> URL:
 
 def engine_for(url: URL) -> Engine:
     """Return an engine; nothing is opened yet, and no value is ever part of a logged statement."""
+    engine = _engine(url)
+    event.listen(engine, "before_cursor_execute", _check_texts)
+    return engine
+
+
+def _engine(url: URL) -> Engine:
     if url.drivername == "sqlite":
         engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "do_connect", _make_private_file)
@@ -151,6 +157,41 @@ def engine_for(url: URL) -> Engine:
         pool_timeout=BUSY_TIMEOUT_S,
         connect_args=timeout,
     )
+
+
+def _check_texts(
+    _connection: Any, _cursor: Any, _statement: str, parameters: Any, _context: Any, many: bool
+) -> None:
+    """Refuse texts that one of the databases cannot hold, whatever is done with them.
+
+    PostgreSQL takes no NUL, and neither takes half a surrogate pair, which is not UTF-8.
+
+    Raises
+    ------
+    BadParameters
+        A text of the statement is such a one.
+    """
+    for each in parameters if many else (parameters,):
+        for value in each.values() if isinstance(each, Mapping) else each or ():
+            if isinstance(value, str) and not is_storable(value):
+                message = "a text holds U+0000 or half a surrogate pair; allowed is any other text"
+                raise BadParameters(Problem("", message))
+
+
+def storable(text: str, length: int) -> str:
+    """Return the beginning of a text of ours, such as an error's, as both databases can hold it."""
+    return text[:length].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def is_storable(text: str) -> bool:
+    """Return whether both databases can hold a text."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _make_private_file(_dialect: Any, _record: Any, arguments: list[str], _options: Any) -> None:
