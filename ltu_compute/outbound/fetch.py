@@ -319,7 +319,7 @@ class Fetcher:
         headers : mapping of str to str
             Sent with it.
         name : str
-            The parameter that the address came by; errors carry it.
+            The parameter that held the address; errors name it.
 
         Raises
         ------
