@@ -15,24 +15,36 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ltu_compute.errors import BadParameters, Busy, ModelFailed, Problem
-from ltu_compute.kernels.classification import Label
-from ltu_compute.kernels.object_detection import DetectedObject
-from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers.catalogue import KNOWN, MODELS
-from ltu_compute.recognisers.onnx import decoders, worker
+from ltu_compute.recognisers.onnx import worker
 from ltu_compute.recognisers.onnx.loaded import Loaded
 from ltu_compute.recognisers.onnx.manifest import Manifest, Task, read
+from ltu_compute.recognisers.onnx.network import Network, ReleaseSlot
 from ltu_compute.recognisers.onnx.session import Bounds, Contract, ModelError, Outputs, Session
 from ltu_compute.settings import Settings
+
+__all__ = [
+    "INSTALL",
+    "MANIFEST",
+    "NAME",
+    "ONNX",
+    "Model",
+    "ModelQueue",
+    "Models",
+    "Rejected",
+    "ReleaseSlot",
+]
 
 log = logging.getLogger("ltu_compute")
 
@@ -42,9 +54,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 GRAY_LEVEL = 114  # of the picture that a model is tried on
 PATIENCE_S = 2.0  # with one run, by those who wait for it: one that hangs must not gather others
-
-ReleaseSlot = Callable[[], AbstractContextManager[None]]
-"""What is entered while another process or machine computes and this one does not."""
 
 
 class ModelQueue:
@@ -105,7 +114,7 @@ class Rejected:
     reason: str
 
 
-class Model:
+class Model(Network):
     """A model that has been checked.
 
     Parameters
@@ -135,8 +144,7 @@ class Model:
     """
 
     def __init__(self, folder: Path, bounds: Bounds, turn: ModelQueue) -> None:
-        self.name = folder.name
-        self.manifest: Manifest = read(folder / MANIFEST)
+        super().__init__(folder.name, read(folder / MANIFEST))
         self._path = folder / ONNX
         self._bounds = bounds
         self._turn = turn
@@ -150,7 +158,6 @@ class Model:
         self._sha256 = hashlib.sha256(content).hexdigest()
         declared = KNOWN.get(self._sha256)
         self.known = declared is not None
-        self._dtype = "float32"
         self._session: Session | Loaded | None = None
         if declared is not None:
             _refuse_another_shape(self.manifest, Manifest.of(declared.manifest))
@@ -175,138 +182,6 @@ class Model:
             self.close()  # processes that share it by forking must not share its pipes
         return session.contract.opset
 
-    @property
-    def working_size(self) -> int:
-        """Longest side, in px, up to which larger pictures give it more to see."""
-        return 2 * max(self.manifest.input.size)
-
-    def classify(
-        self, image: Bgr, *, max_results: int = 10, idle: ReleaseSlot = nullcontext
-    ) -> tuple[Label, ...]:
-        """Return the labels of an image, best first.
-
-        Parameters
-        ----------
-        image : ndarray of uint8, shape (H, W, 3)
-            The picture.
-        max_results : int
-            How many, at the most.
-        idle : ReleaseSlot, optional
-            Entered while the model's process is waited for.
-
-        Raises
-        ------
-        ModelFailed
-            The model failed, or took more than it may.
-        Busy
-            Others are running, and it had no turn (`ModelQueue`).
-        """
-        try:
-            scores = self._probabilities(image, idle)
-        except ModelError as error:
-            raise self._failed(error) from None
-        best = np.argsort(-scores, kind="stable")[:max_results]
-        labels = self.manifest.classes
-        return tuple(
-            Label(mid=labels[i].mid, description=labels[i].name, score=float(scores[i]))
-            for i in best
-            if scores[i] >= self.manifest.threshold
-        )
-
-    def detect(
-        self,
-        image: Bgr,
-        *,
-        classes: Collection[str] | None = None,
-        max_results: int | None = None,
-        least: float | None = None,
-        idle: ReleaseSlot = nullcontext,
-    ) -> tuple[DetectedObject, ...]:
-        """Return the objects in an image, best first, within its borders.
-
-        Parameters
-        ----------
-        image : ndarray of uint8, shape (H, W, 3)
-            The picture.
-        classes : collection of str, optional
-            Names of the labels to return. Default: all.
-        max_results : int, optional
-            How many, at the most.
-        least : float, optional
-            Score from which objects are given. Default: that of the manifest.
-        idle : ReleaseSlot, optional
-            Entered while the model's process is waited for.
-
-        Raises
-        ------
-        ModelFailed
-            The model failed, or took more than it may.
-        Busy
-            Others are running, and it had no turn (`ModelQueue`).
-        """
-        try:
-            found, placement = self._detections(image, idle, least)
-        except ModelError as error:
-            raise self._failed(error) from None
-        rows, columns = image.shape[:2]
-        boxes = np.clip(placement.back(found.boxes), 0, [columns, rows, columns, rows])
-        labels = self.manifest.classes
-        objects = tuple(
-            DetectedObject(
-                name=labels[label].name,
-                mid=labels[label].mid,
-                score=float(score),
-                corners=box[[[0, 1], [2, 1], [2, 3], [0, 3]]],
-            )
-            for box, label, score in zip(boxes, found.classes, found.scores, strict=True)
-            if box[2] > box[0]
-            and box[3] > box[1]
-            and (classes is None or labels[label].name in classes)
-        )
-        return objects[:max_results]
-
-    def run(
-        self, image: Bgr, idle: ReleaseSlot = nullcontext
-    ) -> tuple[Outputs, decoders.Placement]:
-        """Return the outputs for an image, and where the image lies in the input.
-
-        Parameters
-        ----------
-        image : ndarray of uint8, shape (H, W, 3)
-            The picture; the manifest says how it becomes the input.
-        idle : ReleaseSlot, optional
-            Entered while the model's process is waited for.
-
-        Raises
-        ------
-        ModelFailed, Busy
-            As `classify`.
-        """
-        try:
-            return self._run(image, idle)
-        except ModelError as error:
-            raise self._failed(error) from None
-
-    def probabilities(self, image: Bgr, idle: ReleaseSlot = nullcontext) -> decoders.Floats:
-        """Return the probability of every class of a classifier for an image.
-
-        Parameters and errors are those of `run`.
-        """
-        try:
-            return self._probabilities(image, idle)
-        except ModelError as error:
-            raise self._failed(error) from None
-
-    def values(self, image: Bgr, idle: ReleaseSlot = nullcontext) -> decoders.Floats:
-        """Return the numbers of the first output for an image, in the output's shape.
-
-        Parameters and errors are those of `run`; numbers that are none are an error, too.
-        """
-        try:
-            return self._values(image, idle)
-        except ModelError as error:
-            raise self._failed(error) from None
-
     def close(self) -> None:
         """End the model's process, or give its memory back; the next use loads it again."""
         with self._lock:
@@ -314,41 +189,25 @@ class Model:
                 self._session.close()
                 self._session = None
 
-    def _probabilities(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
-        outputs, _ = self._run(image, idle)
-        return decoders.probabilities(outputs, self.manifest)
-
-    def _detections(
-        self, image: Bgr, idle: ReleaseSlot, least: float | None = None
-    ) -> tuple[decoders.Detections, decoders.Placement]:
-        outputs, placement = self._run(image, idle)
-        return decoders.detections(outputs, self.manifest, least), placement
-
-    def _values(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
-        outputs, _ = self._run(image, idle)
-        return decoders.values(outputs)
-
-    def _run(self, image: Bgr, idle: ReleaseSlot) -> tuple[Outputs, decoders.Placement]:
-        canvas, placement = decoders.placed(image, self.manifest)
-        tensor = decoders.tensor(canvas, self.manifest, self._dtype)
+    def _outputs(self, tensor: NDArray[Any], idle: ReleaseSlot) -> Outputs:
         if self.known:
-            return self._running().run(tensor), placement
+            return self._running().run(tensor)
         with idle(), self._turn.take(self._bounds.seconds):  # the turn ends before the idleness
-            outputs = self._running().run(tensor)
-        return outputs, placement
+            return self._running().run(tensor)
 
     def _running(self) -> Session | Loaded:
         with self._lock:
             if self._session is None or not self._session.alive:
                 if self.known:
-                    self._session = Loaded(self._path, self._bounds.bytes, self._sha256)
+                    self._session = Loaded(self._unchanged)
                 else:
                     self._session = Session(self._path, self._bounds, sha256=self._sha256)
             return self._session
 
-    def _failed(self, error: ModelError) -> ModelFailed:
-        log.error("model %s failed: %s", self.name, error)
-        return ModelFailed(f"model: {self.name} failed: {error}", parameter="model")
+    def _unchanged(self) -> bytes:
+        """Return the file's content, if it is the one that was checked."""
+        content, _ = worker.same_content_of(self._path, self._bounds.bytes, self._sha256)
+        return content
 
 
 def _refuse_another_shape(manifest: Manifest, declared: Manifest) -> None:

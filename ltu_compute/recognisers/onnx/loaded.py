@@ -10,8 +10,8 @@ import ctypes
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -30,18 +30,12 @@ class Loaded:
 
     Parameters
     ----------
-    path : Path
-        The ONNX file.
-    max_bytes : int
-        Its size, at the most.
-    sha256 : str
-        That the file must have.
+    read : callable
+        Returns the ONNX file's content, or raises an error that says why it is not to be had.
     """
 
-    def __init__(self, path: Path, max_bytes: int, sha256: str) -> None:
-        self._path = path
-        self._max_bytes = max_bytes
-        self._sha256 = sha256
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        self._read = read
         self._lock = threading.Lock()
         self._session: Any = None
 
@@ -61,8 +55,7 @@ class Loaded:
         Raises
         ------
         ModelError
-            Its file is another one than when the service started, or cannot be read, or ONNX
-            Runtime fails.
+            Its file is not to be had, or ONNX Runtime fails.
         """
         session = self._loaded()
         names = [found.name for found in session.get_outputs()]
@@ -82,7 +75,7 @@ class Loaded:
         with self._lock:
             if self._session is None:
                 try:
-                    content, _ = worker.same_content_of(self._path, self._max_bytes, self._sha256)
+                    content = self._read()
                     # Without an arena: that of u2netp alone keeps 450 MB, to save 0.1 s of 0.5.
                     self._session, _ = worker.load(content, arena=False)
                 except Exception as error:
