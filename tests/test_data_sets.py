@@ -43,6 +43,7 @@ BOLT = Box("bolt", 1.5, 2.0, 10.25, 20.0)
 
 def test_the_life_of_a_data_set(sets: DataSets) -> None:
     made = sets.add(ALICE, "Parts", Kind.DETECTION, ["bolt"])
+    assert not made.is_open
     first, second = sets.add_images(
         ALICE, made.id, [image(b"a", boxes=(BOLT,)), image(b"bb", boxes=())]
     )
@@ -70,6 +71,19 @@ def test_a_picture_sent_again_takes_the_new_boxes_and_no_room(sets: DataSets) ->
     assert [each.boxes for each in sets.images(made.id)] == [(BOLT,)]
     found = sets.get(ALICE, made.id)
     assert (found.images, found.bytes, found.classes) == (1, 1, ("bolt",))
+
+
+def test_classes_are_those_that_were_named_or_whatever_comes(sets: DataSets) -> None:
+    closed = sets.add(ALICE, "closed", Kind.CLASSIFICATION, ["Bolt"])
+    (found,) = sets.add_images(ALICE, closed.id, [image(b"a", label="BOLT")])
+    assert found.label == "Bolt"
+    with pytest.raises(BadParameters, match="received 'nut', the data set has 'Bolt'"):
+        sets.add_images(ALICE, closed.id, [image(b"b", label="nut")])
+    opened = sets.add(ALICE, "open", Kind.CLASSIFICATION)
+    sets.add_images(ALICE, opened.id, [image(b"a", label="b"), image(b"b", label="a")])
+    sets.add_images(ALICE, opened.id, [image(b"c", label="A")])
+    assert sets.get(ALICE, opened.id).classes == ("b", "a")
+    assert sets.get(ALICE, closed.id).classes == ("Bolt",)
 
 
 def test_another_account_sees_and_changes_nothing(sets: DataSets) -> None:

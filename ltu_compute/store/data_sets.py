@@ -6,8 +6,8 @@ belong to an account, count against its quota, and are deleted with their data s
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -52,6 +52,8 @@ class DataSet:
     ----------
     classes : tuple of str
         Names, in the order in which they were added.
+    is_open : bool
+        Whether pictures may bring further classes: none were named when it was made.
     images : int
         Pictures in it.
     bytes : int
@@ -65,6 +67,7 @@ class DataSet:
     name: str
     kind: Kind
     classes: tuple[str, ...]
+    is_open: bool
     images: int
     bytes: int
     created_at: float
@@ -169,7 +172,10 @@ class DataSets:
         check_name("name", name)
         check_classes(classes)
         now = self._clock()
-        made = DataSet(_new_id("ds"), account_id, name, kind, tuple(classes), 0, 0, now, now)
+        is_open = not classes
+        made = DataSet(
+            _new_id("ds"), account_id, name, kind, tuple(classes), is_open, 0, 0, now, now
+        )
         with self._database.transaction(writes=True) as connection:
             self._lock_account(connection, account_id)
             count = connection.execute(
@@ -186,6 +192,7 @@ class DataSets:
                     name=name,
                     kind=kind.value,
                     classes=orjson.dumps(made.classes).decode(),
+                    is_open=is_open,
                     images=0,
                     bytes=0,
                     created_at=now,
@@ -241,7 +248,8 @@ class DataSets:
         """Add pictures, all or none.
 
         A picture whose bytes the data set has already is not stored again: it gets the new name,
-        label and boxes. Classes that labels or boxes name, and the data set lacks, are added to it.
+        label and boxes. To an open data set, classes are added that labels or boxes bring; in
+        another case of letters they are the class that there is.
 
         Raises
         ------
@@ -250,23 +258,24 @@ class DataSets:
         StorageFull
             The account would have more pictures, or bytes, than it may have.
         BadParameters
-            There would be too many classes.
+            There would be too many classes, or the data set is not open and lacks one.
         """
         with self._database.transaction(writes=True) as connection:
             self._lock_account(connection, account_id)
             data_set = self._one(connection, account_id, data_set_id)
+            classes, images = _with_classes(data_set, images)
             known = self._known(connection, data_set_id, [image.sha256 for image in images])
             now = self._clock()
             added: dict[str, DataSetImage] = {}
             new: dict[str, NewImage] = {}
-            for image in images:
+            for number, image in enumerate(images):
                 image_id = known.get(image.sha256) or _new_id("img")
                 if image.sha256 not in known:
                     known[image.sha256] = image_id
                     new[image_id] = image
-                added[image_id] = _added(image, image_id, data_set_id, now)
+                # A microsecond apart, which keeps them in order.
+                added[image_id] = _added(image, image_id, data_set_id, now + 1e-6 * number)
             self._check_room(connection, account_id, list(new.values()))
-            classes = _with_classes(data_set.classes, images)
             for image_id, one in added.items():
                 values = _values(one)
                 if image_id in new:
@@ -447,12 +456,32 @@ def check_classes(classes: Sequence[str]) -> None:
         seen[key] = name
 
 
-def _with_classes(classes: Sequence[str], images: Iterable[NewImage]) -> tuple[str, ...]:
-    named = (name for image in images for name in _class_names(image))
-    found = tuple(dict.fromkeys([*classes, *named]))
-    if len(found) > len(classes):
-        check_classes(found)
-    return found
+def _with_classes(
+    data_set: DataSet, images: Sequence[NewImage]
+) -> tuple[list[str], list[NewImage]]:
+    """Return the classes of a data set with new ones, and pictures that name them as it does."""
+    names = {name_key(name): name for name in data_set.classes}
+    for name in dict.fromkeys(name for image in images for name in _class_names(image)):
+        if (key := name_key(name)) not in names:
+            if not data_set.is_open:
+                message = f"classes: received {name[:80]!r}, the data set has "
+                listed = ", ".join(map(repr, data_set.classes))
+                raise BadParameters(Problem("classes", message + listed))
+            names[key] = name
+    if len(names) > len(data_set.classes):
+        check_classes(list(names.values()))
+    return list(names.values()), [_named(image, names) for image in images]
+
+
+def _named(image: NewImage, names: Mapping[str, str]) -> NewImage:
+    label, boxes = image.label, image.boxes
+    return replace(
+        image,
+        label=None if label is None else names[name_key(label)],
+        boxes=None
+        if boxes is None
+        else tuple(replace(box, class_name=names[name_key(box.class_name)]) for box in boxes),
+    )
 
 
 def _class_names(image: NewImage) -> Iterator[str]:

@@ -226,6 +226,8 @@ data_sets = Table(
     Column("kind", String(16), nullable=False),
     # JSON: a list of names.
     Column("classes", Text, nullable=False),
+    # Whether pictures may bring further classes.
+    Column("is_open", Boolean, nullable=False),
     Column("images", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),

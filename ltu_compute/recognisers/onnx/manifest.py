@@ -216,10 +216,11 @@ def _none_or_some(task: Task) -> str:
     return "at least one" if task in LABELLED else "none"
 
 
-class _Loader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """Reads YAML without aliases, by which a few lines can stand for gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """Return what the next events stand for."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*) are not allowed")
         return super().compose_node(parent, index)
@@ -241,7 +242,7 @@ def read(path: Path) -> Manifest:
         raise ModelError(str(error)) from None
     try:
         # Through JSON, where a list is a tuple's only form: YAML's own types are strict enough.
-        content = orjson.dumps(yaml.load(text, _Loader))  # noqa: S506  (a SafeLoader)
+        content = orjson.dumps(yaml.load(text, PlainLoader))  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         raise ModelError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
     try:

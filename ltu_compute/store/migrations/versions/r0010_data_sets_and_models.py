@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("classes", sa.Text, nullable=False),
+        sa.Column("is_open", sa.Boolean, nullable=False),
         sa.Column("images", sa.Integer, nullable=False),
         sa.Column("bytes", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.Double, nullable=False),

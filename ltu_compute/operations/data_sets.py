@@ -1,0 +1,183 @@
+"""Pictures for data sets: looked at before they are stored, each by itself or out of an archive."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from ltu_compute.cancellation import checkpoint
+from ltu_compute.errors import BadParameters, Problem, TooLarge, Unprocessable, UnsupportedFormat
+from ltu_compute.image import Image, archives
+from ltu_compute.operations import annotations
+from ltu_compute.store.data_sets import MOST_BOXES, Box, DataSet, DataSetImage, Kind, NewImage
+
+TRIED_AT = 64  # px that a picture is decoded to, to see that it can be
+SLACK = 1.0  # px that a box may lie beyond the picture's border; it is cut off
+ARCHIVE_ENTRIES = 4000
+ARCHIVE_GROWTH = 2  # of an archive when it is unpacked, against the largest file
+NAME_LENGTH = 255  # characters of a file's name that are kept
+
+
+def new_image(
+    image: Image,
+    name: str,
+    data_set: DataSet,
+    *,
+    label: str | None = None,
+    boxes: Sequence[Box] | None = None,
+) -> NewImage:
+    """Return a picture as it is stored.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    name : str
+        Name of its file.
+    data_set : DataSet
+        Where it goes.
+    label : str, optional
+        Its class, for classification.
+    boxes : sequence of Box, optional
+        What is in it, for detection; px of the picture.
+
+    Raises
+    ------
+    BadParameters
+        It has a label or boxes that the data set is not for, or a box is not one in the picture.
+    UnreadableImage
+        It cannot be decoded.
+    """
+    if label is not None and data_set.kind != Kind.CLASSIFICATION:
+        raise _wrong("label", f"the data set is for {data_set.kind}, which takes annotations")
+    if boxes is not None and data_set.kind != Kind.DETECTION:
+        raise _wrong("annotations", f"the data set is for {data_set.kind}, which takes labels")
+    fitting = None if boxes is None else _in_picture(boxes, image, name)
+    image.fit(TRIED_AT)
+    return NewImage(
+        _file_name(name),
+        hashlib.sha256(image.content).hexdigest(),
+        image.width,
+        image.height,
+        image.content,
+        label,
+        fitting,
+    )
+
+
+def from_archive(
+    content: bytes, data_set: DataSet, *, max_bytes: int, max_pixels: int, name: str
+) -> tuple[list[NewImage], list[str]]:
+    """Return the pictures of an archive, and the names of files in it that were not used.
+
+    Parameters
+    ----------
+    content : bytes
+        A zip archive; see `annotations.pictures_of` for what may be in it.
+    data_set : DataSet
+        Where they go.
+    max_bytes, max_pixels : int
+        Of a picture, at the most.
+    name : str
+        The parameter that it came by; errors carry it.
+
+    Raises
+    ------
+    BadParameters
+        The archive, a picture in it or an annotation cannot be used; the message names it.
+    TooManyBytes
+        It becomes more than it may.
+    """
+    limits = archives.ArchiveLimits(ARCHIVE_ENTRIES, ARCHIVE_GROWTH * max_bytes, max_bytes)
+    found, skipped = annotations.pictures_of(
+        archives.files(content, limits, name), data_set.kind, data_set.classes, name
+    )
+    return [_unpacked(each, data_set, max_pixels, name) for each in found], skipped
+
+
+def _unpacked(
+    found: annotations.Unpacked, data_set: DataSet, max_pixels: int, name: str
+) -> NewImage:
+    checkpoint()
+    try:
+        image = Image.from_bytes(found.content, max_pixels=max_pixels, name=found.path[:80])
+        boxes = found.boxes
+        if found.shares is not None:
+            boxes = tuple(_in_px(box, image) for box in found.shares)
+        label = found.label if data_set.kind == Kind.CLASSIFICATION else None
+        return new_image(image, found.path, data_set, label=label, boxes=boxes)
+    except (TooLarge, UnsupportedFormat, Unprocessable) as error:
+        raise BadParameters(Problem(name, f"{name}: {error}")) from None
+
+
+def _in_px(box: Box, image: Image) -> Box:
+    return replace(
+        box,
+        left=box.left * image.width,
+        right=box.right * image.width,
+        top=box.top * image.height,
+        bottom=box.bottom * image.height,
+    )
+
+
+def _in_picture(boxes: Sequence[Box], image: Image, name: str) -> tuple[Box, ...]:
+    if len(boxes) > MOST_BOXES:
+        raise _wrong("annotations", f"received {len(boxes)} boxes, allowed are {MOST_BOXES}")
+    return tuple(_fitting(box, image, name) for box in boxes)
+
+
+def _fitting(box: Box, image: Image, name: str) -> Box:
+    sides = (box.left, box.top, box.right, box.bottom)
+    width, height = image.size
+    within = (
+        all(map(math.isfinite, sides))
+        and -SLACK <= box.left < box.right <= width + SLACK
+        and -SLACK <= box.top < box.bottom <= height + SLACK
+    )
+    cut = replace(
+        box,
+        left=max(0.0, box.left),
+        top=max(0.0, box.top),
+        right=min(float(width), box.right),
+        bottom=min(float(height), box.bottom),
+    )
+    if not within or cut.left >= cut.right or cut.top >= cut.bottom:
+        shown = ", ".join(f"{side:g}" for side in sides)
+        raise _wrong(
+            "annotations",
+            f"received the box {shown} (x1, y1, x2, y2) in {_file_name(name)!r}, allowed are "
+            f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}",
+        )
+    return cut
+
+
+def _file_name(name: str) -> str:
+    kept = "".join(sign for sign in PurePosixPath(name).name if sign.isprintable())
+    return kept[-NAME_LENGTH:] or "image"
+
+
+def _wrong(parameter: str, what: str) -> BadParameters:
+    return BadParameters(Problem(parameter, f"{parameter}: {what}"))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a data set holds of a class: pictures that have it, and boxes."""
+
+    images: int
+    boxes: int
+
+
+def tallies(classes: Sequence[str], images: Iterable[DataSetImage]) -> dict[str, Tally]:
+    """Return what a data set holds of each class."""
+    pictures: Counter[str] = Counter()
+    boxes: Counter[str] = Counter()
+    for image in images:
+        if image.label is not None:
+            pictures[image.label] += 1
+        found = [box.class_name for box in image.boxes or ()]
+        pictures.update(set(found))
+        boxes.update(found)
+    return {name: Tally(pictures[name], boxes[name]) for name in classes}

@@ -1,0 +1,323 @@
+"""Techsolut's data sets: pictures with labels or boxes, one by one or in archives."""
+
+import io
+import json
+import struct
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from flask import Flask
+
+from ltu_compute.app import create_app
+from ltu_compute.operations import data_sets as operations
+from ltu_compute.serving.preparation import prepare
+from ltu_compute.settings import Settings
+from ltu_compute.web.service import service_of
+from tests.support.client import PASSWORD, USERNAME
+
+Ask = Callable[..., Any]
+MAX_BYTES = 100_000
+
+
+def picture(level: int, width: int = 60, height: int = 40) -> bytes:
+    """Return a plain picture, as PNG; another level, another file."""
+    return bytes(cv2.imencode(".png", np.full((height, width, 3), level, np.uint8))[1])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("datasets"),
+        models_dir=tmp_path_factory.mktemp("models"),
+        max_upload_bytes=MAX_BYTES,
+        data_set_images_per_account=1000,
+    )
+    store = prepare(settings)
+    store.accounts.add(USERNAME, PASSWORD)
+    app = create_app(settings)
+    yield app
+    service_of(app).store.close()
+    store.close()
+
+
+def asks(served: Flask, username: str) -> Ask:
+    store = service_of(served).store
+    account = store.accounts.by_name(username) or store.accounts.add(username, PASSWORD)
+    key = store.api_keys.add(account.id, now=time.time())[1]
+
+    def ask(method: str, path: str, status: int = 200, **given: Any) -> Any:
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = served.test_client().open("/v1" + path, method=method, headers=headers, **given)
+        answer.request.environ["wsgi.input"].close()  # the test client leaves a file open
+        assert answer.status_code == status, answer.text
+        return answer.json
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def ask(served: Flask) -> Ask:
+    return asks(served, USERNAME)
+
+
+def created(ask: Ask, kind: str, classes: Any = ()) -> str:
+    made = ask("POST", "/datasets", 201, json={"name": "Parts", "type": kind, "classes": classes})
+    return f"/datasets/{made['id']}"
+
+
+def files(*contents: bytes, name: str = "file") -> dict[str, Any]:
+    return {name: [(io.BytesIO(c), f"{number}.png") for number, c in enumerate(contents)]}
+
+
+def box(x1: float, y1: float, x2: float, y2: float, name: str = "bolt") -> dict[str, Any]:
+    return {"class": name, "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2}}
+
+
+BOX = box(4, 8, 30.5, 20)
+
+
+def test_a_data_set_from_beginning_to_end(ask: Ask) -> None:
+    place = created(ask, "classification", "ok, bad")
+    sent = files(picture(1), picture(2), picture(3))
+    added = ask("POST", f"{place}/images", 201, data={**sent, "label": ["ok", "ok", "BAD"]})
+    assert added["added"] == 3
+    assert [each["label"] for each in added["images"]] == ["ok", "ok", "bad"]
+    assert added["dataset"]["image_count"] == 3
+    found = ask("GET", place)
+    assert [(c["name"], c["images"]) for c in found["class_counts"]] == [("ok", 2), ("bad", 1)]
+    assert (found["type"], found["classes"]) == ("classification", ["ok", "bad"])
+    first, second = ask("GET", f"{place}/images?limit=2")["images"]
+    assert first == added["images"][0]
+    assert ask("GET", f"{place}/images?offset=2")["images"] == added["images"][2:]
+    assert list(first) == ["id", "filename", "width", "height", "bytes", "created_at", "label"]
+    deleted = ask("DELETE", f"{place}/images/{second['id']}")
+    assert deleted == {"id": second["id"], "deleted": True}
+    assert ask("GET", f"{place}/images")["total"] == 2
+    assert found["id"] in [each["id"] for each in ask("GET", "/datasets")["datasets"]]
+    ask("DELETE", place)
+    assert "does not exist" in ask("GET", place, 404)["error"]["details"]
+
+
+@pytest.mark.parametrize(
+    ("count", "annotations", "boxes"),
+    [
+        pytest.param(1, [json.dumps([BOX])], [1], id="one"),
+        pytest.param(1, ["[]"], [0], id="nothing in it"),
+        pytest.param(1, [], [None], id="nobody has looked"),
+        pytest.param(2, [json.dumps([BOX, BOX]), "[]"], [2, 0], id="one each"),
+        pytest.param(2, [json.dumps([[BOX], [BOX, BOX]])], [1, 2], id="a list of lists"),
+        pytest.param(2, ["null", "[]"], [None, 0], id="null"),
+    ],
+)
+def test_boxes_of_files(
+    ask: Ask, count: int, annotations: list[str], boxes: list[int | None]
+) -> None:
+    place = created(ask, "detection")
+    sent = files(*(picture(level) for level in range(count)))
+    added = ask("POST", f"{place}/images", 201, data={**sent, "annotations": annotations})
+    found = [each["annotations"] for each in added["images"]]
+    assert [None if each is None else len(each) for each in found] == boxes
+    assert all(each == BOX for one in found for each in one or ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "words"),
+    [
+        ("detection", {"annotations": "[{"}, "annotations: received '[{', which is not JSON"),
+        ("detection", {"annotations": '[{"class": "a"}]'}, "at 0.box: Field required"),
+        ("detection", {"annotations": json.dumps([box(4, 8, 99, 20)])}, "0 <= x1 < x2 <= 60"),
+        ("detection", {"annotations": json.dumps([box(9, 8, 4, 20)])}, "received the box 9, 8, 4"),
+        ("detection", {"annotations": '[{"class": "a", "box": {"x1": 1}}]'}, "at 0.box.y1: Field"),
+        ("detection", {"annotations": ["[]", "[]"]}, "received 2 lists for 1 files"),
+        ("detection", {"label": "a"}, "label: the data set is for detection"),
+        ("classification", {"annotations": "[]"}, "annotations: the data set is for class"),
+        ("classification", {"label": ["a", "b"]}, "received 2 for 1 files"),
+        ("classification", {"label": "x" * 101}, "label: "),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_kept(
+    ask: Ask, kind: str, more: dict[str, Any], words: str
+) -> None:
+    place = created(ask, kind)
+    refused = ask("POST", f"{place}/images", 400, data={**files(picture(1)), **more})
+    assert words in refused["error"]["details"]
+    assert ask("GET", place)["image_count"] == 0
+
+
+def test_files_that_are_no_pictures_are_refused(ask: Ask) -> None:
+    place = created(ask, "detection")
+    ask("POST", f"{place}/images", 400, data=files(picture(1), b"text"))
+    whole = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (40, 60, 3)))[1]
+    cut = bytes(whole)[:600]
+    ask("POST", f"{place}/images", 400, data=files(cut))
+    assert ask("POST", f"{place}/images", 400, data={})["error"]["details"].startswith("file: ")
+    ask("POST", f"{place}/images", 413, data=files(b"\x89PNG\r\n\x1a\n" + bytes(MAX_BYTES)))
+    assert ask("GET", place)["image_count"] == 0
+
+
+def test_another_account_s_data_set_does_not_exist(served: Flask, ask: Ask) -> None:
+    place = created(ask, "detection")
+    added = ask("POST", f"{place}/images", 201, data=files(picture(1)))["images"][0]
+    stranger = asks(served, "stranger")
+    for method, path in (
+        ("GET", place),
+        ("DELETE", place),
+        ("GET", f"{place}/images"),
+        ("DELETE", f"{place}/images/{added['id']}"),
+    ):
+        stranger(method, path, 404)
+    stranger("POST", f"{place}/images", 404, data=files(picture(2)))
+    assert stranger("GET", "/datasets")["total"] == 0
+    assert ask("GET", place)["image_count"] == 1
+
+
+def test_a_full_store_is_told(served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = created(ask, "detection")
+    data_sets = service_of(served).store.data_sets
+    monkeypatch.setattr(data_sets, "limits", type(data_sets.limits)(images=10**6, bytes=1))
+    refused = ask("POST", f"{place}/images", 403, data=files(picture(1)))["error"]
+    assert refused["code"] == "forbidden"
+    assert "LTU_COMPUTE_DATA_SET_BYTES_PER_ACCOUNT" in refused["details"]
+
+
+# --------------------------------------------------------------------------- archives
+
+
+def archive(entries: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return packed.getvalue()
+
+
+COCO = {
+    "images": [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}],
+    "categories": [{"id": 3, "name": "bolt"}],
+    "annotations": [{"image_id": 7, "category_id": 3, "bbox": [4, 8, 26.5, 12]}],
+}
+A, B, C = (picture(level) for level in (11, 12, 13))
+# Of 60 x 40 px: centre (30, 20), 15 x 10 px.
+YOLO_TEXT = "0 0.5 0.5 0.25 0.25\n"
+CENTRED = box(22.5, 15, 37.5, 25)
+
+
+@pytest.mark.parametrize(
+    ("kind", "entries", "expected"),
+    [
+        pytest.param(
+            "detection",
+            {"a.png": A, "sub/b.png": B, "c.png": C, "annotations.json": json.dumps(COCO)},
+            {"a.png": [BOX], "b.png": [], "c.png": None},
+            id="coco",
+        ),
+        pytest.param(
+            "detection",
+            {
+                "train/images/a.png": A,
+                "train/images/b.png": B,
+                "train/labels/a.txt": YOLO_TEXT,
+                "data.yaml": "names: [bolt]\n",
+            },
+            {"a.png": [CENTRED], "b.png": []},
+            id="yolo",
+        ),
+        pytest.param(
+            "detection",
+            {"a.png": A, "a.txt": YOLO_TEXT, "classes.txt": "bolt\n"},
+            {"a.png": [CENTRED]},
+            id="yolo beside",
+        ),
+        pytest.param("detection", {"a.png": A}, {"a.png": None}, id="pictures alone"),
+        pytest.param(
+            "classification",
+            {"x/ok/a.png": A, "x/bad/b.png": B, "c.png": C},
+            {"a.png": "ok", "b.png": "bad", "c.png": None},
+            id="folders",
+        ),
+    ],
+)
+def test_an_archive(
+    ask: Ask, kind: str, entries: dict[str, bytes | str], expected: dict[str, Any]
+) -> None:
+    place = created(ask, kind)
+    sent = archive(entries | {"__MACOSX/._a.png": b"", "notes.md": b"", "inner.zip": b"PK"})
+    added = ask("POST", f"{place}/images", 201, data=files(sent))
+    key = "label" if kind == "classification" else "annotations"
+    assert {each["filename"]: each[key] for each in added["images"]} == expected
+    assert added["skipped"] == ["notes.md", "inner.zip"]
+
+
+def coco(**changed: Any) -> str:
+    return json.dumps(COCO | changed)
+
+
+@pytest.mark.parametrize(
+    ("entries", "status", "words"),
+    [
+        ({"a.md": b"x"}, 400, "holds no JPEG, PNG or GIF"),
+        ({"a.png": A, "c.json": "{"}, 400, "'c.json' is not JSON"),
+        ({"a.png": A, "c.json": "{}"}, 400, "'c.json' is not COCO's JSON"),
+        ({"a.png": A, "c.json": coco(categories=[])}, 400, "KeyError: 3"),
+        (
+            {"a.png": A, "c.json": coco(annotations=[{"image_id": 7, "category_id": 3}])},
+            400,
+            "KeyError: 'bbox'",
+        ),
+        (
+            {
+                "a.png": A,
+                "c.json": coco(
+                    annotations=[{"image_id": 7, "category_id": 3, "bbox": [0, 0, 999, 9]}]
+                ),
+            },
+            400,
+            "annotations: received the box 0, 0, 999, 9",
+        ),
+        ({"a.png": A, "a.txt": "0 1 2\n", "classes.txt": "a"}, 400, "'a.txt', line 1"),
+        ({"a.png": A, "a.txt": "4 .5 .5 .1 .1\n", "classes.txt": "a"}, 400, "no class 4"),
+        ({"a.png": A, "a.txt": YOLO_TEXT, "data.yaml": "names: *x"}, 400, "is not YAML"),
+        ({"a.png": A[:40]}, 400, "file: a.png"),
+        ({"a.png": bytes(MAX_BYTES + 1)}, 413, f"a file may have ({MAX_BYTES} bytes)"),
+        ({f"{i}.png": bytes(MAX_BYTES) for i in range(3)}, 413, "all files together (200000)"),
+        ({f"{i}.txt": b"" for i in range(11)}, 413, "has 11 entries, allowed are 10"),
+    ],
+)
+def test_an_archive_that_cannot_be_used(
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    entries: dict[str, bytes | str],
+    status: int,
+    words: str,
+) -> None:
+    monkeypatch.setattr(operations, "ARCHIVE_ENTRIES", 10)
+    place = created(ask, "detection")
+    refused = ask("POST", f"{place}/images", status, data=files(archive(entries)))
+    assert words in refused["error"]["details"]
+    assert ask("GET", place)["image_count"] == 0
+
+
+def test_an_archive_is_not_believed(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its directory is counted before it is read, and its files as they are unpacked."""
+    place = created(ask, "detection")
+    sound = archive({"a.png": A})
+    lying = bytearray(archive({"a.png": bytes(MAX_BYTES + 1)}))
+    at = lying.rindex(b"PK\x01\x02") + 24
+    assert struct.unpack_from("<L", lying, at) == (MAX_BYTES + 1,)
+    struct.pack_into("<L", lying, at, 5)  # what it says that the file unpacks to
+    broken = [bytes(lying), sound[:-30], sound[:60] + bytes(20) + sound[80:]]
+    for content in broken:
+        refused = ask("POST", f"{place}/images", 400, data=files(content))
+        assert "not a zip archive that can be read" in refused["error"]["details"]
+    monkeypatch.setattr(operations, "ARCHIVE_ENTRIES", 0)
+    ask("POST", f"{place}/images", 413, data=files(sound))
+    with_label = {**files(sound), "annotations": "[]"}
+    assert (
+        "an archive brings its own"
+        in (ask("POST", f"{place}/images", 400, data=with_label)["error"]["details"])
+    )
