@@ -28,6 +28,7 @@ from ltu_compute.jobs.doorbell import SharedDoorbell
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.recognisers.custom.models import TrainedModels
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import RedisCounter, Store
 from ltu_compute.warm_up import check_models, check_tesseract, warm_up
@@ -91,6 +92,7 @@ def create_app(
 
     recognisers = Recognisers.of(settings)
     recognisers.models.report()
+    recognisers = recognisers.with_trained(TrainedModels(store.custom_models))
     rate_limiter = _rate_limiter(settings, store)
     external = _external_tokens(settings, clock)
     checks = {"database": store.ping}

@@ -235,7 +235,7 @@ def classify(
     provider : {"", "Local", "Google"}
         Who is to answer; "": what the service is set to.
     model : str
-        An installed model; "": the service's own means.
+        An installed model, or one that the account has trained; "": the service's own means.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def classify(
         found = recognisers.google().labels(image, max_results=max_results, idle=recognisers.idle)
         return FoundLabels(tuple(found), "Google")
     if model:
-        installed = recognisers.models.find(model, "classification")
+        installed = recognisers.network(model, "classification")
         labels = installed.classify(
             image.fit(installed.working_size), max_results=max_results, idle=recognisers.idle
         )
@@ -288,7 +288,7 @@ def detect_objects(
     provider : {"", "Local", "Google"}
         Who is to answer; "": what the service is set to.
     model : str
-        An installed model; "": the service's own means.
+        An installed model, or one that the account has trained; "": the service's own means.
 
     Raises
     ------
@@ -305,7 +305,7 @@ def detect_objects(
         kept = [o for o in kept if o.score >= (least or 0)]
         return FoundObjects(tuple(kept[:max_results]), image.size, "Google")
     if model:
-        installed = recognisers.models.find(model, "detection")
+        installed = recognisers.network(model, "detection")
         known = {label.name: label.mid for label in installed.manifest.classes}
         pixels = image.fit(installed.working_size)
         objects = installed.detect(

@@ -4,8 +4,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from ltu_compute.errors import NotEnabled, WrongSetting
+from ltu_compute.recognisers.custom.models import TrainedModels
 from ltu_compute.recognisers.google import Vision
 from ltu_compute.recognisers.onnx import Models, ReleaseSlot
+from ltu_compute.recognisers.onnx.network import Network
 from ltu_compute.settings import PREFIX, Settings
 
 
@@ -23,12 +25,18 @@ class Recognisers:
         Whether Google answers where a request names neither a provider nor a model.
     idle : ReleaseSlot
         What is entered while a model's process, or Google, is waited for.
+    trained : TrainedModels, optional
+        The models that accounts have trained.
+    account_id : str
+        The account that asks, which may use its trained models; "" for nobody.
     """
 
     models: Models
     vision: Vision | None = None
     google_by_default: bool = False
     idle: ReleaseSlot = nullcontext
+    trained: TrainedModels | None = None
+    account_id: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Recognisers":
@@ -50,6 +58,29 @@ class Recognisers:
     def idling(self, idle: ReleaseSlot) -> "Recognisers":
         """Return the same with something to enter while others compute."""
         return replace(self, idle=idle)
+
+    def with_trained(self, trained: TrainedModels) -> "Recognisers":
+        """Return the same with the models that accounts have trained."""
+        return replace(self, trained=trained)
+
+    def asked_by(self, account_id: str) -> "Recognisers":
+        """Return the same for an account, which may use the models that it has trained."""
+        return replace(self, account_id=account_id)
+
+    def network(self, name: str, task: str) -> Network:
+        """Return a model: one that the account has trained, by its id or name, or an installed one.
+
+        Raises
+        ------
+        BadParameters
+            There is none of that name for that task; the message lists those there are.
+        ModelFailed
+            It is there, and not usable.
+        """
+        own = None
+        if self.trained is not None and self.account_id:
+            own = self.trained.find(self.account_id, name, task)
+        return own or self.models.find(name, task)
 
     def local(self) -> "Recognisers":
         """Return the same without Google: nothing leaves this machine."""

@@ -102,6 +102,7 @@ def _run(
     }
     if exchange.caller is not None:
         resources[Caller] = exchange.caller
+        resources[Recognisers] = recognisers.asked_by(exchange.caller.account.id)
     began = time.perf_counter()
     result = endpoint.run(bound.images, bound.params, resources)
     exchange.seconds = time.perf_counter() - began

@@ -199,13 +199,19 @@ class Model(Network):
         with self._lock:
             if self._session is None or not self._session.alive:
                 if self.known:
-                    self._session = Loaded(self._unchanged)
+                    self._session = Loaded(self.content)
                 else:
                     self._session = Session(self._path, self._bounds, sha256=self._sha256)
             return self._session
 
-    def _unchanged(self) -> bytes:
-        """Return the file's content, if it is the one that was checked."""
+    def content(self) -> bytes:
+        """Return the content of its ONNX file.
+
+        Raises
+        ------
+        Refused, OSError
+            It is another one than when it was checked, or cannot be read.
+        """
         content, _ = worker.same_content_of(self._path, self._bounds.bytes, self._sha256)
         return content
 

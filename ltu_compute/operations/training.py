@@ -1,0 +1,169 @@
+"""Training: from a data set to a model that answers, with figures from pictures it never saw."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ltu_compute.cancellation import checkpoint
+from ltu_compute.errors import BadParameters, Problem
+from ltu_compute.image import Image
+from ltu_compute.kernels.learning import classifier, parts
+from ltu_compute.recognisers.custom.backbone import FEATURES, Backbone, Runner
+from ltu_compute.recognisers.onnx.manifest import Manifest
+from ltu_compute.store.custom_models import CustomModel, Trained
+from ltu_compute.store.data_sets import DataSet, DataSetImage, Kind
+
+LEAST_CLASSES = 2  # that a classifier tells apart
+CLASSIFIER_SIDE = 224  # px of its input
+EMBEDDING_SHARE = 0.9  # of the time, as progress tells it
+
+Read = Callable[[str], bytes]
+"""Returns the file of a picture, by its id."""
+Report = Callable[[float], None]
+"""Is given the share that is done, 0 to 1."""
+
+
+def classes_of(model: CustomModel, data_set: DataSet) -> tuple[str, ...]:
+    """Return what a model learns from a data set: its own classes, or all that there are."""
+    return model.classes or data_set.classes
+
+
+def check(model: CustomModel, data_set: DataSet, images: Sequence[DataSetImage]) -> None:
+    """Return if a data set is enough to train a model.
+
+    Raises
+    ------
+    BadParameters
+        It is not; the message says what is missing.
+    """
+    if data_set.kind != model.kind:
+        raise _not_enough(f"is for {data_set.kind}, the model is for {model.kind}")
+    classes = classes_of(model, data_set)
+    _check_labels(images, classes)
+
+
+def _check_labels(images: Sequence[DataSetImage], classes: Sequence[str]) -> None:
+    counts = Counter(image.label for image in images if image.label in set(classes))
+    if not counts:
+        raise _not_enough(f"has {len(images)} images, none of which has a label of the model")
+    if len(classes) < LEAST_CLASSES:
+        raise _not_enough(f"has one class, {classes[0]!r}; a classifier tells apart at least two")
+    least = classifier.LEAST_PICTURES
+    few = [f"{name!r} has {counts[name]}" for name in classes if counts[name] < least]
+    if few:
+        raise _not_enough(f"needs {least} labelled images of each class; {', '.join(few[:10])}")
+
+
+def _not_enough(what: str) -> BadParameters:
+    return BadParameters(Problem("dataset_id", f"dataset_id: the data set {what}"))
+
+
+def train(
+    model: CustomModel,
+    data_set: DataSet,
+    images: Sequence[DataSetImage],
+    read: Read,
+    backbone: Backbone,
+    *,
+    max_pixels: int,
+    report: Report = lambda _: None,
+) -> Trained:
+    """Train a model on a data set.
+
+    The same pictures, labels and backbone give the same file.
+
+    Parameters
+    ----------
+    model : CustomModel
+        What is trained; its classes, or those of the data set.
+    data_set : DataSet
+        What it is trained on.
+    images : sequence of DataSetImage
+        The pictures of the data set.
+    read : callable
+        See `Read`.
+    backbone : Backbone
+        The network that it stands on.
+    max_pixels : int
+        Of a picture, at the most.
+    report : callable
+        See `Report`.
+
+    Raises
+    ------
+    BadParameters
+        The data set is not enough; see `check`.
+    UnreadableImage
+        A picture cannot be decoded.
+    Cancelled
+        Nobody waits for it any more; see `cancellation`.
+    """
+    check(model, data_set, images)
+    classes = classes_of(model, data_set)
+    by_hash = sorted(images, key=lambda image: parts.order_of(image.sha256))
+
+    def picture(image: DataSetImage) -> Image:
+        return Image.from_bytes(read(image.id), max_pixels=max_pixels, name=image.name)
+
+    if model.kind == Kind.CLASSIFICATION:
+        return _classifier(classes, by_hash, picture, backbone, report)
+    raise NotImplementedError
+
+
+Open = Callable[[DataSetImage], Image]
+
+
+def _classifier(
+    classes: Sequence[str],
+    images: Sequence[DataSetImage],
+    picture: Open,
+    backbone: Backbone,
+    report: Report,
+) -> Trained:
+    from ltu_compute.recognisers.custom import export  # noqa: PLC0415  (imports onnx)
+
+    numbers = {name: number for number, name in enumerate(classes)}
+    labelled = [image for image in images if image.label in numbers]
+    labels = [numbers[str(image.label)] for image in labelled]
+    digests = [image.sha256 for image in labelled]
+    declared = backbone.input(CLASSIFIER_SIDE, "stretch")
+    runner = Runner(backbone.cut(CLASSIFIER_SIDE, [FEATURES]), declared)
+    vectors = []
+    for number, image in enumerate(labelled):
+        checkpoint()
+        (found,) = runner.run(picture(image).fit(2 * CLASSIFIER_SIDE))
+        vectors.append(found.ravel())
+        report(EMBEDDING_SHARE * (number + 1) / len(labelled))
+    embedded = np.array(vectors)
+    held = np.array(parts.held_out_by_label(digests, labels))
+    learnt = np.flatnonzero(~held)
+    fitted = classifier.fit(
+        embedded[learnt],
+        [labels[i] for i in learnt],
+        [digests[i] for i in learnt],
+        len(classes),
+        lambda share: report(EMBEDDING_SHARE + (1 - EMBEDDING_SHARE) * share),
+    )
+    tested = np.flatnonzero(held)
+    measured = classifier.accuracy_of(
+        fitted.probabilities(embedded[tested]), [labels[i] for i in tested]
+    )
+    metrics = {
+        "accuracy": round(measured.accuracy, 4),
+        "precision": round(measured.precision, 4),
+        "recall": round(measured.recall, 4),
+        "trained_images": len(learnt),
+        "held_out_images": measured.pictures,
+    }
+    manifest = Manifest(task="classification", input=declared, labels=tuple(classes))
+    return Trained(
+        _manifest_text(manifest), export.classifier(backbone, CLASSIFIER_SIDE, fitted), metrics
+    )
+
+
+def _manifest_text(manifest: Manifest) -> str:
+    content: dict[str, Any] = manifest.model_dump(mode="json", exclude_defaults=True)
+    return orjson.dumps(content).decode()
