@@ -217,7 +217,7 @@ def create_dataset(params: NewDatasetParams, store: Store, caller: Caller) -> Da
 
 
 @dialect.endpoint("datasets.list", paths=("/datasets",), methods=("GET",))
-def list_datasets(params: PageParams, store: Store, caller: Caller) -> DatasetPage:
+def datasets(params: PageParams, store: Store, caller: Caller) -> DatasetPage:
     """List the data sets of the account, the newest first."""
     total, found = store.data_sets.page(caller.account.id, offset=params.offset, limit=params.limit)
     listed = [_summary(each) for each in found]
@@ -225,7 +225,7 @@ def list_datasets(params: PageParams, store: Store, caller: Caller) -> DatasetPa
 
 
 @dialect.endpoint("datasets.get", paths=("/datasets/{dataset_id}",), methods=("GET",))
-def get_dataset(params: DatasetParams, store: Store, caller: Caller) -> Dataset:
+def dataset(params: DatasetParams, store: Store, caller: Caller) -> Dataset:
     """Return a data set, with what it holds of each class."""
     found = store.data_sets.get(caller.account.id, params.dataset_id)
     return _dataset(found, store.data_sets.images(found.id))
@@ -283,7 +283,7 @@ def add_dataset_images(
 @dialect.endpoint(
     "datasets.images.list", paths=("/datasets/{dataset_id}/images",), methods=("GET",)
 )
-def list_dataset_images(params: ImagesPageParams, store: Store, caller: Caller) -> DatasetImagePage:
+def dataset_images(params: ImagesPageParams, store: Store, caller: Caller) -> DatasetImagePage:
     """List the pictures of a data set, in the order they were added."""
     data_set = store.data_sets.get(caller.account.id, params.dataset_id)
     found = store.data_sets.images(data_set.id, offset=params.offset, limit=params.limit)
