@@ -531,6 +531,15 @@ def test_texts_that_a_database_cannot_hold_are_refused(
     assert store.accounts.get(alice.id) == alice  # and the connection goes on being used
 
 
+def test_why_a_job_failed_is_kept_whatever_is_in_it(store: Store, alice: Account) -> None:
+    job = store.jobs.add(alice.id, "k", "{}")
+    (claim,) = store.jobs.claim()
+    assert store.jobs.fail(claim, "at \x00 and \udc80")
+    failed = store.jobs.job(alice.id, job.id)
+    assert failed is not None
+    assert failed.error == "at \ufffd and ?"
+
+
 # Passwords
 
 

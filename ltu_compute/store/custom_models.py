@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ltu_compute.errors import BadParameters, NotFound, Problem, StorageFull
 from ltu_compute.settings import PREFIX
 from ltu_compute.store.data_sets import Kind, check_classes, check_name
-from ltu_compute.store.database import Database
+from ltu_compute.store.database import Database, storable
 from ltu_compute.store.jobs import ACTIVE
 from ltu_compute.store.names import name_key
 from ltu_compute.store.tables import custom_model_files, custom_models, jobs
@@ -299,7 +299,7 @@ class CustomModels:
             .where(custom_models.c.id == model_id, custom_models.c.job_id == job_id)
             .values(
                 status=Status.FAILED.value,
-                error=reason[:ERROR_LENGTH],
+                error=storable(reason[:ERROR_LENGTH]),
                 updated_at=self._clock(),
             )
         )

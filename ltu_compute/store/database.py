@@ -178,9 +178,9 @@ def _check_texts(
                 raise BadParameters(Problem("", message))
 
 
-def storable(text: str, length: int) -> str:
-    """Return the beginning of a text of ours, such as an error's, as both databases can hold it."""
-    return text[:length].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+def storable(text: str) -> str:
+    """Return a text of the service's own, such as an error's, as both databases can hold it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def is_storable(text: str) -> bool:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from ltu_compute.errors import BadParameters, NotFound, Problem, TooManyRequests
 from ltu_compute.settings import PREFIX
+from ltu_compute.store.database import storable
 from ltu_compute.store.tables import job_inputs, job_parts, jobs
 
 LEASE_S = 20.0  # seconds a claim holds without renewal; longer than a restart of the database
@@ -317,7 +318,7 @@ class Jobs:
     def job(self, account_id: str, job_id: str) -> Job | None:
         """Return a job of an account; None when there is none, or it is another account's."""
         if not _IS_ID(job_id):
-            return None  # PostgreSQL takes no NUL in a text
+            return None
         query = _JOB.where(jobs.c.id == job_id, jobs.c.account_id == account_id)
         with self._transaction() as connection:
             return next(_jobs(connection, query), None)
@@ -601,7 +602,7 @@ class Jobs:
         with self._transaction(writes=True) as connection:
             if not self._let_go(connection, claim, state=State.FAILED):
                 return False
-            self._end(connection, claim.job_id, State.FAILED, reason, also)
+            self._end(connection, claim.job_id, State.FAILED, storable(reason), also)
         return True
 
     def follow(
