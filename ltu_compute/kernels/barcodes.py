@@ -1,8 +1,8 @@
-"""Codes of bars and of squares: where they lie, and what they say.
+"""Bar codes and matrix codes: their places and texts.
 
-zxing-cpp [1]_ reads them. Its reader of linear codes follows rows and columns of the picture, so
-bars that lie askew, are blurred or are noisy are laid level first: `striped_areas` finds them,
-and scan lines across each, averaged along the bars and sharpened, become a picture of their own.
+zxing-cpp [1]_ reads them. Its reader of linear codes follows rows and columns of the picture. So
+bars that are skewed, blurred or noisy are levelled first: `striped_areas` finds them. Scan lines
+across each, averaged along the bars and sharpened, become a picture of their own.
 Measured on the benchmark's drawn codes, 20 of each: EAN-13 turned by 45 degrees, blurred by 2 px,
 or with noise of sigma 40 is read 20, 20 and 20 times with this and 0, 0 and 0 times without.
 
@@ -40,20 +40,21 @@ _LINEAR = (
 _ITF = str(_Format.ITF)
 _STACKED = (_Format.PDF417, _Format.CompactPDF417, _Format.MicroPDF417)
 _BARS = (*_LINEAR, *_STACKED)
-"""What is read. Left out: DX film edges and Telepen, which nobody prints on goods or parts, and
-MaxiCode, which zxing-cpp reads only where it fills the picture, upright and clean."""
+"""Symbologies that are read. Left out: DX film edges and Telepen, which are not printed on goods or
+parts. MaxiCode is left out, too: zxing-cpp reads it only if it fills the picture, upright and
+clean."""
 
 _MIN_EDGES_PART = 10
 _MIN_EDGES = 16
 _MIN_EDGES_UNREAD = 24
-"""Least number of edges across an area that may be part of a PDF417 (its start pattern has 8, the
-indicator beside it 8 more), of one that is read at all, and of one that may be a code though
-nobody can read it. The shortest Code 128 (start, one character, check value, stop) has 26, EAN-8 44
-and EAN-13 60; blur may swallow a few, and rows of bricks, slats and pins have fewer."""
+"""Least number of edges across an area: for a part of a PDF417, for a code that is read, and for an
+area that is unread but may be a code. The start pattern of PDF417 has 8 edges, the
+indicator beside it 8 more. The shortest Code 128 (start, one character, check value, stop) has 26,
+EAN-8 44 and EAN-13 60. Blur may remove a few. Rows of bricks, slats and pins have fewer."""
 
 _STACKED_STEP_PX = 0.75
 _MAX_STACKED_SAMPLES = 4_000_000
-"""How finely an area is sampled in which a PDF417 may lie, and the most samples."""
+"""Sampling of an area that may hold a PDF417, in px, and the most samples."""
 
 _MIN_VARIETY = 0.35
 """Least standard deviation of the logarithms of an unread one's widths. Bars and spaces of one to
@@ -136,8 +137,8 @@ class Barcode:
 def read_barcodes(gray: Gray, *, matrix: bool = True, linear: bool = True) -> tuple[Barcode, ...]:
     """Find and read codes, dark on light or light on dark, at any angle.
 
-    Linear codes count where they lie (`striped_areas`); where nothing at all is read, codes are
-    looked for once more in a smaller and sharper picture. Texts are decoded as the code's own
+    Linear codes are found by `striped_areas`. If nothing at all is read, a smaller and sharper
+    picture is searched once more. Texts are decoded as the code's own
     declaration (ECI, Kanji mode) says, else guessed.
 
     Parameters
@@ -152,7 +153,7 @@ def read_barcodes(gray: Gray, *, matrix: bool = True, linear: bool = True) -> tu
     tuple of Barcode
         Those that were read, then areas that look like bars but could not be read. An EAN-13 that
         starts with 0 has the bars of a UPC-A and is given as such, with twelve digits; a UPC-E is
-        given with the twelve digits that it stands for. FNC1 within a code is given as the
+        given with the twelve digits that it abbreviates. FNC1 within a code is given as the
         character GS (29), at its front it is left out.
     """
     gray = np.ascontiguousarray(gray)
@@ -225,19 +226,19 @@ def _outline(found: zxingcpp.Barcode) -> NDArray[np.float64]:
 
 
 def _meet(code: Barcode, other: Barcode) -> bool:
-    """Tell whether one of two codes has the other's middle in it."""
+    """Return whether one of two codes has the other's middle in it."""
     middles = (each.corners.mean(axis=0) for each in (other, code))
     return any(_covers(each.corners, at) for each, at in zip((code, other), middles, strict=True))
 
 
 def _is_half(code: Barcode, other: Barcode) -> bool:
-    """Tell whether an ITF code is a part of another reading of it."""
+    """Return whether an ITF code is a part of another reading of it."""
     shorter = len(code.text) < len(other.text)
     return code.symbology == other.symbology == _ITF and shorter and _meet(code, other)
 
 
 def _is_part(code: Barcode, area: Area) -> bool:
-    """Tell whether an ITF code is narrower than the striped area in which it lies."""
+    """Return whether an ITF code is narrower than the striped area around it."""
     if code.symbology != _ITF:
         return False
     u, v = area.axes @ (code.corners.mean(axis=0) - area.center)
@@ -257,7 +258,7 @@ def _covers(corners: NDArray[np.float64], point: NDArray[np.float64]) -> bool:
 
 
 def _scan(gray: Gray, area: Area) -> tuple[Barcode | None, bool]:
-    """Lay scan lines across an area and read them.
+    """Sample scan lines across an area and read them.
 
     Returns
     -------
@@ -316,7 +317,7 @@ def _corners(area: Area, spans: NDArray[np.float64]) -> NDArray[np.float64]:
         [(spans[0, 0], top), (spans[0, 1], top), (spans[1, 1], bottom), (spans[1, 0], bottom)]
     )
     corners: NDArray[np.float64] = area.center + places @ area.axes
-    if spans[0, 0] > spans[0, 1]:  # read from its end to its start: it lies upside down
+    if spans[0, 0] > spans[0, 1]:  # read from its end to its start: it is upside down
         corners = corners[[3, 2, 1, 0]]
     return corners
 
@@ -380,7 +381,7 @@ def _read_level(picture: Gray) -> Barcode | None:
     )
     codes = [_barcode(each, _outline(each)) for each in found if _is_sure(each)]
     codes = [code for code in codes if np.ptp(code.corners[:, 1]) >= _LEAST_LINES]
-    # Of several the widest: the others are parts of it, or lie beside it.
+    # Of several the widest: the others are parts of it, or are beside it.
     code = max(codes, key=lambda code: float(np.ptp(code.corners[:, 0])), default=None)
     if code is None:
         return None
@@ -434,7 +435,7 @@ def _signed(lines: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _edges(lines: NDArray[np.float32], inside: slice) -> NDArray[np.bool_]:
-    """Tell where on scan lines, without what is beside the area, white turns black or back."""
+    """Return where on scan lines, without what is beside the area, white turns black or back."""
     white = _signed(lines)[:, inside] > 0
     return np.asarray(white[:, 1:] != white[:, :-1])
 

@@ -197,7 +197,7 @@ def picture_labels(image: Bgr) -> tuple[Label, ...]:
 
 
 def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
-    """Tell what kind of picture it is, and how it was taken.
+    """Return what kind of picture it is, and how it was taken.
 
     Parameters
     ----------
@@ -230,13 +230,13 @@ def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
 
 
 def _is_even(image: Bgr) -> bool:
-    """Tell whether a picture shows nothing but one colour, in slightly uneven light."""
+    """Return whether a picture shows nothing but one colour, in slightly uneven light."""
     small = _reduced(image, _EVEN_PX).reshape(-1, 3)
     return bool(np.ptp(small, axis=0).max() <= _MOST_UNEVEN)
 
 
 def _is_shaded(image: Bgr) -> bool:
-    """Tell whether a picture has shades where it is not blown out, as photographs have."""
+    """Return whether a picture has shades where it is not blown out, as photographs have."""
     gray = cv2.cvtColor(_reduced(image, _LONGEST_PX), cv2.COLOR_BGR2GRAY)
     visible = gray < _BLOWN_OUT
     levels = gray.astype(np.int16)
@@ -457,7 +457,7 @@ def _step_features(image: Bgr) -> tuple[float, float, float, float]:
 
 
 def _color_features(image: Bgr) -> tuple[float, float, float, float]:
-    """Tell how many colours there are, and how much of the picture the commonest fill."""
+    """Return how many colours there are, and how much of the picture the commonest fill."""
     coarse = (image >> 4).astype(np.int32)
     index = (coarse[..., 0] * 16 + coarse[..., 1]) * 16 + coarse[..., 2]
     counts = np.sort(np.bincount(index.ravel(), minlength=4096))[::-1] / index.size
@@ -489,7 +489,7 @@ def _light_features(gray: Gray, image: Bgr) -> tuple[float, ...]:
 
 
 def _edge_features(gray: Gray) -> tuple[float, ...]:
-    """Tell how many edges there are, how they run, how sharp they are, and how much noise."""
+    """Return how many edges there are, how they run, how sharp they are, and how much noise."""
     padded = cv2.copyMakeBorder(gray, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     gradient_x = cv2.Sobel(padded, cv2.CV_32F, 1, 0, scale=1 / 8)[1:-1, 1:-1]
     gradient_y = cv2.Sobel(padded, cv2.CV_32F, 0, 1, scale=1 / 8)[1:-1, 1:-1]

@@ -26,7 +26,7 @@ _Colors = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class PaletteColor:
-    """A colour and how much of the picture it stands for.
+    """A colour and its share of the picture.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class Quantization:
     colors : ndarray of uint8, shape (K, 3)
         The colours in BGR, that of most pixels first.
     shares : ndarray of float64, shape (K,)
-        Share of the pixels that each stands for; their sum is 1.
+        Share of the pixels of each; their sum is 1.
     centers : ndarray of float, shape (K, 3)
-        Where they lie in CIELAB with compressed chroma (see `dominant_colors`).
+        Their coordinates in CIELAB with compressed chroma (see `dominant_colors`).
     label_of_bin : ndarray of uint8, shape (32768,)
         Index into ``colors`` for each bin of ``color_bins``, also for bins the picture lacks.
     """
@@ -67,17 +67,16 @@ class Quantization:
 def dominant_colors(image: Bgr, *, count: int = 8) -> tuple[PaletteColor, ...]:
     """Find the most prevalent colours of a picture.
 
-    Pixels are counted in 32 x 32 x 32 bins, and the bins' mean colours are gathered by weighted
+    Pixels are counted in 32 x 32 x 32 bins. The bins' mean colours are clustered by weighted
     k-means in CIELAB with compressed chroma, where equal distances look about equally different.
-    The first cluster starts at the fullest bin; each next one where the most squared error is
-    left, so that small areas of a colour of their own are found and nothing is left to chance.
-    Clusters nearer than a just noticeable difference are merged.
+    The first cluster starts at the fullest bin, each next one at the bin with the most squared
+    error. So small areas of a distinct colour are found, and nothing is random. Clusters nearer
+    than a just noticeable difference are merged.
 
-    The colour that stands for a cluster is that of its fullest bin when this bin holds most of the
-    cluster, so that flat colours come out as they are, whatever blends surround them; otherwise
-    the mean in CIELAB, from which the cluster's pixels differ least to the eye (a mean in linear
-    light would be drawn to the few brightest). Percentages are rounded by the method of largest
-    remainders.
+    The colour of a cluster is that of its fullest bin when this bin holds most of the cluster. So
+    flat colours are returned exactly, whatever blends surround them. Otherwise it is the mean in
+    CIELAB, from which the cluster's pixels differ least to the eye; a mean in linear light would
+    depend on the few brightest. Percentages are rounded by the method of largest remainders.
 
     Parameters
     ----------
@@ -123,7 +122,7 @@ def quantization(image: Bgr, *, count: int) -> Quantization:
     Returns
     -------
     Quantization
-        The colours, as `dominant_colors` finds them, and what they stand for.
+        The colours, as `dominant_colors` finds them, and their shares.
 
     Raises
     ------
@@ -241,7 +240,7 @@ def _k_means(points: _Colors, weights: NDArray[np.int64], count: int) -> _Colors
 
 
 def _merged(points: _Colors, weights: NDArray[np.int64], centers: _Colors) -> _Colors:
-    """Join the two nearest clusters as long as they can hardly be told apart."""
+    """Join the two nearest clusters as long as they can hardly be distinguished."""
     while len(centers) > 1:
         square = _square_distances(centers, centers)
         np.fill_diagonal(square, np.inf)
@@ -280,7 +279,7 @@ def _square_distances(points: _Colors, centers: _Colors) -> _Colors:
 
 
 def _representative(colors: _Colors, lab: _Colors, weights: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Choose the BGR colour that stands for a cluster of bins."""
+    """Choose the BGR colour that represents a cluster of bins."""
     fullest = weights.argmax()
     if 2 * weights[fullest] > weights.sum():
         color = colors[fullest]

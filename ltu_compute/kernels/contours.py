@@ -2,7 +2,7 @@
 
 A mask of stripes or specks has a vertex for every third pixel and an area for every few dozen:
 at 50 MP that would be gigabytes. So a mask whose borders are very long is traced at half its size,
-or a quarter, and so on (`traced`), and outlines of very many vertices lose some (`simplified`).
+or a quarter, and so on (`traced`). Outlines of very many vertices lose some (`simplified`).
 Photographs of parts stay far below either bound.
 """
 
@@ -63,7 +63,7 @@ def outer_outlines(mask: Mask) -> list[Vertices]:
     Returns
     -------
     list of ndarray of int32, shape (N, 2)
-        One of each 8-connected area that does not lie in a hole of another; x, y in px.
+        One of each 8-connected area that is not in a hole of another; x, y in px.
     """
     found, _ = cv2.findContours(
         np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
@@ -116,7 +116,7 @@ def simplified(
 ) -> tuple[list[Vertices], float]:
     """Leave out vertices until there are few enough.
 
-    A vertex is left out where the one before it lies in the same square of a grid. The grid's
+    A vertex is left out where the one before it is in the same square of a grid. The grid's
     squares are 2 px wide, then 3, 4, 6, 8, 12 and so on. That takes time in proportion to the
     vertices, which no method does that measures distances from chords.
 

@@ -1,8 +1,8 @@
 """How far two pictures are from each other: copies, likenesses, strangers.
 
-Pictures that show the same thing are told by geometry: keypoints that agree upon one homography,
-and pixels that agree under it. Pictures too poor in keypoints, blurred, tiny or blank, are compared
-as they lie. All others are told apart by colour, shape and texture, as a person would at a glance.
+Pictures of the same thing are recognised by geometry: keypoints that agree on one homography, and
+pixels that agree under it. Pictures with few keypoints (blurred, tiny or blank) are compared
+unaligned. All others are compared by colour, shape and texture, as a person would at a glance.
 
 Where one picture is compared with many, or many with each other, take each `Fingerprint` once.
 """
@@ -28,11 +28,11 @@ FARTHEST = 3.0
 _ALIKE = 1.8
 _STRANGE = 0.45  # weighted difference of colour and shape at which likeness ends
 
-_TEXTURE = 3.0  # standard deviation of grey values in a block below which it tells nothing
-_FAINT = 1.0  # standard deviation of the detail of a thumbnail below which it tells nothing
+_TEXTURE = 3.0  # standard deviation of grey values in a block, below which it is ignored
+_FAINT = 1.0  # standard deviation of the detail of a thumbnail, below which it is ignored
 _MIN_DETAIL_CORRELATION = 0.97
 _BLURS = (0.4, 0.8, 1.2, 1.6, 2.0)  # px of a thumbnail
-_POOR = 200  # keypoints; a picture that has more is told by them
+_POOR = 200  # keypoints; a picture with more is compared by them
 
 _NOWHERE = Box(0, 0, 0, 0)
 
@@ -48,7 +48,7 @@ class ImageDistance:
         (``1 - match_strength``); from 1 to 3 otherwise: up to some 1.8 for pictures alike in
         colour and shape, beyond for strangers.
     box_covered_surface : float
-        Share of the matching area that lies near a matching keypoint, 0 to 1.
+        Share of the matching area that is near a matching keypoint, 0 to 1.
     box_points_ratio : float
         Share of the query's keypoints in its matching area that match, 0 to 1.
     box_points_ratio_homography : float
@@ -75,7 +75,7 @@ class ImageDistance:
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What of a picture its distance from others stands on: made once, compared often.
+    """Features of a picture that its distance from others needs: made once, compared often.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ def image_distance(reference: Bgr, query: Bgr) -> ImageDistance:
     Returns
     -------
     ImageDistance
-        The distance and what it stands on.
+        The distance and the values behind it.
 
     Raises
     ------
@@ -251,7 +251,7 @@ def _matching(
 def _agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
     """How alike the aligned pictures are: the mean correlation of their textured blocks, 0 to 1.
 
-    The mean, not the median: whatever covers a part of one of them shall tell.
+    The mean, not the median, so that an object that covers a part of one picture counts.
     """
     size2 = Size(gray2.shape[1], gray2.shape[0])
     warped = warp_onto(gray1, matrix, size2)
@@ -282,7 +282,7 @@ def _box(low: Floats, high: Floats, scale: float) -> Box:
 
 
 def _copy_strength(first: Fingerprint, second: Fingerprint) -> float:
-    """Strength of pictures too poor in keypoints that still are copies as they lie, else 0."""
+    """Return the strength of unaligned copies with few keypoints, else 0."""
     ratio = first.size.width * second.size.height / (first.size.height * second.size.width)
     if abs(np.log(ratio)) > 0.05 or min(len(first.keypoints), len(second.keypoints)) > _POOR:
         return 0.0
@@ -316,7 +316,7 @@ def _correlation(first: Floats, second: Floats) -> float:
 def _detail(thumbnail: Floats) -> Floats:
     """Grey values less the quadratic surface nearest to them.
 
-    Skies and lit walls of all the world share that surface: it tells nothing about a copy.
+    All skies and lit walls share that surface: it is no sign of a copy.
     """
     gray = thumbnail.mean(axis=2)
     x, y = np.meshgrid(*(np.linspace(-1, 1, side) for side in gray.shape[::-1]))

@@ -14,8 +14,9 @@ def canny_edges(
 ) -> Mask:
     """Draw the edges that Canny's detector finds.
 
-    A pixel whose gradient is a local maximum across the edge belongs to an edge when its gradient
-    exceeds ``high_threshold``, or exceeds ``low_threshold`` and hangs together with one that does.
+    An edge consists of pixels whose gradient is a local maximum across it. The gradient exceeds
+    ``high_threshold``, or it exceeds ``low_threshold`` and the pixel is connected to one above
+    ``high_threshold``.
     The gradient is abs(dx) + abs(dy) of Sobel's 3 x 3 operators; a step of one grey level gives 4.
     The picture is not smoothed first.
 

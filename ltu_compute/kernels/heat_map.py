@@ -19,8 +19,8 @@ _GRID_PX = 256
 def keypoint_heat_map(gray: Gray, points: Points | None = None) -> Bgr:
     """Draw the density of the keypoints that matching uses.
 
-    The density is the sum of one Gaussian for each point, mirrored at the border (otherwise the
-    border would look empty only because nothing lies beyond it), relative to its own maximum.
+    The density is the sum of one Gaussian for each point, relative to its own maximum. It is
+    mirrored at the border; otherwise the border would look empty only because the picture ends.
     Colours are those of Turbo: like Jet's they run from blue to red, but without the bright bands
     by which Jet shows edges where the density has none.
 

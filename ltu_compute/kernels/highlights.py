@@ -25,7 +25,7 @@ def highlight_mask(image: Bgr) -> Mask:
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
-        The picture; 512 to 1800 px are enough to tell a fade from an edge.
+        The picture; 512 to 1800 px are enough to distinguish a fade from an edge.
 
     Returns
     -------

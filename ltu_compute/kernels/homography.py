@@ -119,7 +119,7 @@ def map_points(points: Points | NDArray[np.float32], matrix: Matrix) -> NDArray[
 
 
 def is_plausible(matrix: Matrix, size1: Size, size2: Size) -> bool:
-    """Tell whether a matrix can be the view of one flat thing in two shots.
+    """Return whether a matrix can be the view of one flat thing in two shots.
 
     It must neither mirror nor fold image 1, keep its corners convex, scale it nowhere beyond
     tenfold, and leave some of it in image 2.

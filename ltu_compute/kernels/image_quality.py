@@ -28,7 +28,7 @@ _MARGIN = 8
 
 @dataclass(frozen=True, eq=False)
 class ImageQuality:
-    """What one picture's luminance says about its quality.
+    """Quality of one picture, by its luminance.
 
     Attributes
     ----------
@@ -244,7 +244,7 @@ def _scaled_histogram(counts: NDArray[np.int64], bins: int) -> NDArray[np.uint8]
 
 
 def _between(gray: Gray, lowest: int, highest: int) -> Mask:
-    """Mark the pixels whose grey level lies between two, both included."""
+    """Mark the pixels whose grey level is between two, both included."""
     return np.asarray(cv2.inRange(gray, lowest, highest), np.uint8)
 
 

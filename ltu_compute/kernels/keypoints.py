@@ -1,8 +1,8 @@
 """Keypoints of an image and which of them two images share: SIFT, and ORB where time counts.
 
-SIFT (Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004) with the
-descriptor compared as RootSIFT (Arandjelović and Zisserman, "Three things everyone should know to
-improve object retrieval", CVPR 2012).
+SIFT is that of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004. Its
+descriptor is compared as RootSIFT: Arandjelović and Zisserman, "Three things everyone should know
+to improve object retrieval", CVPR 2012.
 """
 
 from collections.abc import Sequence
@@ -222,8 +222,8 @@ def match_keypoints(
 ) -> NDArray[np.intp]:
     """Pair the keypoints of two images that look alike.
 
-    A pair is kept when each is the other's nearest (two-way check) and the nearest is clearly
-    nearer than the second nearest on either side (Lowe's ratio test).
+    A pair is kept when each is the other's nearest (two-way check). On either side, the nearest
+    must also be clearly nearer than the second nearest (Lowe's ratio test).
 
     Parameters
     ----------

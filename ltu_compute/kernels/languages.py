@@ -130,7 +130,7 @@ def iso_code(name: str) -> str:
 
 
 def language_of(text: str, names: Iterable[str], *, least: float = 1) -> str | None:
-    """Tell which language a text is in by its most frequent words and by letters of its own.
+    """Return which language a text is in by its most frequent words and by letters of its own.
 
     Accents do not count in words: who reads in a language without them leaves them out. A letter
     that stands alone says little, and nothing what is joined with figures, as in a part's number.

@@ -479,7 +479,7 @@ def _nested_share(corners: NDArray[np.float64], others: NDArray[np.float64]) -> 
 
 
 def _alike(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
-    """Tell whether two squares are about as large and in about the same place."""
+    """Return whether two squares are about as large and in about the same place."""
     sizes = float(first[1, 0] - first[0, 0]), float(second[1, 0] - second[0, 0])
     apart = float(np.hypot(*(first.mean(axis=0) - second.mean(axis=0))))
     return bool(apart < 0.3 * sizes[0] and 0.6 < sizes[1] / sizes[0] < 1.6)

@@ -1,7 +1,7 @@
-"""The object of a picture, told from its background in three ways.
+"""The object of a picture, separated from its background in three ways.
 
-In all of them the background is what makes up most of the picture's border, the mask holds whole
-objects without holes, and what covers less than a ten-thousandth of the picture is dirt or noise.
+In all of them, the background is the class that makes up most of the picture's border. The mask
+holds whole objects without holes. Areas below a ten-thousandth of the picture are dirt or noise.
 Where objects are a fine texture all over a large picture, their borders are found at half its size,
 or less (`contours.traced`).
 """
@@ -45,7 +45,7 @@ _CONVERSIONS = {
 }
 
 _SMALLEST_SHARE = 1e-4
-"""What covers a smaller share of the picture is no object."""
+"""Share of the picture below which an area is no object."""
 
 _LEAST_CONTRAST = 4
 """Grey levels by which an object differs at least from its background."""
@@ -151,10 +151,10 @@ def otsu_object_mask(
     only_biggest : bool, default True
         Keep only the largest object.
     period : int, optional
-        For a channel whose values lie on a circle, such as hue (180): the value at which it
-        starts again. What is classified is then the distance on the circle from the value that
-        prevails along the border, because a threshold on the values themselves would cut the
-        circle at 0, through the reds.
+        For a channel whose values are on a circle, such as hue (180): the value at which it
+        starts again. Then the distance on the circle from the most common value along the border
+        is classified. A threshold on the values themselves would cut the circle at 0, through the
+        reds.
 
     Returns
     -------
@@ -181,13 +181,13 @@ def otsu_object_outlines(
     only_biggest : bool, default False
         Keep only the largest object.
     period : int, optional
-        For a channel whose values lie on a circle, as of `otsu_object_mask`.
+        For a channel whose values are on a circle, as of `otsu_object_mask`.
 
     Returns
     -------
     outlines : list of ndarray of int32, shape (N, 2)
-        The outlines that `contours.outer_outlines` would find in the mask; none if nothing stands
-        out.
+        The outlines that `contours.outer_outlines` would find in the mask; none if there is no
+        object.
     tolerance_px : int
         How far off they can be; 0 unless the objects are a fine texture.
     """
@@ -232,9 +232,9 @@ def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
     """Fill what the edges of a picture enclose.
 
     Edges are the crests of Sobel's gradient above Otsu's threshold, followed down to half of it.
-    Small gaps are closed. The areas that the edges leave between them are background if they hold
-    most of the border, or at least a third of it (the object may cut it in two); all others are
-    objects. So an object that the border of the picture cuts is filled too.
+    Small gaps are closed. An area between the edges is background if it holds most of the border,
+    or at least a third of it. (The object may cut the border in two.) All other areas are objects.
+    So an object that the border of the picture cuts is filled too.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def sobel_object_mask(gray: Gray, *, only_biggest: bool = True) -> Mask | None:
 def likely_object_mask(
     likelihood: NDArray[np.floating[Any]], size: Size, *, only_biggest: bool = True
 ) -> Mask | None:
-    """Separate object and background where something else has told how likely each place is object.
+    """Separate object and background by a likelihood of each place to be object.
 
     Parameters
     ----------
@@ -306,10 +306,10 @@ def likely_object_mask(
 def quantized_object_mask(image: Bgr, *, only_biggest: bool = True) -> Mask | None:
     """Reduce the colours of a picture and take away those of its border.
 
-    Colours that resemble each other are shades of one, if they are very near, or if both are not
-    much rarer along the border than in the whole picture. The background is the shades that make
-    up most of the border, and if that is less than two thirds of it, also the next common ones.
-    The rest is object, even where it touches the border.
+    Similar colours are shades of one in two cases: they are very near, or both are about as common
+    along the border as in the whole picture. The background is the shades that make up most of the
+    border. If they make up less than two thirds of it, the next common ones belong to it, too. The
+    rest is object, even where it touches the border.
 
     Parameters
     ----------
@@ -366,7 +366,7 @@ def _otsu_threshold(counts: NDArray[Any]) -> float:
 
 
 def _background_colors(palette: Quantization, border: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which colours make up the background, from the labels along the border."""
+    """Return which colours belong to the background, by the labels along the border."""
     count = len(palette.colors)
     on_border = np.bincount(border, minlength=count) / border.size
     # Blends of object and background lead from one to the other, but there are few of them.
@@ -427,7 +427,7 @@ def _objects(found: Mask, *, only_biggest: bool) -> Mask | None:
     height, width = found.shape
     canvas = found if scale == 1 else np.empty((-(-height // scale), -(-width // scale)), np.uint8)
     canvas.fill(0)
-    cv2.fillPoly(canvas, outlines, 255)  # none lies within another: twice as fast as drawContours
+    cv2.fillPoly(canvas, outlines, 255)  # none is within another: twice as fast as drawContours
     if scale > 1:
         size = (canvas.shape[1] * scale, canvas.shape[0] * scale)
         whole = cv2.resize(canvas, size, interpolation=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""What is computed of a reference alone, kept for the shots that are compared with it.
+"""Results that depend on a reference alone, kept for the shots that are compared with it.
 
 A function marked `of_reference` returns the same for the same arguments. Within
 `PreparedReference.in_use` its result is kept where all pictures among its arguments belong to the
@@ -123,7 +123,7 @@ class PreparedReference:
             self._own.pop(id(each), None)
 
     def _key(self, value: Any, pictures: list[NDArray[Any]]) -> Hashable:
-        """Return what tells an argument from others; note the pictures among them."""
+        """Return a key of an argument; note the pictures among the arguments."""
         if isinstance(value, np.ndarray):
             if id(value) in self._own:
                 pictures.append(value)
@@ -135,7 +135,7 @@ class PreparedReference:
             return type(value), tuple(self._key(each, pictures) for each in value)
         if isinstance(value, _PLAIN) or (is_dataclass(value) and value.__hash__ is not None):
             if type(value).__hash__ is object.__hash__:
-                raise _Foreign  # told apart by identity: it is made anew for each shot
+                raise _Foreign  # compared by identity: it is made anew for each shot
             return type(value), value
         raise _Foreign
 

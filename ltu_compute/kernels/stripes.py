@@ -31,7 +31,7 @@ _DARK_PERCENT = 10.0
 """Percentile of an area's grey levels that is taken for its dark; 100 less it for its light."""
 
 _BESIDE = 8
-"""Samples at either end of a row that tell whether the paper is dark or light."""
+"""Samples at either end of a row that decide whether the paper is dark or light."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,7 @@ class Area:
     ) -> NDArray[np.float32]:
         """Return grey levels, bilinear, where lines across and along it cross.
 
-        Where it lies at the picture's edge, it is paper that lies beyond: dark where the bars are
-        light.
+        Samples beyond the picture's edge are paper: dark where the bars are light.
 
         Parameters
         ----------

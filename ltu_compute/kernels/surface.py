@@ -35,9 +35,9 @@ class Bend:
     residual_px : float
         Median distance that the bend leaves between tracked points, in px.
     largest_px : float
-        Greatest displacement at a point that bears the bend out, in px.
+        Greatest displacement at a point that supports the bend, in px.
     known : ndarray of float32, shape (N, 2)
-        Convex outline of the points that bear it out, in px; beyond, it is a guess.
+        Convex outline of the points that support it, in px; beyond, it is a guess.
     """
 
     size: Size
@@ -55,8 +55,8 @@ class Bend:
 def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     """Fit a slowly varying displacement to tracked points.
 
-    Iteratively reweighted least squares with Tukey's biweight, from "flat": where most points lie
-    where a flat surface has them, the others have no say. A part that was moved therefore bends
+    Iteratively reweighted least squares with Tukey's biweight, from "flat": if most points are
+    where a flat surface has them, the others have no weight. So a part that was moved bends
     nothing.
 
     Parameters
@@ -69,8 +69,8 @@ def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     Returns
     -------
     Bend or None
-        None where the surface is flat, within what tracking can tell, and where no slow variation
-        explains the points.
+        None where the surface is flat, within the precision of tracking, and where no slow
+        variation explains the points.
     """
     if len(start) < _MIN_POINTS:
         return None
@@ -78,7 +78,7 @@ def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     flat_residual = float(np.median(np.linalg.norm(moved, axis=1)))
     if flat_residual < 2 * _NOISE_PX:
         return None
-    # What half of the points say must hold for the other half: noise can be fitted, not foretold.
+    # A fit to half of the points must hold for the other half: noise can be fitted, not predicted.
     half = np.arange(len(start)) % 2 == 0
     foretold = moved[~half] - _basis(start[~half], size)[0] @ _fitted(
         start[half], moved[half], size

@@ -218,7 +218,7 @@ class Token:
         return sum(letter.isalnum() for letter in self.text)
 
     def overlaps(self, other: "Token") -> bool:
-        """Tell whether both have a part of the page in common."""
+        """Return whether both have a part of the page in common."""
         right, bottom = self.left + self.width, self.top + self.height
         beside = self.left >= other.left + other.width or other.left >= right
         return not (beside or self.top >= other.top + other.height or other.top >= bottom)

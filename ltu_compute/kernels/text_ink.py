@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.types import Gray, Mask
 
 BACKGROUND = 124
-"""Width, in px, of the surroundings from which letters stand out, where nothing else tells."""
+"""Width, in px, of the surroundings from which letters stand out, if nothing else is known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ink:
-    """What stands out from its surroundings: letters, and what else does.
+    """Marks that stand out from their surroundings: letters and others.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Ink:
 
 
 def is_letter_sized(statistics: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Tell which connected areas could be letters, or words whose letters touch.
+    """Return which connected areas could be letters, or words whose letters touch.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _without_noise(gray: Gray, sigma: float) -> Gray:
 
 
 def _background(gray: Gray, window: int) -> Gray:
-    """Return what lies behind the strokes: a median over much more than they are wide."""
+    """Return the background behind the strokes: a median over much more than their width."""
     height, width = gray.shape
     size = (max(1, width // 4), max(1, height // 4))
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
@@ -164,7 +164,7 @@ def _ink_of(deviation: NDArray[np.int16], sigma: float) -> Ink:
 
 
 def _are_frames(statistics: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Tell which connected areas are frames, rules or the edges of a sheet."""
+    """Return which connected areas are frames, rules or the edges of a sheet."""
     widths, heights, areas = statistics[:, 2], statistics[:, 3], statistics[:, 4]
     return np.asarray(
         (np.maximum(widths, heights) > 0.25 * max(shape))

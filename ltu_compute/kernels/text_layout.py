@@ -21,7 +21,7 @@ LONGEST_PX = 16_000
 """Longest side of what is analysed or read: OpenCV turns no picture of more than 32,766 px."""
 
 _LINED = 0.65
-"""Share of letters that stand in line with others, below which a picture is not all text.
+"""Share of letters in line with others, below which a picture is not all text.
 
 In photographs without text it is 0.07 to 0.54, on pages at least 0.79 (the tuning set's).
 """
@@ -42,13 +42,13 @@ _MAX_PIECES = 20_000
 """Areas of a letter's size, as on a page of a newspaper, above which a picture is texture."""
 
 _TURNED = -1.5
-"""Balance of tops and bottoms below which text is taken to stand on its head, in deviations."""
+"""Balance of tops and bottoms below which text is taken for upside down, in deviations."""
 
 _MAX_NEIGHBOURS = 1000
-"""Letters that are enough to tell how the lines run."""
+"""Letters that are enough to find the direction of lines."""
 
 _WIDE = 18.0
-"""Skew, in degrees, that is looked for where letters tell little else than upright or not."""
+"""Skew, in degrees, that is searched where letters show little more than upright or not."""
 
 _BARS = 8
 """Bars, at least four times as long as thick, that make a bar code: letters never do so."""
@@ -73,7 +73,7 @@ _NO_CODES = np.zeros((0, 4), np.int32)
 
 @dataclass(frozen=True, eq=False)
 class Writing:
-    """How a picture's text stands.
+    """Orientation of a picture's text.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Writing:
     angle : float
         Degrees clockwise by which lines are turned.
     certain : bool
-        Whether the letters' shapes tell which side is up.
+        Whether the letters' shapes show which side is up.
     height : float
         Median height of the letters, in px of the reduced picture.
     share : float
@@ -108,9 +108,10 @@ class Writing:
     def find_in(cls, gray: Gray) -> "Writing | None":
         """Find letters and how their lines run.
 
-        Letters are connected areas of ink; their neighbours tell how lines run [1]_, the profile
-        across the lines tells the angle exactly [2]_, and tops that are less even than bottoms tell
-        which side is up, as there are more ascenders than descenders. Bar codes are left out.
+        Letters are connected areas of ink. Their neighbours give the direction of lines [1]_, and
+        the profile across the lines gives the exact angle [2]_. Tops that are less even than
+        bottoms show which side is up: there are more ascenders than descenders. Bar codes are left
+        out.
 
         Parameters
         ----------
@@ -157,7 +158,7 @@ class Writing:
 def _writing_in(ink: Ink, scale: float) -> Writing | None:
     if not 0 < len(ink.boxes) <= _MAX_PIECES:
         return None
-    # Here, where nothing is turned yet, bars and what is between them are told apart best.
+    # Here, where nothing is turned yet, bars are separated best from the gaps between them.
     level_codes = _bar_codes(ink.boxes)
     ink = _without_codes(ink, level_codes)
     if len(ink.boxes) == 0:
@@ -169,7 +170,7 @@ def _writing_in(ink: Ink, scale: float) -> Writing | None:
     few = len(lines.boxes) <= 8
     cluttered = not few and bool((lines.lengths > 1).mean() < _LINED)
     if cluttered:
-        # Much of this is no text. What of it stands in rows may be, more likely in level ones.
+        # Much of this is no text. Marks in rows may be text, more likely in level ones.
         level = _lines_at(ink, 0.0)
         if level is not None and (level.lengths >= _ROW).sum() >= (lines.lengths >= _ROW).sum():
             lines, angle = level, 0.0
@@ -177,7 +178,7 @@ def _writing_in(ink: Ink, scale: float) -> Writing | None:
     elif few:
         letters, about = lines.boxes, lines.all_boxes
     else:
-        # What is large and stands alone is rather a shadow or a piece of a frame.
+        # A large and isolated mark is rather a shadow or a piece of a frame.
         stray = (lines.lengths == 1) & _is_large(lines.boxes, lines.height)
         letters = lines.boxes[~stray]
         is_stray = np.isin(lines.all_boxes[:, :2], lines.boxes[stray, :2]).all(axis=1)
@@ -207,7 +208,7 @@ def _writing_in(ink: Ink, scale: float) -> Writing | None:
 
 
 def _in_rows(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which letters stand in rows that may be text, in a picture that is not all text."""
+    """Return which letters are in rows that may be text, in a picture that is not all text."""
     lengths = np.where(lengths <= _LONGEST_ROW, lengths, 0)
     counts = np.bincount(lengths, minlength=_ROW + 1)
     at_least = counts[::-1].cumsum()[::-1]  # letters in rows of so many and more
@@ -216,7 +217,7 @@ def _in_rows(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _is_large(boxes: NDArray[np.int32], height: float) -> NDArray[np.bool_]:
-    """Tell what is too tall for a letter of lines this high, or a bar."""
+    """Return what is too tall for a letter of lines this high, or a bar."""
     widths, heights = boxes[:, 2], boxes[:, 3]
     bars = (np.minimum(widths, heights) < 0.4 * height) & (widths > 3 * height)
     return np.asarray((heights > 2.5 * height) | bars)
@@ -233,7 +234,7 @@ def _direction(boxes: NDArray[np.int32]) -> tuple[float, float]:
     wide, tall = areas[widths > 2 * heights].sum(), areas[heights > 2 * widths].sum()
     if wide + tall > 0.5 * areas.sum():
         return (0.0 if wide >= tall else 90.0), _WIDE
-    # The fewer letters there are, the less exactly their neighbours tell.
+    # The fewer letters there are, the less exact their neighbours are.
     return _neighbour_angle(boxes), (_WIDE if len(boxes) <= 15 else 6.0)
 
 
@@ -268,7 +269,7 @@ def _refined_angle(ink: Ink, angle: float, doubt: float) -> float:
     """Return the angle near this one at which the profile across the lines is sharpest."""
     rows, columns = np.nonzero(ink.letters)
     step = max(1, len(rows) // 30_000)
-    # In units that leave a letter some twenty rows, as fine as they should be told apart.
+    # In units that leave a letter some twenty rows: finer ones add nothing.
     unit = max(1.0, float(np.median(ink.boxes[:, 2:4].max(axis=1))) / 24)
     x, y = columns[::step] / unit, rows[::step] / unit
     for spread, spacing in ((doubt, 0.5), (0.4, 0.1)):
@@ -325,7 +326,7 @@ def _successors(boxes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np
 
 @dataclass(frozen=True, eq=False)
 class _Lines:
-    """What letters, taken to stand in level lines, have to say about that.
+    """Evidence of letters for level lines.
 
     Attributes
     ----------
@@ -334,7 +335,7 @@ class _Lines:
     all_boxes : ndarray of int32, shape (M, 5)
         The same of letters and of what is small beside them: dots, commas, accents.
     lengths : ndarray of int64, shape (N,)
-        In a row of how many each stands, of which each shares its top or its bottom with the next.
+        Letters in the row of each, where each shares its top or its bottom with the next.
     balance : float
         By how many standard deviations more neighbours differ at the top than at the bottom. In
         Latin script ascenders, capitals and digits make tops uneven, descenders make bottoms
@@ -410,7 +411,7 @@ def _lines_at(ink: Ink, angle: float) -> _Lines | None:
 
 
 def _bar_codes(boxes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return where bars stand side by side, or lie above each other: corners, shape (K, 4)."""
+    """Return where bars are side by side, or above each other: corners, shape (K, 4)."""
     codes: list[NDArray[np.int32]] = []
     for across in (0, 1):
         along = 1 - across
@@ -440,7 +441,7 @@ def _whole_codes(pieces: list[NDArray[np.int32]], across: int) -> list[NDArray[n
     """Join pieces of codes: within a large one bars are taken for what is behind, and break."""
     along = 1 - across
     codes: list[NDArray[np.int32]] = []
-    # From one side to the other: a piece belongs to a code that came before, or begins one.
+    # From one side to the other: a piece belongs to a code before it, or begins one.
     for piece in sorted(pieces, key=lambda piece: int(piece[across])):
         for number, code in enumerate(codes):
             both = np.stack((code, piece))
@@ -452,7 +453,7 @@ def _whole_codes(pieces: list[NDArray[np.int32]], across: int) -> list[NDArray[n
         else:
             codes.append(piece)
     for code in codes:
-        # What is beside them in the quiet zone, ten modules of a hundred, is a thin bar.
+        # A mark beside them in the quiet zone, ten modules of a hundred, is a thin bar.
         quiet = (code[2 + across] - code[across]) // 20
         code[[across, 2 + across]] += np.array((-quiet, quiet), np.int32)
     return codes
@@ -480,7 +481,7 @@ def _blank(keep: Mask, codes: NDArray[np.int32]) -> None:
 
 
 def _are_in(boxes: NDArray[np.int32], codes: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Tell which boxes have their middle in a bar code."""
+    """Return which boxes have their middle in a bar code."""
     middle = (boxes[:, None, :2] + boxes[:, None, 2:4] / 2).astype(np.float64)
     inside = (middle >= codes[:, :2]) & (middle <= codes[:, 2:])
     return np.asarray(np.any(np.all(inside, axis=2), axis=1))
@@ -557,7 +558,7 @@ class Rows:
         return [slice(*rows) for rows in itertools.pairwise((0, *cuts, len(self.ink)))]
 
     def are_even(self, height: float) -> bool:
-        """Tell whether they are one column, without tables, pictures or large letters.
+        """Return whether they are one column, without tables, pictures or large letters.
 
         Parameters
         ----------

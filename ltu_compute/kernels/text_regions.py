@@ -1,4 +1,4 @@
-"""Where lines of text lie: glyph-like marks of one height and one stroke, side by side."""
+"""Lines of text: glyph-like marks of one height and one stroke, side by side."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ FEATURES = (
     "mean_aspect",
     "relative_stroke",
 )
-"""What a line is judged by, in this order; see `_line_features`."""
+"""Features of a line, in this order; see `_line_features`."""
 
 _MIN_GLYPH_PX = 7
 _MAX_GLYPH_PX = 64
@@ -39,7 +39,7 @@ class TextRegion:
     Attributes
     ----------
     box : Box
-        Where it lies, in px.
+        Its place, in px.
     features : ndarray of float64, shape (11,)
         What it is judged by, as `FEATURES` names them.
     """
@@ -49,13 +49,13 @@ class TextRegion:
 
 
 def text_regions(gray: Gray) -> tuple[TextRegion, ...]:
-    """Find lines of three and more marks that stand side by side like letters.
+    """Find lines of three and more marks that are side by side like letters.
 
     Marks are the connected components of what is darker, and of what is lighter, than its
-    surroundings. Two belong to one line when they overlap in height, are alike in height, stroke
-    width and contrast and no further apart than they are high. Letters of 7 to 256 px height are
-    looked for, in lines that are level to some 15 degrees; how much a line looks like text is for
-    the caller to judge by its features.
+    surroundings. Two belong to one line when they overlap in height, and are alike in height,
+    stroke width and contrast. They must be no further apart than they are high. Letters of 7 to
+    256 px height are found, in lines that are level to some 15 degrees. The caller judges by its
+    features how much a line looks like text.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _chains(marks: _Marks) -> list[NDArray[np.intp]]:
 
 
 def _line_features(marks: _Marks, members: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Tell how alike the marks of a line are, and what they are like."""
+    """Return how alike the marks of a line are, and what they are like."""
     members = members[np.argsort(marks.x[members], kind="stable")]
     height = marks.height[members]
     typical = float(np.median(height))

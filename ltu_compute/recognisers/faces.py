@@ -187,7 +187,7 @@ def _distinct(faces: Sequence[Face]) -> list[Face]:
 
 
 def _same(face: Face, other: Face) -> bool:
-    """Tell whether two boxes overlap by `SAME`, intersection over union, or one is in the other."""
+    """Return whether two boxes overlap by `SAME` (IoU), or one is in the other."""
     low = np.maximum(face.corners.min(axis=0), other.corners.min(axis=0))
     high = np.minimum(face.corners.max(axis=0), other.corners.max(axis=0))
     shared = float(np.prod(np.maximum(high - low, 0)))

@@ -262,7 +262,7 @@ def inspections(params: PageParams, queue: Queue, caller: Caller) -> InspectionL
 
 @dialect.endpoint("get", paths=("/{id}",), methods=("GET",))
 def inspection(params: IdParams, queue: Queue, caller: Caller) -> InspectionState:
-    """Tell how far an inspection has come."""
+    """Return how far an inspection has come."""
     return _state(_job(queue, caller, params.id))
 
 

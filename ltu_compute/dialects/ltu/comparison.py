@@ -104,7 +104,7 @@ class DistanceInfo(Info):
     ),
 )
 def distance(reference: Image, query: Image) -> Reply[DistanceResult, DistanceInfo]:
-    """Tell how far two images are from each other.
+    """Return how far two images are from each other.
 
     0: the same; below 1: a match, one shows what the other shows; 1 to 1.8: similar in colours
     and shapes; above: nothing in common. Two parts named `image` are understood as well.

@@ -322,7 +322,7 @@ class ClassificationResult(TypedDict):
 def classification(
     image: Image, params: ClassificationParams, recognisers: Recognisers
 ) -> Reply[ClassificationResult, RecognitionInfo]:
-    """Tell what kind of image it is and what it shows.
+    """Return what kind of image it is and what it shows.
 
     The service's own labels are those that classical descriptors can tell: the README has a table
     of them and of their errors. A model of your own, or Google, tells others.

@@ -69,7 +69,7 @@ def is_sufficient(
     size1: Size,
     size2: Size,
 ) -> bool:
-    """Tell whether chance can be ruled out (Brown and Lowe, IJCV 2007, section 3.2)."""
+    """Return whether chance can be ruled out (Brown and Lowe, IJCV 2007, section 3.2)."""
     count = int(inliers.sum())
     if count < MIN_INLIERS:
         return False

@@ -30,7 +30,7 @@ class Motion(NamedTuple):
 
 
 def motion_at(matrix: Matrix, place: NDArray[np.float64], sizes: tuple[Size, Size]) -> Motion:
-    """Tell how the shot lies at one place.
+    """Return how the shot lies at one place.
 
     The homography is taken by its derivative there: of the similarities the nearest turn, and the
     scale that keeps the area.

@@ -1,4 +1,4 @@
-"""Tell whether a scene is not flat: what stands above a plane moves against it in one direction.
+"""Return whether a scene is not flat: what stands above a plane moves against it in one direction.
 
 Two views of a plane are related by a homography. What does not lie in that plane is displaced
 beyond it, along lines that all meet in one point, the epipole, and the farther the higher it stands

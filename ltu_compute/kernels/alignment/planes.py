@@ -1,4 +1,4 @@
-"""Tell when two images show two planes that moved differently, and which holds more of them.
+"""Return when two images show two planes that moved differently, and which holds more of them.
 
 A part on a mat, a board on a table: each is explained by a homography of its own. One of them is
 followed; the other is at least reported.

@@ -1,4 +1,4 @@
-"""Tell whether the camera moved at all between two shots."""
+"""Return whether the camera moved at all between two shots."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _STIRRED_PX = 1.0  # a median shift that no camera makes which did not move
 
 
 def align_still(gray1: Gray, target: Target) -> Alignment | None:
-    """Tell whether two images of one size come from a camera that did not move.
+    """Return whether two images of one size come from a camera that did not move.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def elect_similarity(
 
 
 def is_ambiguous(pair: Pair, found: Alignment, candidates: Candidates) -> bool:
-    """Tell whether another matrix explains the images about as well: repetitive patterns.
+    """Return whether another matrix explains the images about as well: repetitive patterns.
 
     What the matrix explains is taken away; what remains must not agree upon another one under
     which the pixels agree too, with as few exceptions and over an area, or at a number of places,

@@ -205,7 +205,7 @@ def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
 
 
 def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
-    """Tell whether a fit is a change of light, and explains most of the image."""
+    """Return whether a fit is a change of light, and explains most of the image."""
     if len(wanted) == 0:
         return True
     fitted = basis @ coefficients

@@ -73,7 +73,7 @@ def _by_keypoints(gray1: Gray, target: Target) -> Alignment | None:
 
 
 def same_aspect(size1: Size, size2: Size) -> bool:
-    """Tell whether two sizes have the same aspect ratio, within `ASPECT_TOLERANCE`."""
+    """Return whether two sizes have the same aspect ratio, within `ASPECT_TOLERANCE`."""
     ratio = (size1.width * size2.height) / (size1.height * size2.width)
     return bool(abs(np.log(ratio)) <= ASPECT_TOLERANCE)
 

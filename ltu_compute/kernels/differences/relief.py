@@ -94,7 +94,7 @@ class Relief:
 def parallax_of(
     gray1: Gray, target: Target, alignment: Alignment | None, view: View, region1: Mask | None
 ) -> Parallax | None:
-    """Tell whether corners move beyond the plane as seen from elsewhere.
+    """Return whether corners move beyond the plane as seen from elsewhere.
 
     Parameters
     ----------
@@ -449,7 +449,7 @@ def enlarged(area: NDArray[np.bool_], frame: Size) -> NDArray[np.bool_]:
 
 
 def lies_in_surroundings(place: Box, mask: Mask, relief: Relief, frame: Size) -> bool:
-    """Tell whether an area of a larger frame lies wholly in what parts hide.
+    """Return whether an area of a larger frame lies wholly in what parts hide.
 
     Parameters
     ----------
