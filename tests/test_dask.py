@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,19 +27,11 @@ from ltu_compute.store.jobs import State
 from tests.support import inspections
 from tests.support.certificates import write_certificate
 from tests.support.inspections import ANN, lasting, results, submit
+from tests.support.timing import PATIENCE_S, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the cluster's sockets
 
 DASK = Path(sys.executable).with_name("dask")
-PATIENCE_S = 90.0
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")

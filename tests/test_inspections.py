@@ -29,10 +29,10 @@ from tests.support import inspections
 from tests.support.browser import chromium
 from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, started
+from tests.support.timing import PATIENCE_S, until
 
 PREFIX = "/v1/inspections"
 DOCUMENT = document()
-PATIENCE_S = 40.0
 
 Ask = Callable[..., Any]
 
@@ -116,11 +116,11 @@ def form(*shots: bytes, **given: Any) -> dict[str, Any]:
 
 
 def finished(ask: Ask, job_id: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while (state := ask("GET", f"/{job_id}"))["finished_at"] is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return state
+    def look() -> Any:
+        state = ask("GET", f"/{job_id}")
+        return state if state["finished_at"] is not None else None
+
+    return until(look)
 
 
 def test_shots_are_inspected(ask: Ask, running: None) -> None:
@@ -284,42 +284,46 @@ def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -
     environment = {"LTU_COMPUTE_JOB_LEASE": "1"}
     shots = [inspections.bad(n) if n % 3 == 2 else inspections.good(n) for n in range(9)]
 
-    def session(printed: str) -> tuple[str, dict[str, str]]:
+    client = requests.Session()
+
+    def sign_in(printed: str) -> str:
+        """Return the address of inspections."""
         account = dict(
             line.split("=", 1) for line in (data / "first-account").read_text().splitlines()
         )
         login = {"username": account["USERNAME"], "password": account["PASSWORD"]}
         login |= {"client_id": "ltu-api", "grant_type": "password"}
         address = address_in(printed)
-        token = requests.post(address + TOKEN_PATH, data=login, timeout=20).json()["access_token"]
-        return address + PREFIX, {"Authorization": f"Bearer {token}"}
+        answer = requests.post(address + TOKEN_PATH, data=login, timeout=PATIENCE_S)
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return address + PREFIX
 
-    def inspected(url: str, headers: dict[str, str], job_id: str) -> dict[str, Any]:
-        state: dict[str, Any] = requests.get(f"{url}/{job_id}", headers=headers, timeout=20).json()
-        return state
+    def inspected(job: str, count: int) -> Any:
+        """Wait until so many shots are inspected, and return the state of the job."""
 
-    def until(count: int, *where: Any) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while inspected(*where)["inspected"] < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        def look() -> Any:
+            state = client.get(job, timeout=PATIENCE_S).json()
+            return state if state["inspected"] >= count else None
+
+        return until(look)
 
     with suppress(AssertionError), started(data, "--quickstart", **environment) as (printed, pid):
-        url, headers = session(printed)
+        url = sign_in(printed)
         files = [("reference", inspections.reference()), *(("shot", shot) for shot in shots)]
-        sent = requests.post(url, headers=headers, files=files, timeout=20)
+        sent = client.post(url, files=files, timeout=PATIENCE_S)
         assert sent.status_code == 202, sent.text
         job_id = sent.json()["id"]
-        until(1, url, headers, job_id)
+        inspected(f"{url}/{job_id}", 1)
         workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(int(workers[0]), signal.SIGKILL)
-        until(3, url, headers, job_id)
+        client.close()  # its connection was that worker's, perhaps
+        inspected(f"{url}/{job_id}", 3)
         for process in (pid, *map(int, workers[1:])):
             os.kill(process, signal.SIGKILL)
     with started(data, "--quickstart", **environment) as (printed, _):
-        url, headers = session(printed)
-        until(9, url, headers, job_id)
-        assert inspected(url, headers, job_id)["state"] == "completed"
-        found = requests.get(f"{url}/{job_id}/results", headers=headers, timeout=20).json()
+        job = f"{sign_in(printed)}/{job_id}"
+        assert inspected(job, 9)["state"] == "completed"
+        found = client.get(f"{job}/results", timeout=PATIENCE_S).json()
+    client.close()
     verdicts = [(row["position"], row["verdict"]) for row in found["results"]]
     assert verdicts == [(n, "NG" if n % 3 == 2 else "OK") for n in range(9)]

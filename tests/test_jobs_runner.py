@@ -3,8 +3,7 @@
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +24,7 @@ from ltu_compute.store import jobs as queue
 from ltu_compute.store.jobs import Job, Jobs, State
 from tests.support import inspections
 from tests.support.inspections import ANN, lasting, submit
-
-PATIENCE_S = 40.0  # that nothing here takes on a machine that is not stuck
+from tests.support.timing import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -68,15 +66,6 @@ def running(jobs: Jobs, settings: Settings, **given: Any) -> Iterator[Runner]:
         assert not thread.is_alive()
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something holds, and return it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
 def ended(jobs: Jobs, job: Job) -> Job:
     """Wait until a job has ended, and return it."""
 
@@ -84,7 +73,8 @@ def ended(jobs: Jobs, job: Job) -> Job:
         now = jobs.job(ANN, job.id)
         return now if now is not None and now.ended else None
 
-    found: Job = until(look)
+    found = until(look)
+    assert found is not None
     return found
 
 
@@ -114,9 +104,7 @@ def test_progress_moves_and_cancelling_stops_the_work(jobs: Jobs, settings: Sett
         process = one._process
         assert process is not None
         assert jobs.cancel(ANN, job.id)
-        started = time.monotonic()
         until(lambda: not Path(f"/proc/{process.pid}").exists())
-        assert time.monotonic() - started < PATIENCE_S
         assert jobs.job(ANN, job.id).state is State.CANCELLED
         ended(jobs, after)  # and it goes on with the next
 

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from ltu_compute.web import logs, metrics
 from ltu_compute.web.metrics import BOUNDS_S, OTHER, Metrics
 from tests.support.client import IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Caller
 from tests.support.running import scraped
+from tests.support.timing import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -113,9 +113,7 @@ def test_a_worker_is_told_before_it_serves_anybody(counted: Metrics) -> None:
         os.read(hold, 1)
         os._exit(0)
     name = ("ltu_compute_process_resident_memory_bytes", f"pid={pid}")
-    deadline = time.monotonic() + 10
-    while name not in told(counted):
-        assert time.monotonic() < deadline
+    until(lambda: name in told(counted))
     os.close(hold)
     os.close(let_go)
     os.waitpid(pid, 0)

@@ -30,9 +30,9 @@ from ltu_compute.web.service import service_of
 from tests.support.client import PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
 from tests.support.pictures import shaded
+from tests.support.timing import PATIENCE_S, until
 
 Ask = Callable[..., Any]
-PATIENCE_S = 40.0
 PICTURE = base64.b64encode(shaded()).decode()
 SENT = {"image": PICTURE, "confidence": 0.3, "model": "nuts"}
 
@@ -107,11 +107,11 @@ def running(served: Flask, settings: Settings) -> Iterator[None]:
 
 
 def ended(ask: Ask, task_id: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while (task := ask("GET", f"/tasks/{task_id}"))["status"] == "processing":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return task
+    def look() -> Any:
+        task = ask("GET", f"/tasks/{task_id}")
+        return task if task["status"] != "processing" else None
+
+    return until(look)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -25,6 +24,7 @@ from ltu_compute.kernels.text_detection import (
     detect_text,
     installed_languages,
 )
+from tests.support.timing import until
 
 WANTED = {"en", "de", "fr"}
 
@@ -615,18 +615,9 @@ def test_tesseract_ends_with_the_service(tesseract, tmp_path):
         "t.Reader('eng', t.BLOCK, t.Deadline.from_now(50)).read([page])"
     )
     with subprocess.Popen([sys.executable, "-c", program]) as service:
-        pid = wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        pid = until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         service.kill()
-    assert wait_for(lambda: not is_running(int(pid)))
-
-
-def wait_for(condition):
-    """Return what a condition returns as soon as it holds; fail after 30 s."""
-    for _ in range(3000):
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it has not come about in 30 s")
+    until(lambda: not is_running(int(pid)))
 
 
 def is_running(pid):

@@ -2,6 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE_S = (
+    120.0  # seconds that no test takes, however loaded the machine: what lasts so is broken
+)
 
 
 class Clock:
@@ -20,9 +27,15 @@ class Clock:
         return self.now
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Return when something has come about; fail when it has not in so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it has not come about in {seconds:g} s"
-        time.sleep(0.002)
+def until(condition: Callable[[], T]) -> T:
+    """Return what a condition returns as soon as that is true; fail when it never is.
+
+    It looks less and less often: whoever waits takes processor time from those it waits for.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    pause = 0.001
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"it has not come about in {PATIENCE_S:g} s"
+        time.sleep(pause)
+        pause = min(1.25 * pause, 0.1)
+    return found
