@@ -128,6 +128,35 @@ def test_edges_that_lie_elsewhere_all_along_are_no_difference(good: Bgr, angle_d
     assert holds(difference.on1.box, edge - 4, 600, 3)
 
 
+def bars(*, left_px: int = 0, border_px: int = 0) -> Bgr:
+    """Draw pads and tracks of 8 px that start `left_px` later, and a pad at the left border."""
+    picture = np.full((640, 640, 3), 255, np.uint8)
+    for x in range(60, 600, 40):
+        cv2.rectangle(picture, (x + left_px, 60), (x + 7, 580), (0, 0, 0), cv2.FILLED)
+        for y in (60, 580):
+            cv2.circle(picture, (x + 4, y), 14, (0, 0, 0), cv2.FILLED)
+    if border_px:
+        cv2.rectangle(picture, (0, 300), (border_px - 1, 360), (0, 0, 0), cv2.FILLED)
+    return picture
+
+
+def test_one_side_of_thin_tracks_that_lies_elsewhere_is_no_difference() -> None:
+    """The other side is too near to be left out, and does not move along; a notch is found."""
+    good, bad = bars(), bars(left_px=3)
+    assert compared(good, bad).differences == ()
+    cv2.rectangle(bad, (183, 300), (187, 308), (255, 255, 255), cv2.FILLED)
+    [difference] = compared(good, bad).differences
+    assert holds(difference.on1.box, 185, 304)
+    assert difference.on1.box.height < 20
+
+
+def test_an_edge_may_come_in_from_beyond_the_border_by_its_jitter() -> None:
+    good = bars()
+    assert compared(good, bars(border_px=3)).differences == ()
+    [difference] = compared(good, bars(border_px=9)).differences
+    assert holds(difference.on1.box, 5, 330)
+
+
 def test_close_defects_stay_apart_and_a_broken_scratch_is_one() -> None:
     plain = photographed(np.full((1200, 1600, 3), (130, 140, 150), np.uint8), 1)
     bad = plain.copy()

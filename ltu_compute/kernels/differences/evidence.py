@@ -37,6 +37,10 @@ _LEFT_OVER = 8.0  # px that differ fully in a window which no shift explains
 _BLURRED = 7  # px across that the blur of an edge, and its other side, reach
 _COMPACT = 12  # times the square of its depth: what covers less is a lump, and no edge
 _THICK = 5  # px from the border inwards: what is thicker is no edge that jitters
+_ALONG_PX = 4  # px beyond a difference in which a shift must explain the edge beside it
+_SLENDER = 4.0  # times the square of its width that a strip along an edge covers at least
+_BLUNT = 2.0  # the same, where it is as wide at its ends: what bulges from an edge tapers
+_TENSOR_PX = 7  # side, px, of the window in which the direction of an edge is measured
 _HALO = 0.4  # share of the strongest within 2 px below which a pixel is its blur
 
 
@@ -108,6 +112,11 @@ class Exact:
     shifts: list[tuple[int, int]]
 
 
+def jitter_px(edge_tolerance: float) -> int:
+    """Return by how many px an edge may lie elsewhere, all along, for a tolerance in px."""
+    return round(_JITTER_PER_TOLERANCE * edge_tolerance)
+
+
 def look_at(
     pictures: tuple[Bgr, Bgr], allowed: Mask, settings: ComparisonSettings, exact: Exact
 ) -> Look:
@@ -137,7 +146,7 @@ def look_at(
     contrast = _least_contrast(reference, shot)
     labels, kept, alone = _weighed(mask, difference, level, contrast)
     settled = np.zeros_like(mask)
-    reach = round(_JITTER_PER_TOLERANCE * settings.edge_tolerance)
+    reach = jitter_px(settings.edge_tolerance)
     if kept and reach:
         soft = (softened(reference), softened(shot))
         jitter = _Jitter(soft, allowed, round(precision.radius), _shifts(reach, exact.shifts))
@@ -212,7 +221,8 @@ class _Jitter:
 
     An edge that lies elsewhere all along does: shifted, the pictures agree, beside it too. A notch,
     a spur, a gap or a bridge does not, for the edges beside it were where they belong. Judged in
-    windows along the difference, each with a shift of its own.
+    windows along the difference, each with a shift of its own. A slender strip is judged with what
+    continues its own edge only: the other side of a track may lie elsewhere by another amount.
     """
 
     def __init__(
@@ -227,6 +237,7 @@ class _Jitter:
             cv2.copyMakeBorder(pictures[1], *[self.farthest] * 4, cv2.BORDER_REPLICATE), np.uint8
         )
         self.low2, self.high2 = neighbourhood(self.shot, radius)
+        self.directions = _edge_directions(*pictures)
 
     def take_out(self, mask: Mask, labels: NDArray[np.int32], label: int, place: Box) -> Mask:
         """Clear, in `mask`, what a shift explains of one labelled area; return where that is."""
@@ -241,7 +252,11 @@ class _Jitter:
         depth = float(cv2.distanceTransform(bordered, cv2.DIST_C, 3).max())
         if depth > _THICK and np.count_nonzero(part) < _COMPACT * depth**2:
             return settled
-        near = cv2.dilate(part, np.ones((margin + 1, margin + 1), np.uint8))
+        strip = _is_strip(part, 2 * depth - 1)
+        if strip:
+            near = _continued(part, self.directions[here])
+        else:
+            near = cv2.dilate(part, np.ones((2 * _ALONG_PX + 1,) * 2, np.uint8))
         near = cv2.bitwise_and(near, (self.allowed[here] > 0).astype(np.uint8))
         unexplained = part > 0
         for dx, dy in self.shifts:
@@ -265,10 +280,58 @@ class _Jitter:
             if not unexplained.any():
                 break
         explained = (part > 0) & ~unexplained
+        if strip:  # where its edge ends, other edges begin, which did not move along
+            ends = cv2.dilate(explained.astype(np.uint8), np.ones((_WINDOW, _WINDOW)))
+            explained = (part > 0) & (ends > 0)
         mask[here][explained] = 0
         beside = cv2.dilate(explained.astype(np.uint8), np.ones((_BLURRED, _BLURRED), np.uint8))
         settled[here] = cv2.bitwise_and(beside, near)
         return settled
+
+
+def _is_strip(part: NDArray[np.uint8], width: float) -> bool:
+    """Whether an area is a strip of one width rather than a lump or a bulge."""
+    covered = cv2.countNonZero(part)
+    if covered >= _SLENDER * width**2:
+        return True
+    places = cv2.findNonZero(part)
+    if covered < _BLUNT * width**2 or places is None:
+        return False
+    _, sides, _ = cv2.minAreaRect(places)
+    return bool(min(sides) + 1 <= width + 0.5)
+
+
+_DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1))
+"""Steps in x and y along an edge, by eighths of a turn."""
+
+
+def _edge_directions(reference: Bgr, shot: Bgr) -> NDArray[np.uint8]:
+    """Return which of `_DIRECTIONS` the edges around each pixel run in, shape (H, W).
+
+    The structure tensor of both pictures' mean, in which an edge that moved is one (Bigun and
+    Granlund 1987).
+    """
+    mean = cv2.cvtColor(cv2.addWeighted(reference, 0.5, shot, 0.5, 0), cv2.COLOR_BGR2GRAY)
+    x, y = cv2.Sobel(mean, cv2.CV_32F, 1, 0), cv2.Sobel(mean, cv2.CV_32F, 0, 1)
+    window = (_TENSOR_PX, _TENSOR_PX)
+    xx, yy, xy = (cv2.boxFilter(product, -1, window) for product in (x * x, y * y, x * y))
+    across = 0.5 * np.arctan2(2 * xy, xx - yy)
+    eighths = np.rint(across / (np.pi / 4)).astype(int) + 2  # an edge runs square to its gradient
+    return np.asarray(eighths % len(_DIRECTIONS), np.uint8)
+
+
+def _continued(part: NDArray[np.uint8], directions: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a part continued along the edges in it by `_ALONG_PX`, and 1 px across: not 0."""
+    near = part
+    for direction, (dx, dy) in enumerate(_DIRECTIONS):
+        own = np.where(directions == direction, part, np.uint8(0))
+        reach = round(_ALONG_PX / np.hypot(dx, dy))
+        line = np.zeros((2 * reach + 3,) * 2, np.uint8)
+        middle = reach + 1
+        ends = [(middle + sign * reach * dx, middle + sign * reach * dy) for sign in (-1, 1)]
+        cv2.line(line, *ends, 1)
+        near = cv2.max(near, cv2.dilate(own, cv2.dilate(line, np.ones((3, 3), np.uint8))))
+    return np.asarray(near, np.uint8)
 
 
 def _outside(values: Bgr, low: Bgr, high: Bgr) -> Bgr:

@@ -20,6 +20,7 @@ from ltu_compute.kernels.differences.evidence import (
     Exact,
     Look,
     Precision,
+    jitter_px,
     look_at,
     sharpened_alike,
 )
@@ -223,13 +224,31 @@ def areas_that_differ(
                 exact = Exact(level_delta_e, precision, shifts)
                 look = _look_at(level, place, settings, exact)
                 coarser.settle(grown(place, _SURROUNDINGS), look.settled)
-                areas += _areas_of(look, place, own)
+                reach = jitter_px(settings.edge_tolerance) + int(np.ceil(radius)) + 1
+                areas += [
+                    area
+                    for area in _areas_of(look, place, own)
+                    if not _lies_at_the_rim(area, level.size, reach)
+                ]
         found = _with_coarser(found, areas, scale)
         if last:
             return found
         level = coarser
         samples = _samples(level)
         scale *= 2
+
+
+def _lies_at_the_rim(area: Area, frame: Size, reach: int) -> bool:
+    """Whether an area lies wholly within `reach` px of the frame's border.
+
+    An edge that jitters may have come in from beyond, where nothing is known.
+    """
+    inner = Box(reach, reach, frame.width - 2 * reach, frame.height - 2 * reach)
+    left, top = max(0, inner.x - area.place.x), max(0, inner.y - area.place.y)
+    right, bottom = inner.x + inner.width - area.place.x, inner.y + inner.height - area.place.y
+    if right <= left or bottom <= top:
+        return True
+    return not area.mask[top:bottom, left:right].any()
 
 
 def _look_at(level: Level, place: Box, settings: ComparisonSettings, exact: Exact) -> Look:
