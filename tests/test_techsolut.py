@@ -17,6 +17,7 @@ from ltu_compute.dialects.techsolut.interface import LIMIT, REMAINING, RESET, re
 from ltu_compute.errors import Busy
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings
+from ltu_compute.store.data_sets import Kind
 from ltu_compute.web.dialect import find_area
 from ltu_compute.web.service import service_of
 from tests.support.client import IMAGES, PASSWORD, USERNAME, token_of
@@ -25,6 +26,7 @@ from tests.support.pictures import shaded
 
 Ask = Callable[..., Any]
 JSON = "application/json"
+MODEL_KEYS = ["id", "name", "type", "description", "custom", "version", "last_updated", "status"]
 BOX = ["x1", "y1", "x2", "y2"]
 
 
@@ -313,3 +315,49 @@ def test_text_is_lines_and_in_detail_their_words(ask: Ask) -> None:
         for x, y in each["polygon"]:
             assert each["box"]["x1"] - 3 <= x <= each["box"]["x2"] + 3
             assert each["box"]["y1"] - 3 <= y <= each["box"]["y2"] + 3
+
+
+# --------------------------------------------------------------------------------- models
+
+
+def test_models_are_listed_with_versions_and_dates(ask: Ask, served: Flask) -> None:
+    body = ask("GET", "/models").json
+    assert list(body) == ["models", "total", "limit", "offset"]
+    assert (body["limit"], body["offset"], body["total"]) == (50, 0, len(body["models"]))
+    by_id = {each["id"]: each for each in body["models"]}
+    assert {"combined-detector", "objects", "nuts", "labels", "tesseract"} <= by_id.keys()
+    for each in body["models"]:
+        assert list(each) == MODEL_KEYS
+        assert each["custom"] is False
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["last_updated"])
+        assert each["version"]
+    assert "labels, objects" in by_id["combined-detector"]["description"]
+    found = service_of(served).recognisers.models.find("nuts", "detection")
+    assert found.sha256.startswith(by_id["nuts"]["version"])
+    assert by_id["tesseract"]["version"][0].isdigit()
+
+
+def test_models_are_filtered_and_paged(ask: Ask, served: Flask) -> None:
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    own = [store.custom_models.add(account.id, name, Kind.DETECTION) for name in ("one", "two")]
+    detectors = ask("GET", "/models?type=detection").json
+    assert {each["type"] for each in detectors["models"]} == {"detection"}
+    assert [each["custom"] for each in detectors["models"]][-2:] == [True, True]
+    total = detectors["total"]
+    pages = [ask("GET", f"/models?type=detection&limit=1&offset={n}").json for n in range(total)]
+    assert [page["models"][0] for page in pages] == detectors["models"]
+    mine = ask("GET", "/models?custom_only=true").json
+    assert {each["id"] for each in mine["models"]} == {each.id for each in own}
+    assert list(mine["models"][0])[:9] == [*MODEL_KEYS[:6], "created_at", *MODEL_KEYS[6:]]
+    assert ask("GET", "/models?type=segmentation").json["total"] == 0
+    assert [each["id"] for each in ask("GET", "/models?type=ocr").json["models"]] == ["tesseract"]
+    assert problem(ask("GET", "/models?type=pose", 400)).startswith("type: received 'pose'")
+    assert ask("GET", f"/models/{own[0].id}").json["name"] == "one"
+    assert ask("GET", "/models/nuts").json["id"] == "nuts"
+    assert ask("GET", "/models/yolov8x").json["id"] == "combined-detector"
+    assert ask("GET", "/models/resnet101").json["id"] == "labels"
+    assert ask("GET", "/models/mod_x", 404).json["error"]["code"] == "not_found"
+    for each in own:
+        store.custom_models.delete(account.id, each.id)

@@ -27,7 +27,7 @@ from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store.jobs import MAX_ATTEMPTS, JobLimits, Jobs, State
 from ltu_compute.web.service import service_of
-from tests.support.client import PASSWORD, USERNAME
+from tests.support.client import PASSWORD, ROOT, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
 from tests.support.pictures import shaded
 from tests.support.timing import PATIENCE_S, until
@@ -246,7 +246,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sender(served: Flask, jobs: Jobs, settings: Settings) -> Notices:
-    return Notices(service_of(served).store, settings, notices(jobs), clock=lambda: 1.7e9)
+    return Notices(service_of(served).store, settings, notices(jobs))
 
 
 def finish_all(jobs: Jobs) -> None:
@@ -267,12 +267,19 @@ def test_a_notice_is_signed_with_the_digest_of_the_key(
     assert sender.step()
     [(headers, body)] = receiver.received
     assert headers["Content-Type"] == "application/json"
-    # As docs/techsolut.md tells receivers to verify it.
+    # As Standard Webhooks has it, computed here, and as docs/techsolut.md tells receivers to.
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     digest = hashlib.sha256(secrets[USERNAME].encode()).digest()
     expected = base64.b64encode(hmac.new(digest, content, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
-    assert headers["webhook-timestamp"] == "1700000000"
+    documented: dict[str, Any] = {}
+    page = (ROOT / "docs" / "techsolut.md").read_text()
+    exec(page.partition("```python\n")[2].partition("```")[0], documented)
+    assert documented["verified"](headers, body, secrets[USERNAME])
+    assert not documented["verified"](headers, body + b" ", secrets[USERNAME])
+    assert not documented["verified"](headers, body, secrets["mallory"])
+    late = headers | {"webhook-timestamp": "1700000000"}
+    assert not documented["verified"](late, body, secrets[USERNAME])
     event = json.loads(body)
     task = ask("GET", f"/tasks/{task_id}")
     assert task.pop("callback") == "sent"

@@ -185,6 +185,40 @@ def _listed(_key: tuple[str, str]) -> _Installation:
     return _Installation(folder[1], known, others)
 
 
+@dataclass(frozen=True)
+class Program:
+    """The program that reads.
+
+    Attributes
+    ----------
+    version : str
+        As it says itself.
+    languages : tuple of str
+        From `installed_languages`.
+    installed_at : float
+        When its language data was written last, seconds since 1970.
+    """
+
+    version: str
+    languages: tuple[str, ...]
+    installed_at: float
+
+
+def program() -> Program:
+    """Return what is known of the program.
+
+    Raises
+    ------
+    TesseractMissing
+        When Tesseract is not installed.
+    """
+    found = _installation()
+    data = (Path(found.folder, f"{name}.traineddata") for name in found.names)
+    newest = max((path.stat().st_mtime for path in data if path.exists()), default=0.0)
+    runner.tesseract_cmd = str(_WRAPPER)
+    return Program(str(pytesseract.get_tesseract_version()), installed_languages(), newest)
+
+
 # ------------------------------------------------------------------------------------ reading
 
 

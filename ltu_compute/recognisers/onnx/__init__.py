@@ -134,6 +134,8 @@ class Model(Network):
         Its ``model.yaml``.
     known : bool
         Whether it is a model of the catalogue, unchanged, and runs in this process.
+    origin : Installable or None
+        What it is in the catalogue; None where it is not known.
     opset : int
         Version of ONNX's operators that it uses.
 
@@ -158,6 +160,7 @@ class Model(Network):
         self._sha256 = hashlib.sha256(content).hexdigest()
         declared = KNOWN.get(self._sha256)
         self.known = declared is not None
+        self.origin = declared
         self._session: Session | Loaded | None = None
         if declared is not None:
             _refuse_another_shape(self.manifest, Manifest.of(declared.manifest))
@@ -181,6 +184,16 @@ class Model(Network):
         finally:
             self.close()  # processes that share it by forking must not share its pipes
         return session.contract.opset
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its ONNX file, hexadecimal."""
+        return self._sha256
+
+    @property
+    def installed_at(self) -> float:
+        """When its ONNX file was written, seconds since 1970."""
+        return self._path.stat().st_mtime
 
     def close(self) -> None:
         """End the model's process, or give its memory back; the next use loads it again."""
