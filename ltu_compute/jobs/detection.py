@@ -12,7 +12,9 @@ from ltu_compute.image import Image
 from ltu_compute.jobs.notices import Notice
 from ltu_compute.operations import recognition
 from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.recognisers.custom.models import TrainedModels
 from ltu_compute.settings import Settings
+from ltu_compute.store import Store
 
 DETECTION = "detection"
 """The kind of these jobs; each has one part, with one input."""
@@ -139,7 +141,7 @@ def compute(parameters: str, inputs: Mapping[str, bytes], settings: Settings) ->
     """
     job = DetectionJob.loads(parameters)
     image = Image.from_bytes(inputs[IMAGE], max_pixels=settings.max_pixels, name=IMAGE)
-    return detect(image, job, _recognisers_of(settings))
+    return detect(image, job, _recognisers_of(settings).asked_by(job.account_id))
 
 
 def dumped(result: Detections) -> bytes:
@@ -165,5 +167,6 @@ def _recognisers_of(settings: Settings) -> Recognisers:
     global _loaded  # noqa: PLW0603  (a process serves one service)
     with _loading:
         if _loaded is None or _loaded[0] != settings:
-            _loaded = settings, Recognisers.of(settings).local()
+            trained = TrainedModels(Store(settings).custom_models)
+            _loaded = settings, Recognisers.of(settings).local().with_trained(trained)
         return _loaded[1]

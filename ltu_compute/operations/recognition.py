@@ -344,7 +344,7 @@ def check_objects(
         The model is not usable.
     """
     if model:
-        installed = recognisers.models.find(model, "detection")
+        installed = recognisers.network(model, "detection")
         known = {label.name: label.mid for label in installed.manifest.classes}
     else:
         known = objects_by_all_means.known_classes(recognisers.models)
