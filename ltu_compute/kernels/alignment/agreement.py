@@ -20,7 +20,7 @@ def agreement_of(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
     """Return how alike the aligned images are: the median correlation of their textured blocks.
 
     Each block of a sixteenth of the shorter side is compared by zero-mean normalised
-    cross-correlation, so other light does not count and a changed part cannot outvote the rest.
+    cross-correlation. So other light does not count, and a changed part cannot outvote the rest.
 
     Returns
     -------

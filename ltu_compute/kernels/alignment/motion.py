@@ -1,4 +1,4 @@
-"""How a shot lies on its reference, in numbers that a person understands."""
+"""Position of a shot on its reference, in numbers that a person understands."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ from ltu_compute.kernels.types import Matrix, Size
 
 
 class Motion(NamedTuple):
-    """How what image 1 shows lies in image 2, near one place.
+    """Position in image 2 of one place of image 1.
 
     Attributes
     ----------
     x, y : float
-        Displacement to the right and down, in px of image 2. Images that lie on each other edge to
-        edge have none, whatever their sizes.
+        Displacement to the right and down, in px of image 2. Images whose edges coincide have
+        none, whatever their sizes.
     turn_degrees : float
         Turn clockwise, -180 to 180.
     scale : float
@@ -30,7 +30,7 @@ class Motion(NamedTuple):
 
 
 def motion_at(matrix: Matrix, place: NDArray[np.float64], sizes: tuple[Size, Size]) -> Motion:
-    """Return how the shot lies at one place.
+    """Return the motion of the shot at one place.
 
     The homography is taken by its derivative there: of the similarities the nearest turn, and the
     scale that keeps the area.

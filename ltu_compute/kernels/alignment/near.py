@@ -1,8 +1,8 @@
-"""Bring two shots into alignment that lie nearly alike: for what `search` rightly refuses.
+"""Align two shots that are nearly aligned already, where `search` rightly refuses.
 
-Perforated plates and grids look the same when they are moved by a period, plain parts offer few
-points that could be told apart. But a second shot of them lies near the first: of all alignments
-near "as they lie", the one under which the pixels agree most is taken. A search by normalised
+Perforated plates and grids look the same when they are moved by a period. Plain parts have few
+distinct points. But a second shot of them is near the first: of all alignments near the identity,
+the one under which the pixels agree most is taken. A search by normalised
 cross-correlation over turns, scales and shifts proposes them (Lewis, "Fast Normalized
 Cross-Correlation", 1995); each climbs the enhanced correlation coefficient (Evangelidis and
 Psarakis, PAMI 2008) and is refined as any other alignment.
@@ -59,8 +59,8 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
     Returns
     -------
     Alignment or None
-        In px of the arrays given, with ``"near"`` as its method and no inliers. None where under
-        no alignment near "as they lie" the pixels agree.
+        In px of the arrays given, with ``"near"`` as its method and no inliers. None where the
+        pixels agree under no alignment near the identity.
     """
     sizes = size_of(gray1), size_of(gray2)
     if min(*sizes[0], *sizes[1]) < _SMALLEST:
@@ -72,7 +72,7 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
     for _ in range(_ROUNDS):
         if best is None or best[0] < _HOPELESS:
             return None
-        # A pattern may be off by whole periods still: a landmark that fits better tells.
+        # A pattern may be off by whole periods still: a landmark that fits better decides.
         shifted = _scored(_shifted(best[1], pair), pair, best_so_far=best[0])
         better = max(shifted, key=_score, default=best)
         if better[0] <= best[0] + 0.001:
@@ -91,7 +91,7 @@ def _score(entry: tuple[float, Matrix]) -> float:
 def _scored(
     proposals: Sequence[Matrix], pair: "_Pair", *, best_so_far: float = 0.0
 ) -> Iterator[tuple[float, Matrix]]:
-    """Climb from each promising proposal; tell how much the pixels agree at the top."""
+    """Climb from each promising proposal; yield how much the pixels agree at the top."""
     agreements = [
         _mean_agreement(each, *pair.grays) if is_plausible(each, *pair.sizes) else -1.0
         for each in proposals
@@ -99,7 +99,7 @@ def _scored(
     least = max([best_so_far, *agreements]) - _HIGHEST_CLIMB
     climbed: list[Matrix] = []
     for proposal, agreement in zip(proposals, agreements, strict=True):
-        # Two that lie together would climb to the same top.
+        # Two that are close together would climb to the same top.
         same = any(_gap(proposal, other, pair.sizes[0]) < _SAME_PX for other in climbed)
         if same or agreement < least:
             continue
@@ -190,7 +190,7 @@ class _Pair:
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-4)
         try:
             _, found = cv2.findTransformECC(small1, small2, warp, motion, criteria, None, 3)
-        except cv2.error:  # there is no other way to be told that it did not converge
+        except cv2.error:  # OpenCV reports in no other way that it did not converge
             return None
         full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
         return rescale_homography(full.astype(np.float64), from_sizes=smalls, to_sizes=self.sizes)

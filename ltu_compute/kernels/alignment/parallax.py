@@ -1,7 +1,8 @@
-"""Return whether a scene is not flat: what stands above a plane moves against it in one direction.
+"""Detect scenes that are not flat: parts above a plane move against it in one direction.
 
-Two views of a plane are related by a homography. What does not lie in that plane is displaced
-beyond it, along lines that all meet in one point, the epipole, and the farther the higher it stands
+Two views of a plane are related by a homography. Points outside that plane are displaced beyond
+it, along lines that all meet in one point, the epipole. The higher a point is, the farther it is
+displaced
 (Irani and Anandan, "Parallax Geometry of Pairs of Points for 3D Scene Analysis", ECCV 1996;
 Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 13.3). A part that was moved goes
 anywhere.
@@ -18,7 +19,7 @@ _LEAST_MOVED = 10  # corners off the plane; fewer may be one part that was moved
 _ASIDE_PX = 0.4  # distance from its line at which a corner agrees, of tracking
 _ASIDE_RATIO = 0.12  # and of its shift
 _LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
-_OTHER_SIDE = 0.25  # share of them that may lie on the plane's other side: tracks repeat to either
+_OTHER_SIDE = 0.25  # share of them that may be on the plane's other side: tracks repeat to either
 _ROUNDS = 300  # pairs of corners tried: nine of ten may be wrong
 _PARALLEL = 1e-6  # of two lines' directions: they meet beyond any picture
 _BEYOND = 1.25  # range of shifts that is looked for, times what corners showed: few are extreme
@@ -34,8 +35,8 @@ class Parallax:
         The point that all displacements lead to or away from, homogeneous; the last entry is 0
         where they are parallel.
     low, high : float
-        Displacements seen, in px along `direction_at`: from that of what lies lowest to that of
-        what stands highest, or the other way round; never both above or below 0.
+        Displacements seen, in px along `direction_at`: of the lowest and of the highest part, or
+        the other way round; never both above or below 0.
     """
 
     epipole: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Return when two images show two planes that moved differently, and which holds more of them.
+"""Detect two planes that moved differently, and which holds more of the images.
 
 A part on a mat, a board on a table: each is explained by a homography of its own. One of them is
 followed; the other is at least reported.
@@ -33,7 +33,7 @@ _CENTRE = 0.7  # of width and height: the inner part
 
 
 class Planes(NamedTuple):
-    """What was followed, and what else was seen to move.
+    """The alignment that was followed, and other motion.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Planes(NamedTuple):
     other : Alignment or None
         Another one, that explains another part of the images.
     rest_agrees : bool
-        Whether what lies outside the region looks alike, too. True where there is no region.
+        Whether the area outside the region looks alike, too. True where there is no region.
     """
 
     alignment: Alignment | None

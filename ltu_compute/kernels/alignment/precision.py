@@ -12,7 +12,7 @@ from ltu_compute.kernels.types import Gray, Matrix, Size
 
 _MIN_CORNER = 0.03  # ratio of eigenvalues: below, an edge
 _INDEPENDENT_POINTS = 60
-_PLACES = 16  # along either side, at which the error is told
+_PLACES = 16  # along either side, at which the error is computed
 MAX_EXPECTED_ERROR = 5 / 1600  # of the longest side
 
 
@@ -28,7 +28,7 @@ def expected_error_px(
 
     The covariance of the fit, carried over to the places (Hartley and Zisserman, Multiple View
     Geometry, 2nd ed., sections 5.1.3 and 5.2.3): large where the points crowd in a corner of what
-    is shared, or tell the place only across an edge.
+    is shared, or fix the place only across an edge.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ def expected_error_px(
 
 
 def information_at(gray: Gray, points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How well places can be told in either direction, shape (N, 2, 2): 1 across an edge, 0 along.
+    """Return how well places are fixed in either direction, (N, 2, 2): 1 across an edge, 0 along.
 
-    The structure tensor over its greater eigenvalue. A gently curved edge counts as straight: that
-    a point lies on it says nothing about where along it.
+    The structure tensor over its greater eigenvalue. A gently curved edge counts as straight: a
+    point on it may be anywhere along it.
     """
     factor = corner_scale(size_of(gray))
     if factor > 1:

@@ -1,7 +1,7 @@
 """Align two images by what a region of the first shows.
 
-A part that was laid anew on a patterned mat lies on another homography than the mat. The whole
-images' alignment follows whatever most of them shows; a region says which of the two is meant.
+A part that was placed again on a patterned mat has another homography than the mat. The whole
+images' alignment follows the larger of them; a region says which of the two is meant.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from ltu_compute.kernels.homography import inverse, is_plausible, map_points, si
 from ltu_compute.kernels.keypoints import WORKING_SIZE, Keypoints, detect_keypoints
 from ltu_compute.kernels.types import Box, Gray, Mask, Matrix, Size
 
-_HOLDS_PX = 0.25  # median shift of tracked corners, as of two shots of a camera that stands still
+_HOLDS_PX = 0.25  # median shift of tracked corners, as of two shots of a camera that did not move
 _HOLDS_RATIO = 1.2  # of the whole images' residual: surfaces are not all flat
 _BETTER = 0.05  # of agreement, by which the region's own alignment must surpass that of the whole
 _CLOSER = 0.5  # of that shift, which the region's own alignment may leave
@@ -59,7 +59,7 @@ def align_region(
     -------
     Alignment or None
         In px of the images; `whole` itself where the region agrees with it, and None where the
-        region does not say where it lies in image 2.
+        region does not show where it is in image 2.
     """
     x, y, width, height = cv2.boundingRect(region1)
     if min(width, height) < _SMALLEST:
@@ -130,9 +130,9 @@ def _shift(x: float, y: float) -> Matrix:
 
 
 def _off_px(matrix: Matrix, part: _Part) -> float:
-    """Return how far, at the median, the region's corners lie from where a matrix puts them, px.
+    """Return the median distance of the region's corners from where a matrix puts them, px.
 
-    Infinite where there are too few to tell.
+    Infinite where there are too few corners.
     """
     start, end = tracked_corners(matrix, part.gray1, part.target, region1=part.region1)
     if len(start) < 2 * MIN_INLIERS:
@@ -216,7 +216,7 @@ def _resized(gray: Gray, scale: float) -> Gray:
 
 
 def _near(part: _Part) -> Alignment | None:
-    """Try all alignments near "as it lies": image 2 is cut where the region's box lies in it."""
+    """Try all alignments near the identity: image 2 is cut to the region's box."""
     x_scale, y_scale = np.array(part.target.size) / part.size1
     box = Box(
         round(part.box.x * x_scale),

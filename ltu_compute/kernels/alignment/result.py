@@ -1,4 +1,4 @@
-"""How one image lies on another: what an alignment is, at any size of the images."""
+"""The alignment of one image with another, at any size of the images."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from ltu_compute.kernels.types import Matrix, Size
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """How one image lies on another.
+    """Alignment of one image with another.
 
     Attributes
     ----------
@@ -25,14 +25,14 @@ class Alignment:
         Median distance, in px of image 2, between where the matrix puts a corner of image 1 and
         where it is seen in image 2. Large on surfaces that are not flat.
     method : str
-        How it was found: by ``"orb"`` or ``"sift"`` keypoints, ``"still"`` where the images lie on
-        each other as they are, or ``"near"`` where all alignments near that were tried.
+        How it was found: by ``"orb"`` or ``"sift"`` keypoints, ``"still"`` where the images are
+        aligned as they are, or ``"near"`` where all alignments near the identity were tried.
     agreement : float
         Median correlation of the textured blocks of the aligned images, -1 to 1.
     expected_error_px : float
         Standard error of the matrix in px of image 2, the mean over what both images show.
     inlier_points1, inlier_points2 : ndarray of float32, shape (N, 2)
-        Where the matches that the matrix explains lie in either image, in px.
+        Places of the matches that the matrix explains, in px of either image.
     """
 
     matrix: Matrix

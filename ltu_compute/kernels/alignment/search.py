@@ -1,6 +1,6 @@
 """Find the homography between two images by their keypoints.
 
-What ORB does not find SIFT tries, and then fainter keypoints. The pixels have the last word.
+SIFT is tried where ORB fails, and then fainter keypoints. The agreement of the pixels decides.
 """
 
 from dataclasses import replace
@@ -69,15 +69,15 @@ def align(
     keypoints1, keypoints2 : Keypoints, optional
         Their keypoints, if known already: no others are looked for then.
     region1 : ndarray of uint8, shape (H, W), optional
-        Region of image 1 that decides, 255 within; `keypoints1` must lie in it. Where it is
+        Region of image 1 that decides, 255 within; `keypoints1` must be in it. Where it is
         given, so are the keypoints.
 
     Returns
     -------
     Alignment or None
-        In px of the arrays given. None where the images do not show the same thing, where it is
-        mirrored, and where there is not enough to tell or several answers would be as good: blank
-        and repetitive images.
+        In px of the arrays given. None where the images do not show the same thing, or it is
+        mirrored. Also None where there is too little to decide, or several answers are as good:
+        blank and repetitive images.
     """
     given = keypoints1 is not None or keypoints2 is not None
     if region1 is not None and keypoints1 is None:
@@ -240,7 +240,7 @@ def _verified(
     if tracked is not None and is_plausible(tracked.matrix, size1, size2):
         matrix, residual_px = tracked.matrix, tracked.residual_px
         expected = expected_error_of(tracked, pair.gray2, size1)
-    else:  # nothing to track: the keypoints' word stands
+    else:  # nothing to track: the keypoints decide
         residual_px = float("nan")
         isotropic = np.broadcast_to(np.eye(2), (len(inliers[1]), 2, 2))
         expected = expected_error_px(matrix, inliers[1], isotropic, 1.5, sizes=(size1, size2))

@@ -1,4 +1,4 @@
-"""Return whether the camera moved at all between two shots."""
+"""Detect whether the camera moved at all between two shots."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _STIRRED_PX = 1.0  # a median shift that no camera makes which did not move
 
 
 def align_still(gray1: Gray, target: Target) -> Alignment | None:
-    """Return whether two images of one size come from a camera that did not move.
+    """Align two images of one size if their camera did not move.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def align_still(gray1: Gray, target: Target) -> Alignment | None:
     Returns
     -------
     Alignment or None
-        With the identity as its matrix where the tracked corners stay where they are, within a
-        fifth of a pixel at the median; None where they move or there are too few to tell.
+        With the identity as its matrix where the tracked corners stay within a fifth of a pixel at
+        the median. None where they move, or there are too few of them.
     """
     gray2 = target.gray
     if gray1.shape != gray2.shape:

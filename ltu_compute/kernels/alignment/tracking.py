@@ -21,8 +21,8 @@ from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 
 _MAX_TRACKS = 800
-_SAMPLED = 4  # every which corner tells in advance whether the others are worth following
-_LEAST_SAMPLED = 100  # corners; of fewer, a sample tells little
+_SAMPLED = 4  # one corner of so many decides in advance whether the others are worth following
+_LEAST_SAMPLED = 100  # corners; a sample of fewer is too small
 _LEAST_DISTANCE = 3.0  # px between corners: closer ones see the same
 _MAX_GAP_PX = 0.3  # between a corner and where following it there and back leads
 # When to stop following: the kind of criterion, the most iterations, the least step in px.
@@ -84,8 +84,8 @@ def tracked_corners(
     """Corners of image 1 as `matrix` puts them in image 2, the target, and where they are there.
 
     A corner is followed over about half a window, or twice that for each of the `halvings`. With
-    `farthest_px` there are none where a sample of many, at the median, lies farther away. With
-    `region1`, of the size of image 1, only corners within it are followed, and they may lie closer
+    `farthest_px` there are none where a sample of many, at the median, is farther away. With
+    `region1`, of the size of image 1, only corners within it are followed, and they may be closer
     together.
     """
     size2 = target.size

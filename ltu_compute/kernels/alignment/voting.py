@@ -53,13 +53,13 @@ def elect_similarity(
     """Find the similarity that most candidates agree upon.
 
     Each candidate knows by its keypoints' directions and sizes how image 1 would be turned and
-    scaled and so where its middle would come to lie; it votes for that, coarsely (the Hough
+    scaled and so where its middle would be; it votes for that, coarsely (the Hough
     transform of Lowe's section 7.3). The greatest parties are fitted and counted.
 
     Returns
     -------
     tuple or None
-        The matrix, which candidates agree with it, and at how many places they lie.
+        The matrix, which candidates agree with it, and at how many places they are.
     """
     points1, points2, turns, scales = candidates
     if len(points1) < MIN_WITNESSES:
@@ -107,9 +107,9 @@ def elect_similarity(
 def is_ambiguous(pair: Pair, found: Alignment, candidates: Candidates) -> bool:
     """Return whether another matrix explains the images about as well: repetitive patterns.
 
-    What the matrix explains is taken away; what remains must not agree upon another one under
-    which the pixels agree too, with as few exceptions and over an area, or at a number of places,
-    that compares.
+    Candidates that the matrix explains are removed. The others must not support another matrix
+    over a comparable area, or at a comparable number of places. Such a rival counts if the pixels
+    agree under it, too, with as few exceptions.
     """
     mapped = map_points(candidates.points1, found.matrix)
     gap = np.linalg.norm(mapped - candidates.points2, axis=1)
