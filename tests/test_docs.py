@@ -151,6 +151,10 @@ for each in dialects.DIALECTS:
     PARTS[f"{each.name}.md", "errors"] = lambda _, d=each: pages.errors(d)
     PARTS[f"{each.name}.md", "endpoints"] = lambda _, d=each: pages.endpoints(d)
 
+COVERED = [each for each in dialects.DIALECTS if (pages.VENDOR / f"{each.name}.yaml").exists()]
+for each in COVERED:
+    PARTS["coverage.md", each.name] = lambda _, d=each: pages.coverage(d)
+
 ELSEWHERE = {("comparison.md", "settings")}  # tests/test_comparison_page.py
 
 
@@ -186,6 +190,15 @@ def test_every_part_that_a_page_marks_is_generated() -> None:
 def test_every_status_is_explained() -> None:
     assert ServiceError in ltu.errors  # so that none is without a status
     assert all(kind.meaning for kind in ltu.errors.values())
+
+
+@pytest.mark.parametrize("name", [each.name for each in COVERED])
+def test_the_tests_of_each_sentence_exist(name: str) -> None:
+    for each in pages.sentences(name):
+        assert each["tests"], each["said"]
+        for path, test in (test.split("::") for test in each["tests"]):
+            source = (ROOT / "tests" / path).read_text("utf-8")
+            assert re.search(rf"^def {test}\(", source, re.MULTILINE), f"{path}::{test}"
 
 
 # Code blocks

@@ -410,6 +410,18 @@ def test_threshold_weight_and_score(call: Caller) -> None:
     assert plain["info"]["count"] == heavy["info"]["count"] == none["info"]["count"] == 1
 
 
+def test_behaviors_hsv_compares_in_hsv(call: Caller) -> None:
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80)}
+    scores = {
+        behaviors: send(
+            call, "differences", **pair, fic_settings=json.dumps({"behaviors": behaviors})
+        ).json["details"]["score"]
+        for behaviors in ("HSV", " hsv ", "RGB", "anything else")
+    }
+    assert scores["HSV"] == scores[" hsv "] > 0
+    assert scores["RGB"] == scores["anything else"] != scores["HSV"]
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_the_score_grows_with_the_area_to_the_whole(call: Caller, swapped: bool) -> None:
     scene = cv2.resize(photograph("coffee.jpg"), (300, 200), interpolation=cv2.INTER_AREA)

@@ -20,7 +20,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What an archive may become.
+    """Limits on what an archive unpacks to.
 
     Attributes
     ----------
@@ -45,17 +45,17 @@ def is_archive(content: bytes) -> bool:
 def files(content: bytes, limits: ArchiveLimits, name: str) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of every file in an archive, in the archive's order.
 
-    Nothing is written anywhere, and archives in it are files like others. What it unpacks to is
-    counted as it is unpacked: what the archive says of itself is not believed.
+    Nothing is written anywhere, and archives in it are files like others. Bytes are counted while
+    they are unpacked: the sizes that the archive declares are not trusted.
 
     Parameters
     ----------
     content : bytes
         The archive.
     limits : ArchiveLimits
-        What it may become.
+        Limits on what it unpacks to.
     name : str
-        The parameter that it came by; errors carry it.
+        The parameter that held it; errors name it.
 
     Raises
     ------

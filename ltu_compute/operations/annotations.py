@@ -62,9 +62,9 @@ def pictures_of(
 ) -> tuple[list[Unpacked], list[str]]:
     """Return the pictures of an archive, and the files that were not used.
 
-    For detection, boxes are read from COCO's JSON files, or from YOLO's text files, whose numbers
-    of classes are named in a ``data.yaml`` or ``classes.txt``, or are those of the data set. For
-    classification, the folder that a picture is in is its class.
+    For detection, boxes are read from COCO's JSON files or from YOLO's text files. The classes of
+    YOLO's numbers are listed in a ``data.yaml`` or ``classes.txt``, or are those of the data set.
+    For classification, the folder that a picture is in is its class.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def pictures_of(
     classes : sequence of str
         Of the data set, in their order.
     name : str
-        The parameter that the archive came by; errors carry it.
+        The parameter that held the archive; errors name it.
 
     Raises
     ------

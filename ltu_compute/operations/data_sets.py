@@ -14,7 +14,7 @@ from ltu_compute.operations import annotations
 from ltu_compute.store.data_sets import MOST_BOXES, Box, DataSet, DataSetImage, Kind, NewImage
 
 TRIED_AT = 64  # px that a picture is decoded to, to see that it can be
-SLACK = 1.0  # px that a box may lie beyond the picture's border; it is cut off
+SLACK = 1.0  # px that a box may extend beyond the picture's border; it is cut off
 ARCHIVE_ENTRIES = 4000
 ARCHIVE_GROWTH = 2  # of an archive when it is unpacked, against the largest file
 NAME_LENGTH = 255  # characters of a file's name that are kept
@@ -81,7 +81,7 @@ def from_archive(
     max_bytes, max_pixels : int
         Of a picture, at the most.
     name : str
-        The parameter that it came by; errors carry it.
+        The parameter that held it; errors name it.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def _wrong(parameter: str, what: str) -> BadParameters:
 
 @dataclass(frozen=True)
 class Tally:
-    """What a data set holds of a class: pictures that have it, and boxes."""
+    """Counts of a class in a data set: pictures that have it, and boxes."""
 
     images: int
     boxes: int

@@ -16,9 +16,9 @@ from ltu_compute.recognisers.onnx.manifest import Manifest
 from ltu_compute.store.custom_models import CustomModel, Trained
 from ltu_compute.store.data_sets import DataSet, DataSetImage, Kind
 
-LEAST_CLASSES = 2  # that a classifier tells apart
+LEAST_CLASSES = 2  # that a classifier distinguishes
 CLASSIFIER_SIDE = 224  # px of its input
-EMBEDDING_SHARE = 0.9  # of the time, as progress tells it
+EMBEDDING_SHARE = 0.9  # of the time, as progress reports it
 
 Read = Callable[[str], bytes]
 """Returns the file of a picture, by its id."""
@@ -50,7 +50,7 @@ def _check_labels(images: Sequence[DataSetImage], classes: Sequence[str]) -> Non
     if not counts:
         raise _not_enough(f"has {len(images)} images, none of which has a label of the model")
     if len(classes) < LEAST_CLASSES:
-        raise _not_enough(f"has one class, {classes[0]!r}; a classifier tells apart at least two")
+        raise _not_enough(f"has one class, {classes[0]!r}; a classifier needs at least two")
     least = classifier.LEAST_PICTURES
     few = [f"{name!r} has {counts[name]}" for name in classes if counts[name] < least]
     if few:
@@ -86,7 +86,7 @@ def train(
     read : callable
         See `Read`.
     backbone : Backbone
-        The network that it stands on.
+        The network that it uses.
     max_pixels : int
         Of a picture, at the most.
     report : callable

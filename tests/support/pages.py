@@ -5,11 +5,15 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
+
 from ltu_compute.openapi import document
 from ltu_compute.web.dialect import Dialect
+from tests.support.client import ROOT
 from tests.support.tables import rows
 
 Json = dict[str, Any]
+VENDOR = ROOT / "fixtures" / "vendor"
 
 WIDTH = 98  # characters of a line
 NO_LINES = ("\n", " ")
@@ -33,6 +37,23 @@ def endpoints(dialect: Dialect) -> str:
         if path.startswith(f"{dialect.prefix}/") or path == dialect.prefix:
             parts += _endpoint(path, item, whole["components"]["schemas"])
     return "\n\n".join(parts)
+
+
+def coverage(dialect: Dialect) -> str:
+    """Return the sentences of a vendor's document and the tests that show them."""
+    lines = [
+        (each["said"].replace("|", "\\|"), "<br>".join(f"`{name}`" for name in each["tests"]))
+        for each in sentences(dialect.name)
+    ]
+    return rows(("the document says", "tests"), *lines)
+
+
+def sentences(name: str) -> list[Json]:
+    """Return what a vendor's document says, each with its tests as FILE::TEST."""
+    content = yaml.safe_load((VENDOR / f"{name}.yaml").read_text("utf-8"))
+    for each in content["sentences"]:
+        each["tests"] = [t if "::" in t else f"test_{name}.py::{t}" for t in each["tests"]]
+    return list(content["sentences"])
 
 
 def _endpoint(path: str, item: Json, schemas: Json) -> Iterator[str]:
