@@ -11,7 +11,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.support.amplification import Case, Cost, cases
+from ltu_compute.web.service import service_of
+from tests.support.amplification import Case, Cost, Credentials, cases
 
 STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SIZE, SIDE = 400_000, 192  # bytes, px
@@ -22,25 +23,29 @@ def resident(name: str) -> int:
     return int(STATUS.read_text().partition(f"{name}:")[2].split()[0]) << 10
 
 
-def cost_of(client: FlaskClient, case: Case, token: str) -> tuple[int, Cost]:
+def cost_of(client: FlaskClient, case: Case) -> tuple[int, Cost]:
     """Return the status of a request and what it took in this process."""
-    headers = {"Authorization": f"Bearer {token}", **case.headers}
     counts_memory = PEAK.exists()
     if counts_memory:
         PEAK.write_text("5")
     before = resident("VmRSS") if counts_memory else 0
     began = time.process_time()
-    answer = client.open(case.path, method=case.method, data=case.body, headers=headers)
+    answer = client.open(case.path, method=case.method, data=case.body, headers=case.headers)
     seconds = time.process_time() - began
     memory = resident("VmHWM") - before if counts_memory else None
     return answer.status_code, Cost(len(answer.data), memory, seconds)
 
 
-def test_no_small_request_becomes_a_large_one(app: Flask, token: str) -> None:
+@pytest.fixture(scope="module")
+def credentials(app: Flask, token: str) -> Credentials:
+    return Credentials.of(service_of(app).store, token)
+
+
+def test_no_small_request_becomes_a_large_one(app: Flask, credentials: Credentials) -> None:
     client = app.test_client()
     wrong, seen = [], 0
-    for case in cases(SIZE, SIDE, thin=True):
-        status, cost = cost_of(client, case, token)
+    for case in cases(SIZE, SIDE, credentials, thin=True):
+        status, cost = cost_of(client, case)
         seen += 1
         wrong += [f"{case.name}: {told}" for told in cost.beyond(case)]
         if status >= 500 and status != 503:
@@ -49,9 +54,9 @@ def test_no_small_request_becomes_a_large_one(app: Flask, token: str) -> None:
     assert seen > 300
 
 
-def test_a_request_beyond_its_bounds_is_reported(app: Flask, token: str) -> None:
-    case = next(iter(cases(SIZE, SIDE, thin=True)))
-    _, cost = cost_of(app.test_client(), case, token)
+def test_a_request_beyond_its_bounds_is_reported(app: Flask, credentials: Credentials) -> None:
+    case = next(iter(cases(SIZE, SIDE, credentials, thin=True)))
+    _, cost = cost_of(app.test_client(), case)
     assert not cost.beyond(case)
     for name, value in (("reply", 1e9), ("memory", 1e10), ("seconds", 1e3), ("wait_s", 1e3)):
         worse = Cost(**{**vars(cost), name: value})
@@ -59,5 +64,5 @@ def test_a_request_beyond_its_bounds_is_reported(app: Flask, token: str) -> None
 
 
 @pytest.mark.parametrize("what", ["wide JSON", "JSON: lists within lists", "username: combining"])
-def test_the_inputs_that_were_seen_are_among_them(what: str) -> None:
-    assert any(what in case.name for case in cases(100, 64, thin=True))
+def test_the_inputs_that_were_seen_are_among_them(what: str, credentials: Credentials) -> None:
+    assert any(what in case.name for case in cases(100, 64, credentials, thin=True))

@@ -11,13 +11,16 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.report import README, table, with_section
 from benchmarks.stress.reliability import PATIENCE_S, Service, probing, service
-from tests.support.amplification import PICTURE, Case, Cost, cases
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
+from tests.support.amplification import FULL, PICTURE, Case, Cost, Credentials, cases
 
 SHOWN = 5  # cases that cost most, of each kind and each measure
 
@@ -48,9 +51,8 @@ def _taken(running: Service, case: Case) -> Taken:
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak is counted from here
     before, began = _memory(workers, "VmRSS"), _processor_s(workers)
     connection = HTTPConnection(running.host, running.port, timeout=4 * PATIENCE_S)
-    headers = {"Authorization": f"Bearer {running.token}", **case.headers}
     with probing(running) as health:
-        connection.request(case.method, case.path, case.body, headers)
+        connection.request(case.method, case.path, case.body, dict(case.headers))
         answer = connection.getresponse()
         content = answer.read()
         time.sleep(0.05)
@@ -68,7 +70,7 @@ def _taken(running: Service, case: Case) -> Taken:
 def _rows(taken: Sequence[Taken]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for kind, is_picture in (("no picture", False), ("pictures", True)):
-        some = [each for each in taken if (each.case.bounds is PICTURE) == is_picture]
+        some = [each for each in taken if (each.case.bounds in (PICTURE, FULL)) == is_picture]
         for name in ("reply", "memory", "seconds", "wait_s"):
             for each in sorted(some, key=lambda each: -(getattr(each.cost, name) or 0))[:SHOWN]:
                 value = getattr(each.cost, name)
@@ -90,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     taken: list[Taken] = []
     with service(token_lifetime="86400") as running:  # noqa: S106  (seconds)
-        for case in cases(given.bytes, given.side, thin=not given.every):
+        with closing(Store(Settings(data_dir=running.log.parent))) as store:
+            credentials = Credentials.of(store, running.token)
+        for case in cases(given.bytes, given.side, credentials, thin=not given.every):
             taken.append(_taken(running, case))
             for words in taken[-1].cost.beyond(case):
                 print(f"{case.name}: {words}", flush=True)

@@ -77,6 +77,15 @@ def color_squares(width: int, height: int) -> Pixels:
     return np.ascontiguousarray(np.kron(small, np.ones((8, 8, 1), np.uint8))[:height, :width])
 
 
+def dots(width: int, height: int, pitch: int = 8, size: int = 3) -> Pixels:
+    """Draw bright squares on even ground: very many differences from the ground alone."""
+    page = flat(width, height)
+    inner = page[size:-size, size:-size]
+    for offset in range(size):
+        inner[offset::pitch][:, [x for x in range(inner.shape[1]) if x % pitch < size]] = 255
+    return page
+
+
 def flat(width: int, height: int) -> Pixels:
     """Draw nothing."""
     return np.full((height, width), 128, np.uint8)
@@ -91,6 +100,7 @@ PICTURES: dict[str, Callable[[int, int], Pixels]] = {
     "blurred noise": blurred_noise,
     "dense text": dense_text,
     "color squares": color_squares,
+    "dots": dots,
     "flat": flat,
 }
 

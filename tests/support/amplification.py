@@ -8,16 +8,27 @@ its process, `benchmarks.stress.amplification` large ones against a running serv
 
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
-from urllib.parse import quote, quote_from_bytes
+from urllib.parse import quote, quote_from_bytes, urlencode
+
+import cv2
+import numpy as np
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ltu_compute.auth.keycloak import TOKEN_PATH
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.web.endpoint import Endpoint
+from ltu_compute.store import Store
+from ltu_compute.web.dialect import Dialect
+from ltu_compute.web.endpoint import Endpoint, ImageList
+from ltu_compute.web.pages import PICTURE as PICTURE_PATH
 from tests.support import adversarial
+from tests.support.client import USERNAME
+from tests.support.images import Pixels
 
 BOUNDARY = "boundary"
 FORM = "application/x-www-form-urlencoded"
@@ -56,6 +67,69 @@ LOGIN = replace(REFUSED, memory=(32e6, 8))
 PICTURE = Bounds(reply=(64e3, 1), memory=(32e6, 80), seconds=(1.5, 0.4e-6), wait_s=2.0)
 
 
+# The same at full resolution, where every pixel that differs is looked at: measured are 5 us each.
+FULL = replace(PICTURE, seconds=(1.5, 3e-6))
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What an account sends to each of the interfaces.
+
+    Attributes
+    ----------
+    token : str
+        Access token.
+    key : str
+        API key without a quota.
+    client : str
+        Id of a client that signs its requests.
+    """
+
+    token: str
+    key: str
+    client: str
+    _signs_with: rsa.RSAPrivateKey = field(repr=False)
+
+    @classmethod
+    def of(cls, store: Store, token: str) -> "Credentials":
+        """Make an API key and a signing client of the tests' account."""
+        account = store.accounts.by_name(USERNAME)
+        assert account is not None
+        private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+        public = private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        now = time.time()
+        _, key = store.api_keys.add(account.id, int(now))
+        client = store.signing_clients.add(account.id, public.decode(), now, qps=10_000)
+        return cls(token, key, client.id, private)
+
+    def signed(self) -> dict[str, str]:
+        """Return the fields that sign a request; they count once."""
+        moment = str(time.time_ns() // 1_000_000)
+        text = f"{self.client},{moment},{time.monotonic_ns()}"
+        signature = self._signs_with.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return {
+            "timestamp": moment,
+            "nonce": text.rpartition(",")[2],
+            "signature": base64.b64encode(signature).decode(),
+        }
+
+    def target(self, dialect: Dialect, endpoint: Endpoint, asked: Mapping[str, str]) -> str:
+        """Return path and query of a request; what the query says holds unless the body does."""
+        fields = dict(asked)
+        if dialect.name == "tuputech":
+            fields |= self.signed()
+        elif dialect.name == "imagerecognize":
+            fields = {"type": "detect_text", "apikey": self.key} | fields
+        path = endpoint.path.replace("{secret_id}", self.client)
+        return f"{path}?{urlencode(fields)}" if fields else path
+
+    def authorization(self, dialect: Dialect) -> str:
+        """Return the header ``Authorization``, which those do without that look for none."""
+        return f"Bearer {self.key if dialect.name == 'techsolut' else self.token}"
+
+
 @dataclass(frozen=True)
 class Case:
     """A request.
@@ -87,16 +161,18 @@ class Case:
     method: str = "POST"
 
 
-def endpoints() -> list[Endpoint]:
+def endpoints() -> list[tuple[Dialect, Endpoint]]:
     """Return every endpoint of every dialect that takes images."""
-    return [found for dialect in DIALECTS for found in dialect.endpoints if found.images]
+    return [(dialect, found) for dialect in DIALECTS for found in dialect.endpoints if found.images]
 
 
-def cases(size: int, side: int, *, thin: bool = False) -> Iterator[Case]:
-    """Yield requests.
+def cases(size: int, side: int, credentials: Credentials, *, thin: bool = False) -> Iterator[Case]:
+    """Yield requests, to be sent before the next one is asked for: signatures have their time.
 
     Parameters
     ----------
+    credentials : Credentials
+        Whose they are.
     size : int
         Bytes of each value that is no picture, about.
     side : int
@@ -110,20 +186,37 @@ def cases(size: int, side: int, *, thin: bool = False) -> Iterator[Case]:
         *((f"multipart: {name}", made, MULTIPART) for name, made in MULTIPART_BODIES.items()),
     ]
     every = endpoints()
-    for number, endpoint in enumerate(every):
-        for other, (name, value) in enumerate(VALUES.items()):
-            names = (*endpoint.params.wire_names(), endpoint.images[0].name)
-            ways = list(product(names, ("form", "part", "document")))
-            turn = (5 * number + other) % len(ways)  # both go round
-            for parameter, way in ways[turn : turn + 1] if thin else ways:
-                yield _as_parameter(endpoint, parameter, way, name, value(size))
+    values = list(VALUES.items())
+    for number, (dialect, endpoint) in enumerate(every):
+        names = (*endpoint.params.wire_names(), endpoint.images[0].name)
+        ways = list(product(names, ("form", "part", "document")))
+        whole = [(*way, *value) for way in ways for value in values]
+        # Each value, each way in and each parameter; all go round.
+        turns = max(len(values), len(names))
+        some = [
+            (*ways[(5 * number + turn) % len(ways)], *values[turn % len(values)])
+            for turn in range(turns)
+        ]
+        own = _Own(dialect, endpoint, credentials)
+        for parameter, way, name, value in some if thin else whole:
+            yield own.with_parameter(parameter, way, name, value(size))
         for other, (name, body, kind) in enumerate(bodies):
             if not thin or other % len(every) == number:
-                yield _refused(name, endpoint.path, body(size), kind)
+                yield own.refused(name, body(size), kind)
         pictures = list(adversarial.PICTURES)
         chosen = [pictures[(3 * number + other) % len(pictures)] for other in range(3)]
-        yield from _pictures(endpoint, side, chosen if thin else pictures)
+        yield from own.pictures(side, chosen if thin else pictures, thin=thin)
+    yield from _of_the_page(size, credentials)
     yield from _of_strangers(min(size, 60_000))
+
+
+def _of_the_page(size: int, credentials: Credentials) -> Iterator[Case]:
+    """Yield what the Analyze page sends beside the operations: addresses of pictures."""
+    for name, value in VALUES.items():
+        body = b"url=" + quote_from_bytes(value(size)).encode()
+        case = _refused(f"{PICTURE_PATH}: url: {name}", PICTURE_PATH, body, FORM)
+        authorized = {"Authorization": f"Bearer {credentials.token}"}
+        yield replace(case, headers={**case.headers, **authorized})
 
 
 def _of_strangers(size: int) -> Iterator[Case]:
@@ -224,50 +317,137 @@ PATHS: dict[str, Callable[[int], str]] = {
 }
 
 
-def _as_parameter(endpoint: Endpoint, parameter: str, way: str, name: str, value: bytes) -> Case:
-    """Return a request that has a value for a parameter of an endpoint."""
-    if way == "form":
-        body, kind = f"{parameter}={quote_from_bytes(value)}".encode(), FORM
-    elif way == "part":
-        head = f'--{BOUNDARY}\r\n{_NAMED}"{parameter}"\r\n\r\n'.encode()
-        body, kind = head + value + f"\r\n--{BOUNDARY}--\r\n".encode(), MULTIPART
-    else:
-        body = json.dumps({parameter: value.decode("utf-8", "replace")}).encode()
-        kind = "application/json"
-    return _refused(f"{parameter} in a {way}: {name}", endpoint.path, body, kind)
+# What makes an operation cost most, as far as parameters do, by dialect and endpoint.
+ASKED: dict[tuple[str, str], Sequence[Mapping[str, str]]] = {
+    ("ltu", "differences"): (
+        {"mask_type": "binary"},
+        {"mask_type": "contours", "fic_settings": '{"resolution":"full"}'},
+        {"fic_settings": '{"threshold":0,"smooth":0,"resolution":900}'},
+    ),
+    ("imagerecognize", "recognize"): (
+        {"type": "detect_text"},
+        {"type": "objects", "max_labels": "1000", "min_confidence": "0"},
+        {"type": "detect_faces"},
+    ),
+    ("tuputech", "recognition"): ({"tag": "t" * 1024, "referer": "r" * 2048},),
+}
+
+
+def _shifted(picture: Pixels) -> Pixels:
+    """Return a picture whose columns have moved by 5 px, those at the border to the other side."""
+    return np.ascontiguousarray(np.roll(picture, 5, axis=1))
+
+
+def _empty(picture: Pixels) -> Pixels:
+    return adversarial.flat(picture.shape[1], picture.shape[0])
+
+
+PAIRS: dict[str, Callable[[Pixels], Pixels]] = {
+    "and itself": lambda picture: picture,
+    "and itself, shifted": _shifted,
+    "and nothing": _empty,
+}
+"""What the second image of a pair is, and all further ones of a list."""
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Requests to one endpoint."""
+
+    dialect: Dialect
+    endpoint: Endpoint
+    credentials: Credentials
+
+    def _case(
+        self, name: str, body: bytes, kind: str, asked: Mapping[str, str], bounds: Bounds, size: int
+    ) -> Case:
+        headers = {
+            "Content-Type": kind,
+            "Authorization": self.credentials.authorization(self.dialect),
+        }
+        target = self.credentials.target(self.dialect, self.endpoint, asked)
+        return Case(f"{self.endpoint.path}: {name}", target, body, headers, bounds, size)
+
+    def refused(self, name: str, body: bytes, kind: str) -> Case:
+        """Return a request that no endpoint can answer."""
+        return self._case(name, body, kind, {}, REFUSED, len(body))
+
+    def with_parameter(self, parameter: str, way: str, name: str, value: bytes) -> Case:
+        """Return a request that has a value for a parameter."""
+        if way == "form":
+            body, kind = f"{parameter}={quote_from_bytes(value)}".encode(), FORM
+        elif way == "part":
+            head = f'--{BOUNDARY}\r\n{_NAMED}"{parameter}"\r\n\r\n'.encode()
+            body, kind = head + value + f"\r\n--{BOUNDARY}--\r\n".encode(), MULTIPART
+        else:
+            body = json.dumps({parameter: value.decode("utf-8", "replace")}).encode()
+            kind = "application/json"
+        return self.refused(f"{parameter} in a {way}: {name}", body, kind)
+
+    def pictures(self, side: int, names: Sequence[str], *, thin: bool) -> Iterator[Case]:
+        """Yield requests that have pictures."""
+        width, height = side, side * 3 // 4
+        images = self.endpoint.images
+        fields = [image.name for image in images if image.required] or [images[0].name]
+        lists = [image.name for image in images if isinstance(image, ImageList)]
+        fields += [name for name in lists if name not in fields]
+        several = len(fields) > 1 or bool(lists)
+        fields += [name for name in lists for _ in range(2)]  # three of a list
+        formats = [name for name in SUFFIXES if name in self.dialect.formats]
+        asked = ASKED.get((self.dialect.name, self.endpoint.name), ({},))
+        turns = product(names, PAIRS if several else list(PAIRS)[:1], asked, range(WAYS))
+        for number, (name, pair, parameters, way) in enumerate(turns):
+            if thin and number % 5 and not (several and number % 4 == 1):
+                continue
+            suffix = SUFFIXES[formats[number % len(formats)]]
+            first = _picture(name, "and itself", width, height, suffix)
+            second = _picture(name, pair, width, height, suffix)
+            contents = [(field, second if i else first) for i, field in enumerate(fields)]
+            words, kind, body = _ways(contents)[way]
+            full = "full" in parameters.get("fic_settings", "")
+            yield self._case(
+                f"{name} {pair}, {suffix} as {words}, {dict(parameters)}",
+                body,
+                kind,
+                parameters,
+                FULL if full else PICTURE,
+                3 * width * height * max(1, len(fields) - 1),
+            )
+
+
+SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tiff", "WebP": ".webp"}
+WAYS = 3
 
 
 @cache
-def _picture(name: str, width: int, height: int) -> bytes:
-    return adversarial.file_of(adversarial.PICTURES[name](width, height))
+def _picture(name: str, pair: str, width: int, height: int, suffix: str) -> bytes:
+    picture = PAIRS[pair](adversarial.PICTURES[name](width, height))
+    if suffix == ".png":
+        return adversarial.file_of(picture)
+    file: bytes = cv2.imencode(suffix, picture)[1].tobytes()
+    return file
 
 
-def _pictures(endpoint: Endpoint, side: int, names: Sequence[str]) -> Iterator[Case]:
-    width, height = side, side * 3 // 4
-    for number, name in enumerate(names):
-        way, kind, body = _ways(endpoint, _picture(name, width, height))[number % 3]
-        yield Case(
-            f"{endpoint.path}: {name} as {way}",
-            endpoint.path,
-            body,
-            {"Content-Type": kind},
-            PICTURE,
-            3 * width * height,
-        )
-
-
-def _ways(endpoint: Endpoint, content: bytes) -> list[tuple[str, str, bytes]]:
-    names = [image.name for image in endpoint.images if image.required]
-    text = base64.b64encode(content).decode()
+def _ways(contents: Sequence[tuple[str, bytes]]) -> list[tuple[str, str, bytes]]:
+    """Return the ways in which images come: words, type and body of each."""
     head = 'Content-Disposition: form-data; name="{}"; filename="x"'
     parts = b"".join(
         f"--{BOUNDARY}\r\n{head.format(name)}\r\n\r\n".encode() + content + b"\r\n"
-        for name in names
+        for name, content in contents
     )
+    texts = [(name, base64.b64encode(content).decode()) for name, content in contents]
+    by_name: dict[str, list[str]] = {}
+    for name, text in texts:
+        by_name.setdefault(name, []).append(text)
+    document = {name: each if len(each) > 1 else each[0] for name, each in by_name.items()}
     return [
         ("file", MULTIPART, parts + f"--{BOUNDARY}--\r\n".encode()),
-        ("base64", FORM, "&".join(f"{name}={quote(text, safe='')}" for name in names).encode()),
-        ("JSON", "application/json", json.dumps(dict.fromkeys(names, text)).encode()),
+        (
+            "base64",
+            FORM,
+            "&".join(f"{name}={quote(text, safe='')}" for name, text in texts).encode(),
+        ),
+        ("JSON", "application/json", json.dumps(document).encode()),
     ]
 
 

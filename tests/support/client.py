@@ -1,5 +1,6 @@
 """The service's client in the tests: who calls, from where, and how."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def token_of(client: FlaskClient, username: str = USERNAME, password: str = PASS
     }
     answer = client.post(TOKEN_PATH, data=form)
     assert answer.status_code == 200, answer.text
-    return str(answer.json["access_token"])
+    return str(json.loads(answer.text)["access_token"])
 
 
 class Caller:
