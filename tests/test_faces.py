@@ -21,7 +21,6 @@ from ltu_compute.recognisers.faces import (
     eyes_of,
     faces_and_eyes,
     find_faces,
-    parts,
     points_of,
     similarity,
     upright,
@@ -37,22 +36,25 @@ def box(x: float, y: float, side: float) -> Any:
 
 
 class Detector:
-    """Sees white squares that are at least a sixteenth of what it is shown."""
+    """Sees white squares that are 16 px wide and wider where it is shown them."""
 
-    manifest = SimpleNamespace(input=SimpleNamespace(size=(256, 256)))
+    manifest = SimpleNamespace(input=SimpleNamespace(size=(256, 256), multiple=32))
 
     def __init__(self, seen: float = 0.9) -> None:
         self.seen = seen
         self.shown = 0
 
-    def detect(self, image: Any, **_: Any) -> tuple[DetectedObject, ...]:
+    def detect(
+        self, image: Any, *, side: int | None = None, **_: Any
+    ) -> tuple[DetectedObject, ...]:
         self.shown += 1
+        least = 16 * max(image.shape) / (side or 256)
         white = (image.min(axis=2) > 128).astype(np.uint8)
         _, _, found, _ = cv2.connectedComponentsWithStats(white)
         return tuple(
             DetectedObject(FACE, "", self.seen, box(x, y, max(width, height)))
             for x, y, width, height, _ in found[1:].tolist()
-            if min(width, height) >= max(image.shape) / 16
+            if min(width, height) >= least
         )
 
 
@@ -128,31 +130,13 @@ def test_what_is_not_seen_again_is_no_face() -> None:
 def test_small_faces_must_be_surer() -> None:
     image = np.zeros((1200, 1600, 3), np.uint8)
     image[500:560, 500:560] = 255
-    assert found_in(image, Detector(faces.LEAST_PART - 0.01)) == ()
-    assert len(found_in(image, Detector(faces.LEAST_PART + 0.01))) == 1
+    assert found_in(image, Detector(faces.LEAST_SMALL - 0.01)) == ()
+    assert len(found_in(image, Detector(faces.LEAST_SMALL + 0.01))) == 1
 
 
 def test_without_a_detector() -> None:
     assert find_faces(np.zeros((9, 9, 3), np.uint8), models(), nullcontext) is None
     assert faces_and_eyes(np.zeros((9, 9, 3), np.uint8), models(), {FACE}, nullcontext) is None
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(1200, 1600), (1600, 900), (600, 500), (3000, 700)])
-def test_parts_overlap_and_leave_nothing_out(rows: int, columns: int) -> None:
-    found = parts(rows, columns)
-    for share, least in faces.PARTS:
-        if max(rows, columns) < least:
-            continue
-        side = max(rows, columns) / share
-        own = [each for each in found if abs(each[2] - 1.25 * side) < 2]
-        size = int(side * 0.25)
-        for top in range(0, rows - size, size):
-            for left in range(0, columns - size, size):
-                assert any(
-                    x <= left and y <= top and left + size <= x + s and top + size <= y + s
-                    for x, y, s in own
-                )
-    assert parts(300, 400) == []
 
 
 @pytest.mark.parametrize("degrees", [0, 30, -30, 75])
@@ -227,34 +211,32 @@ def test_a_face_is_laid_upright() -> None:
 
 
 def test_boxes_are_decoded() -> None:
-    """The middle of the first cell, a quarter as wide as the picture; points are left out."""
-    graph = Graph("boxes", "image", (1, 1))
+    """Boxes of the first and of the last cell of a picture of 128 x 64 px; points are left out."""
+    graph = Graph("boxes", "image", (1, "height", "width", 3))
+    fine, coarse = 8 * 4 * 2, 4 * 2 * 6
     raw = {
-        "fine_boxes": np.zeros((1, 512, 16), np.float32),
-        "coarse_boxes": np.zeros((1, 384, 16), np.float32),
-        "fine_scores": np.full((1, 512, 1), -50, np.float32),
-        "coarse_scores": np.full((1, 384, 1), -50, np.float32),
+        "fine_boxes": np.zeros((1, fine, 16), np.float32),
+        "coarse_boxes": np.zeros((1, coarse, 16), np.float32),
+        "fine_scores": np.full((1, fine, 1), -50, np.float32),
+        "coarse_scores": np.full((1, coarse, 1), -50, np.float32),
     }
     raw["fine_boxes"][0, 0, :4] = 4, -4, 64, 32
     raw["fine_scores"][0, 0] = 0
     raw["coarse_boxes"][0, -1, :4] = 0, 0, 128, 128
-    # What is computed from the input, for a graph needs one: it adds nought.
-    nought = graph.add("Mul", "image", graph.constant(0.0))
-    found = {name: graph.add("Add", graph.constant(v), nought) for name, v in raw.items()}
-    converters._boxes(graph, found)
+    converters._boxes(graph, {name: graph.constant(values) for name, values in raw.items()})
     session = onnxruntime.InferenceSession(graph.content(), providers=["CPUExecutionProvider"])
     names = ["detection_boxes", "detection_scores", "detection_classes"]
-    boxes, scores, classes = session.run(names, {"image": np.zeros((1, 1), np.float32)})
-    # x: 1/32 + 4/256, y: 1/32 - 4/256, width 1/4, height 1/8
-    top, left = 1 / 32 - 4 / 256 - 1 / 16, 1 / 32 + 4 / 256 - 1 / 8
-    np.testing.assert_allclose(boxes[0, 0], [top, left, top + 1 / 8, left + 1 / 4], atol=1e-6)
-    last = 1 - 1 / 16
-    np.testing.assert_allclose(
-        boxes[0, -1], [last - 0.25, last - 0.25, last + 0.25, last + 0.25], atol=1e-6
-    )
+    picture = np.zeros((1, 64, 128, 3), np.float32)
+    boxes, scores, classes = session.run(names, {"image": picture})
+    # The first cell of 16 px: its middle, 8, 8, moved by 4, -4; 64 wide and 32 high.
+    np.testing.assert_allclose(boxes[0, 0], [4 - 16, 12 - 32, 4 + 16, 12 + 32], atol=1e-4)
+    # The last cell of 32 px: its middle is 112, 48.
+    np.testing.assert_allclose(boxes[0, -1], [48 - 64, 112 - 64, 48 + 64, 112 + 64], atol=1e-4)
+    # Two boxes a cell, row by row: the third one is of the second cell.
+    np.testing.assert_allclose(boxes[0, [1, 2, 16]], [[8, 8] * 2, [8, 24] * 2, [24, 8] * 2])
     assert scores[0, 0] == pytest.approx(0.5)
     assert scores[0, 1:].max() < 1e-6
-    assert classes.shape == (1, 896)
+    assert classes.shape == (1, fine + coarse)
 
 
 @pytest.mark.parametrize("convert", [converters.points_of, converters.embedding_of])

@@ -446,6 +446,10 @@ def test_a_darknet_file() -> None:
     assert boxes[:4, 99] == pytest.approx((304, 304, 81, 82))
     assert boxes[:4, 300] == pytest.approx((8, 8, 23, 27))
     assert boxes[:4, 1499] == pytest.approx((312, 312, 81, 82))
+    boxes = ran(network, np.zeros((1, 3, 64, 96), np.float32))["boxes"][0]
+    assert boxes.shape == (84, 3 * (2 * 3 + 4 * 6))  # its sides are free
+    assert boxes[:4, 5] == pytest.approx((80, 48, 81, 82))
+    assert boxes[:4, 18 + 23] == pytest.approx((88, 56, 23, 27))
     with pytest.raises(ValueError, match="cut off"):
         darknet.onnx_of(content[:-4])
     with pytest.raises(ValueError, match="1 numbers too many"):

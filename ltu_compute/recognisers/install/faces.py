@@ -15,8 +15,8 @@ from ltu_compute.recognisers.install.graph import Graph, same_pads
 from ltu_compute.recognisers.install.tfjs import Array, weights_of
 from ltu_compute.recognisers.install.tfjs_graph import graph_model
 
-DETECTOR_SIDE, POINTS_SIDE, EMBEDDING_SIDE = 256, 112, 150  # px of the inputs
-GRIDS = ((16, 2), (8, 6))  # of the detector: cells a side, boxes a cell
+POINTS_SIDE, EMBEDDING_SIDE = 112, 150  # px of the inputs
+GRIDS = ((16, 2), (32, 6))  # of the detector: px a cell, boxes a cell
 POINTS = 68
 FEATURES = 128
 
@@ -72,11 +72,11 @@ def _of(content: Callable[[Weights], bytes], manifest: bytes, weights: bytes) ->
 
 
 def detector_of(topology: bytes, weights: bytes) -> bytes:
-    """Return the detector as ONNX: BlazeFace, for faces that are as wide as 1/16 of the picture.
+    """Return the detector as ONNX: BlazeFace, for faces that are 16 px wide and wider.
 
-    Its input ``image`` is (1, 256, 256, 3), RGB, level / 127.5 - 1. Its outputs are
-    ``detection_boxes`` (1, 896, 4): top, left, bottom, right as shares of the sides;
-    ``detection_scores`` (1, 896): 0 to 1; ``detection_classes`` (1, 896): nought.
+    Its input ``image`` is (1, H, W, 3), RGB, level / 127.5 - 1, where H and W are multiples of
+    32 px. Its outputs are ``detection_boxes`` (1, N, 4): top, left, bottom, right in px;
+    ``detection_scores`` (1, N): 0 to 1; ``detection_classes`` (1, N): nought.
 
     Parameters
     ----------
@@ -100,37 +100,39 @@ def detector_of(topology: bytes, weights: bytes) -> bytes:
         "Identity_2": "fine_boxes",
         "Identity_3": "coarse_boxes",
     }
-    return graph_model(topology, weights, outputs, _boxes)
+    return graph_model(topology, weights, outputs, _boxes, free=True)
 
 
 def _boxes(graph: Graph, found: Mapping[str, str]) -> None:
     """Decode boxes: x, y of the middle from that of the cell, width, height, in px; then points."""
-    centres = np.concatenate([_centres(*each) for each in GRIDS])
-    count = len(centres)
+    centres = graph.add("Concat", *(_centres(graph, *each) for each in GRIDS), axis=1)
     boxes = graph.add("Concat", found["fine_boxes"], found["coarse_boxes"], axis=1)
     sizes = graph.constant([2, 2, 12], np.int64)
     middle, extent, _ = graph.add_many("Split", [boxes, sizes], 3, axis=2)
-    share = graph.constant(1 / DETECTOR_SIDE)
-    middle = graph.add("Add", graph.add("Mul", middle, share), graph.constant(centres[None]))
-    half = graph.add("Mul", extent, graph.constant(0.5 / DETECTOR_SIDE))
+    middle = graph.add("Add", middle, centres)
+    half = graph.add("Mul", extent, graph.constant(0.5))
     corners = graph.add("Sub", middle, half), graph.add("Add", middle, half)
     xyxy = graph.add("Concat", *corners, axis=2)
     order = graph.constant([1, 0, 3, 2], np.int64)
     graph.add("Gather", xyxy, order, name="detection_boxes", axis=2)
     logits = graph.add("Concat", found["fine_scores"], found["coarse_scores"], axis=1)
-    scores = graph.add("Sigmoid", logits)
-    graph.add("Reshape", scores, graph.constant([1, -1], np.int64), name="detection_scores")
-    graph.add("Identity", graph.constant(np.zeros((1, count))), name="detection_classes")
-    graph.output("detection_boxes", (1, count, 4))
-    graph.output("detection_classes", (1, count))
-    graph.output("detection_scores", (1, count))
+    flat = graph.constant([1, -1], np.int64)
+    scores = graph.add("Reshape", graph.add("Sigmoid", logits), flat, name="detection_scores")
+    graph.add("Mul", scores, graph.constant(0.0), name="detection_classes")
+    graph.output("detection_boxes", (1, "boxes", 4))
+    graph.output("detection_classes", (1, "boxes"))
+    graph.output("detection_scores", (1, "boxes"))
 
 
-def _centres(side: int, boxes: int) -> Array:
-    """Return x, y of the middles of a grid's cells, row by row, as often as each has boxes."""
-    middles = (np.arange(side) + 0.5) / side
-    y, x = np.meshgrid(middles, middles, indexing="ij")
-    return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), boxes, axis=0)
+def _centres(graph: Graph, stride: int, boxes: int) -> str:
+    """Add x, y of the middles of a grid's cells, row by row, as often as each has boxes."""
+    integers = [[0, 0, 0], [1 << 30, 1 << 30, 1], [1, 2, 3], [stride, stride, 1]]
+    cells = graph.add("Slice", "image", *(graph.constant(each, np.int64) for each in integers))
+    columns, rows = graph.counted(cells, 2), graph.counted(cells, 1)
+    repeated = graph.add("Concat", *([columns, rows] * boxes), axis=3)
+    places = graph.add("Reshape", repeated, graph.constant([1, -1, 2], np.int64))
+    scaled = graph.add("Mul", places, graph.constant(float(stride)))
+    return graph.add("Add", scaled, graph.constant(stride / 2))
 
 
 # ----------------------------------------------------------------------------------- points

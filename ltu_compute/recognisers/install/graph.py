@@ -118,6 +118,14 @@ class Graph:
         """Add a limit to 0 and 6."""
         return self.add("Clip", x, self.constant(0.0), self.constant(6.0))
 
+    def counted(self, x: str, axis: int) -> str:
+        """Add the numbers 0, 1, 2... along an axis of a tensor, in its shape.
+
+        Its values must be finite; what they are is of no account.
+        """
+        ones = self.add("Add", self.add("Mul", x, self.constant(0.0)), self.constant(1.0))
+        return self.add("CumSum", ones, self.constant(axis, np.int64), exclusive=1)
+
     def output(self, name: str, shape: Sequence[int | str]) -> None:
         """Declare an output; a float32 tensor."""
         value = helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))

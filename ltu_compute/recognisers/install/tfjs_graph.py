@@ -20,6 +20,11 @@ from ltu_compute.recognisers.install.tfjs import Array, Json, weights_of
 NHWC = (0, 2, 3, 1)
 """Order of a picture's axes in TensorFlow, as places in NCHW, the order of ONNX."""
 
+COLOURS = 3  # channels of a picture
+
+FREE_SIDES = ("height", "width")
+"""Names of the sides of a picture that may have any size."""
+
 
 @dataclass(frozen=True)
 class _Value:
@@ -61,7 +66,7 @@ Finish = Callable[[Graph, Mapping[str, str]], None]
 class _GraphModel:
     """Writes a graph model's nodes into an ONNX graph, one method an operator."""
 
-    def __init__(self, model: Json, weights: Mapping[str, Array]) -> None:
+    def __init__(self, model: Json, weights: Mapping[str, Array], *, free: bool) -> None:
         self._nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
         used = [_source(name) for node in self._nodes.values() for name in node.get("input", [])]
         self._uses = Counter(used)
@@ -72,7 +77,12 @@ class _GraphModel:
         [given] = signature["inputs"].values()
         self._input_shape = tuple(int(d["size"]) for d in given["tensorShape"]["dim"])
         self._outputs = [_source(name) for name in signature["outputs"]]
-        self.graph = Graph("graph-model", "image", self._input_shape)
+        self._free = free
+        shape: list[int | str] = list(self._input_shape)
+        if free:
+            rows = 2 if shape[1] == COLOURS else 1
+            shape[rows : rows + 2] = FREE_SIDES
+        self.graph = Graph("graph-model", "image", shape)
 
     def content(self, names: Mapping[str, str], finish: Finish | None) -> bytes:
         """Return the ONNX file; its outputs are named anew, or written by `finish`."""
@@ -91,7 +101,8 @@ class _GraphModel:
         for source, name in names.items():
             value = self._value(self._found[source])
             self.graph.add("Identity", self._plain(value), name=name)
-            self.graph.output(name, value.shape)
+            shape = (1, f"{name}_rows", *value.shape[2:]) if self._free else value.shape
+            self.graph.output(name, shape)
         return self.graph.content()
 
     def _in_order(self) -> list[Json]:
@@ -304,13 +315,17 @@ class _GraphModel:
         if not node["attr"]["half_pixel_centers"]["b"]:
             raise ValueError(f"{node['name']} enlarges without half-pixel centres")
         height, width = size.tolist()
-        count, _, _, channels = x.shape
+        count, rows, columns, channels = x.shape
+        sides = ((height, rows), (width, columns))
+        if self._free and any(max(side) % min(side) for side in sides):
+            raise ValueError(f"{node['name']} resizes by neither a whole number nor one over it")
+        factors = self.graph.constant([1.0, 1.0, height / rows, width / columns])
+        sizes = self.graph.constant([count, channels, height, width], np.int64)
         name = self.graph.add(
             "Resize",
             self._ordered(x, NHWC),
             "",
-            "",
-            self.graph.constant([count, channels, height, width], np.int64),
+            *((factors,) if self._free else ("", sizes)),
             mode="linear",
             coordinate_transformation_mode="half_pixel",
         )
@@ -351,7 +366,12 @@ class _GraphModel:
         sides = shape.tolist()
         rest = prod(_grown(x)) // prod(side for side in sides if side != -1)
         full = tuple(rest if side == -1 else side for side in sides)
-        name = self.graph.add("Reshape", self._plain(x), self.graph.constant(full, np.int64))
+        given = full
+        if self._free:  # how many cells there are depends on the picture
+            if len(full) != 3 or full[0] != 1 or len(x.shape) != 4:
+                raise ValueError(f"{node['name']} makes {full}, which is not of cells and channels")
+            given = (1, full[1], -1) if full[1] == x.shape[1] else (1, -1, full[2])
+        name = self.graph.add("Reshape", self._plain(x), self.graph.constant(given, np.int64))
         self._keep(node, _Value(name, full, tuple(range(len(full)))))
 
 
@@ -391,6 +411,8 @@ def graph_model(
     weights: bytes,
     outputs: Mapping[str, str],
     finish: Finish | None = None,
+    *,
+    free: bool = False,
 ) -> bytes:
     """Return a graph model as ONNX.
 
@@ -402,6 +424,9 @@ def graph_model(
         Names of its outputs as the file has them, and as they are to be called.
     finish : callable, optional
         Goes on with the graph behind the outputs and declares those of the file: a `Finish`.
+    free : bool
+        Whether the picture's sides are left free: any multiples of the coarsest grid's stride. The
+        model must be of convolutions alone, with outputs of (1, cells, channels).
 
     Raises
     ------
@@ -411,6 +436,6 @@ def graph_model(
     try:
         model = orjson.loads(topology)
         stored = weights_of(model["weightsManifest"], weights)
-        return _GraphModel(model, stored).content(outputs, finish)
+        return _GraphModel(model, stored, free=free).content(outputs, finish)
     except (KeyError, TypeError, IndexError, StopIteration) as error:
         raise ValueError(f"it is not a graph model that is known here: {error!r}") from None

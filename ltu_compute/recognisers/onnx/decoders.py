@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,12 +24,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies in a model's input: x' = x · scale_x + left, y' = y · scale_y + top."""
+    """Where a picture lies in a model's input: x' = x · scale_x + left, y' = y · scale_y + top.
+
+    `size` is that of the input: width and height, in px.
+    """
 
     scale_x: float
     scale_y: float
     left: float
     top: float
+    size: tuple[int, int]
 
     def back(self, boxes: Floats) -> Floats:
         """Return boxes (N, 4) of left, top, right, bottom in px of the picture."""
@@ -61,7 +65,7 @@ class Detections:
         return Detections(self.boxes[index], self.classes[index], self.scores[index])
 
 
-def placed(image: Bgr, manifest: Manifest) -> tuple[Bgr, Placement]:
+def placed(image: Bgr, manifest: Manifest, side: int | None = None) -> tuple[Bgr, Placement]:
     """Return a picture at the size of a model's input, and where it lies in it.
 
     Parameters
@@ -70,11 +74,13 @@ def placed(image: Bgr, manifest: Manifest) -> tuple[Bgr, Placement]:
         The picture.
     manifest : Manifest
         Size, and whether to letterbox, stretch or crop.
+    side : int, optional
+        Longest side of the input, in px, in place of the manifest's, where that has a `multiple`.
     """
-    width, height = manifest.input.size
     rows, columns = image.shape[:2]
+    width, height = size = _size_for(columns, rows, manifest, side)
     if manifest.resize == "stretch":
-        placement = Placement(width / columns, height / rows, 0, 0)
+        placement = Placement(width / columns, height / rows, 0, 0, size)
         return _resized(image, width, height), placement
     if manifest.resize == "crop":
         scale = max(width / columns, height / rows)
@@ -83,7 +89,7 @@ def placed(image: Bgr, manifest: Manifest) -> tuple[Bgr, Placement]:
         x, y = (columns - part_width) // 2, (rows - part_height) // 2
         part = image[y : y + part_height, x : x + part_width]
         scale_x, scale_y = width / part_width, height / part_height
-        placement = Placement(scale_x, scale_y, -x * scale_x, -y * scale_y)
+        placement = Placement(scale_x, scale_y, -x * scale_x, -y * scale_y, size)
         return _resized(part, width, height), placement
     scale = min(width / columns, height / rows)
     inner_width = min(width, max(1, round(columns * scale)))
@@ -96,7 +102,23 @@ def placed(image: Bgr, manifest: Manifest) -> tuple[Bgr, Placement]:
     canvas[:] = bars[::-1] if manifest.input.channels == "RGB" else bars
     inner = _resized(image, inner_width, inner_height)
     canvas[top : top + inner_height, left : left + inner_width] = inner
-    return canvas, Placement(inner_width / columns, inner_height / rows, left, top)
+    return canvas, Placement(inner_width / columns, inner_height / rows, left, top, size)
+
+
+def _size_for(
+    columns: int, rows: int, manifest: Manifest, side: int | None
+) -> tuple[int, int]:
+    """Return width and height of the input for a picture."""
+    width, height = manifest.input.size
+    multiple = manifest.input.multiple
+    if multiple is None:
+        return width, height
+    if side is not None:
+        width = height = -(-side // multiple) * multiple
+    scale = min(width / columns, height / rows)
+    inner = max(1, round(columns * scale)), max(1, round(rows * scale))
+    fitted_width, fitted_height = (-(-each // multiple) * multiple for each in inner)
+    return min(width, fitted_width), min(height, fitted_height)
 
 
 def _resized(image: Bgr, width: int, height: int) -> Bgr:
@@ -161,7 +183,12 @@ def probabilities(outputs: Outputs, manifest: Manifest) -> Floats:
     return values
 
 
-def detections(outputs: Outputs, manifest: Manifest, least: float | None = None) -> Detections:
+def detections(
+    outputs: Outputs,
+    manifest: Manifest,
+    least: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> Detections:
     """Return the boxes of a detector's outputs, best first, without duplicates.
 
     Parameters
@@ -172,6 +199,8 @@ def detections(outputs: Outputs, manifest: Manifest, least: float | None = None)
         Says how they are read.
     least : float, optional
         Score from which boxes are given. Default: the manifest's.
+    size : tuple of int, optional
+        Width and height of the input, in px. Default: the manifest's.
 
     Raises
     ------
@@ -180,7 +209,7 @@ def detections(outputs: Outputs, manifest: Manifest, least: float | None = None)
     """
     decode = DECODERS[manifest.read_as]
     threshold = manifest.threshold if least is None else least
-    found = decode(outputs, manifest, threshold)
+    found = decode(outputs, _Asked(manifest, threshold, size or manifest.input.size))
     left, top, right, bottom = found.boxes.T
     sound = (found.scores >= threshold) & (right > left) & (bottom > top)
     kept = found.at(np.flatnonzero(sound))
@@ -188,17 +217,25 @@ def detections(outputs: Outputs, manifest: Manifest, least: float | None = None)
     return suppressed(kept.at(best), manifest.max_overlap)
 
 
-def _yolov8(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
+class _Asked(NamedTuple):
+    """What a decoder is told besides the outputs."""
+
+    manifest: Manifest
+    threshold: float
+    size: tuple[int, int]
+
+
+def _yolov8(outputs: Outputs, asked: _Asked) -> Detections:
     """Read (1, 4 + classes, N): centre x, y, width, height in px, and a score a class.
 
     Source: the export of Ultralytics YOLOv8 (its detection head without NMS).
     """
     name, output = next(iter(outputs.items()))
-    rows = 4 + len(manifest.classes)
+    rows = 4 + len(asked.manifest.classes)
     if output.ndim != 3 or output.shape[0] != 1 or rows not in output.shape[1:]:
         raise ModelError(
             f"its output {name} is {_of(output)}, not 1 x {rows} x N: 4 and "
-            f"{len(manifest.classes)} labels"
+            f"{len(asked.manifest.classes)} labels"
         )
     predictions = output[0].astype(np.float64)
     if predictions.shape[0] != rows:
@@ -212,7 +249,7 @@ def _yolov8(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detectio
     return Detections(boxes, classes.astype(np.int64), np.clip(best, 0, 1))
 
 
-def _nanodet(outputs: Outputs, manifest: Manifest, threshold: float) -> Detections:
+def _nanodet(outputs: Outputs, asked: _Asked) -> Detections:
     """Read ``scores_S`` (1, N, classes) and ``boxes_S`` (1, N, 4 · 11) for strides S of 8 to 32 px.
 
     N is the number of the cells of a grid, row by row. A side of a box is as many strides from its
@@ -221,8 +258,8 @@ def _nanodet(outputs: Outputs, manifest: Manifest, threshold: float) -> Detectio
     Source: X. Li et al., "Generalized focal loss", NeurIPS 2020; NanoDet's head
     (github.com/RangiLyu/nanodet, ``nanodet_head.py``).
     """
-    count = len(manifest.classes)
-    width, height = manifest.input.size
+    count = len(asked.manifest.classes)
+    width, height = asked.size
     found = []
     for stride in NANODET_STRIDES:
         names = [f"scores_{stride}", f"boxes_{stride}"]
@@ -242,7 +279,7 @@ def _nanodet(outputs: Outputs, manifest: Manifest, threshold: float) -> Detectio
             _finite(name, values)
         classes = scores[0].argmax(axis=1)
         best = scores[0][np.arange(cells), classes]
-        likely = np.flatnonzero(best >= threshold)  # the rest is not worth its softmax
+        likely = np.flatnonzero(best >= asked.threshold)  # the rest is not worth its softmax
         logits = sides[0, likely].reshape(-1, 4, NANODET_BINS)
         weights = np.exp(logits - logits.max(axis=2, keepdims=True))
         weights /= weights.sum(axis=2, keepdims=True)
@@ -257,7 +294,7 @@ def _nanodet(outputs: Outputs, manifest: Manifest, threshold: float) -> Detectio
     )
 
 
-def _yolox(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
+def _yolox(outputs: Outputs, asked: _Asked) -> Detections:
     """Read (1, N, 5 + classes): of each cell of the grids of 8, 16 and 32 px, one after the other.
 
     The centre's offset in cells, the logarithms of width and height in cells, the score of an
@@ -266,10 +303,10 @@ def _yolox(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detection
     Source: Z. Ge et al., "YOLOX", 2021, and ``demo_postprocess`` of its repository.
     """
     name, output = next(iter(outputs.items()))
-    width, height = manifest.input.size
+    width, height = asked.size
     grids = [(height // stride, width // stride, stride) for stride in YOLOX_STRIDES]
     count = sum(rows * columns for rows, columns, _ in grids)
-    expected = (1, count, 5 + len(manifest.classes))
+    expected = (1, count, 5 + len(asked.manifest.classes))
     if output.shape != expected:
         shape = " x ".join(map(str, expected))
         raise ModelError(f"its output {name} is {_of(output)}, not {shape}")
@@ -302,13 +339,13 @@ def values(outputs: Outputs) -> Floats:
     return found
 
 
-def _ssd(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
+def _ssd(outputs: Outputs, asked: _Asked) -> Detections:
     """Read boxes, classes and scores that a detector gives as three outputs.
 
     Source: the exports of TensorFlow's object detection API (yxyx, shares, classes from 1) and
     of torchvision (xyxy, px).
     """
-    declared = manifest.outputs
+    declared = asked.manifest.outputs
     names = (declared.boxes, declared.classes, declared.scores)
     missing = [name for name in names if name not in outputs]
     if missing:
@@ -327,15 +364,15 @@ def _ssd(outputs: Outputs, manifest: Manifest, _threshold: float) -> Detections:
     if declared.box_order == "yxyx":
         corners = corners[:, [1, 0, 3, 2]]
     if declared.normalized:
-        corners = corners * np.array(manifest.input.size * 2)
+        corners = corners * np.array(asked.size * 2)
     _finite(declared.classes, classes)
     numbers = classes.astype(np.int64) - declared.first_class
-    known = np.flatnonzero((numbers >= 0) & (numbers < len(manifest.classes)))
+    known = np.flatnonzero((numbers >= 0) & (numbers < len(asked.manifest.classes)))
     values = np.clip(scores.astype(np.float64), 0, 1)
     return Detections(corners, numbers, values).at(known)
 
 
-DECODERS: dict[str, Callable[[Outputs, Manifest, float], Detections]] = {
+DECODERS: dict[str, Callable[[Outputs, _Asked], Detections]] = {
     "yolov8": _yolov8,
     "yolox": _yolox,
     "nanodet": _nanodet,

@@ -37,6 +37,9 @@ class Input(_Strict):
     ----------
     size : tuple of int
         Width and height, in px.
+    multiple : int, optional
+        For a letterbox in a model whose sides are free: width and height are the least multiples
+        of so many px that hold the picture, `size` at the most. Bars take time and show nothing.
     layout : {"NCHW", "NHWC"}
         Order of the axes.
     channels : {"RGB", "BGR", "GRAY"}
@@ -55,6 +58,7 @@ class Input(_Strict):
     """
 
     size: tuple[Side, Side]
+    multiple: Side | None = None
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     resize: Literal["letterbox", "stretch", "crop"] | None = None
@@ -82,6 +86,12 @@ class Input(_Strict):
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.depth):
                 raise ValueError(f"{name} must hold 1 or {self.depth} numbers")
+        return self
+
+    @model_validator(mode="after")
+    def _multiple_fits_size(self) -> Self:
+        if self.multiple and any(side % self.multiple for side in self.size):
+            raise ValueError(f"multiple: {self.multiple} does not divide the size {self.size}")
         return self
 
 
@@ -209,6 +219,8 @@ class Manifest(_Strict):
             raise ValueError(f"decoder {self.decoder} is not one for {self.task}")
         if (self.task in LABELLED) != bool(self.labels):
             raise ValueError(f"labels: a model for {self.task} has {_none_or_some(self.task)}")
+        if self.input.multiple and self.resize != "letterbox":
+            raise ValueError(f"input.multiple: resize is {self.resize}, allowed is letterbox")
         return self
 
 

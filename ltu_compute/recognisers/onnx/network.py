@@ -90,6 +90,7 @@ class Network:
         classes: Collection[str] | None = None,
         max_results: int | None = None,
         least: float | None = None,
+        side: int | None = None,
         idle: ReleaseSlot = nullcontext,
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in an image, best first, within its borders.
@@ -104,6 +105,9 @@ class Network:
             How many, at the most.
         least : float, optional
             Score from which objects are given. Default: that of the manifest.
+        side : int, optional
+            Longest side, in px, of what the model sees, where its manifest has a `multiple`.
+            Default: that of the manifest.
         idle : ReleaseSlot, optional
             Entered while the model's process is waited for.
 
@@ -115,7 +119,7 @@ class Network:
             Others are running, and it had no turn (`ModelQueue`).
         """
         try:
-            found, placement = self._detections(image, idle, least)
+            found, placement = self._detections(image, idle, least, side)
         except ModelError as error:
             raise self._failed(error) from None
         rows, columns = image.shape[:2]
@@ -182,17 +186,23 @@ class Network:
         return decoders.probabilities(outputs, self.manifest)
 
     def _detections(
-        self, image: Bgr, idle: ReleaseSlot, least: float | None = None
+        self,
+        image: Bgr,
+        idle: ReleaseSlot,
+        least: float | None = None,
+        side: int | None = None,
     ) -> tuple[decoders.Detections, decoders.Placement]:
-        outputs, placement = self._run(image, idle)
-        return decoders.detections(outputs, self.manifest, least), placement
+        outputs, placement = self._run(image, idle, side)
+        return decoders.detections(outputs, self.manifest, least, placement.size), placement
 
     def _values(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
         outputs, _ = self._run(image, idle)
         return decoders.values(outputs)
 
-    def _run(self, image: Bgr, idle: ReleaseSlot) -> tuple[Outputs, decoders.Placement]:
-        canvas, placement = decoders.placed(image, self.manifest)
+    def _run(
+        self, image: Bgr, idle: ReleaseSlot, side: int | None = None
+    ) -> tuple[Outputs, decoders.Placement]:
+        canvas, placement = decoders.placed(image, self.manifest, side)
         tensor = decoders.tensor(canvas, self.manifest, self._dtype)
         return self._outputs(tensor, idle), placement
 
