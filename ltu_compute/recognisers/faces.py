@@ -27,6 +27,8 @@ MAX_FACES = 100  # of a picture, the best ones; the points of one take 2 ms, its
 FINE_PX = 768
 """Longest side, in px, at which a picture is looked at again for small faces: 1/48 of it."""
 
+FINE_MARGIN = 1 / 32  # of the longer side, around the points that it is looked at around
+
 LEAST_FINE_PX = 500  # px of the longest side from which it is looked at again
 
 LOOKS = ((2.0, (0.0, 0.0)), (3.0, (0.15, 0.1)), (4.5, (-0.2, -0.1)))
@@ -76,6 +78,10 @@ UPRIGHT = np.array(
 UPRIGHT_MARGIN = 0.25  # around that face, in its widths, as the embedding was trained
 
 
+Corners = NDArray[np.float64]
+"""x, y of points in px, shape (N, 2)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Face:
     """A face.
@@ -92,7 +98,9 @@ class Face:
     score: float
 
 
-def find_faces(image: Bgr, models: Models, idle: ReleaseSlot) -> tuple[Face, ...] | None:
+def find_faces(
+    image: Bgr, models: Models, idle: ReleaseSlot, *, small: bool | Corners = True
+) -> tuple[Face, ...] | None:
     """Find faces, best first.
 
     The detector sees the whole picture and, where its input's sides are free, a larger copy, in
@@ -107,6 +115,9 @@ def find_faces(image: Bgr, models: Models, idle: ReleaseSlot) -> tuple[Face, ...
         What is installed.
     idle : ReleaseSlot
         Entered while a model's process is waited for.
+    small : bool or ndarray of float64, shape (N, 2)
+        Whether faces below 1/16 of the longer side are looked for, too, or points around which:
+        that is the dearest look.
 
     Returns
     -------
@@ -126,21 +137,33 @@ def find_faces(image: Bgr, models: Models, idle: ReleaseSlot) -> tuple[Face, ...
         for face in _seen(image, model, idle)
         if _confirmed(image, face, model, idle) is not None
     ]
-    small = []
-    fine = min(FINE_PX, max(image.shape[:2]))
-    if fine >= LEAST_FINE_PX and model.manifest.input.multiple is not None:
-        small = _seen(image, model, idle, side=fine)
-    small = [face for face in _distinct(small) if not any(_same(face, other) for other in kept)]
-    for face in small[:MAX_SMALL]:
+    again = [] if small is False else _fine(image, model, idle, None if small is True else small)
+    again = [face for face in again if not any(_same(face, other) for other in kept)]
+    for face in again[:MAX_SMALL]:
         score = _confirmed(image, face, model, idle, small=True)
         if score is not None:
             kept.append(Face(face.corners, score))
     return tuple(_distinct(kept)[:MAX_FACES])
 
 
-def _seen(
-    picture: Bgr, model: Model, idle: ReleaseSlot, *, side: int | None = None
-) -> list[Face]:
+def _fine(image: Bgr, model: Model, idle: ReleaseSlot, around: Corners | None) -> list[Face]:
+    """Return what the detector sees in a larger copy of a picture, or of the part around points."""
+    longest = max(image.shape[:2])
+    fine = min(FINE_PX, longest)
+    if fine < LEAST_FINE_PX or model.manifest.input.multiple is None:
+        return []
+    low, high = np.zeros(2, int), np.array(image.shape[1::-1])
+    if around is not None:
+        margin = FINE_MARGIN * longest
+        low = np.maximum(low, np.floor(around.min(axis=0) - margin)).astype(int)
+        high = np.minimum(high, np.ceil(around.max(axis=0) + margin)).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    side = max(1, round(fine * max(part.shape[:2]) / longest))
+    seen = _seen(part, model, idle, side=side)
+    return _distinct([Face(face.corners + low, face.score) for face in seen])
+
+
+def _seen(picture: Bgr, model: Model, idle: ReleaseSlot, *, side: int | None = None) -> list[Face]:
     found = model.detect(picture, max_results=MAX_FACES, side=side, idle=idle)
     return [Face(each.corners, each.score) for each in found]
 
@@ -215,9 +238,7 @@ def warped(
     return np.asarray(cv2.warpAffine(image, matrix, (side, side), borderMode=border), np.uint8)
 
 
-def _cut(
-    image: Bgr, matrix: NDArray[np.float64], side: int
-) -> tuple[Bgr, NDArray[np.float64]]:
+def _cut(image: Bgr, matrix: NDArray[np.float64], side: int) -> tuple[Bgr, NDArray[np.float64]]:
     """Return the part of a picture that a square of it is made of, and the matrix for that part."""
     corners = np.array([(0, 0), (side, 0), (0, side), (side, side)]) - matrix[:, 2]
     places = corners @ np.linalg.inv(matrix[:, :2]).T
@@ -335,13 +356,19 @@ def eyes_of(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def faces_and_eyes(
-    image: Bgr, models: Models, wanted: Collection[str], idle: ReleaseSlot
+    image: Bgr,
+    models: Models,
+    wanted: Collection[str],
+    idle: ReleaseSlot,
+    *,
+    small: bool | Corners = True,
 ) -> list[DetectedObject] | None:
     """Return faces and their eyes as objects; ``None`` where no detector is installed.
 
-    Eyes need the model of the points, and score as their face does.
+    Eyes need the model of the points, and score as their face does. `small` is that of
+    `find_faces`.
     """
-    faces = find_faces(image, models, idle)
+    faces = find_faces(image, models, idle, small=small)
     if faces is None:
         return None
     found = [DetectedObject(FACE, MIDS[FACE], face.score, face.corners) for face in faces]

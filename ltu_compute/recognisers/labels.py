@@ -43,7 +43,8 @@ TEXT_SHARE = 0.1
 """Share of a photograph from which its text is what it shows: a sign in a street is not."""
 
 PARTS = frozenset({"Human eye", objects.PLATE})
-"""Objects that are parts of what a picture shows, and no labels of it."""
+"""Objects that are parts of what a picture shows, and no labels of it: they are not looked for. Nor
+are faces that are smaller than 1/16 of the picture."""
 
 
 def classify(image: Bgr, models: Models, *, idle: ReleaseSlot) -> tuple[Label, ...]:
@@ -72,7 +73,12 @@ def classify(image: Bgr, models: Models, *, idle: ReleaseSlot) -> tuple[Label, .
     model = models.standing(objects.LABELS, "classification")
     chances = None if model is None else model.probabilities(image, idle)
     given = chances if model is not None and model.known else None
-    found = list(objects.detect(image, models, probabilities=given, idle=idle))
+    classes = objects.known_classes(models).keys() - PARTS
+    found = list(
+        objects.detect(
+            image, models, classes=classes, probabilities=given, small_faces=False, idle=idle
+        )
+    )
     if model is not None and chances is not None and not _is_blank(labels):
         first = headline(chances, model, found)
         labels += first
@@ -183,7 +189,7 @@ def of_objects(found: Sequence[DetectedObject], image: Bgr, labels: Iterable[Lab
         tenth of it.
     """
     kinds = {label.description for label in labels} & KINDS.keys()
-    shown = [each for each in found if each.name not in PARTS]
+    shown = list(found)
     if kinds <= {"Photograph"}:
         sides = [np.ptp(each.corners, axis=0) for each in shown if each.name == TEXT]
         share = sum(float(np.prod(side)) for side in sides) / (image.shape[0] * image.shape[1])

@@ -101,7 +101,9 @@ class _GraphModel:
         for source, name in names.items():
             value = self._value(self._found[source])
             self.graph.add("Identity", self._plain(value), name=name)
-            shape = (1, f"{name}_rows", *value.shape[2:]) if self._free else value.shape
+            shape: list[int | str] = list(value.shape)
+            if self._free:
+                shape[1] = f"{name}_cells"
             self.graph.output(name, shape)
         return self.graph.content()
 

@@ -105,9 +105,7 @@ def placed(image: Bgr, manifest: Manifest, side: int | None = None) -> tuple[Bgr
     return canvas, Placement(inner_width / columns, inner_height / rows, left, top, size)
 
 
-def _size_for(
-    columns: int, rows: int, manifest: Manifest, side: int | None
-) -> tuple[int, int]:
+def _size_for(columns: int, rows: int, manifest: Manifest, side: int | None) -> tuple[int, int]:
     """Return width and height of the input for a picture."""
     width, height = manifest.input.size
     multiple = manifest.input.multiple
@@ -152,9 +150,11 @@ def tensor(canvas: Bgr, manifest: Manifest, dtype: str) -> NDArray[Any]:
         pixels = cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
     if dtype != "uint8":
         mean, std = np.array(declared.mean, np.float32), np.array(declared.std, np.float32)
-        pixels = ((pixels.astype(np.float32) * np.float32(declared.scale) - mean) / std).astype(
-            dtype
-        )
+        levels = pixels.astype(np.float32)  # C order; a new array, which the rest works in
+        levels *= np.float32(declared.scale)
+        levels -= mean
+        levels /= std
+        pixels = levels.astype(dtype, copy=False)
     if declared.layout == "NCHW":
         pixels = pixels.transpose(2, 0, 1)
     return np.ascontiguousarray(pixels[np.newaxis])
