@@ -16,7 +16,8 @@ OUTPUTS = {
 def onnx_of(topology: bytes, weights: bytes) -> bytes:
     """Return the network as ONNX.
 
-    Its input ``image`` is (1, 3, H, W), BGR, where H and W are multiples of 32 px. Its
-    outputs are ``scores_S`` (1, N, 80), 0 to 1, and ``boxes_S`` (1, N, 44), for the N cells of the grids of stride S = 8, 16 and 32 px.
+    Its input ``image`` is (1, 3, H, W), BGR, where H and W are multiples of 32 px. Its outputs are
+    ``scores_S`` (1, N, 80), 0 to 1, and ``boxes_S`` (1, N, 44), for the N cells of the grids of
+    stride S = 8, 16 and 32 px.
     """
     return graph_model(topology, weights, OUTPUTS, free=True)
