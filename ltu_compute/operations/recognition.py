@@ -27,6 +27,7 @@ from ltu_compute.kernels.types import Size
 from ltu_compute.recognisers import labels as labels_by_all_means
 from ltu_compute.recognisers import objects as objects_by_all_means
 from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.recognisers.onnx.manifest import coco_mids
 
 MAX_OBJECTS = 1000  # that may be asked for
 WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_detection)
@@ -281,7 +282,8 @@ def detect_objects(
     max_results : int
         How many objects at most, up to `MAX_OBJECTS`.
     classes : sequence of str
-        Names or mids of the classes to look for, whatever their case; none: all.
+        Names or mids of the classes to look for, whatever their case; none: all. COCO's names are
+        known, too.
     least : float, optional
         Score from which objects are given, 0 to 1; a model's own `min_score` counts where it is
         higher. Default: 0.5, or what a model's manifest says.
@@ -370,7 +372,9 @@ def asks_google(recognisers: Recognisers, provider: str, model: str) -> bool:
 
 
 def _known_classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | None:
-    """Return the names of the classes that are asked for by name or mid, ``None`` for all.
+    """Return the names of the classes that are asked for, ``None`` for all.
+
+    They may be asked for by name, by mid, or by the name that COCO has for a mid.
 
     Raises
     ------
@@ -380,6 +384,7 @@ def _known_classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | N
     if not wanted:
         return None
     named = {mid.casefold(): name for name, mid in known.items() if mid}
+    named |= {coco: named[mid] for coco, mid in coco_mids().items() if mid in named}
     named |= {name.casefold(): name for name in known}
     unknown = [name for name in wanted if name.casefold() not in named]
     if unknown:

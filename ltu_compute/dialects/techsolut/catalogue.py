@@ -12,6 +12,7 @@ from ltu_compute import __version__
 from ltu_compute.dialects.techsolut import predefined
 from ltu_compute.dialects.techsolut.interface import dialect
 from ltu_compute.dialects.techsolut.tasks import MOST_ON_PAGE, PAGE, Time, timestamp
+from ltu_compute.errors import NotFound
 from ltu_compute.kernels import tesseract
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing
 from ltu_compute.recognisers import objects
@@ -117,6 +118,8 @@ def model(
         name = predefined.best(recognisers, task) or predefined.own(recognisers, task)
     entries = predefined_entries(recognisers)
     found = next((entry for entry in entries if entry["id"] == name), None)
+    if found is None and not params.model_id.isprintable():  # PostgreSQL takes no NUL in a text
+        raise NotFound(f"model_id: received {params.model_id!r}, which is no model")
     return found or custom_entry(store.custom_models.get(caller.account.id, params.model_id))
 
 

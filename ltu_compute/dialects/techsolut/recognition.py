@@ -71,15 +71,9 @@ class DetectParams(Params):
             account_id=caller.account.id,
             model=model,
             confidence=self.confidence,
-            classes=tuple(self.classes if model else map(_open_images_name, self.classes)),
+            classes=tuple(self.classes),
             max_detections=self.max_detections,
         )
-
-
-def _open_images_name(name: str) -> str:
-    """Return what the service's own means call a class; a name that COCO does not have stays."""
-    mid = coco_mids().get(name.casefold())
-    return name if mid is None else open_images_names()[mid]
 
 
 def _is_text(value: object) -> bool:
