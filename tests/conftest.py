@@ -170,6 +170,23 @@ def serve() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def running_browser() -> Iterator[Any]:
+    """Chromium: started once, since that takes 3 s of processor time."""
+    from tests.support.browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def browser(running_browser: Any) -> Iterator[Any]:
+    """Chromium, whose pages are closed when the module is done."""
+    yield running_browser
+    for context in running_browser.contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
 def live(app: Flask, serve: Any) -> Live:
     return serve(app)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from ltu_compute.dialects.ltu import dialect
-from tests.support.browser import chromium, watch
+from tests.support.browser import new_page, watch
 from tests.support.client import IMAGES, PASSWORD, USERNAME, Live
 
 OPERATIONS = [endpoint for endpoint in dialect.endpoints if endpoint.images]
@@ -15,19 +15,18 @@ FILES = ("coffee.jpg", "coffee-shot.jpg")  # small ones: the page is tested, not
 
 
 @pytest.fixture(scope="module")
-def page(live: Live) -> Iterator[Page]:
+def page(live: Live, browser: Browser) -> Iterator[Page]:
     """The documentation page, logged in; leaving the server or an error in the console fails."""
-    with chromium() as browser:
-        page = browser.new_page()
-        complaints = watch(page, live.url)
-        page.goto(f"{live.url}/docs")
-        page.click("button.authorize")
-        page.fill("#oauth_username", USERNAME)
-        page.fill("#oauth_password", PASSWORD)
-        page.click(".auth-container button.authorize")
-        page.get_by_text("Authorized", exact=True).wait_for()
-        page.click(".auth-container button.btn-done")
-        yield page
+    page = new_page(browser)
+    complaints = watch(page, live.url)
+    page.goto(f"{live.url}/docs")
+    page.click("button.authorize")
+    page.fill("#oauth_username", USERNAME)
+    page.fill("#oauth_password", PASSWORD)
+    page.click(".auth-container button.authorize")
+    page.get_by_text("Authorized", exact=True).wait_for()
+    page.click(".auth-container button.btn-done")
+    yield page
     assert complaints == []
 
 

@@ -26,7 +26,7 @@ from ltu_compute.jobs.ledger import DiskFull, FolderInUse, Ledger, ResultsExist
 from ltu_compute.jobs.process import MAX_ATTEMPTS, Failed, Pool
 from ltu_compute.jobs.sources import Pair, Table, pairs_by_name, shots_of
 from tests.support import inspections
-from tests.support.browser import chromium
+from tests.support.browser import new_page
 from tests.support.inspections import lasting, results
 
 
@@ -378,12 +378,6 @@ def test_a_dry_run_computes_nothing(shots: Path, tmp_path: Path) -> None:
 # The report
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path, undisturbed: Path) -> Iterator[Page]:
     """A report of 10,000 rows, with a name that would like to be markup."""
@@ -400,8 +394,7 @@ def page(browser: Browser, tmp_path: Path, undisturbed: Path) -> Iterator[Page]:
         name = rows[2]["closeups"]
         (tmp_path / "many" / name).write_bytes((undisturbed / name).read_bytes())
         path = report.write(written, about="the limits")
-    context = browser.new_context(offline=True)
-    page = context.new_page()
+    page = new_page(browser, offline=True)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: asked.append(str(error)))
@@ -409,7 +402,7 @@ def page(browser: Browser, tmp_path: Path, undisturbed: Path) -> Iterator[Page]:
     yield page
     leaving = [url for url in asked if not url.startswith(("file:", "data:"))]
     assert leaving == []
-    context.close()
+    page.context.close()
 
 
 def test_the_report(page: Page) -> None:

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import requests
 from flask import Flask
-from playwright.sync_api import Page
+from playwright.sync_api import Browser
 
 from ltu_compute.app import create_app
 from ltu_compute.dialects.inspections import dialect
@@ -26,7 +26,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.web.service import service_of
 from tests.support import inspections
-from tests.support.browser import chromium
+from tests.support.browser import new_page
 from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, started
 from tests.support.timing import PATIENCE_S, until
@@ -246,19 +246,18 @@ def test_the_queue_is_measured(ask: Ask, app: Flask, queue: Jobs) -> None:
     assert "ltu_compute_jobs_oldest_queued_seconds" in text
 
 
-def test_the_report_is_a_page(ask: Ask, running: None) -> None:
+def test_the_report_is_a_page(ask: Ask, running: None, browser: Browser) -> None:
     job = ask("POST", status=202, data=form(inspections.good(), inspections.bad()))
     finished(ask, job["id"])
     answer = ask("GET", f"/{job['id']}/report")
     assert answer.mimetype == "text/html"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
-    with chromium() as browser:
-        page: Page = browser.new_page()
-        page.set_content(answer.text)
-        assert page.locator(".row").count() == 2
-        assert "1 difference" in str(page.locator("#detail").text_content())
-        tile = page.locator(".pair div").first
-        assert "data:image/jpeg;base64,/9j/" in str(tile.get_attribute("style"))
+    page = new_page(browser)
+    page.set_content(answer.text)
+    assert page.locator(".row").count() == 2
+    assert "1 difference" in str(page.locator("#detail").text_content())
+    tile = page.locator(".pair div").first
+    assert "data:image/jpeg;base64,/9j/" in str(tile.get_attribute("style"))
 
 
 def test_a_doorbell_wakes_at_once(

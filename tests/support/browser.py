@@ -3,9 +3,13 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.support.timing import PATIENCE_S
+
+expect.set_options(timeout=1000 * PATIENCE_S)
 QUIET = (  # a browser that asks nobody by itself, and may run as root
     "--no-sandbox",
     "--disable-background-networking",
@@ -26,6 +30,17 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """Open a page in a context of its own, with the options of Playwright's ``new_context``.
+
+    It waits for what a test expects until something must be broken, not until a loaded machine
+    has taken 5 or 30 s.
+    """
+    context = browser.new_context(**options)
+    context.set_default_timeout(1000 * PATIENCE_S)
+    return context.new_page()
 
 
 def watch(page: Page, origin: str, *, refusals: bool = False) -> list[str]:
