@@ -15,6 +15,7 @@ from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.techsolut import dialect, predefined
 from ltu_compute.dialects.techsolut.interface import LIMIT, REMAINING, RESET, request_id
 from ltu_compute.errors import Busy
+from ltu_compute.openapi import PAGE, document
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.store.data_sets import Kind
@@ -361,3 +362,16 @@ def test_models_are_filtered_and_paged(ask: Ask, served: Flask) -> None:
     assert ask("GET", "/models/mod_x", 404).json["error"]["code"] == "not_found"
     for each in own:
         store.custom_models.delete(account.id, each.id)
+
+
+def test_the_page_has_each_kind_of_recognition_once() -> None:
+    paths = document()["paths"]
+    shown = [path for path, item in paths.items() if any(PAGE in each for each in item.values())]
+    recognised = ("detect", "object", "classif", "ocr", "text")
+    found = [path for path in shown if any(word in path.lower() for word in recognised)]
+    assert sorted(path.rpartition("/")[2] for path in found) == [
+        "classification",
+        "objectDetection",
+        "objectMaskDetection",
+        "textDetection",
+    ]

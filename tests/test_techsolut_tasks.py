@@ -4,7 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -353,6 +356,38 @@ def account_of(served: Flask) -> str:
 
 
 # ------------------------------------------------------------- last: jobs are computed from here on
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing_and_does_nothing_twice(
+    ask: Ask, jobs: Jobs, settings: Settings, receiver: Receiver, request: pytest.FixtureRequest
+) -> None:
+    """Another process takes over; each task has one result, and its notice is sent."""
+    sent = SENT | {"callback_url": receiver.url}
+    ids = {ask("POST", "/detect/async", 202, json=sent)["task_id"] for _ in range(20)}
+    environment = {
+        **os.environ,
+        "LTU_COMPUTE_DATA_DIR": str(settings.data_dir),
+        "LTU_COMPUTE_MODELS_DIR": str(settings.models_dir),
+        "LTU_COMPUTE_JOB_LEASE": "1",
+        "LTU_COMPUTE_FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+    }
+    command = [sys.executable, "-m", "ltu_compute.cli", "worker", "--jobs", "1"]
+    victim = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    until(lambda: jobs.counts().jobs[State.COMPLETED] >= 3)
+    victim.kill()
+    victim.wait()
+    assert jobs.counts().jobs[State.COMPLETED] < 40, "20 tasks and 20 notices"
+    request.getfixturevalue("running")
+    tasks = [ended(ask, task_id) for task_id in ids]
+    assert {task["status"] for task in tasks} == {"completed"}
+    assert ask("GET", "/tasks")["total"] == 20
+    for task in tasks:
+        [result] = jobs.results(job_id_of(task["task_id"]))
+        assert b"Nut" in result.content
+    sender = request.getfixturevalue("sender")
+    until(lambda: not sender.step() and not jobs.counts().jobs[State.RUNNING])
+    told = {json.loads(body)["data"]["task_id"] for _, body in receiver.received}
+    assert told == ids
 
 
 def test_a_task_comes_to_what_detect_answers(ask: Ask, running: None) -> None:
