@@ -1,7 +1,7 @@
 """The interfaces of this service: the vendors', and one of its own.
 
 Adding one is a folder here and a word below. A path belongs to the first interface that serves it:
-``/v1/inspections`` comes before Techsolut's ``/v1``.
+``/v1/inspections`` is listed before Techsolut's ``/v1``.
 """
 
 from functools import partial

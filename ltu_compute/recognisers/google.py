@@ -41,7 +41,7 @@ SHOWN = 300  # characters of Google's own words that are repeated
 Json = dict[str, Any]
 
 ReleaseSlot = Callable[[], AbstractContextManager[None]]
-"""What is entered while Google computes and this process waits."""
+"""Context that is entered while Google computes and this process waits."""
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class Vision:
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "the certificate is not valid"),
-    (ssl.SSLError, "no secure connection came about"),
+    (ssl.SSLError, "no secure connection was possible"),
     (socket.gaierror, "the name does not resolve"),
     (ConnectionRefusedError, "the connection was refused"),
     (http.client.HTTPException, "the reply is not proper HTTP, or broke off"),

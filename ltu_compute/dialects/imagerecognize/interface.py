@@ -1,4 +1,4 @@
-"""What ImageRecognize's interface shares: address, key, envelope, statuses.
+"""Common parts of ImageRecognize's interface: address, key, envelope, statuses.
 
 The body is JSON under ``text/html``: the vendor's own jQuery sample parses the text itself, and
 would fail on a body that jQuery had parsed already. The HTTP status is that in the body.
@@ -137,7 +137,7 @@ class ImageRecognizeDialect(Dialect):
             "data": {"type": "null"},
         }
         required = list(properties)
-        properties["details"] = {"type": "string", "description": "What is wrong, for people."}
+        properties["details"] = {"type": "string", "description": "The problem, for people."}
         return {"type": "object", "properties": properties, "required": required}
 
     def security_schemes(self, issuer: str) -> Mapping[str, Json]:
@@ -151,7 +151,7 @@ class ImageRecognizeDialect(Dialect):
 def _harmless(body: Json, status: int) -> Answer:
     """Return a reply that no browser takes for a page, although its type is HTML.
 
-    What was sent, or read in a picture, may hold tags: JSON spells their signs in another way.
+    Sent text, and text read in a picture, may hold tags: JSON escapes their signs.
     """
     text = orjson.dumps(body)
     for sign, spelt in ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")):

@@ -44,7 +44,7 @@ class RecognizeParams(Params):
     """See `recognize`."""
 
     apikey: str = Field("", max_length=200, description="A key of `ltu-compute apikey add`.")
-    type: Kind = Field(description="What to recognise; `cache`: what was recognised before.")
+    type: Kind = Field(description="Kind of recognition; `cache`: earlier results.")
     max_labels: int | None = Field(
         None,
         ge=1,
@@ -88,7 +88,7 @@ class CacheParams(Params):
     """See `recognized_before`."""
 
     apikey: str = Field("", max_length=200, description="A key of `ltu-compute apikey add`.")
-    type: Literal["cache"] = Field(description="What GET is for.")
+    type: Literal["cache"] = Field(description="The only type for GET.")
 
     tolerated: ClassVar[frozenset[str]] = frozenset().union(*OWN.values())
 
@@ -108,11 +108,11 @@ class Recognized(TypedDict):
     name: str
     confidence: Annotated[float, Field(description="In percent.")]
     coordinates: list[Coordinates]
-    text: NotRequired[Annotated[str, Field(description="What a line or word says.")]]
+    text: NotRequired[Annotated[str, Field(description="Text of a line or word.")]]
 
 
 class Earlier(TypedDict):
-    """What the key got for a picture within the hour."""
+    """Result that the key got for a picture within the hour."""
 
     file: Annotated[str, Field(description="SHA-256 of the file.")]
     type: str
@@ -222,7 +222,7 @@ def _digest(file: Image) -> str:
 
 
 class _Found(NamedTuple):
-    """What was recognised, and the models that are not there and would have had a say."""
+    """Objects that were recognised, and the models that are missing for this type."""
 
     objects: list[Recognized]
     missing: tuple[str, ...] = ()

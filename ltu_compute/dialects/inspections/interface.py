@@ -1,4 +1,4 @@
-"""What all endpoints under ``/v1/inspections`` share: authentication, replies, errors."""
+"""Common parts of all endpoints under ``/v1/inspections``: authentication, replies, errors."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -51,7 +51,7 @@ class InspectionParams(Params):
     url: list[Address] = Field(
         default=[],
         max_length=MOST_URLS,
-        description="Addresses of further shots, fetched when their turn comes.",
+        description="Addresses of further shots, fetched when they are compared.",
     )
     preset: int = Field(1, ge=1, le=5, description="Settings by number, as for differences.")
     threshold: float | None = Field(
@@ -160,7 +160,7 @@ class ShotDifference(TypedDict):
 
 
 class ShotResult(TypedDict):
-    """What became of a shot."""
+    """Result of a shot."""
 
     position: int
     shot: str
@@ -187,7 +187,7 @@ class ResultList(TypedDict):
     "create",
     paths=("",),
     images=(
-        ImageField(REFERENCE, "What the shots are compared with."),
+        ImageField(REFERENCE, "The picture that the shots are compared with."),
         ImageField(
             REGION, "Mask of the reference: where it is 0, nothing is compared.", required=False
         ),
@@ -262,7 +262,7 @@ def inspections(params: PageParams, queue: Queue, caller: Caller) -> InspectionL
 
 @dialect.endpoint("get", paths=("/{id}",), methods=("GET",))
 def inspection(params: IdParams, queue: Queue, caller: Caller) -> InspectionState:
-    """Return how far an inspection has come."""
+    """Return the state and progress of an inspection."""
     return _state(_job(queue, caller, params.id))
 
 

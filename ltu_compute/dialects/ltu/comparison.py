@@ -49,7 +49,7 @@ SIMILAR = 1.8  # up to: its "similarity"; it leaves 1.8 to 2 open, we call that 
 
 
 class Scores(TypedDict):
-    """What the distance of matching pictures is made of."""
+    """Parts of the distance of matching pictures."""
 
     boxCoveredSurface: float
     boxPointsRatio: float
@@ -248,7 +248,7 @@ class FicSettings(BaseModel):
         (),
         max_length=MAX_POLYGONS,
         json_schema_extra=POLYGONS_ALLOWED,
-        description="Polygons, as lists of [x, y] in px of image 1: only what lies in one of them "
+        description="Polygons, as lists of [x, y] in px of image 1: only the area in one of them "
         "is compared, and aligned where the rest moved differently.",
     )
     exclude: Polygons = Field(
@@ -427,7 +427,7 @@ Residual = Annotated[
 
 
 class MotionInfo(TypedDict):
-    """How what image 1 shows lies in image 2, against lying edge to edge."""
+    """Motion of the content of image 1 in image 2, from edge to edge."""
 
     displacement_x_px: Annotated[float, Field(description="To the right, in px of image 2.")]
     displacement_y_px: Annotated[float, Field(description="Down, in px of image 2.")]
@@ -436,7 +436,7 @@ class MotionInfo(TypedDict):
 
 
 class ReliefInfo(TypedDict):
-    """A part that stands above the plane and is the same, seen from elsewhere."""
+    """A part above the plane that is the same, seen from elsewhere."""
 
     boundingBox: BoundingBox
     displacement_x_px: Annotated[float, Field(description="To the right, in px of image 2.")]
@@ -444,7 +444,7 @@ class ReliefInfo(TypedDict):
 
 
 class AlignmentInfo(MotionInfo):
-    """How the images were brought into alignment, and how the middle of image 1 lies in image 2.
+    """How the images were aligned, and the motion of the middle of image 1.
 
     With a region of interest, the middle is that of the region.
     """
@@ -458,20 +458,20 @@ class AlignmentInfo(MotionInfo):
     followed: Annotated[
         Literal["image", "region", "none"],
         Field(
-            description="What the alignment is of: the whole image, or the region of interest "
+            description="Subject of the alignment: the whole image, or the region of interest "
             "where that moved differently."
         ),
     ]
     relief: Annotated[
         list[ReliefInfo],
         Field(
-            description="Parts on image 1 that stand above the plane: displaced as seen from "
+            description="Parts on image 1 above the plane: displaced as seen from "
             "elsewhere, and no differences. At most 100, largest first."
         ),
     ]
     other: Annotated[
         MotionInfo | None,
-        Field(description="How another part lies that moved differently and was not followed."),
+        Field(description="Motion of another part, which moved differently and was not followed."),
     ]
 
 
@@ -552,12 +552,12 @@ def _reservation(compared: kernel.Comparison, settings: kernel.ComparisonSetting
     cut = len(compared.differences) >= most
     if cut or not compared.aligned:
         listed = f"The largest {most} differences are listed; there may be more. " if cut else ""
-        apart = "The images could not be aligned and were compared as they lie."
+        apart = "The images could not be aligned and were compared unaligned."
         return (listed + ("" if compared.aligned else apart)).strip()
     if compared.relief:
         return (
             f"The scene is not flat: {len(compared.relief)} parts are seen from elsewhere and were "
-            "compared where they lie."
+            "compared at their own places."
         )
     if compared.residual_px > NOT_FLAT_PX:
         return (

@@ -201,7 +201,7 @@ class ContoursParams(LtuParams):
     """See `contours`."""
 
     channel: Annotated[Literal["V", "S", "H"], Upper] = Field(
-        "V", description="Channel of HSV in which objects are told from the background."
+        "V", description="Channel of HSV in which objects differ from the background."
     )
     only_biggest: Flag = Field(False, description="Give the biggest contour only.")
 

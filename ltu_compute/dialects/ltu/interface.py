@@ -1,4 +1,4 @@
-"""What all LTU operations share: address, envelope, errors, pieces of replies."""
+"""Common parts of all LTU operations: address, envelope, errors, pieces of replies."""
 
 import ctypes
 import math
@@ -62,7 +62,7 @@ UNAVAILABLE = "Busy, or a part of the service does not answer; try again after R
 
 @dataclass(frozen=True)
 class Reply(Generic[Result, InfoType]):
-    """What a handler returns: the result and the words that go with it.
+    """Return value of a handler: the result and the words that go with it.
 
     The result and the info are typed dictionaries, built once and sent as they are.
     """
@@ -77,8 +77,8 @@ class Reply(Generic[Result, InfoType]):
 class Layout:
     """Order of the keys of a reply; the vendor's samples differ in it.
 
-    Recognition keeps the envelope of the vendor's first version, whose ``code`` is a text; what
-    goes with the result stands in ``info`` behind it.
+    Recognition keeps the envelope of the vendor's first version, whose ``code`` is a text; the
+    words about the result are in ``info`` after it.
     """
 
     top: tuple[str, ...] = ("result", "details", "version")
@@ -88,7 +88,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Operation:
-    """What LTU's replies need to know of an endpoint: its label, and the order of keys."""
+    """An endpoint, for LTU's replies: its label, and the order of keys."""
 
     label: str
     layout: Layout
@@ -270,7 +270,7 @@ class LtuDialect(Dialect):
         details = {
             "name": {"type": "string"},
             "score": {"type": "number"},
-            "message": {"type": "string", "description": "What is wrong, for people."},
+            "message": {"type": "string", "description": "The problem, for people."},
             "info": {"type": "object"},
         }
         schema = _object(
@@ -321,7 +321,7 @@ dialect = LtuDialect()
 
 
 class Info(TypedDict, total=False):
-    """What every ``details.info`` may hold."""
+    """Keys that every ``details.info`` may have."""
 
     ignored: Annotated[list[str], Field(description="Parameters sent that nobody knows.")]
 
@@ -399,7 +399,7 @@ def bounding_box(region: Outlined) -> BoundingBox:
 def vertices(outline: Vertices) -> list[Vertex]:
     """Return an outline as JSON, without an object for each of its vertices.
 
-    In a third of the time and memory of what it stands for: a list of dictionaries of x and y.
+    In a third of the time and memory of a list of dictionaries of x and y.
     """
     if not len(outline):
         return []

@@ -64,14 +64,14 @@ class TextDetectionParams(LtuParams):
     language: str = Field(
         "",
         max_length=200,
-        description="What the text may be written in: ISO 639-1 or 639-2 codes, several with "
+        description="Languages of the text: ISO 639-1 or 639-2 codes, several with "
         "commas between them. Empty: any that is installed.",
         json_schema_extra={"x-allowed": "text of at most 200 characters"},
     )
 
 
 class WordsInfo(TypedDict):
-    """What was read in an area."""
+    """Text read in an area."""
 
     type: Annotated[str, Field(pattern="^words$")]
     language: Annotated[str, Field(description="ISO 639-1 where there is such a code.")]
@@ -84,7 +84,7 @@ class WordsInfo(TypedDict):
 
 
 class SummaryInfo(TypedDict):
-    """What was read in the whole image."""
+    """Text read in the whole image."""
 
     type: Annotated[str, Field(pattern="^summary$")]
     language: Annotated[str, Field(description="Of most of the text; empty without text.")]
@@ -245,7 +245,7 @@ GOOGLE_SCORES = "Google's own"
 
 
 class RecognitionParams(LtuParams):
-    """What `classification` and `object_detection` have in common."""
+    """Common parameters of `classification` and `object_detection`."""
 
     provider: Annotated[Literal["", "Local", "Google"], _spelt("Local", "Google")] = Field(
         "",
@@ -280,7 +280,7 @@ class RecognitionInfo(Info):
 
     provider: Literal["Local", "Google"]
     model: Annotated[str, Field(description="The installed model; empty: the service's own means.")]
-    scores: Annotated[str, Field(description="What the scores mean.")]
+    scores: Annotated[str, Field(description="Meaning of the scores.")]
     note: NotRequired[
         Annotated[
             str, Field(description="Which models are not installed, and how to install them.")
@@ -304,7 +304,7 @@ class ClassificationParams(RecognitionParams):
 
 
 class LabelAnnotation(TypedDict):
-    """What an image shows or is."""
+    """A label of an image."""
 
     score: Annotated[float, Field(description="Probability, 0 to 1.")]
     topicality: Annotated[float, Field(description="Google's; of others the same as score.")]
@@ -324,8 +324,8 @@ def classification(
 ) -> Reply[ClassificationResult, RecognitionInfo]:
     """Return what kind of image it is and what it shows.
 
-    The service's own labels are those that classical descriptors can tell: the README has a table
-    of them and of their errors. A model of your own, or Google, tells others.
+    Without models, the labels are those of classical descriptors: the page on recognition has a
+    table of them and of their errors. Models of your own, or Google, have others.
     """
     found = recognition.classify(
         image,
@@ -392,7 +392,7 @@ class LocalizedObjectAnnotation(TypedDict):
     mid: Annotated[str, Field(description="Open Images' id; empty where there is none.")]
     boundingPoly: BoundingPoly
     name: str
-    text: NotRequired[Annotated[str, Field(description="What a QR code or barcode holds.")]]
+    text: NotRequired[Annotated[str, Field(description="Content of a QR code or barcode.")]]
 
 
 class ObjectDetectionResult(TypedDict):
@@ -407,11 +407,11 @@ class ObjectDetectionResult(TypedDict):
 def object_detection(
     image: Image, params: ObjectDetectionParams, recognisers: Recognisers
 ) -> Reply[ObjectDetectionResult, RecognitionInfo]:
-    """Find objects and tell where they are.
+    """Find objects and their places.
 
-    The service's own detectors are classical: the README has a table of what they find and how
-    well. QR codes and barcodes carry their content in `text`. A model of your own, or Google,
-    finds other things.
+    Without models, the detectors are classical: the page on recognition has a table of what they
+    find and how well. QR codes and barcodes have their content in `text`. Models of your own, or
+    Google, find other things.
     """
     found = recognition.detect_objects(
         image,
@@ -451,7 +451,7 @@ def _share(coordinate: float, side: int) -> float:
 
 
 class ModelInput(TypedDict):
-    """What a model takes."""
+    """Input of a model."""
 
     width: int
     height: int

@@ -25,7 +25,7 @@ from ltu_compute.web.dialect import Caller
 from ltu_compute.web.endpoint import Flag, Params
 
 TYPES = ("detection", "classification")
-DIGEST_LENGTH = 12  # hexadecimal digits of a file's SHA-256 that stand for a version
+DIGEST_LENGTH = 12  # hexadecimal digits of a file's SHA-256 that name a version
 
 ModelType = Literal["detection", "classification", "ocr", "segmentation"]
 

@@ -64,9 +64,9 @@ class NewDatasetParams(Params):
 
     repeated: ClassVar[frozenset[str]] = frozenset({"classes"})
 
-    name: str = Field(min_length=1, max_length=NAME_LENGTH, description="What it is called.")
+    name: str = Field(min_length=1, max_length=NAME_LENGTH, description="Its name.")
     type: Literal["classification", "detection"] = Field(
-        description="What models it is for: those that label a picture, or find objects in it."
+        description="Kind of models it is for: those that label a picture, or find objects in it."
     )
     classes: list[ClassName] = Field(
         default=[],
@@ -125,7 +125,7 @@ Time = Annotated[str, Field(description="UTC.")]
 
 
 class ClassCount(TypedDict):
-    """What a data set holds of a class."""
+    """Counts of a class in a data set."""
 
     name: str
     images: Annotated[int, Field(ge=0, description="Pictures that have it.")]
@@ -200,7 +200,7 @@ class DatasetImagePage(TypedDict):
 
 
 class Deleted(TypedDict):
-    """What was deleted."""
+    """The deleted thing."""
 
     id: str
     deleted: Literal[True]

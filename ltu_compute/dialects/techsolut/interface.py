@@ -1,4 +1,4 @@
-"""What Techsolut's endpoints share: paths, keys, replies, errors and rate-limit headers.
+"""Common parts of Techsolut's endpoints: paths, keys, replies, errors and rate-limit headers.
 
 All paths under ``/v1/`` that no other interface serves are Techsolut's, so that an unknown one is
 refused in its format. ``/v1/inspections`` is an interface of its own.

@@ -41,7 +41,7 @@ def chosen(name: str, task: Task, recognisers: Recognisers) -> str:
     name : str
         What a request asks for. Whether there is such a model is checked where it is used.
     task : {"detection", "classification"}
-        What for.
+        Purpose of the model.
     recognisers : Recognisers
         What is installed.
     """

@@ -177,7 +177,7 @@ class ClassifyParams(Params):
 
 
 class Classification(TypedDict):
-    """What a picture shows."""
+    """A label of a picture."""
 
     label: str
     confidence: Confidence
@@ -203,7 +203,7 @@ def classify(
 ) -> ClassifyResult:
     """Label a picture by what it shows.
 
-    Where no classifier is installed, classical descriptors answer, which tell kinds of pictures,
+    If no classifier is installed, classical descriptors answer: they know kinds of pictures,
     colours and a few objects.
     """
     with keys.charge(caller.credential):
@@ -276,7 +276,9 @@ class OcrResult(TypedDict):
     success: Literal[True]
     text: Annotated[str, Field(description="All lines, with line feeds between them.")]
     elements: list[LineElement]
-    language: Annotated[str, Field(description="What was read, ISO 639-1; empty without text.")]
+    language: Annotated[
+        str, Field(description="Language that was read, ISO 639-1; empty without text.")
+    ]
     processing_time: Annotated[float, Field(ge=0, description="In seconds.")]
 
 

@@ -75,7 +75,7 @@ class TaskError(TypedDict):
     message: str
     details: str
     status: int
-    request_id: Annotated[str, Field(description="The request that the task came with.")]
+    request_id: Annotated[str, Field(description="The request that submitted the task.")]
 
 
 class Task(TypedDict):
@@ -83,7 +83,7 @@ class Task(TypedDict):
 
     task_id: str
     status: Status
-    type: Annotated[Literal["detection", "training"], Field(description="What is computed.")]
+    type: Annotated[Literal["detection", "training"], Field(description="Kind of computation.")]
     progress: Annotated[float, Field(ge=0, le=1)]
     created_at: Time
     started_at: NotRequired[Time]
@@ -92,7 +92,7 @@ class Task(TypedDict):
     callback: NotRequired[
         Annotated[
             Literal["waiting", "sent", "failed"],
-            Field(description="What became of the request to `callback_url`."),
+            Field(description="State of the request to `callback_url`."),
         ]
     ]
 
@@ -153,8 +153,9 @@ def detect_later(
 ) -> AcceptedTask:
     """Accept a picture in which objects are found later.
 
-    What can be known to be wrong is refused at once. When this answers, the task is accepted: a
-    restart of the service does not lose it. An accepted task costs one of the key's quota.
+    Errors that can be detected at once are reported at once. When this answers, the task is
+    accepted: a restart of the service does not lose it. An accepted task costs one of the key's
+    quota.
     """
     task_id = new_task_id()
     job = params.job(recognisers, caller)
@@ -249,7 +250,7 @@ def _detected(content: bytes) -> Json:
 
 
 OUTCOMES: dict[str, Callable[[bytes], Json]] = {DETECTION: _detected}
-"""Kinds of jobs that are tasks: the bytes that they come to, to the task's result."""
+"""Kinds of jobs that are tasks, and functions from their result to that of the task."""
 
 
 def task_state(jobs: Jobs, job: Job) -> TaskState:

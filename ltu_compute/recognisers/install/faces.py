@@ -192,7 +192,7 @@ def _points(weights: Weights) -> bytes:
 
 
 def embedding_of(manifest: bytes, weights: bytes) -> bytes:
-    """Return the network that tells faces apart as ONNX: dlib's residual network.
+    """Return the network that distinguishes faces as ONNX: dlib's residual network.
 
     Its input ``image`` is (1, 3, 150, 150), RGB, (level - mean) / 255. Its output ``embedding`` is
     (1, 128): faces of one person are near each other.

@@ -32,7 +32,7 @@ class Graph:
     input_name : str
         Name of the only input, a float32 tensor.
     shape : sequence of int or str
-        Its shape; a name stands for a size that is free.
+        Its shape; a name is a size that is free.
     """
 
     def __init__(self, name: str, input_name: str, shape: Sequence[int | str]) -> None:

@@ -27,7 +27,7 @@ LITERAL = re.compile(
 
 
 def json_of(script: bytes) -> Any:
-    """Return what a JavaScript object literal stands for.
+    """Return the value of a JavaScript object literal.
 
     Names without quotes, ``!0``, ``!1`` and numbers such as ``.5`` are understood; anything else
     must be as in JSON.
@@ -51,7 +51,7 @@ def json_of(script: bytes) -> Any:
 
 @dataclass(frozen=True)
 class _Value:
-    """What a layer gives: an ONNX tensor of one picture.
+    """Output of a layer: an ONNX tensor of one picture.
 
     Attributes
     ----------

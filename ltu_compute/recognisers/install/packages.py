@@ -218,7 +218,7 @@ def _shown(argument: str) -> str:
 
 
 def _watch(place: Path, arrived: threading.Event, progress: Progress) -> None:
-    """Return how much a client has saved, which does not tell itself."""
+    """Report how much a client has saved, because it does not report that itself."""
     while not arrived.wait(WATCHED_EVERY_S):
         size = 0
         for path in place.rglob("*"):

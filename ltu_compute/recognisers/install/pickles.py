@@ -48,7 +48,7 @@ class _Tensor:
         reach = sum((side - 1) * step for side, step in zip(self.shape, self.strides, strict=True))
         inside = min(self.shape, default=1) > 0 and min(0, self.offset, *self.strides) == 0
         if not (inside and self.offset + reach < self.storage.values.size):
-            raise ValueError("a tensor lies outside of its storage")
+            raise ValueError("a tensor is outside of its storage")
         item = self.storage.dtype.itemsize
         view: NDArray[Any] = np.lib.stride_tricks.as_strided(
             self.storage.values[self.offset :],

@@ -1,4 +1,4 @@
-"""What TensorFlow.js models have in common: their weights.
+"""Weights of TensorFlow.js models.
 
 Source: the format that ``tensorflowjs`` writes (``tfjs-core/src/io/types.ts``,
 ``tfjs-core/src/io/io_utils.ts``): a topology, and weights one after the other, each as it is, as

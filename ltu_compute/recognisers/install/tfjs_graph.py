@@ -135,7 +135,7 @@ class _GraphModel:
         return _Value(name, found.shape, axes)
 
     def _ordered(self, value: _Value, order: tuple[int, ...], *, padded: bool = True) -> str:
-        """Return the name of a tensor that lies in a certain order, its padding written out."""
+        """Return the name of a tensor with axes in a certain order, its padding written out."""
         name = value.name
         if value.padded and padded:
             rank = len(value.shape)
