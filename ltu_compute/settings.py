@@ -437,6 +437,17 @@ class Settings(BaseSettings):
         description="Models of its own that an account may have; a trained one takes up to 16 MB "
         "of the database.",
     )
+    training_timeout: float = Field(
+        3600.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds in which the training of a model must end.",
+    )
+    training_memory: int = Field(
+        2 << 30,
+        ge=512 << 20,
+        description="Memory that a training may take, in bytes; each worker may have one.",
+    )
     request_timeout: float = Field(
         120.0,
         gt=0,

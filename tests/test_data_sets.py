@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ltu_compute.errors import BadParameters, NotFound, StorageFull
-from ltu_compute.store import Store, data_sets
+from ltu_compute.store import Store, custom_models, data_sets
 from ltu_compute.store.custom_models import CustomModels, Status, Trained
 from ltu_compute.store.data_sets import Box, DataSetLimits, DataSets, Kind, NewImage
 
@@ -153,9 +153,9 @@ def test_everything_of_an_account_goes_with_it(store: Store) -> None:
 TRAINED = Trained("{}", b"onnx", {"map": 0.5})
 
 
-def settled(store: Store, models: CustomModels, model_id: str, job_id: str) -> bool:
+def settled(store: Store, model_id: str, job_id: str) -> bool:
     with store.database.transaction(writes=True) as connection:
-        return models.settle(connection, model_id, job_id, TRAINED)
+        return custom_models.settle(connection, model_id, job_id, TRAINED, 2000.0)
 
 
 def test_the_life_of_a_model(store: Store, models: CustomModels) -> None:
@@ -167,8 +167,8 @@ def test_the_life_of_a_model(store: Store, models: CustomModels) -> None:
     assert models.begin(ALICE, made.id, job.id).status == Status.TRAINING
     with pytest.raises(BadParameters, match="is being trained"):
         models.begin(ALICE, made.id, "another")
-    assert not settled(store, models, made.id, "another")
-    assert settled(store, models, made.id, job.id)
+    assert not settled(store, made.id, "another")
+    assert settled(store, made.id, job.id)
     store.jobs.cancel(ALICE, job.id)  # stands for its end
     found = models.get(ALICE, made.id)
     assert (found.status, found.version, found.metrics) == (Status.ACTIVE, 1, {"map": 0.5})
@@ -191,12 +191,12 @@ def test_a_training_that_fails_or_is_cancelled_leaves_the_version_before(
     assert models.get(ALICE, made.id).status == Status.CREATED
     second = store.jobs.add(ALICE, "training", "")
     models.begin(ALICE, made.id, second.id)
-    assert not settled(store, models, made.id, first.id), "a worker that was believed dead"
-    assert settled(store, models, made.id, second.id)
+    assert not settled(store, made.id, first.id), "a worker that was believed dead"
+    assert settled(store, made.id, second.id)
     store.jobs.cancel(ALICE, second.id)  # stands for its end
     models.begin(ALICE, made.id, "third")
     with store.database.transaction(writes=True) as connection:
-        models.fail(connection, made.id, "third", "no " * 1000)
+        custom_models.fail(connection, made.id, "third", "no " * 1000, 2000.0)
     store.jobs.delete_account(ALICE)  # as when its time is over
     found = models.get(ALICE, made.id)
     assert (found.status, found.version, len(found.error)) == (Status.FAILED, 1, 1000)

@@ -20,7 +20,7 @@ from ltu_compute.recognisers.custom.backbone import Backbone
 from ltu_compute.recognisers.custom.models import TrainedModels
 from ltu_compute.recognisers.onnx import Models
 from ltu_compute.settings import Settings
-from ltu_compute.store import Store
+from ltu_compute.store import Store, custom_models
 from ltu_compute.store.custom_models import CustomModel, Status
 from ltu_compute.store.data_sets import DataSet, DataSetImage, Kind
 from tests.support import backbones as made
@@ -106,7 +106,7 @@ def test_a_classifier_from_its_pictures_to_its_answers(backbone: Backbone, store
         models.find(ALICE, row.id, "classification")
     store.custom_models.begin(ALICE, row.id, "job")
     with store.database.transaction(writes=True) as connection:
-        store.custom_models.settle(connection, row.id, "job", result)
+        custom_models.settle(connection, row.id, "job", result, 2000.0)
     found = models.find(ALICE, "shapes", "classification")
     assert found is not None
     assert models.find(ALICE, row.id, "classification") is found, "it stays loaded"

@@ -9,6 +9,7 @@ from functools import partial
 from ltu_compute.dialects import imagerecognize, inspections, ltu, techsolut, tuputech
 from ltu_compute.jobs.detection import DETECTION
 from ltu_compute.jobs.notices import Compose
+from ltu_compute.jobs.training import TRAINING
 from ltu_compute.store.jobs import Jobs
 
 DIALECTS = (
@@ -22,4 +23,4 @@ DIALECTS = (
 
 def notices(jobs: Jobs) -> dict[str, Compose]:
     """Return what says in a notice what became of a job, by the kind of job."""
-    return {DETECTION: partial(techsolut.tasks.notice_of, jobs)}
+    return dict.fromkeys((DETECTION, TRAINING), partial(techsolut.tasks.notice_of, jobs))

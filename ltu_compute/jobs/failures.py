@@ -9,6 +9,8 @@ import orjson
 
 from ltu_compute.errors import (
     BadParameters,
+    NotFound,
+    NotInstalled,
     Problem,
     ServiceError,
     TooLarge,
@@ -21,6 +23,8 @@ LASTING: Mapping[str, type[ServiceError]] = {
     "unsupported_format": UnsupportedFormat,
     "unprocessable": Unprocessable,
     "bad_parameters": BadParameters,
+    "not_found": NotFound,
+    "not_installed": NotInstalled,
 }
 """Classes of errors that another attempt does not change, by the name that is stored."""
 

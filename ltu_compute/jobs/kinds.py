@@ -4,13 +4,15 @@ A kind says two things: how a worker process prepares for a job, and what a part
 worker could compute. New kinds are entered in `KINDS`.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
+from sqlalchemy import Connection
 
-from ltu_compute.jobs import detection, failures
+from ltu_compute.jobs import detection, failures, training
 from ltu_compute.jobs.detection import DETECTION, DetectionJob
 from ltu_compute.jobs.inspection import (
     Inspection,
@@ -22,10 +24,13 @@ from ltu_compute.jobs.inspection import (
     Verdict,
     record,
 )
-from ltu_compute.jobs.notices import NOTICE, NoticeJob, notice_id
+from ltu_compute.jobs.notices import NOTICE, Notice, NoticeJob, notice_id
+from ltu_compute.jobs.training import TRAINING, TrainingJob
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
+from ltu_compute.store import custom_models
+from ltu_compute.store.jobs import Claim
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Kind:
         compute. None: the job fails.
     following : callable or None
         Id and parameters of a job to the job that is to follow when it has ended, or to None.
+    ended : callable or None
+        Is called in the transaction that ends a part: with the claim, and what the part came to,
+        or why it failed. What comes with the result is then stored by it, not with the part.
+    slow : bool
+        Whether a part takes minutes: others are not to wait for it.
     portable : bool
         Whether workers of a cluster, which have neither models nor the database, can compute it.
     """
@@ -83,6 +93,8 @@ class Kind:
     prepare: Callable[[str, Inputs, Settings], Part]
     give_up: Callable[[str, Inputs, str], Computed] | None = None
     following: Callable[[str, str], Following | None] | None = None
+    ended: Callable[[Connection, Claim, Computed | str], None] | None = None
+    slow: bool = False
     portable: bool = False
 
 
@@ -169,14 +181,50 @@ def _prepare_detection(parameters: str, shared: Inputs, settings: Settings) -> P
 
 
 def _notice_of_detection(job_id: str, parameters: str) -> Following | None:
-    notice = DetectionJob.loads(parameters).notice
+    return _notice_of(job_id, DETECTION, DetectionJob.loads(parameters).notice)
+
+
+def _notice_of(job_id: str, kind: str, notice: Notice | None) -> Following | None:
     if notice is None:
         return None
-    follows = NoticeJob(job_id, DETECTION, notice)
-    return Following(notice_id(job_id), NOTICE, follows.dumps())
+    return Following(notice_id(job_id), NOTICE, NoticeJob(job_id, kind, notice).dumps())
+
+
+# --------------------------------------------------------------------------- trainings
+
+
+def _prepare_training(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    del shared  # the pictures are in their data set
+
+    def compute(inputs: Inputs) -> Computed:
+        del inputs
+        try:
+            trained = training.compute(parameters, settings)
+        except tuple(failures.LASTING.values()) as error:
+            return Computed(b"", error=failures.dumped(error))
+        return Computed(training.result(parameters, trained), training.packed(trained))
+
+    return compute
+
+
+def _notice_of_training(job_id: str, parameters: str) -> Following | None:
+    return _notice_of(job_id, TRAINING, TrainingJob.loads(parameters).notice)
+
+
+def _training_ended(connection: Connection, claim: Claim, outcome: Computed | str) -> None:
+    model_id, now = TrainingJob.loads(claim.parameters).model_id, time.time()
+    if isinstance(outcome, str):
+        reason = str(failures.loaded(outcome))
+        custom_models.fail(connection, model_id, claim.job_id, reason, now)
+    elif outcome.attachment is not None:
+        trained = training.unpacked(outcome.attachment)
+        custom_models.settle(connection, model_id, claim.job_id, trained, now)
 
 
 KINDS: dict[str, Kind] = {
     INSPECTION: Kind(_prepare_inspection, _give_up_inspection, portable=True),
     DETECTION: Kind(_prepare_detection, following=_notice_of_detection),
+    TRAINING: Kind(
+        _prepare_training, following=_notice_of_training, ended=_training_ended, slow=True
+    ),
 }

@@ -54,7 +54,7 @@ class Records:
         note("job part failed", claim, reason=reason)
         instead_of = KINDS[claim.kind].give_up
         if instead_of is None:
-            also = self._following(claim)
+            also = self._also(claim, reason)
             self._insist(lambda: self._jobs.fail(claim, reason, also=also))
         else:
             inputs = self._jobs.inputs(claim.job_id, claim.position)
@@ -65,27 +65,32 @@ class Records:
         self.give_up(claim, LOST)
 
     def _finish(self, claim: Claim, computed: Computed) -> None:
-        also = self._following(claim)
+        also = self._also(claim, computed.error or computed)
         if computed.error:
             self._insist(lambda: self._jobs.fail(claim, computed.error, also=also))
             return
-        self._insist(
-            lambda: self._jobs.finish(claim, computed.result, computed.attachment, also=also)
-        )
+        attachment = None if KINDS[claim.kind].ended else computed.attachment
+        self._insist(lambda: self._jobs.finish(claim, computed.result, attachment, also=also))
 
-    def _following(self, claim: Claim) -> Also | None:
-        """Return what adds the job that follows when this one ends; None: there is none."""
-        named = KINDS[claim.kind].following
-        following = named(claim.job_id, claim.parameters) if named else None
-        if following is None:
+    def _also(self, claim: Claim, outcome: Computed | str) -> Also | None:
+        """Return what is done when a job ends, beside that: its kind's own, a job that follows.
+
+        `outcome` is what it came to, or why it failed. None: nothing is.
+        """
+        kind = KINDS[claim.kind]
+        following = kind.following(claim.job_id, claim.parameters) if kind.following else None
+        if following is None and kind.ended is None:
             return None
 
-        def add(connection: Connection) -> None:
-            self._jobs.follow(
-                connection, claim.account_id, following.kind, following.parameters, following.id
-            )
+        def do(connection: Connection) -> None:
+            if kind.ended is not None:
+                kind.ended(connection, claim, outcome)
+            if following is not None:
+                self._jobs.follow(
+                    connection, claim.account_id, following.kind, following.parameters, following.id
+                )
 
-        return add
+        return do
 
     def _insist(self, write: Callable[[], Any]) -> None:
         """Write once the database answers."""

@@ -228,6 +228,7 @@ def runners_for(
     """Return what computes jobs where the settings say, and what sends notices of them.
 
     Where there is a Dask cluster, it computes what its workers can, and a runner here the rest.
+    What takes minutes has a runner of its own.
 
     Parameters
     ----------
@@ -242,7 +243,9 @@ def runners_for(
     doorbell, may_start, nice
         See `Runner`.
     """
-    kinds = [name for name, kind in KINDS.items() if not (settings.dask and kind.portable)]
+    here = {name: kind for name, kind in KINDS.items() if not (settings.dask and kind.portable)}
+    slow = [name for name, kind in here.items() if kind.slow]
+    quick = [name for name in here if name not in slow]
     running: list[Running] = [
         Runner(
             store.jobs,
@@ -252,7 +255,7 @@ def runners_for(
             nice=nice,
             kinds=kinds,
         )
-        for _ in range(count)
+        for kinds in (*[quick] * count, slow)
     ]
     if settings.dask:
         from ltu_compute.jobs.cluster_runner import ClusterRunner  # noqa: PLC0415  (an extra)

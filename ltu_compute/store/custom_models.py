@@ -225,7 +225,7 @@ class CustomModels:
         return model
 
     def begin(self, account_id: str, model_id: str, job_id: str) -> CustomModel:
-        """Take note that a job trains a model; `settle` and `fail` listen to this job alone.
+        """Take note that a job trains a model; `settle` and `fail` hear of this job alone.
 
         Raises
         ------
@@ -247,62 +247,6 @@ class CustomModels:
                 .values(job_id=job_id, error="", updated_at=self._clock())
             )
             return self._one(connection, account_id, model_id)
-
-    def settle(
-        self, connection: sa.Connection, model_id: str, job_id: str, trained: Trained
-    ) -> bool:
-        """Put what a job has trained in the place of the version before.
-
-        Parameters
-        ----------
-        connection : Connection
-            A transaction that writes; what else is written in it, happens with this or not at all.
-
-        Returns
-        -------
-        bool
-            False when the model was deleted, or another job trains it now.
-        """
-        now = self._clock()
-        changed = connection.execute(
-            sa.update(custom_models)
-            .where(custom_models.c.id == model_id, custom_models.c.job_id == job_id)
-            .values(
-                status=Status.ACTIVE.value,
-                version=custom_models.c.version + 1,
-                metrics=orjson.dumps(trained.metrics).decode(),
-                error="",
-                updated_at=now,
-            )
-            .returning(custom_models.c.version)
-        ).scalar_one_or_none()
-        if changed is None:
-            return False
-        connection.execute(
-            sa.delete(custom_model_files).where(custom_model_files.c.model_id == model_id)
-        )
-        connection.execute(
-            sa.insert(custom_model_files).values(
-                model_id=model_id,
-                version=changed,
-                manifest=trained.manifest,
-                created_at=now,
-                content=trained.content,
-            )
-        )
-        return True
-
-    def fail(self, connection: sa.Connection, model_id: str, job_id: str, reason: str) -> None:
-        """Take note, within a transaction, that a job could not train a model."""
-        connection.execute(
-            sa.update(custom_models)
-            .where(custom_models.c.id == model_id, custom_models.c.job_id == job_id)
-            .values(
-                status=Status.FAILED.value,
-                error=storable(reason[:ERROR_LENGTH]),
-                updated_at=self._clock(),
-            )
-        )
 
     def file(self, model_id: str, version: int) -> tuple[str, bytes] | None:
         """Return manifest and ONNX file of a version; None when there is none (any more)."""
@@ -339,6 +283,65 @@ class CustomModels:
                 f"the account has {len(taken)} models; {self._most} are allowed "
                 f"({PREFIX}MODELS_PER_ACCOUNT)"
             )
+
+
+def settle(
+    connection: sa.Connection, model_id: str, job_id: str, trained: Trained, now: float
+) -> bool:
+    """Put what a job has trained in the place of the version before.
+
+    Parameters
+    ----------
+    connection : Connection
+        A transaction that writes; what else is written in it, happens with this or not at all.
+    model_id, job_id : str
+        Which model, and which training of it.
+    trained : Trained
+        Its result.
+    now : float
+        Seconds since 1970.
+
+    Returns
+    -------
+    bool
+        False when the model was deleted, or another job trains it now.
+    """
+    changed = connection.execute(
+        sa.update(custom_models)
+        .where(custom_models.c.id == model_id, custom_models.c.job_id == job_id)
+        .values(
+            status=Status.ACTIVE.value,
+            version=custom_models.c.version + 1,
+            metrics=orjson.dumps(trained.metrics).decode(),
+            error="",
+            updated_at=now,
+        )
+        .returning(custom_models.c.version)
+    ).scalar_one_or_none()
+    if changed is None:
+        return False
+    connection.execute(
+        sa.delete(custom_model_files).where(custom_model_files.c.model_id == model_id)
+    )
+    connection.execute(
+        sa.insert(custom_model_files).values(
+            model_id=model_id,
+            version=changed,
+            manifest=trained.manifest,
+            created_at=now,
+            content=trained.content,
+        )
+    )
+    return True
+
+
+def fail(connection: sa.Connection, model_id: str, job_id: str, reason: str, now: float) -> None:
+    """Take note, within a transaction, that a job could not train a model; see `settle`."""
+    connection.execute(
+        sa.update(custom_models)
+        .where(custom_models.c.id == model_id, custom_models.c.job_id == job_id)
+        .values(status=Status.FAILED.value, error=storable(reason[:ERROR_LENGTH]), updated_at=now)
+    )
 
 
 _COLUMNS = [column for column in custom_models.c if column.name != "name_key"]

@@ -1,7 +1,6 @@
 """Data sets: labelled pictures that models of the account's own are trained on."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
@@ -10,6 +9,7 @@ from typing_extensions import TypedDict
 
 from ltu_compute.dialects.techsolut.interface import dialect
 from ltu_compute.dialects.techsolut.recognition import PixelBox
+from ltu_compute.dialects.techsolut.tasks import MOST_ON_PAGE, PAGE, timestamp
 from ltu_compute.errors import BadParameters, MissingImage, Problem
 from ltu_compute.image import archives
 from ltu_compute.operations import data_sets as operations
@@ -31,7 +31,6 @@ from ltu_compute.web.service import Service
 
 MOST_FILES = 100  # in one request
 LARGEST_FILES = 2  # of the largest size in one request
-PAGE, MOST_ON_PAGE = 50, 100
 NAME_LENGTH = 255  # characters
 LISTED_IMAGES = 100  # that the reply to an archive lists
 
@@ -46,7 +45,7 @@ FILES = ImageList(
 ClassName = Annotated[str, Field(min_length=1, max_length=CLASS_LENGTH)]
 
 
-def _parted(given: Any) -> Any:
+def parted(given: Any) -> Any:
     """Part texts at their commas."""
     if not isinstance(given, list):
         return given
@@ -75,7 +74,7 @@ class NewDatasetParams(Params):
         "that the pictures bring.",
     )
 
-    _classes = field_validator("classes", mode="before")(_parted)
+    _classes = field_validator("classes", mode="before")(parted)
 
 
 class DatasetParams(Params):
@@ -409,11 +408,6 @@ def _problem(parameter: str, what: str) -> Problem:
 
 
 # ------------------------------------------------------------------------- what is replied
-
-
-def timestamp(seconds: float) -> str:
-    """Return a time as the vendor writes it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _summary(data_set: DataSet) -> DatasetSummary:

@@ -29,6 +29,7 @@ from ltu_compute.jobs import detection, failures
 from ltu_compute.jobs.detection import DETECTION
 from ltu_compute.jobs.notices import PARAMETER, Notice, notice_id
 from ltu_compute.jobs.queue import Queue
+from ltu_compute.jobs.training import TRAINING
 from ltu_compute.operations import recognition
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
@@ -249,7 +250,7 @@ def _detected(content: bytes) -> Json:
     return {**detect_result(detection.loaded(content))}
 
 
-OUTCOMES: dict[str, Callable[[bytes], Json]] = {DETECTION: _detected}
+OUTCOMES: dict[str, Callable[[bytes], Json]] = {DETECTION: _detected, TRAINING: orjson.loads}
 """Kinds of jobs that are tasks, and functions from their result to that of the task."""
 
 

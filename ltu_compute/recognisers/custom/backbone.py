@@ -6,17 +6,20 @@ or maps: of each stride the last tensor, which is what the network itself goes o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ltu_compute.errors import NotInstalled
 from ltu_compute.kernels.types import Bgr
-from ltu_compute.recognisers.onnx import INSTALL, Models, decoders, worker
+from ltu_compute.recognisers.onnx import INSTALL, Model, Models, decoders, worker
 from ltu_compute.recognisers.onnx.loaded import Loaded
 from ltu_compute.recognisers.onnx.manifest import Input, Manifest
 from ltu_compute.recognisers.onnx.session import ModelError
+
+if TYPE_CHECKING:  # what answers requests does without it
+    import onnx
 
 BACKBONE = "labels"
 """The model of the catalogue that is trained on."""
@@ -46,8 +49,10 @@ class Backbone:
         """Return its input for another size, px, a multiple of `STEP`, and way to reach it."""
         return self.manifest.input.model_copy(update={"size": (side, side), "resize": resize})
 
-    def cut(self, side: int, outputs: Sequence[str]) -> onnx.ModelProto:
+    def cut(self, side: int, outputs: Sequence[str]) -> "onnx.ModelProto":
         """Return the network for an input of a side, px, up to some of its tensors."""
+        import onnx  # noqa: PLC0415  (half a second)
+
         model = onnx.load_from_string(self.content)
         sized(model, side)
         keep_outputs(model, outputs)
@@ -61,6 +66,8 @@ class Backbone:
         ModelError
             There is none of a stride.
         """
+        import onnx  # noqa: PLC0415  (as above)
+
         model = onnx.load_from_string(self.content)
         sized(model, side)
         inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
@@ -91,7 +98,7 @@ class Runner:
         How pictures become its input.
     """
 
-    def __init__(self, model: onnx.ModelProto, declared: Input) -> None:
+    def __init__(self, model: "onnx.ModelProto", declared: Input) -> None:
         content = model.SerializeToString()
         self._loaded = Loaded(lambda: content)
         # The task does not matter for what is made of a picture.
@@ -103,8 +110,8 @@ class Runner:
         return list(self._loaded.run(decoders.tensor(canvas, self._manifest, "float32")).values())
 
 
-def installed(models: Models) -> Backbone:
-    """Return the network to train on.
+def check(models: Models) -> Model:
+    """Return the model to train on, if it is there.
 
     Raises
     ------
@@ -121,21 +128,35 @@ def installed(models: Models) -> Backbone:
             f"training needs the model {BACKBONE} that `ltu-compute models install {BACKBONE}` "
             "installs; one of the operator's own has its name"
         )
+    return model
+
+
+def installed(models: Models) -> Backbone:
+    """Return the network to train on.
+
+    Raises
+    ------
+    NotInstalled
+        It is not installed, or cannot be read.
+    """
+    model = check(models)
     try:
         return Backbone(model.content(), model.manifest)
     except (OSError, worker.Refused) as error:
         raise NotInstalled(f"training needs the model {BACKBONE}: {error}") from None
 
 
-def sized(model: onnx.ModelProto, side: int) -> None:
+def sized(model: "onnx.ModelProto", side: int) -> None:
     """Give a network's input another side, px."""
     shape = model.graph.input[0].type.tensor_type.shape.dim
     for axis in (2, 3):
         shape[axis].dim_value = side
 
 
-def keep_outputs(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
+def keep_outputs(model: "onnx.ModelProto", outputs: Sequence[str]) -> None:
     """Take away what a network does not need for some of its tensors, which become its outputs."""
+    import onnx  # noqa: PLC0415  (as above)
+
     graph = model.graph
     needed = set(outputs)
     kept = []

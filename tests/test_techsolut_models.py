@@ -1,0 +1,286 @@
+"""Techsolut's models: made, trained by a job on a data set, asked, and deleted."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from flask import Flask
+
+from ltu_compute import __version__
+from ltu_compute.app import create_app
+from ltu_compute.jobs.kinds import KINDS, Computed
+from ltu_compute.jobs.records import Records
+from ltu_compute.jobs.training import TRAINING
+from ltu_compute.jobs.work import Piece, Preparation, Work
+from ltu_compute.serving.preparation import prepare
+from ltu_compute.settings import Settings
+from ltu_compute.store.jobs import Claim
+from ltu_compute.web.service import service_of
+from tests.support import backbones
+from tests.support.client import PASSWORD, USERNAME, token_of
+from tests.support.onnx_models import BOXES, install, yolo
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        models = backbones.installed(tmp_path_factory.mktemp("models"), patch)
+        install(models, "nuts", yolo([(32, 32, 8, 8, 0.7, 0)]), BOXES)
+        yield Settings(data_dir=tmp_path_factory.mktemp("trainings"), models_dir=models)
+
+
+@pytest.fixture(scope="module")
+def served(settings: Settings) -> Iterator[Flask]:
+    store = prepare(settings)
+    store.accounts.add(USERNAME, PASSWORD)
+    app = create_app(settings)
+    yield app
+    service_of(app).recognisers.models.close()
+    service_of(app).store.close()
+    store.close()
+
+
+def asks(served: Flask, username: str) -> Ask:
+    store = service_of(served).store
+    account = store.accounts.by_name(username) or store.accounts.add(username, PASSWORD)
+    key = store.api_keys.add(account.id, now=time.time())[1]
+
+    def ask(method: str, path: str, status: int = 200, **given: Any) -> Any:
+        headers = {"Authorization": f"Bearer {key}"} | given.pop("headers", {})
+        answer = served.test_client().open(path, method=method, headers=headers, **given)
+        answer.request.environ["wsgi.input"].close()  # the test client leaves a file open
+        assert answer.status_code == status, answer.text
+        return answer.json
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def ask(served: Flask) -> Ask:
+    return asks(served, USERNAME)
+
+
+def picture(level: int, number: int = 0) -> bytes:
+    """Return a plain picture with a little noise, as PNG: dark and light ones are two classes."""
+    noise = np.random.default_rng(number).integers(0, 8, (48, 64, 3), np.uint8)
+    return bytes(cv2.imencode(".png", noise + np.uint8(level))[1])
+
+
+def files(*contents: bytes) -> list[tuple[io.BytesIO, str]]:
+    return [(io.BytesIO(content), f"{number}.png") for number, content in enumerate(contents)]
+
+
+def data_set(ask: Ask, each: int = 4) -> str:
+    made = ask("POST", "/v1/datasets", 201, json={"name": "Light", "type": "classification"})["id"]
+    for label, level in (("dark", 30), ("light", 200)):
+        sent = {"file": files(*(picture(level, number) for number in range(each))), "label": label}
+        ask("POST", f"/v1/datasets/{made}/images", 201, data=sent)
+    return str(made)
+
+
+def new_model(ask: Ask, name: str, kind: str = "classification", **more: Any) -> str:
+    made = ask("POST", "/v1/models", 201, json={"name": name, "type": kind, **more})
+    return str(made["id"])
+
+
+def begin(ask: Ask, model: str, on: str, **more: Any) -> str:
+    task = ask("POST", f"/v1/models/{model}/train", 202, json={"dataset_id": on, **more})
+    assert task["status"] == "processing"
+    assert task["task_url"].endswith(f"/v1/tasks/{task['task_id']}")
+    return str(task["task_id"])
+
+
+def claimed(served: Flask) -> Claim:
+    (claim,) = service_of(served).store.jobs.claim(kinds=[TRAINING])
+    return claim
+
+
+def computed(settings: Settings, claim: Claim) -> Computed:
+    """Compute a claim as a worker's process does, in this one."""
+    preparation = Preparation(KINDS[TRAINING].prepare, claim.parameters, {})
+    return Work(settings)(Piece(claim.job_id, {}, preparation))
+
+
+def finish(served: Flask, claim: Claim, outcome: Computed) -> None:
+    Records(service_of(served).store.jobs, threading.Event()).finish(claim, outcome, 1.0)
+
+
+def run(served: Flask, settings: Settings) -> None:
+    claim = claimed(served)
+    finish(served, claim, computed(settings, claim))
+
+
+def test_a_model_from_its_making_to_its_end(served: Flask, settings: Settings, ask: Ask) -> None:
+    model = new_model(ask, "Day or night", description="of a yard", base_model="yolov8n")
+    made = ask("GET", f"/v1/models/{model}")
+    assert (made["status"], made["version"], made["custom"]) == ("created", "0.0.0", True)
+    assert (made["description"], made["base_model"]) == ("of a yard", "yolov8n")
+    on = data_set(ask)
+    task = begin(ask, model, on)
+    assert ask("GET", f"/v1/models/{model}")["status"] == "training"
+    again = ask("POST", f"/v1/models/{model}/train", 400, json={"dataset_id": on})
+    assert "is being trained" in again["error"]["details"]
+    run(served, settings)
+    state = ask("GET", f"/v1/tasks/{task}")
+    assert (state["status"], state["type"]) == ("completed", "training")
+    assert state["result"]["metrics"]["accuracy"] == 1.0
+    trained = ask("GET", f"/v1/models/{model}")
+    assert (trained["status"], trained["version"]) == ("active", "1.0.0")
+    assert trained["metrics"] == state["result"]["metrics"]
+    assert trained["metrics"]["held_out_images"] == 2
+
+    for name in (model, "day OR night"):
+        sent = {"file": files(picture(210, 99))[0], "model": name, "top_k": "1"}
+        reply = ask("POST", "/v1/classify", data=sent)
+        assert [each["label"] for each in reply["classifications"]] == ["light"]
+        assert reply["model"] == name
+    token = token_of(served.test_client())
+    sent = {"image": files(picture(20, 98))[0], "model": model}
+    ltu = ask(
+        "POST",
+        "/v2/services/image/classification",
+        data=sent,
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert "dark" in str(ltu)
+
+    assert ask("DELETE", f"/v1/models/{model}") == {"id": model, "deleted": True}
+    ask("GET", f"/v1/models/{model}", 404)
+    sent = {"file": files(picture(210, 99))[0], "model": model}
+    assert "model: received" in ask("POST", "/v1/classify", 400, data=sent)["error"]["details"]
+
+
+def test_a_model_is_its_account_s_alone(served: Flask, settings: Settings, ask: Ask) -> None:
+    model = new_model(ask, "Mine")
+    on = data_set(ask)
+    begin(ask, model, on)
+    run(served, settings)
+    stranger = asks(served, "mallory")
+    stranger("GET", f"/v1/models/{model}", 404)
+    stranger("DELETE", f"/v1/models/{model}", 404)
+    stranger("POST", f"/v1/models/{model}/train", 404, json={"dataset_id": on})
+    assert stranger("GET", "/v1/models?custom_only=true")["models"] == []
+    sent = {"file": files(picture(1))[0], "model": model}
+    stranger("POST", "/v1/classify", 400, data=sent)
+    hers = new_model(stranger, "Mine")
+    refused = stranger("POST", f"/v1/models/{hers}/train", 400, json={"dataset_id": on})
+    assert "does not exist" in refused["error"]["details"]
+
+
+def test_what_cannot_be_trained_is_refused_at_once(served: Flask, ask: Ask) -> None:
+    model = new_model(ask, "Too little")
+    on = data_set(ask, each=2)
+    refused = ask("POST", f"/v1/models/{model}/train", 400, json={"dataset_id": on})
+    assert "needs 3 labelled images of each class" in refused["error"]["details"]
+    finder = new_model(ask, "Finder", "detection")
+    refused = ask("POST", f"/v1/models/{finder}/train", 400, json={"dataset_id": on})
+    assert "is for classification, the model is for detection" in refused["error"]["details"]
+    assert service_of(served).store.jobs.claim(kinds=[TRAINING]) == []
+    assert ask("GET", f"/v1/models/{model}")["status"] == "created"
+    sent = {"file": files(picture(1))[0], "model": model}
+    told = ask("POST", "/v1/classify", 400, data=sent)["error"]["details"]
+    assert told.endswith("was not trained yet")
+
+
+def test_a_worker_that_is_lost_costs_nothing_and_counts_once(
+    served: Flask, settings: Settings, ask: Ask
+) -> None:
+    """Killed, its training begins again elsewhere; believed dead, it stores nothing."""
+    jobs = service_of(served).store.jobs
+    model = new_model(ask, "Survivor")
+    task = begin(ask, model, data_set(ask))
+    (lost,) = jobs.claim(kinds=[TRAINING], lease=-1)  # its lease is over: as when it was killed
+    again = claimed(served)
+    assert (again.job_id, again.attempts) == (lost.job_id, 2)
+    outcome = computed(settings, again)
+    finish(served, lost, outcome)
+    assert ask("GET", f"/v1/models/{model}")["version"] == "0.0.0"
+    finish(served, again, outcome)
+    finish(served, again, outcome)
+    assert ask("GET", f"/v1/models/{model}")["version"] == "1.0.0"
+    assert ask("GET", f"/v1/tasks/{task}")["status"] == "completed"
+
+
+def test_a_training_that_fails_says_why(served: Flask, settings: Settings, ask: Ask) -> None:
+    model, on = new_model(ask, "Unlucky"), data_set(ask)
+    task = begin(ask, model, on)
+    ask("DELETE", f"/v1/datasets/{on}")
+    run(served, settings)
+    state = ask("GET", f"/v1/tasks/{task}")
+    assert (state["status"], state["error"]["code"]) == ("failed", "not_found")
+    found = ask("GET", f"/v1/models/{model}")
+    assert (found["status"], "does not exist" in found["error"]) == ("failed", True)
+    task = begin(ask, model, data_set(ask))
+    hasty = settings.model_copy(update={"training_timeout": 1e-9})
+    run(served, hasty)
+    told = ask("GET", f"/v1/tasks/{task}")["error"]["details"]
+    assert "did not end within 1e-09 s (LTU_COMPUTE_TRAINING_TIMEOUT)" in told
+
+
+def test_a_training_that_is_cancelled_changes_nothing(
+    served: Flask, settings: Settings, ask: Ask
+) -> None:
+    model = new_model(ask, "Undecided")
+    task = begin(ask, model, data_set(ask))
+    claim = claimed(served)
+    ask("DELETE", f"/v1/tasks/{task}")
+    finish(served, claim, computed(settings, claim))
+    assert ask("GET", f"/v1/models/{model}")["status"] == "created"
+    task = begin(ask, model, data_set(ask))
+    ask("DELETE", f"/v1/models/{model}")
+    assert service_of(served).store.jobs.claim(kinds=[TRAINING]) == []
+    assert ask("GET", f"/v1/tasks/{task}")["status"] == "cancelled"
+
+
+def test_models_are_listed(ask: Ask) -> None:
+    mine = [new_model(ask, f"Listed {number}", "detection") for number in range(3)]
+    page = ask("GET", "/v1/models?type=detection&limit=100")
+    ids = [model["id"] for model in page["models"]]
+    assert ids[:2] == ["classical-detector", "nuts"]
+    assert [each for each in ids if each in mine] == mine[::-1]
+    assert page["total"] == len(ids)
+    first = page["models"][0]
+    assert (first["custom"], first["version"], first["status"]) == (False, __version__, "active")
+    parts = [ask("GET", f"/v1/models?type=detection&limit=2&offset={n}") for n in range(0, 9, 2)]
+    assert [model["id"] for part in parts for model in part["models"]] == ids
+    own = ask("GET", "/v1/models?custom_only=true&type=detection")
+    assert [model["id"] for model in own["models"]][:3] == mine[::-1]
+    assert {m["id"] for m in ask("GET", "/v1/models?type=ocr")["models"]} == {"tesseract"}
+    assert ask("GET", "/v1/models?type=segmentation")["models"] == []
+    assert ask("GET", "/v1/models/yolov8x")["id"] == "classical-detector"
+    assert ask("GET", "/v1/models/labels")["version"] == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"type": "detection"}, "name: "),
+        ({"name": "x"}, "type: "),
+        ({"name": "x", "type": "segmentation"}, "type: "),
+        ({"name": "NUTS", "type": "detection"}, "is the name of a predefined model"),
+        ({"name": "yolov8x", "type": "detection"}, "is the name of a predefined model"),
+        ({"name": "x", "type": "detection", "classes": ["a", "A"]}, "are the same name"),
+    ],
+)
+def test_what_is_no_model_is_refused(ask: Ask, sent: dict[str, Any], words: str) -> None:
+    assert words in ask("POST", "/v1/models", 400, json=sent)["error"]["details"]
+
+
+def test_predefined_models_stay(ask: Ask) -> None:
+    assert "stays" in ask("DELETE", "/v1/models/labels", 400)["error"]["details"]
+
+
+def test_an_account_has_so_many(served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_of(served).store.custom_models, "_most", 1)
+    new_model(asks(served, "modest"), "one")
+    refused = asks(served, "modest")(
+        "POST", "/v1/models", 403, json={"name": "b", "type": "detection"}
+    )
+    assert "LTU_COMPUTE_MODELS_PER_ACCOUNT" in refused["error"]["details"]
