@@ -5,11 +5,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Connection
 
 from ltu_compute.errors import BadParameters, NotFound, TooManyRequests
 from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
-from ltu_compute.store.jobs import SHARED, JobLimits, Jobs, State
+from ltu_compute.store.jobs import SHARED, JobLimits, Jobs, Pace, State
 
 ANN, BOB = "account-ann", "account-bob"
 LIMITS = JobLimits(jobs=4, bytes=1000, retention_s=100.0)
@@ -329,3 +330,46 @@ def test_processes_that_claim_at_once_share_without_loss(ready_url: str, store: 
     stored = [(result.position, result.content.decode()) for result in store.jobs.results(job.id)]
     assert stored == finished, "what each was told is what is there"
     assert store.jobs.job(ANN, job.id).state is State.COMPLETED
+
+
+def test_a_job_that_follows_another_is_there_when_that_has_ended(jobs: Jobs, clock: Clock) -> None:
+    """It comes with the end, or not at all; the account's bounds have asked for the first alone."""
+    ids = [f"00000000-0000-0000-0000-00000000000{number}" for number in range(3)]
+    first = jobs.add(ANN, "first", "{}", parts=2, job_id=ids[0])
+    for _ in range(LIMITS.jobs - 1):
+        jobs.add(ANN, "first", "{}")
+    assert first.id == ids[0]
+    one, other = jobs.claim(2)
+
+    def follow(connection: Connection) -> None:
+        jobs.follow(connection, ANN, "second", '{"of": 1}', ids[1])
+
+    assert jobs.finish(one, b"1", also=follow)
+    assert jobs.page(ANN, kind="second")[0] == 0, "the job goes on"
+
+    def fail(connection: Connection) -> None:
+        follow(connection)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        jobs.finish(other, b"2", also=fail)
+    assert (jobs.job(ANN, ids[0]).state, jobs.job(ANN, ids[1])) == (State.RUNNING, None)
+    assert jobs.finish(other, b"2", also=follow)
+    assert jobs.job(ANN, ids[1]).state is State.QUEUED
+    assert jobs.page(ANN, kind=["first", "second"])[0] == LIMITS.jobs + 1
+    assert not jobs.finish(other, b"2", also=fail), "the claim is over: nothing else happens"
+    [claim] = jobs.claim(kinds=["second"])
+    assert jobs.fail(claim, "no", also=lambda c: jobs.follow(c, ANN, "third", "{}", ids[2]))
+    assert jobs.job(ANN, ids[2]).kind == "third"
+
+
+def test_how_long_jobs_of_a_kind_take(jobs: Jobs, clock: Clock) -> None:
+    assert jobs.pace("timed") == Pace(None, 0)
+    for seconds in (2.0, 4.0):
+        jobs.add(ANN, "timed", "{}")
+        [claim] = jobs.claim()
+        clock.advance(seconds)
+        assert jobs.finish(claim, b"")
+    jobs.add(BOB, "timed", "{}")
+    jobs.add(BOB, "other", "{}")
+    assert jobs.pace("timed") == Pace(pytest.approx(3.0), 1)

@@ -1,0 +1,178 @@
+"""What a task costs beside the same detection at once, and what requests notice of queued tasks.
+
+Run with ``python -m benchmarks.stress.tasks``; ``--pairs`` is how many detections each way makes.
+Both ways take turns, so that a busy machine slows them alike. Models are those of
+``LTU_COMPUTE_MODELS_DIR``.
+"""
+
+import base64
+import http.client
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.report import options, publish
+from benchmarks.stress.service import ACCOUNT, request, service
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
+
+PICTURE = Path(__file__).parents[2] / "fixtures" / "images" / "coffee.jpg"
+QUEUED = 100  # tasks that wait while requests are measured
+POLL_S = 0.005  # seconds between two looks at a task
+WARM = 3  # detections each way before any is measured: models are loaded
+CONNECTIONS = 2  # clients at the same time: one for each processor
+
+
+class Client:
+    """One connection with an API key.
+
+    Parameters
+    ----------
+    port : int
+        Of the service.
+    key : str
+        An API key.
+    """
+
+    def __init__(self, port: int, key: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        picture = base64.b64encode(PICTURE.read_bytes()).decode()
+        self._body = orjson.dumps({"image": picture})
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """Return a reply."""
+        answer = request(self._connection, method, f"/v1{path}", body, self._headers)
+        if answer.status not in (200, 202):
+            raise SystemExit(answer.body.decode())
+        return orjson.loads(answer.body)
+
+    def detect(self) -> float:
+        """Detect at once; return how long it took, s."""
+        began = time.perf_counter()
+        self.ask("POST", "/detect", self._body)
+        return time.perf_counter() - began
+
+    def submit(self) -> str:
+        """Submit a task and return its id."""
+        return str(self.ask("POST", "/detect/async", self._body)["task_id"])
+
+    def detect_later(self) -> float:
+        """Detect by a task; return how long it took until the result was here, s."""
+        began = time.perf_counter()
+        task_id = self.submit()
+        while self.ask("GET", f"/tasks/{task_id}")["status"] == "processing":
+            time.sleep(POLL_S)
+        return time.perf_counter() - began
+
+    def waiting(self) -> int:
+        """Return how many of the newest 100 tasks have not ended."""
+        tasks = self.ask("GET", "/tasks?limit=100")["tasks"]
+        return sum(task["status"] == "processing" for task in tasks)
+
+
+def in_turn(client: Client, count: int) -> tuple[float, float]:
+    """Return the median time of a detection at once, and of one by a task, s."""
+    at_once, later = [], []
+    for _ in range(WARM):
+        client.detect()
+        client.detect_later()
+    for _ in range(count):
+        at_once.append(client.detect())
+        later.append(client.detect_later())
+    return statistics.median(at_once), statistics.median(later)
+
+
+def rate_at_once(connect: Callable[[], Client]) -> float:
+    """Return detections a second by requests, `CONNECTIONS` at a time."""
+
+    def some(_: int) -> None:
+        client = connect()
+        for _ in range(QUEUED // CONNECTIONS):
+            client.detect()
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        list(threads.map(some, range(CONNECTIONS)))
+    return QUEUED / (time.perf_counter() - began)
+
+
+def rate_queued(client: Client) -> float:
+    """Return detections a second of tasks that are all there from the beginning."""
+    began = time.perf_counter()
+    for _ in range(QUEUED):
+        client.submit()
+    while client.waiting():
+        time.sleep(10 * POLL_S)
+    return QUEUED / (time.perf_counter() - began)
+
+
+def beside(client: Client, count: int) -> tuple[list[float], list[float]]:
+    """Return times of detections at once, alone and while tasks wait, s."""
+    alone = [client.detect() for _ in range(count)]
+    for _ in range(QUEUED):
+        client.submit()
+    among: list[float] = []
+    while client.waiting() and len(among) < count:
+        among.append(client.detect())
+    while client.waiting():
+        time.sleep(10 * POLL_S)
+    return alone, among
+
+
+def main() -> None:
+    """Measure, and write the section."""
+    given = options("tasks beside requests", pairs=30)
+    models = os.environ.get("LTU_COMPUTE_MODELS_DIR", "")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"DATA_DIR": folder, "REQUEST_RATE": "1000000/minute", "MODELS_DIR": models}
+        with service(**settings) as served:
+            store = Store(Settings(data_dir=Path(folder)))
+            account = store.accounts.by_name(ACCOUNT)
+            assert account is not None  # noqa: S101  (the service has made it)
+            key = store.api_keys.add(account.id, now=time.time())[1]
+            store.close()
+            client = Client(served.port, key)
+            at_once, later = in_turn(client, given.pairs)
+            by_requests = rate_at_once(lambda: Client(served.port, key))
+            by_tasks = rate_queued(client)
+            alone, among = beside(client, given.pairs)
+            model = client.ask("GET", "/models/yolov8x")["id"]
+    setting = (
+        f"Detection in `coffee.jpg` (600×400) by `{model}`, two workers on this machine. A task is "
+        f"asked for every {1000 * POLL_S:g} ms until it has ended."
+    )
+    text = [
+        "## Tasks",
+        "",
+        setting,
+        "",
+        "| one at a time, median | ms | |",
+        "|---|---|---|",
+        f"| at once | {1000 * at_once:.0f} | |",
+        f"| by a task | {1000 * later:.0f} | {later / at_once:.2f} × |",
+        "",
+        f"| {QUEUED} detections | a second | |",
+        "|---|---|---|",
+        f"| requests, {CONNECTIONS} at a time | {by_requests:.2f} | |",
+        f"| tasks, all queued | {by_tasks:.2f} | {by_tasks / by_requests:.2f} × |",
+        "",
+        "| requests | median, ms | slowest, ms |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {1000 * statistics.median(times):.0f} | {1000 * max(times):.0f} |"
+            for name, times in (("alone", alone), (f"beside {QUEUED} queued tasks", among))
+        ),
+    ]
+    publish("stress.tasks", "\n".join(text), given)
+
+
+if __name__ == "__main__":
+    main()
