@@ -132,7 +132,7 @@ def main() -> None:
     given = options("tasks beside requests", pairs=30)
     models = os.environ.get("LTU_COMPUTE_MODELS_DIR", "")
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"DATA_DIR": folder, "REQUEST_RATE": "1000000/minute", "MODELS_DIR": models}
+        settings = {"DATA_DIR": folder, "RATE_LIMIT": "1000000/minute", "MODELS_DIR": models}
         with service(**settings) as served:
             store = Store(Settings(data_dir=Path(folder)))
             account = store.accounts.by_name(ACCOUNT)
