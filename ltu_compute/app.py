@@ -93,6 +93,8 @@ def create_app(
     recognisers = Recognisers.of(settings)
     recognisers.models.report()
     recognisers = recognisers.with_trained(TrainedModels(store.custom_models))
+    for dialect in dialects:
+        dialect.check(settings, recognisers)
     rate_limiter = _rate_limiter(settings, store)
     external = _external_tokens(settings, clock)
     checks = {"database": store.ping}

@@ -401,7 +401,7 @@ def test_a_time_that_a_key_ends_at(run: Any, expires: str, until: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("add", "bob"), "there is no account 'bob'"),
+        (("add", "bob"), "'bob'; `ltu-compute user list`"),
         (("add", "alice", "--quota", "-1"), "'-1' is not a number of answers"),
         (("add", "alice", "--quota", "1.5"), "'1.5' is not a number of answers"),
         (("add", "alice", "--quota", "9" * 5000), "is not a number of answers"),

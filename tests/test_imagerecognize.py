@@ -25,7 +25,14 @@ from urllib3 import encode_multipart_formdata
 from ltu_compute.app import create_app
 from ltu_compute.cli import main
 from ltu_compute.dialects.imagerecognize import dialect
-from ltu_compute.errors import ServiceError, Unavailable
+from ltu_compute.dialects.imagerecognize.recognition import _RECOGNIZERS
+from ltu_compute.errors import (
+    Busy,
+    ServiceError,
+    TooManyRequests,
+    Unavailable,
+    UnreadableImage,
+)
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import people
 from ltu_compute.recognisers.faces import Face
@@ -340,6 +347,39 @@ def test_no_data(served: Flask, path: str, method: str) -> None:
         "status_message": "Invalid request, no data received",
         "data": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (412, UnreadableImage("file: cannot be decoded")),
+        (429, TooManyRequests("too many", retry_after=1)),
+        (500, RuntimeError("x")),
+        (503, Busy("no place")),
+    ],
+)
+def test_statuses_beyond_a_users_faults(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, status: int, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(_RECOGNIZERS, "detect_text", fail)
+    body = ask(type="detect_text", file=file())
+    assert (body["status"], body["data"]) == (status, None)
+    assert ask(type="cache")["data"]["quota"] == 5, "an error costs nothing"
+
+
+def test_what_is_not_there_or_does_not_arrive(served: Flask, key: str) -> None:
+    client = served.test_client()
+    cut = {"data": b"apikey=x", "content_type": "application/x-www-form-urlencoded"}
+    answers = {
+        404: client.post(f"/api/v2/objects?apikey={key}"),
+        405: client.put("/api/v2/"),
+        408: client.post("/api/v2/", environ_overrides={"CONTENT_LENGTH": "1000"}, **cut),
+    }
+    for status, answer in answers.items():
+        assert (answer.status_code, json.loads(answer.text)["status"]) == (status, status)
 
 
 def test_nothing_is_read_of_who_has_a_wrong_key_in_the_query(served: Flask, key: str) -> None:

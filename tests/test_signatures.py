@@ -396,7 +396,10 @@ def test_the_server_key_stays_until_it_is_rotated(run: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("add", "bob", "--public-key", "public.pem"), "there is no account 'bob'"),
+        (
+            ("add", "bob", "--public-key", "public.pem"),
+            "there is no account 'bob'; `ltu-compute user list`",
+        ),
         (("add", "alice", "--public-key", "none.pem"), "No such file"),
         (("add", "alice", "--public-key", "private.pem"), "this is a private key"),
         (("add", "alice"), "--public-key"),

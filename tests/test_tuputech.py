@@ -1,12 +1,14 @@
 """Tuputech's interface: signatures, the envelope, tasks, every code of its table.
 
-What the vendor's document leaves open is as its SDKs send and read it: bytes on the wire are those
-of the Python, Node, Java, Go and PHP SDKs (timestamps, nonces, body types, field names).
+``fixtures/vendor/tuputech.yaml`` has the document's sentences, each with the tests here that show
+it, and its samples. What the document leaves open is as its SDKs send and read it.
 """
 
 import base64
 import io
 import json
+import shlex
+import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from flask import Flask
@@ -24,22 +27,23 @@ from flask import Flask
 from ltu_compute.app import create_app
 from ltu_compute.auth.signatures import WrongSignature, public_key_pem, verify
 from ltu_compute.auth.signing_keys import KeyRing
+from ltu_compute.cli import main
 from ltu_compute.dialects.tuputech import dialect
 from ltu_compute.dialects.tuputech.interface import enveloped, replied, written
 from ltu_compute.dialects.tuputech.recognition import _reply
-from ltu_compute.dialects.tuputech.tasks import PORNOGRAPHY, Rated, TaskTable
-from ltu_compute.errors import FetchFailed, ServiceError, WrongSetting
+from ltu_compute.dialects.tuputech.tasks import PORNOGRAPHY, MappedTask, Rated
+from ltu_compute.errors import Busy, FetchFailed, ServiceError, Unavailable, WrongSetting
 from ltu_compute.image import Image
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.serving.preparation import prepare
-from ltu_compute.settings import Settings
+from ltu_compute.settings import Rate, Settings
 from ltu_compute.web.binding import ReceivedImage
 from ltu_compute.web.dialect import Exchange, Head
 from ltu_compute.web.service import service_of
 from ltu_compute.web.wire import Wire
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
-from tests.support.onnx_models import COLOURS, colours, install
+from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
 from tests.support.tuputech_sdks import (
     SDKS,
     Sdk,
@@ -53,6 +57,22 @@ from tests.support.unsafe_models import install_unsafe, picture
 
 CLIENT = "5d3a0000000000000000c0de"
 VIOLENCE = "5e1d70adeec2874f7318dc52"
+MOST_BYTES = 1 << 20  # of an image: what the document advises
+FIRE = "a" * 24
+ONE_TASK = "- {{id: aaaaaaaaaaaaaaaaaaaaaaaa, name: a, model: m, labels: {}}}\n"
+TABLE = [  # an operator's; what the second and the third ask for is not there
+    {
+        "id": FIRE,
+        "name": "fire",
+        "model": "fires",
+        "labels": ["green", "red"],
+        "review_below": 0.5,
+    },
+    {"id": "b" * 24, "name": "smoke", "model": "smokes", "labels": ["no", "yes"]},
+    {"id": "c" * 24, "name": "flood", "model": "fires", "labels": ["green", "wet"]},
+    {"id": "d" * 24, "name": "blood", "model": "objects", "labels": ["no", "yes"]},
+]
+DOCUMENT = yaml.safe_load((FIXTURES / "vendor" / "tuputech.yaml").read_text())
 CLIENT_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 PICTURES = {
     "http://pictures.example/red.png": picture("red"),
@@ -85,6 +105,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     install_unsafe(folder)
     install(folder, "fires", colours(), COLOURS)
+    install(folder, "objects", yolo([(16, 16, 16, 24, 0.9, 0)]), BOXES)
     return folder
 
 
@@ -92,9 +113,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     data = tmp_path_factory.mktemp("tuputech")
     table = data / "tasks.yaml"
-    mapped = {"id": "a" * 24, "name": "fire", "model": "fires", "labels": ["green", "red"]}
-    table.write_text(yaml.safe_dump([mapped]))
-    settings = Settings(data_dir=data, models_dir=models, tuputech_tasks=table)
+    table.write_text(yaml.safe_dump(TABLE))
+    settings = Settings(
+        data_dir=data, models_dir=models, tuputech_tasks=table, max_upload_bytes=MOST_BYTES
+    )
     store = prepare(settings)
     account = store.accounts.add(USERNAME, PASSWORD)
     store.signing_clients.add(account.id, public_pem(), client_id=CLIENT, now=time.time())
@@ -349,11 +371,64 @@ class Rating:
     labels: tuple[str, ...]
     rated: Rated
 
-    def is_available(self, _: Recognisers) -> bool:
-        return True
+    name: str = "rating"
+
+    def hindrance(self, _: Recognisers) -> str:
+        return ""
 
     def rate(self, *_: Any) -> Rated:
         return self.rated
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        pytest.param(lambda t: str(int(t)), id="seconds"),
+        pytest.param(str, id="seconds with a fraction"),
+        pytest.param(lambda t: str(int(1000 * t)), id="milliseconds"),
+        pytest.param(lambda t: f"{1000 * t:.3f}", id="milliseconds with a fraction"),
+    ],
+)
+def test_what_a_time_may_be(ask: Ask, spelt: Callable[[float], str]) -> None:
+    assert ask({"image": file()}, sign=signed(spelt(time.time())))["code"] == 0
+
+
+def test_the_documents_curl_samples(served: Flask, serve: Any, tmp_path: Path) -> None:
+    for number in ("", "_0", "_1"):
+        (tmp_path / f"your_image_file_path_or_url{number}").write_bytes(picture("red"))
+    live = serve(served)
+    codes = []
+    for sample in DOCUMENT["samples"]:
+        fresh = signed()
+        text = sample["text"].replace("http://api.open.tuputech.com", live.url)
+        text = text.replace("your_secret_id", CLIENT).replace("1553249299", fresh["timestamp"])
+        text = text.replace("0.04708760756305974", fresh["nonce"])
+        text = text.replace("your_signature", fresh["signature"])
+        command = [*shlex.split(text.replace("\\\n", " ")), "-sS"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=30)
+        reply = json.loads(json.loads(done.stdout)["json"])
+        codes.append(reply["code"])
+        if sample["name"] in ("one image", "one task"):
+            assert reply[PORNOGRAPHY]["fileList"][0]["name"] == "your_image_file_path_or_url"
+        if sample["name"] == "several images":
+            assert reply[PORNOGRAPHY]["statistic"] == [2, 0, 0]
+    assert codes == [0, 0, 0, 7]  # violence has no model here
+    assert VIOLENCE in reply["message"]
+
+
+def test_the_referer_of_downloads(ask: Ask, served: Flask) -> None:
+    sent = {"image": next(iter(PICTURES)), "referer": "http://site.example/"}
+    assert ask(sent)["code"] == 0
+    fetcher: Any = service_of(served).fetcher
+    assert fetcher.referers[-1] == "http://site.example/"
+    assert ask({"image": file(), "referer": "x\r\nHost: evil"})["code"] == 15
+
+
+def test_every_sentence_of_the_document_has_a_test() -> None:
+    assert len(DOCUMENT["sentences"]) == 24
+    named = {name for sentence in DOCUMENT["sentences"] for name in sentence["tests"]}
+    assert all(sentence["tests"] for sentence in DOCUMENT["sentences"])
+    assert sorted(name for name in named if not callable(globals().get(name))) == []
 
 
 # -------------------------------------------------------------------------------- images
@@ -401,60 +476,133 @@ def test_a_gif_is_refused_with_a_hint(ask: Ask) -> None:
 
 
 def test_an_operators_task(ask: Ask) -> None:
-    reply = ask({"image": file("red"), "task": "a" * 24})
-    (entry,) = reply["a" * 24]["fileList"]
+    reply = ask({"image": file("red"), "task": FIRE})
+    (entry,) = reply[FIRE]["fileList"]
     assert entry["label"] == 1
-    assert next(iter(reply)) == "a" * 24
+    assert entry["review"] is False
+    assert reply[FIRE]["statistic"] == [0, 1]
+    both = ask({"image": file("red"), "task": [FIRE, PORNOGRAPHY]})
+    assert list(both)[:2] == [FIRE, PORNOGRAPHY], "in the order that they were asked for"
     everything = ask({"image": file("red")})
-    assert {PORNOGRAPHY, "a" * 24} <= everything.keys()
+    assert [name for name in everything if len(name) == 24] == [PORNOGRAPHY, FIRE]
+
+
+def test_a_picture_that_no_mapped_label_is_sure_of_is_for_review(ask: Ask) -> None:
+    """The model's third label, blue, is not in the table."""
+    task = ask({"image": file("blue"), "task": FIRE})[FIRE]
+    assert task["reviewCount"] == 1
+    assert task["fileList"][0]["rate"] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("b", "its model smokes is not installed"),
+        ("c", "its model fires has no label 'wet', but red, green, blue"),
+        ("d", "model: received 'objects', which is for detection; installed for classification"),
+    ],
+)
+def test_a_task_whose_model_does_not_fit_says_why(ask: Ask, task: str, words: str) -> None:
+    reply = ask({"image": file(), "task": task * 24})
+    assert reply["code"] == 7
+    assert words in reply["message"]
+
+
+def test_tasks_are_listed_and_reported(
+    served: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = service_of(served).settings
+    monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(settings.models_dir))
+    monkeypatch.setenv("LTU_COMPUTE_TUPUTECH_TASKS", str(settings.tuputech_tasks))
+    listed = CliRunner().invoke(main, ["tuputech", "tasks"])
+    rows = [line.split("\t") for line in listed.output.splitlines()]
+    assert rows[0] == [PORNOGRAPHY, "pornography", "porn, sexy, normal", "ready"]
+    assert rows[1] == [FIRE, "fire", "green, red", "ready"]
+    assert rows[2][-1] == "its model smokes is not installed"
+    dialect.check(settings, service_of(served).recognisers)
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == 3
+    assert warned[0] == f"task {'b' * 24} (smoke) is not run: its model smokes is not installed"
 
 
 # --------------------------------------------------------------------------------- codes
 
 
 @pytest.mark.parametrize(
-    ("code", "form", "sign"),
+    ("code", "words", "form", "wrong"),
     [
-        pytest.param(1, {"image": "x"}, {}, id="no signature, no time"),
+        pytest.param(1, "signature: required", {}, {"signature": ""}, id="no signature"),
+        pytest.param(1, "signature: does not fit", {}, {"signature": "AA=="}, id="forged"),
+        pytest.param(1, "signature: does not fit", {}, {"nonce": "another"}, id="another nonce"),
+        pytest.param(3, "image: an image is required", {"image": ""}, {}, id="no image"),
+        pytest.param(7, "violence", {"task": VIOLENCE}, {}, id="no model"),
+        pytest.param(7, "there is no such task", {"task": "f" * 24}, {}, id="unknown task"),
+        pytest.param(12, "timestamp: must be", {}, {"timestamp": ""}, id="no time"),
+        pytest.param(12, "timestamp: must be", {}, {"timestamp": "soon"}, id="malformed time"),
+        pytest.param(12, "s from the time here", {}, {"timestamp": "1553249299"}, id="late"),
+        pytest.param(14, "image: not a JPEG", {"image": "broken"}, {}, id="no picture"),
         pytest.param(
-            1,
-            {},
-            {"timestamp": lambda: str(time.time()), "nonce": "1", "signature": "AA=="},
-            id="wrong",
+            14, "nothing at", {"image": "http://pictures.example/none.png"}, {}, id="not found"
         ),
-        pytest.param(3, {}, None, id="no image"),
-        pytest.param(7, {"image": "file", "task": VIOLENCE}, None, id="no model"),
-        pytest.param(7, {"image": "file", "task": "f" * 24}, None, id="unknown task"),
-        pytest.param(12, {"image": "file"}, {"timestamp": "1553249299", "nonce": "1"}, id="late"),
-        pytest.param(12, {"image": "file"}, {"timestamp": "soon", "nonce": "1"}, id="no time"),
-        pytest.param(14, {"image": "broken"}, None, id="no picture"),
-        pytest.param(14, {"image": "http://pictures.example/none.png"}, None, id="not found"),
-        pytest.param(15, {"image": "file", "tag": "x" * 2000}, None, id="long tag"),
-        pytest.param(19, {"image": "eleven"}, None, id="eleven images"),
+        pytest.param(14, "image: received", {"image": "large"}, {}, id="a large file"),
+        pytest.param(15, "nonce: required", {}, {"nonce": ""}, id="no nonce"),
+        pytest.param(
+            15, "allowed are up to 1024 characters", {"tag": "x" * 2000}, {}, id="long tag"
+        ),
+        pytest.param(15, "allowed are up to 10 values", {"tag": ["x"] * 11}, {}, id="tags"),
+        pytest.param(19, "image: received 11 images", {"image": "eleven"}, {}, id="eleven"),
     ],
 )
-def test_codes(ask: Ask, code: int, form: dict[str, Any], sign: Any) -> None:
+def test_codes(
+    ask: Ask, code: int, words: str, form: dict[str, Any], wrong: dict[str, str]
+) -> None:
     images: dict[str, Callable[[], Any]] = {
-        "file": file,
         "broken": lambda: (io.BytesIO(b"GIF"), "x"),
         "eleven": lambda: [file() for _ in range(11)],
+        "large": lambda: (io.BytesIO(picture("red").ljust(MOST_BYTES + 1, b"\0")), "x.png"),
     }
-    sent = dict(form)
-    if sent.get("image") in images:
+    sent = {"image": file()} | form
+    if sent["image"] in images:
         sent["image"] = images[sent["image"]]()
-    if sign and sign.get("timestamp"):
-        stamp = sign["timestamp"]
-        stamp = stamp() if callable(stamp) else stamp
-        made = signature(f"{CLIENT},{stamp},{sign['nonce']}")
-        sign = {
-            "timestamp": stamp,
-            "nonce": sign["nonce"],
-            "signature": sign.get("signature", made),
-        }
-    reply = ask(sent, sign=sign)
-    expected = 12 if code == 1 and not sign and sign is not None else code
-    assert reply["code"] == expected, reply
-    assert reply["message"]
+    if not sent["image"]:
+        del sent["image"]
+    stamp = wrong.get("timestamp")
+    made = signed() if stamp is None else signed(stamp or " ")
+    given = {name: value for name, value in (made | wrong).items() if value}
+    reply = ask(sent, sign=given)
+    assert reply["code"] == code, reply
+    assert words in reply["message"]
+
+
+def test_a_request_that_does_not_arrive_in_full(served: Flask) -> None:
+    answer = served.test_client().post(
+        f"/v3/recognition/{CLIENT}",
+        environ_overrides={"CONTENT_LENGTH": "1000"},
+        data=b"timestamp=1",
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert opened(served, answer)["code"] == 16
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Busy("no place"), 17), (Unavailable("no"), 100), (RuntimeError("x"), 100)]
+)
+def test_faults_of_the_service(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail(*_: Any) -> Rated:
+        raise error
+
+    monkeypatch.setattr(MappedTask, "rate", fail)
+    assert ask({"image": file(), "task": "a" * 24})["code"] == code
+
+
+def test_fifty_in_a_second(ask: Ask, served: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    limiter = service_of(served).rate_limiter
+    monkeypatch.setattr(type(limiter), "count", lambda _, *given: counted.append(given))
+    assert ask({"image": file()})["code"] == 0
+    assert counted == [(f"tuputech:{CLIENT}", Rate(50, 1))]
 
 
 def test_files_and_addresses_are_not_mixed(served: Flask) -> None:
@@ -522,7 +670,7 @@ def test_more_in_a_second_than_the_client_may(served: Flask, ask: Ask) -> None:
 
 
 def test_a_body_over_the_limit(served: Flask) -> None:
-    limit = 10 * service_of(served).settings.max_upload_bytes * 2
+    limit = 2 * service_of(served).settings.max_upload_bytes
     answer = served.test_client().post(
         f"/v3/recognition/{CLIENT}",
         environ_overrides={"CONTENT_LENGTH": str(limit)},
@@ -547,7 +695,10 @@ def test_without_models_no_task_is_run(tmp_path: Path) -> None:
     body = signed() | {"image": file()}
     reply = opened(app, app.test_client().post(f"/v3/recognition/{CLIENT}", data=body))
     assert reply["code"] == 13
-    assert "ltu-compute models install unsafe unsafe-second" in reply["message"]
+    assert reply["message"] == (
+        "no task can be run; pornography: its models are not installed; to install them: "
+        "ltu-compute models install unsafe unsafe-second"
+    )
     service_of(app).store.close()
     store.close()
 
@@ -555,13 +706,18 @@ def test_without_models_no_task_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("- id: short\n", "id"),
+        ("- id: short\n", "task 1, id: String should match.*; task 1, name: Field required"),
+        ("- 3\n", "task 1: Input should be a valid dictionary"),
+        ("id: short\n", "the table: Input should be a valid list"),
         ("[", "cannot be read"),
-        ("- {id: aaaaaaaaaaaaaaaaaaaaaaaa, name: a, model: m, labels: [one]}\n", "labels"),
+        (ONE_TASK.format("[one]"), "labels"),
+        (ONE_TASK.format("[one, two, one]"), "a label is there twice"),
+        (ONE_TASK.format("[one, two]") * 2, "two tasks with the same id"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / f"{abs(hash(text))}.yaml"
     path.write_text(text)
+    settings = Settings(data_dir=tmp_path, models_dir=tmp_path, tuputech_tasks=path)
     with pytest.raises(WrongSetting, match=words):
-        TaskTable.of(Settings(data_dir=tmp_path, tuputech_tasks=path))
+        create_app(settings)

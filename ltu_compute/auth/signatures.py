@@ -222,7 +222,9 @@ def verify(public_key: str, signed: str, signature: str) -> None:
         It does not.
     """
     wrong = WrongSignature("signature: does not fit secretId, timestamp and nonce")
-    if not signature or len(signature) > LONGEST_SIGNATURE:
+    if not signature:
+        raise WrongSignature("signature: required, in base64")
+    if len(signature) > LONGEST_SIGNATURE:
         raise wrong
     try:
         octets = base64.b64decode("".join(signature.split()), validate=True)

@@ -38,10 +38,20 @@ def _password(given: str | None) -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _account(store: Any, username: str) -> Any:
+def account_named(store: Any, username: str) -> Any:
+    """Return an account.
+
+    Raises
+    ------
+    ClickException
+        There is none of that name; the message says how to see and to make accounts.
+    """
     account = store.accounts.by_name(username)
     if account is None:
-        raise click.ClickException(f"there is no account {username!r}")
+        raise click.ClickException(
+            f"there is no account {username!r}; `ltu-compute user list` lists the accounts, "
+            "`ltu-compute user add NAME` adds one"
+        )
     return account
 
 
@@ -81,13 +91,13 @@ def user_password(username: str, password: str | None) -> None:
     account.
     """
     store = _store()
-    store.accounts.set_password(_account(store, username).id, _password(password))
+    store.accounts.set_password(account_named(store, username).id, _password(password))
     click.echo(f"password of {username} changed")
 
 
 def _enable(username: str, *, enabled: bool) -> None:
     store = _store()
-    store.accounts.set_enabled(_account(store, username).id, enabled)
+    store.accounts.set_enabled(account_named(store, username).id, enabled)
     click.echo(f"account {username} {'enabled' if enabled else 'disabled'}")
 
 
@@ -110,5 +120,5 @@ def user_enable(username: str) -> None:
 def user_remove(username: str) -> None:
     """Remove an account; its tokens stop working at once."""
     store = _store()
-    store.accounts.remove(_account(store, username).id)
+    store.accounts.remove(account_named(store, username).id)
     click.echo(f"account {username} removed")

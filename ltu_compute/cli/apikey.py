@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ltu_compute.cli.accounts import account_named
 from ltu_compute.settings import load
 
 DAY = "%Y-%m-%d"
@@ -71,9 +72,7 @@ def _quota(_context: click.Context, _parameter: click.Parameter, text: str | Non
 def add(account: str, name: str, quota: int | None, expires_at: int | None) -> None:
     """Make a key for an account. It is printed once, as the last word, and kept as a hash."""
     store = _store()
-    owner = store.accounts.by_name(account)
-    if owner is None:
-        raise click.ClickException(f"there is no account {account!r}")
+    owner = account_named(store, account)
     key, secret = store.api_keys.add(
         owner.id, time.time(), name=name, quota=quota, expires_at=expires_at
     )

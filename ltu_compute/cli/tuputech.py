@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ltu_compute.cli.accounts import account_named
 from ltu_compute.settings import load
 
 
@@ -50,9 +51,7 @@ def add(account: str, public_key: Path, secret_id: str, qps: int | None) -> None
     from ltu_compute.auth.signatures import public_key_pem
 
     store = _store()
-    owner = store.accounts.by_name(account)
-    if owner is None:
-        raise click.ClickException(f"there is no account {account!r}")
+    owner = account_named(store, account)
     content = sys.stdin.buffer.read() if str(public_key) == "-" else public_key.read_bytes()
     pem = public_key_pem(content)
     _key_ring()  # made now, so that `server-key` and all replicas find it
@@ -75,6 +74,19 @@ def remove(secret_id: str) -> None:
     """Remove a client; its requests open nothing from now on."""
     _store().signing_clients.remove(secret_id)
     click.echo(f"client {secret_id} removed")
+
+
+@tuputech.command("tasks")
+def tasks() -> None:
+    """List the tasks: id, name, labels, and `ready` or what hinders them."""
+    from ltu_compute.dialects.tuputech.tasks import TaskTable
+    from ltu_compute.recognisers.available import Recognisers
+
+    settings = load()
+    recognisers = Recognisers.of(settings)
+    for task in TaskTable.of(settings).tasks.values():
+        state = task.hindrance(recognisers) or "ready"
+        click.echo(f"{task.id}\t{task.name}\t{', '.join(task.labels)}\t{state}")
 
 
 @tuputech.command("server-key")

@@ -17,6 +17,7 @@ KINDS = {
     "object": "a JSON object",
     "array": "a list",
 }
+TOO_LONG = {"string_too_long": "characters", "too_long": "values"}
 SHOWN = 80  # characters of a received value that an error repeats
 
 
@@ -47,6 +48,9 @@ def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDet
         return Problem(name, f"{name}: {cause}")  # nothing was received
     # Our own validators say what is allowed themselves.
     reason = str(cause) if cause else f"allowed is {_allowed(schema, declared)}"
+    if detail["type"] in TOO_LONG:
+        most = detail["ctx"]["max_length"]
+        reason = f"allowed are up to {most} {TOO_LONG[detail['type']]}"
     return Problem(name, f"{name}: received {shown(detail['input'])}, {reason}")
 
 

@@ -25,7 +25,8 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
-from ltu_compute.settings import Rate
+from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.settings import Rate, Settings
 from ltu_compute.store import Account
 from ltu_compute.web.endpoint import Endpoint, Handler, Images, Method, Params, declared_endpoint
 from ltu_compute.web.wire import Wire
@@ -284,6 +285,15 @@ class Dialect:
         ------
         Unauthorized
             Nobody is let in with these, whatever the body holds.
+        """
+
+    def check(self, settings: Settings, recognisers: Recognisers) -> None:
+        """Check what only this interface needs, when the service starts; log what is missing.
+
+        Raises
+        ------
+        WrongSetting
+            A setting of this interface cannot be used.
         """
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:

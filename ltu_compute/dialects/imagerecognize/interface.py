@@ -15,7 +15,6 @@ from ltu_compute.errors import (
     Busy,
     MethodNotAllowed,
     NotFound,
-    ProviderFailed,
     QuotaExhausted,
     ServiceError,
     TooLarge,
@@ -70,7 +69,6 @@ class ImageRecognizeDialect(Dialect):
         TooManyRequests: ErrorKind(429, "Too many requests"),
         BadParameters: ErrorKind(430, "Invalid parameter"),
         ServiceError: ErrorKind(500, "Internal error"),
-        ProviderFailed: ErrorKind(502, "Recognizer failed"),
         Busy: ErrorKind(503, "Service busy"),
         Unavailable: ErrorKind(503, "Recognizer not available"),
     }

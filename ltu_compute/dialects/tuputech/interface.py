@@ -19,23 +19,25 @@ from ltu_compute.auth.signatures import (
     WrongSignature,
     WrongTime,
 )
+from ltu_compute.dialects.tuputech.tasks import NoTask, TaskTable, UnknownTask
 from ltu_compute.errors import (
     BadParameters,
     Busy,
     MethodNotAllowed,
     MissingImage,
     NotFound,
+    Problem,
     ServiceError,
     TooLarge,
     TooManyImages,
     TooManyRequests,
     TooSlow,
     Unauthorized,
-    Unavailable,
     Unprocessable,
     UnsupportedFormat,
 )
-from ltu_compute.settings import Rate
+from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.settings import Rate, Settings
 from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
 from ltu_compute.web.endpoint import Endpoint
 from ltu_compute.web.wire import Wire
@@ -43,14 +45,6 @@ from ltu_compute.web.wire import Wire
 SUCCESS = 0
 SCHEME = "signature"
 READS_UTF8 = "tupu-client/"  # User-Agent of the C++ and the Go SDK
-
-
-class UnknownTask(BadParameters):
-    """A task that is asked for has no model here."""
-
-
-class NoTask(Unavailable):
-    """No task has a model here."""
 
 
 class NoImageUsable(Unprocessable):
@@ -88,6 +82,10 @@ class TuputechDialect(Dialect):
         ServiceError: ErrorKind(200, "A fault of the service.", 100),
     }
 
+    def check(self, settings: Settings, recognisers: Recognisers) -> None:
+        """Check the operator's table of tasks."""
+        TaskTable.of(settings).report(recognisers)
+
     def screen(self, head: Head, wire: Wire, gate: Gate) -> None:
         """Refuse an id in the path that is no client's, before up to ten images are read."""
         del head
@@ -97,6 +95,9 @@ class TuputechDialect(Dialect):
         """Return the client whose signature the form carries."""
         del head
         timestamp, nonce = wire.first("timestamp"), wire.first("nonce")
+        if not nonce:
+            message = f"nonce: required, a text of up to {LONGEST_NONCE} characters, new each time"
+            raise BadParameters(Problem("nonce", message))
         return gate.signature(
             wire.path.get("secret_id", ""), timestamp, nonce, wire.first("signature")
         )

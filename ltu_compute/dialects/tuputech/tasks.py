@@ -1,6 +1,7 @@
 """Tasks by their ids: the built-in one, and those that an operator maps to models.
 
-The table is a YAML file, named by ``LTU_COMPUTE_TUPUTECH_TASKS``::
+The table is a YAML file, named by ``LTU_COMPUTE_TUPUTECH_TASKS``; `ltu-compute tuputech tasks`
+checks it::
 
     - id: 5e1d70adeec2874f7318dc52   # 24 hexadecimal digits, as clients ask for it
       name: violence                 # in messages
@@ -9,16 +10,23 @@ The table is a YAML file, named by ``LTU_COMPUTE_TUPUTECH_TASKS``::
       review_below: 0.7              # a less sure answer is for a person to look at
 """
 
+import logging
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
-from ltu_compute.dialects.tuputech.interface import NoTask, UnknownTask
-from ltu_compute.errors import Problem, WrongSetting
+from ltu_compute.errors import BadParameters, ModelFailed, Problem, Unavailable, WrongSetting
 from ltu_compute.image import Image
 from ltu_compute.operations.moderation import unsafe_content
 from ltu_compute.operations.recognition import classify
@@ -26,11 +34,23 @@ from ltu_compute.recognisers import unsafe
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import PREFIX, Settings
 
+log = logging.getLogger("ltu_compute")
+
 PORNOGRAPHY = "54bcfc6c329af61034f7c2fc"
 PORN, SEXY, NORMAL = range(3)  # its labels
 KNOWN = {"5e1d70adeec2874f7318dc52": "violence"}  # of the vendor's document, without a model here
 NEAR = 0.15  # of the border between two labels: a person should look
 LARGEST_TABLE = 64 << 10  # bytes
+REASONS = 5  # that a message lists
+MOST_CLASSES = 1000  # of a model, that are looked at
+
+
+class UnknownTask(BadParameters):
+    """A task that is asked for has no model here."""
+
+
+class NoTask(Unavailable):
+    """No task has a model here."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +83,12 @@ class Task(Protocol):
     def labels(self) -> tuple[str, ...]:
         """Its labels, by their indices."""
 
-    def is_available(self, recognisers: Recognisers) -> bool:
-        """Return whether its model is installed."""
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+
+    def hindrance(self, recognisers: Recognisers) -> str:
+        """Return why it cannot be run, and what to do; "" where it can."""
 
     def rate(self, image: Image, recognisers: Recognisers) -> Rated:
         """Return what it says of an image."""
@@ -75,11 +99,15 @@ class Pornography:
     """The built-in task: two models, whose disagreement is for a person to look at."""
 
     id: str = PORNOGRAPHY
+    name: str = "pornography"
     labels: tuple[str, ...] = ("porn", "sexy", "normal")
 
-    def is_available(self, recognisers: Recognisers) -> bool:
-        """Return whether both models are installed."""
-        return unsafe.is_installed(recognisers.models)
+    def hindrance(self, recognisers: Recognisers) -> str:
+        """Return how to install its models, where they are not there."""
+        if unsafe.is_installed(recognisers.models):
+            return ""
+        install = f"ltu-compute models install {unsafe.FIRST} {unsafe.SECOND}"
+        return f"its models are not installed; to install them: {install}"
 
     def rate(self, image: Image, recognisers: Recognisers) -> Rated:
         """Return porn where both models say so, sexy where the first does, else normal."""
@@ -105,9 +133,26 @@ class MappedTask(BaseModel):
     labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
     review_below: Annotated[float, Field(ge=0, le=1)] = 0.7
 
-    def is_available(self, recognisers: Recognisers) -> bool:
-        """Return whether its model is installed."""
-        return self.model in recognisers.models.names()
+    @field_validator("labels")
+    @classmethod
+    def _differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("a label is there twice")
+        return labels
+
+    def hindrance(self, recognisers: Recognisers) -> str:
+        """Return what is wrong with its model: missing, of another kind, or of other labels."""
+        if self.model not in recognisers.models.names():
+            return f"its model {self.model} is not installed"
+        try:
+            model = recognisers.models.find(self.model, "classification")
+        except (BadParameters, ModelFailed) as error:
+            return str(error)
+        known = [label.name for label in model.manifest.classes]
+        unknown = [label for label in self.labels if label not in known]
+        if not unknown:
+            return ""
+        return f"its model {self.model} has no label {unknown[0]!r}, but {', '.join(known[:20])}"
 
     def rate(self, image: Image, recognisers: Recognisers) -> Rated:
         """Return the best label that the model gives.
@@ -117,9 +162,9 @@ class MappedTask(BaseModel):
         BadParameters
             There is no such model.
         """
-        found = classify(image, recognisers, max_results=1000, model=self.model)
+        found = classify(image, recognisers, max_results=MOST_CLASSES, model=self.model)
         scores = {label.description: label.score for label in found.labels}
-        rates = [scores.get(label, 0.0) for label in self.labels]
+        rates = [scores.get(label, 0.0) for label in self.labels]  # 0: below the model's least
         best = max(range(len(rates)), key=rates.__getitem__)
         return Rated(best, rates[best], rates[best] < self.review_below)
 
@@ -150,12 +195,11 @@ class TaskTable:
         NoTask
             There are none.
         """
-        found = [task for task in self.tasks.values() if task.is_available(recognisers)]
+        hindered = {task: task.hindrance(recognisers) for task in self.tasks.values()}
+        found = [task for task, why in hindered.items() if not why]
         if not found:
-            raise NoTask(
-                "no task has a model; to install that of pornography: ltu-compute models install "
-                f"{unsafe.FIRST} {unsafe.SECOND}"
-            )
+            first = list(hindered.items())[:REASONS]
+            raise NoTask("no task can be run; " + "; ".join(f"{t.name}: {why}" for t, why in first))
         return found
 
     def find(self, task_id: str, recognisers: Recognisers) -> Task:
@@ -167,17 +211,23 @@ class TaskTable:
             There is none, or its model is not installed; the message says what to do.
         """
         task = self.tasks.get(task_id)
-        if task is not None and task.is_available(recognisers):
-            return task
-        if task_id == PORNOGRAPHY:
-            advice = f"to install its models: ltu-compute models install {unsafe.FIRST} "
-            advice += unsafe.SECOND
-        elif isinstance(task, MappedTask):
-            advice = f"its model {task.model} is not installed"
+        if task is not None:
+            advice = task.hindrance(recognisers)
+            if not advice:
+                return task
         else:
-            what = f" ({KNOWN[task_id]})" if task_id in KNOWN else ""
-            advice = f"no model is mapped to it{what}; map one in {PREFIX}TUPUTECH_TASKS"
+            advice = "there is no such task"
+            if task_id in KNOWN:
+                advice = f"this service brings no model for {KNOWN[task_id]}"
+            advice += f"; map a model of your own to it in {PREFIX}TUPUTECH_TASKS"
         raise UnknownTask(Problem("task", f"task: received {task_id[:64]!r}; {advice}"))
+
+    def report(self, recognisers: Recognisers) -> None:
+        """Log the mapped tasks that cannot be run; the built-in one is reported with its models."""
+        for task in self.tasks.values():
+            hindrance = task.hindrance(recognisers) if isinstance(task, MappedTask) else ""
+            if hindrance:
+                log.warning("task %s (%s) is not run: %s", task.id, task.name, hindrance)
 
 
 @cache
@@ -194,5 +244,20 @@ def _mapped(path: Path | None) -> dict[str, Task]:
     except (OSError, yaml.YAMLError) as error:
         raise WrongSetting(f"{name}: {path} cannot be read: {error}") from None
     except ValidationError as error:
-        raise WrongSetting(f"{name}: {path}: {error}") from None
-    return {task.id: task for task in tasks}
+        raise WrongSetting(f"{name}: {path}: {_problems(error)}") from None
+    by_id: dict[str, Task] = {task.id: task for task in tasks}
+    if len(by_id) < len(tasks):
+        raise WrongSetting(f"{name}: {path} has two tasks with the same id")
+    return by_id
+
+
+def _problems(error: ValidationError) -> str:
+    """Return what is wrong with the table: the place and the reason, the first few."""
+    told = []
+    for detail in error.errors(include_url=False)[:REASONS]:
+        where = "the table"
+        if detail["loc"]:
+            entry, *place = detail["loc"]
+            where = ", ".join([f"task {int(entry) + 1}", *map(str, place)])
+        told.append(f"{where}: {detail['msg']}")
+    return "; ".join(told)
