@@ -197,6 +197,7 @@ def test_the_tests_of_each_sentence_exist(name: str) -> None:
     for each in pages.sentences(name):
         assert each["tests"], each["said"]
         for path, test in (test.split("::") for test in each["tests"]):
+            assert path != "?", test
             source = (ROOT / "tests" / path).read_text("utf-8")
             assert re.search(rf"^def {test}\(", source, re.MULTILINE), f"{path}::{test}"
 

@@ -15,6 +15,7 @@ from tests.support.tables import rows
 Json = dict[str, Any]
 VENDOR = ROOT / "fixtures" / "vendor"
 
+TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 WIDTH = 98  # characters of a line
 NO_LINES = ("\n", " ")
 FILE = re.compile(r" A file\. Its text may also be an http\(s\) URL, base64 or a data: URI\.$")
@@ -51,8 +52,10 @@ def coverage(dialect: Dialect) -> str:
 def sentences(name: str) -> list[Json]:
     """Return what a vendor's document says, each with its tests as FILE::TEST."""
     content = yaml.safe_load((VENDOR / f"{name}.yaml").read_text("utf-8"))
+    files = sorted((ROOT / "tests").glob(f"test_{name}*.py"))
+    own = {test: f.name for f in files for test in TEST.findall(f.read_text("utf-8"))}
     for each in content["sentences"]:
-        each["tests"] = [t if "::" in t else f"test_{name}.py::{t}" for t in each["tests"]]
+        each["tests"] = [t if "::" in t else f"{own.get(t, '?')}::{t}" for t in each["tests"]]
     return list(content["sentences"])
 
 
