@@ -54,6 +54,8 @@ class Options:
         Whether the result goes into `benchmarks/README.md`, too.
     peers : bool
         Whether peers are measured on the same pairs.
+    rows : tuple of str
+        Which parts of the benchmark are run, where it has parts.
     """
 
     chosen: Set
@@ -63,10 +65,16 @@ class Options:
     save: Path | None
     write: bool
     peers: bool
+    rows: tuple[str, ...] = ()
 
 
 def options(
-    description: str, *, pairs: int = 60, seed: int = 2026, arguments: Sequence[str] | None = None
+    description: str,
+    *,
+    pairs: int = 60,
+    seed: int = 2026,
+    rows: Sequence[str] = (),
+    arguments: Sequence[str] | None = None,
 ) -> Options:
     """Return what the command line asks for; `pairs` and `seed` are the defaults.
 
@@ -76,6 +84,8 @@ def options(
         What the benchmark measures, for ``--help``.
     pairs, seed : int
         Defaults.
+    rows : sequence of str
+        Parts that may be chosen with ``--rows``. Default: the benchmark has none.
     arguments : sequence of str, optional
         Read these instead of the command line.
 
@@ -96,7 +106,14 @@ def options(
     parser.add_argument(
         "--without-peers", dest="peers", action="store_false", help="measure this project alone"
     )
+    if rows:
+        parser.add_argument(
+            "--rows", nargs="+", choices=rows, default=list(rows), help="parts to measure"
+        )
     given = parser.parse_args(arguments)
+    chosen = tuple(given.rows) if rows else ()
+    if given.write and set(chosen) != set(rows):
+        parser.error("--write replaces the whole section: it takes all --rows")
     return Options(
         chosen=cast("Set", given.chosen),
         pairs=given.pairs,
@@ -105,6 +122,7 @@ def options(
         save=given.save,
         write=given.write,
         peers=given.peers,
+        rows=chosen,
     )
 
 

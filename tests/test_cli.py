@@ -252,6 +252,8 @@ def test_a_summary_of_differences_is_for_people(run: Any, tmp_path: Path) -> Non
 def test_pictures_and_long_values_are_told_in_short() -> None:
     body = {"result": {"mask": {"encoding": "base64", "format": "image/png", "value": "A" * 400}}}
     assert summary("edges", body) == ["result.mask: image/png, 300 bytes (--save FOLDER)"]
+    outline = {"vertices": [{"x": x, "y": 1} for x in range(50)]}
+    assert summary("contours", outline) == ["vertices: 50 points (--json has them)"]
     many = summary("x", {"values": [{"v": number} for number in range(100)]})
     assert len(many) == 41
     assert many[-1].startswith("… 60 more lines")

@@ -1,21 +1,21 @@
 """How fast batches are, how much memory they take, and what requests notice of queued jobs.
 
-Run with ``python -m benchmarks.stress.batches``; ``--pairs`` is how many pairs of 2 megapixels each
-way compares in each of its rounds. All ways take turns within a run, so that a busy machine slows
-them alike.
+Run with ``python -m benchmarks.stress.batches``: six to eight minutes on two idle cores. A part is
+measured by ``--rows rates`` and the like. ``--pairs`` is how many pairs of 2 megapixels each way
+compares in each of its rounds. All ways take turns within a run, so that a busy machine slows them
+alike; their processor time hardly depends on what else runs.
 """
 
 import http.client
 import os
 import resource
-import signal
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +24,8 @@ import numpy as np
 from distributed import LocalCluster
 
 from benchmarks.report import options, publish
-from benchmarks.stress.service import Service, request, service
+from benchmarks.stress import kills
+from benchmarks.stress.service import Service, form, request, service
 from ltu_compute.jobs import batch, report
 from ltu_compute.jobs.cluster import Cluster
 from ltu_compute.jobs.inspection import (
@@ -44,11 +45,13 @@ PROCESSES = 2
 ROWS = 100_000  # of the run that measures the memory of the process that writes results
 SETTLED = 1000  # rows after which memory is to be flat
 TINY = 200  # pairs of tiny pictures that a worker compares, for its own memory
-KILLS = 5
-QUEUED = 200  # jobs that wait while requests are measured
+QUEUED = 200  # shots that wait while requests are measured
+SUBMISSIONS = 4  # requests that they are sent by: one may have 50 MB
 REQUESTS = 60
 SIZE = 1224, 1632  # rows and columns: 2 megapixels
-BOUNDARY = "ltu-compute-batches"
+SHOTS = 40  # pictures; more pairs take them in turn
+RATES_S = 240.0  # seconds after which no other round begins
+ROWS_OF = ("rates", "requests", "memory", "kills")
 
 
 def pictures(folder: Path, count: int, size: tuple[int, int]) -> list[Pair]:
@@ -58,26 +61,29 @@ def pictures(folder: Path, count: int, size: tuple[int, int]) -> list[Pair]:
     part = cv2.resize(blocks, size[::-1], interpolation=cv2.INTER_CUBIC)
     reference = folder / "reference.jpg"
     cv2.imwrite(str(reference), part)
-    pairs = []
-    for number in range(count):
+    shots: list[str] = []
+    for number in range(min(count, SHOTS)):
         grain = rng.integers(-2, 3, part.shape, dtype=np.int16)
         shot = np.clip(part + grain, 0, 255).astype(np.uint8)
         if number % 10 == 9:
             cv2.circle(shot, (size[1] // 3, size[0] // 3), size[0] // 20, (0, 0, 0), -1)
         path = folder / f"{number:05}.jpg"
         cv2.imwrite(str(path), shot)
-        pairs.append(Pair(str(reference), str(path)))
-    return pairs
+        shots.append(str(path))
+    return [Pair(str(reference), shots[number % len(shots)]) for number in range(count)]
 
 
 # ------------------------------------------------------------------------------ rates
 
 
-def bare(pairs: list[Pair]) -> None:
+def bare(inspector: Inspector, pairs: list[Pair]) -> None:
     """Compare in this process, one after the other."""
-    inspector = Inspector(Options())
-    for pair in pairs:
-        inspector.inspect(Task(Source(pair.reference), Source(pair.shot)))
+    for task in _tasks(pairs):
+        inspector.inspect(task)
+
+
+def _tasks(pairs: list[Pair]) -> list[Task]:
+    return [Task(Source(pair.reference), Source(pair.shot)) for pair in pairs]
 
 
 def over_http(served: Service, pairs: list[Pair]) -> None:
@@ -87,19 +93,10 @@ def over_http(served: Service, pairs: list[Pair]) -> None:
     def post(pair: Pair) -> None:
         if not hasattr(local, "connection"):
             local.connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
-        files = (("image1", pair.reference), ("image2", pair.shot))
-        body = b"".join(
-            b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="x"\r\n\r\n%b\r\n'
-            % (BOUNDARY.encode(), name.encode(), Path(path).read_bytes())
-            for name, path in files
-        )
-        headers = {
-            "Authorization": f"Bearer {served.token}",
-            "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
-        }
+        body, kind = form([("image1", Path(pair.reference)), ("image2", Path(pair.shot))])
+        headers = {"Authorization": f"Bearer {served.token}", "Content-Type": kind}
         path = "/v2/services/image/differences"
-        whole = body + f"--{BOUNDARY}--\r\n".encode()
-        answer = request(local.connection, "POST", path, whole, headers)
+        answer = request(local.connection, "POST", path, body, headers)
         if answer.status != 200:
             raise SystemExit(answer.body.decode())
 
@@ -108,7 +105,7 @@ def over_http(served: Service, pairs: list[Pair]) -> None:
 
 
 def rates(pairs: list[Pair]) -> list[str]:
-    """Return lines of a table: pairs a second, and ratios."""
+    """Return lines of a table: pairs a second, processor time, and ratios."""
     with ExitStack() as stack:
         served = stack.enter_context(service(RUN_JOBS="false"))
         cluster = stack.enter_context(
@@ -120,38 +117,62 @@ def rates(pairs: list[Pair]) -> list[str]:
         remote = stack.enter_context(Cluster(cluster.scheduler_address, Options()))
 
         def through(engine: batch.Engine, given: list[Pair]) -> None:
-            tasks = iter([Task(Source(pair.reference), Source(pair.shot)) for pair in given])
-            for _, outcome in engine.map(tasks):
+            for _, outcome in engine.map(iter(_tasks(given))):
                 if isinstance(outcome, Failed):
                     raise SystemExit(outcome.reason)
 
-        ways: dict[str, Callable[[list[Pair]], None]] = {
-            "one bare process": bare,
-            "`inspect`, 2 processes": lambda given: through(pool, given),
-            "HTTP, two at a time": lambda given: over_http(served, given),
-            "Dask, 2 workers": lambda given: through(remote, given),
+        inspector = Inspector(Options())
+        workers = [worker.pid for worker in cluster.workers.values()]
+        # By name: how it compares, and the processes beside this one that work for it.
+        ways: dict[str, tuple[Callable[[list[Pair]], None], list[int]]] = {
+            "one bare process": (lambda given: bare(inspector, given), []),
+            "`inspect`, 2 processes": (lambda given: through(pool, given), list(pool.pids())),
+            "HTTP, two at a time": (
+                lambda given: over_http(served, given),
+                list(served.workers()),
+            ),
+            "Dask, 2 workers": (lambda given: through(remote, given), workers),
         }
-        for way in ways.values():
-            way(pairs[:2])  # imports, first allocations, the reference
-        found: dict[str, list[float]] = {name: [] for name in ways}
+        for way, _ in ways.values():
+            way(pairs[:4])  # imports, first allocations, the reference
+        rate: dict[str, list[float]] = {name: [] for name in ways}
+        spent: dict[str, list[float]] = {name: [] for name in ways}
+        until = time.monotonic() + RATES_S
         for number in range(ROUNDS):
+            if number and time.monotonic() > until:
+                break
             for name in list(ways)[number % 2 :: 1] + list(ways)[: number % 2]:
+                way, others = ways[name]
+                before = processor_seconds(others)
                 began = time.perf_counter()
-                ways[name](pairs)
-                found[name].append(len(pairs) / (time.perf_counter() - began))
-    rate = {name: statistics.median(each) for name, each in found.items()}
-    local = rate["`inspect`, 2 processes"]
-    against = {
-        "one bare process": f"{local / PROCESSES / rate['one bare process']:.2f} of 2 ×",
-        "`inspect`, 2 processes": "",
-        "HTTP, two at a time": f"{local / rate['HTTP, two at a time']:.2f} ×",
-        "Dask, 2 workers": f"Dask has {rate['Dask, 2 workers'] / local:.2f} of it",
+                way(pairs)
+                rate[name].append(len(pairs) / (time.perf_counter() - began))
+                spent[name].append((processor_seconds(others) - before) / len(pairs))
+    rates = {name: statistics.median(each) for name, each in rate.items()}
+    times = {name: 1000 * statistics.median(each) for name, each in spent.items()}
+    local = "`inspect`, 2 processes"
+    factors = {
+        "one bare process": f"{rates[local] / rates['one bare process'] / PROCESSES:.2f} × 2"
     }
+    factors |= {name: f"{rates[local] / rates[name]:.2f}" for name in list(ways)[2:]}
     return [
-        "| way | pairs a second | `inspect` against it |",
-        "|---|---|---|",
-        *(f"| {name} | {rate[name]:.2f} | {against[name]} |" for name in ways),
+        "| way | pairs a second | processor time a pair, ms | rate of `inspect` against it |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {rates[name]:.1f} | {times[name]:.0f} | {factors.get(name, '')} |"
+            for name in ways
+        ),
     ]
+
+
+def processor_seconds(processes: list[int]) -> float:
+    """Return the processor time of this process and others so far, in s."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    total = time.process_time()
+    for process in processes:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / ticks
+    return total
 
 
 # ----------------------------------------------------------------------------- memory
@@ -231,46 +252,6 @@ def worker_memory(folder: Path) -> list[str]:
     return [f"A worker: {first} MB after {TINY // 4} tiny pairs, {last} MB after {TINY}."]
 
 
-# ----------------------------------------------------------------------------- faults
-
-
-def killed(folder: Path) -> list[str]:
-    """Return a line on a run whose worker is killed five times."""
-    pairs = pictures(folder, 40, (96, 128))
-    undisturbed: dict[int, Any] = {}
-    with Pool(batch.builder(Options()), PROCESSES) as pool:
-        undisturbed.update(pool.map(iter(_tasks(pairs))))
-    disturbed: dict[int, Any] = {}
-    twice = kills = 0
-    with Pool(batch.builder(Options()), PROCESSES) as pool:
-        for position, outcome in pool.map(iter(_tasks(pairs))):
-            twice += position in disturbed
-            disturbed[position] = outcome
-            if kills < KILLS and len(disturbed) % 6 == 0:
-                with suppress(ProcessLookupError):  # the last one that was killed
-                    os.kill(pool.pids()[kills % PROCESSES], signal.SIGKILL)
-                    kills += 1
-    same = all(_lasting(undisturbed[n]) == _lasting(disturbed.get(n)) for n in range(len(pairs)))
-    lost = len(pairs) - len(disturbed)
-    line = (
-        f"kill -9 of a worker, {kills} times in {len(pairs)} pairs: {lost} lost, {twice} twice, "
-        f"results {'equal' if same else 'NOT equal'} to an undisturbed run."
-    )
-    return [line]
-
-
-def _tasks(pairs: list[Pair]) -> list[Task]:
-    return [Task(Source(pair.reference), Source(pair.shot)) for pair in pairs]
-
-
-def _lasting(outcome: Any) -> Any:
-    if not isinstance(outcome, Outcome) or outcome.inspection is None:
-        return outcome
-    told = vars(outcome.inspection)
-    kept = {name: told[name] for name in told if name not in {"seconds", "worker"}}
-    return kept, outcome.closeups, outcome.annotated
-
-
 # --------------------------------------------------------------------------- requests
 
 
@@ -305,21 +286,13 @@ def _latencies(served: Service, pairs: list[Pair]) -> list[float]:
 
 
 def _submit(served: Service, pairs: list[Pair]) -> None:
-    fields = [("reference", pairs[0].reference)]
-    fields += [("shot", pairs[n % len(pairs)].shot) for n in range(QUEUED // 2)]
-    for _ in range(2):
-        body = b"".join(
-            b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="x"\r\n\r\n%b\r\n'
-            % (BOUNDARY.encode(), name.encode(), Path(path).read_bytes())
-            for name, path in fields
-        )
-        headers = {
-            "Authorization": f"Bearer {served.token}",
-            "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
-        }
+    files = [("reference", Path(pairs[0].reference))]
+    files += [("shot", Path(pairs[n % len(pairs)].shot)) for n in range(QUEUED // SUBMISSIONS)]
+    for _ in range(SUBMISSIONS):
+        body, kind = form(files)
+        headers = {"Authorization": f"Bearer {served.token}", "Content-Type": kind}
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
-        whole = body + f"--{BOUNDARY}--\r\n".encode()
-        answer = request(connection, "POST", "/v1/inspections", whole, headers)
+        answer = request(connection, "POST", "/v1/inspections", body, headers)
         if answer.status != 202:
             raise SystemExit(answer.body.decode())
 
@@ -336,31 +309,26 @@ def _left(served: Service) -> int:
 
 def main() -> None:
     """Measure, and write the section."""
-    given = options("batches and jobs", pairs=12)
+    given = options("batches and jobs: 6 to 8 minutes", pairs=100, rows=ROWS_OF)
     cv2.setNumThreads(1)
+    lines = [
+        "## Batches and jobs",
+        "",
+        f"Pairs of 2 megapixels, one reference; the median of {ROUNDS}",
+    ]
+    lines[-1] += f" rounds of {given.pairs} pairs, all ways in turn."
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("large", "tiny", "killed"):
+        for part in ("large", "tiny"):
             (folder / part).mkdir()
-        pairs = pictures(folder / "large", given.pairs, SIZE)
-        setting = (
-            f"Pairs of 2 megapixels, one reference; the median of {ROUNDS} rounds of {given.pairs} "
-            "pairs, all ways in turn."
-        )
-        lines = [
-            "## Batches and jobs",
-            "",
-            setting,
-            "",
-            *rates(pairs),
-            "",
-            *beside_jobs(pairs),
-            "",
-            *writing(folder),
-            *worker_memory(folder / "tiny"),
-            "",
-            *killed(folder / "killed"),
-        ]
+        measured: dict[str, Callable[[], list[str]]] = {
+            "rates": lambda: rates(pictures(folder / "large", given.pairs, SIZE)),
+            "requests": lambda: beside_jobs(pictures(folder / "large", SHOTS, SIZE)),
+            "memory": lambda: [*writing(folder), *worker_memory(folder / "tiny")],
+            "kills": kills.measured,
+        }
+        for row in given.rows:
+            lines += ["", *measured[row]()]
     publish("stress.batches", "\n".join(lines), given, peers=["distributed"])
 
 

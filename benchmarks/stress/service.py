@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -38,34 +38,52 @@ class Service(NamedTuple):
 @contextmanager
 def service(**settings: str) -> Iterator[Service]:
     """Run a service of two workers in its own processes, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+    password = secrets.token_urlsafe(12)
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"DATA_DIR": folder, "BOOTSTRAP_PASSWORD": password, **settings}
+        with running(given, password) as served:
+            yield served
+
+
+@contextmanager
+def running(settings: Mapping[str, str], password: str) -> Iterator[Service]:
+    """Run a service of two workers in its own processes; settings name its DATA_DIR."""
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-        probe.close()
-        password = secrets.token_urlsafe(12)
-        given = {
-            "DATA_DIR": folder,
-            "PORT": str(port),
-            "WORKERS": "2",
-            "BOOTSTRAP_USERNAME": ACCOUNT,
-            "BOOTSTRAP_PASSWORD": password,
-            "TOKEN_LIFETIME": "86400",
-            **settings,
-        }
-        environment = os.environ | {f"LTU_COMPUTE_{name}": value for name, value in given.items()}
-        with Path(folder, "log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ltu_compute.cli", "serve"],
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-            try:
-                _wait(port)
-                yield Service(port, _token(port, password), process.pid)
-            finally:
-                process.terminate()
-                process.wait(30)
+    given = {
+        "PORT": str(port),
+        "WORKERS": "2",
+        "BOOTSTRAP_USERNAME": ACCOUNT,
+        "TOKEN_LIFETIME": "86400",
+        **settings,
+    }
+    environment = os.environ | {f"LTU_COMPUTE_{name}": value for name, value in given.items()}
+    with Path(settings["DATA_DIR"], "log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ltu_compute.cli", "serve"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        try:
+            _wait(port)
+            yield Service(port, _token(port, password), process.pid)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def form(files: Iterable[tuple[str, Path]]) -> tuple[bytes, str]:
+    """Return the body of a form of files by name, and its content type."""
+    boundary = "ltu-compute-benchmark"
+    parts = [
+        b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
+        % (boundary.encode(), name.encode(), path.name.encode(), path.read_bytes())
+        for name, path in files
+    ]
+    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
+    return body, f"multipart/form-data; boundary={boundary}"
 
 
 def _wait(port: int) -> None:

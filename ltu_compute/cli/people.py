@@ -40,7 +40,9 @@ def people_add(name: str, photos: tuple[Path, ...]) -> None:
         image = Image.from_bytes(content, max_pixels=current.max_pixels, name=str(photo))
         embeddings.append(embedding_of_the_only_face(image, recognisers))
     _store().people.add(name, embeddings)
-    click.echo(f"{name} enrolled with {len(embeddings)} photographs; none of them is kept")
+    count = len(embeddings)
+    kept = "1 photograph; it is not kept" if count == 1 else f"{count} photographs; none is kept"
+    click.echo(f"{name} enrolled with {kept}")
 
 
 @people.command("list")

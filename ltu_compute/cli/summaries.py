@@ -5,6 +5,7 @@ from typing import Any
 
 MOST_LINES = 40  # of a summary
 LONGEST = 100  # characters of a value
+MOST_POINTS = 4  # of an outline that are told one by one
 
 
 def summary(name: str, body: Mapping[str, Any]) -> list[str]:
@@ -49,9 +50,15 @@ def _plain(node: Any, path: str = "") -> Iterator[str]:
             return
         for key, value in node.items():
             yield from _plain(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list) and len(node) > MOST_POINTS and all(map(_is_point, node)):
+        yield f"{path}: {len(node)} points (--json has them)"
     elif isinstance(node, list) and any(isinstance(each, Mapping | list) for each in node):
         for number, each in enumerate(node):
             yield from _plain(each, f"{path}[{number}]")
     elif node not in ("", None, [], {}):
         text = f"{node:.6g}" if isinstance(node, float) else str(node)
         yield f"{path}: {text if len(text) <= LONGEST else text[:LONGEST] + '…'}"
+
+
+def _is_point(node: Any) -> bool:
+    return isinstance(node, Mapping) and node.keys() <= {"x", "y"}
