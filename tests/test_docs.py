@@ -37,6 +37,7 @@ RUN = (
     "README.md",
     "quickstart.md",
     "tutorial.md",
+    "recipes.md",
     "techsolut.md",
     "imagerecognize.md",
     "tuputech.md",

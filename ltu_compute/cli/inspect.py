@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import Settings, load
@@ -35,7 +36,11 @@ CHECKED = 1000  # pairs that --dry-run prints at most
 @click.option("--preset", type=click.IntRange(1, 5), default=1, show_default=True)
 @click.option("--fic-settings", metavar="JSON", help="Settings that override the preset's.")
 @click.option("--region", metavar="FILE", help="Mask of the reference: 0 is not compared.")
-@click.option("--recipe", metavar="FILE", hidden=True)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Recipe with reference, regions, settings and limits: name only shots.",
+)
 @click.option(
     "--max-count",
     type=click.IntRange(0),
@@ -63,6 +68,7 @@ def inspect(names: tuple[str, ...], **given: Any) -> None:
     ltu-compute inspect reference.jpg shots/             one reference; folders, files or patterns
     ltu-compute inspect --pairs references/ shots/       two folders, by name
     ltu-compute inspect --table pairs.csv                columns reference and shot
+    ltu-compute inspect --recipe recipe.json shots/      reference and limits of a recipe
 
     A shot is OK, NG (beyond a limit) or ERROR (could not be compared). Exit status: 0 when all
     are OK, 1 when some are NG, 2 when some are ERROR or the command is wrong.
@@ -70,8 +76,11 @@ def inspect(names: tuple[str, ...], **given: Any) -> None:
     from ltu_compute.jobs.sources import Table
 
     try:
-        found = _pairs(names, by_name=given["pairs"], table=given["table"])
-        options = _options(given, load())
+        if given["recipe"] is not None:
+            found, options, given["content"] = _by_recipe(names, given["recipe"], load())
+        else:
+            found = _pairs(names, by_name=given["pairs"], table=given["table"])
+            options = _options(given, load())
         region = _region(given["region"])
         if given["dry_run"]:
             _list(found, options)
@@ -111,14 +120,57 @@ def _pairs(names: tuple[str, ...], *, by_name: bool, table: Path | None) -> "Col
     return [Pair(reference, shot) for shot in shots_of(shots)]
 
 
+# Options that a recipe has an answer of its own to.
+_OF_RECIPES = (
+    "pairs",
+    "table",
+    "preset",
+    "fic_settings",
+    "region",
+    "max_count",
+    "max_area",
+    "max_strength",
+)
+
+
+def _by_recipe(
+    names: tuple[str, ...], path: Path, settings: Settings
+) -> "tuple[Collection[Pair], Options, bytes | None]":
+    """Return shots, options and the reference of a recipe."""
+    from ltu_compute.image import Image
+    from ltu_compute.jobs import recipe as recipes
+    from ltu_compute.jobs.inspection import Options
+    from ltu_compute.jobs.sources import Pair, shots_of
+
+    context = click.get_current_context()
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in _OF_RECIPES
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        raise click.UsageError(f"--recipe has its own: leave out {', '.join(given)}")
+    if not names:
+        raise click.UsageError("name the shots; the recipe has the reference")
+    recipe = recipes.load(path)
+    reference = recipes.reference_of(recipe, path.parent, settings.max_upload_bytes)
+    content = reference.content or b""
+    image = Image.from_bytes(content, max_pixels=settings.max_pixels, name="reference")
+    options = Options(
+        recipe.comparison_settings(),
+        recipe.judging(image),
+        settings.max_upload_bytes,
+        settings.max_pixels,
+    )
+    return [Pair(reference.name, shot) for shot in shots_of(names)], options, content
+
+
 def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
     from pydantic import ValidationError
 
     from ltu_compute.dialects.ltu.comparison import DifferencesParams
     from ltu_compute.jobs.inspection import Limits, Options
 
-    if given["recipe"] is not None:
-        raise click.UsageError("--recipe: recipes are not part of this version")
     named: dict[str, Any] = {"preset": given["preset"]}
     if given["fic_settings"] is not None:
         named["fic_settings"] = given["fic_settings"]
@@ -187,6 +239,7 @@ def _run(
                     pairs,
                     options,
                     region=region,
+                    reference=given.get("content"),
                     output=output,
                     processes=given["jobs"],
                     engine=engine,

@@ -5,7 +5,7 @@ from typing import Any
 
 MOST_LINES = 40  # of a summary
 LONGEST = 100  # characters of a value
-MOST_POINTS = 4  # of an outline that are told one by one
+MOST_POINTS = 4  # of an outline that are listed one by one
 
 
 def summary(name: str, body: Mapping[str, Any]) -> list[str]:

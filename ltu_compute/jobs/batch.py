@@ -107,6 +107,7 @@ def run(
     options: Options,
     *,
     region: str | None = None,
+    reference: bytes | None = None,
     output: Output | None = None,
     processes: int | None = None,
     engine: AbstractContextManager[Engine] | None = None,
@@ -122,6 +123,8 @@ def run(
         How shots are compared and judged.
     region : str, optional
         Mask of the references: where it is 0, nothing is compared.
+    reference : bytes, optional
+        File of the reference of all pairs, such as a recipe holds it. Default: each pair's is read.
     output : Output, optional
         Where results go. Default: only to `on_row`.
     processes : int, optional
@@ -162,7 +165,7 @@ def run(
             for position, pair in enumerate(pairs):
                 offset, known = earlier.find(pair)
                 pending[position] = pair, offset
-                yield Task(Source(pair.reference), Source(pair.shot), mask, known)
+                yield Task(Source(pair.reference, reference), Source(pair.shot), mask, known)
 
         with engine as computing:
             for position, outcome in computing.map(tasks()):

@@ -134,7 +134,7 @@ class InspectionJob:
     def loads(cls, text: str) -> "InspectionJob":
         """Return the parameters that `dumps` wrote."""
         named: dict[str, Any] = orjson.loads(text)
-        settings, limits = ComparisonSettings(**named["settings"]), Limits(**named["limits"])
+        settings, limits = ComparisonSettings(**named["settings"]), Limits.of(named["limits"])
         return cls(settings, limits, named["reference"])
 
 

@@ -95,9 +95,13 @@ def limits_in_words(limits: Limits) -> str:
     if limits.count is not None:
         words.append("1 difference" if limits.count == 1 else f"{limits.count} differences")
     if limits.area_percent is not None:
-        words.append(f"{limits.area_percent:g} % area")
+        words.append(f"{limits.area(limits.area_percent)} area")
     if limits.strength is not None:
         words.append(f"strength {limits.strength:g}")
+    if limits.regions:
+        words.append(
+            "in " + ", ".join(region.name for region in limits.regions) + " its own limits"
+        )
     return "Allowed at most: " + ", ".join(words) if words else "No limits"
 
 

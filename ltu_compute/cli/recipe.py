@@ -1,0 +1,148 @@
+"""``ltu-compute recipe``: make, check and show recipes."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltu_compute.errors import ServiceError
+from ltu_compute.settings import load
+
+if TYPE_CHECKING:
+    from ltu_compute.image import Image
+    from ltu_compute.jobs.recipe import Recipe
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def recipe() -> None:
+    """Recipes: reference, regions, settings and limits of a part, in one file."""
+
+
+@recipe.command()
+@click.argument("reference", type=FILE)
+@click.option("--out", type=FILE, required=True, help="The recipe's file.")
+@click.option("--name", help="Default: that of the reference's file.")
+@click.option("--preset", type=click.IntRange(1, 5), default=1, show_default=True)
+@click.option("--max-count", type=click.IntRange(0))
+@click.option("--max-area", type=click.FloatRange(0), help="In percent of the reference.")
+@click.option("--max-strength", type=click.FloatRange(0))
+@click.option("--px-per-mm", type=click.FloatRange(0, min_open=True))
+@click.option("--embed", is_flag=True, help="Put the picture into the recipe: one file for all.")
+def make(reference: Path, out: Path, **given: Any) -> None:
+    """Make a recipe for a reference picture."""
+    import base64
+
+    from ltu_compute.jobs import recipe as recipes
+    from ltu_compute.jobs.inspection import file_content
+
+    settings = load()
+    try:
+        content = file_content(str(reference), settings.max_upload_bytes, "reference")
+        _image(content, str(reference))
+        where: dict[str, str] = {"data": base64.b64encode(content).decode()}
+        if not given["embed"]:
+            where = {"path": os.path.relpath(reference.resolve(), out.resolve().parent)}
+        limits = {
+            "max_count": given["max_count"],
+            "max_area_percent": given["max_area"],
+            "max_strength": given["max_strength"],
+        }
+        made = recipes.Recipe.model_validate(
+            {
+                "version": recipes.VERSION,
+                "name": given["name"] or reference.stem,
+                "reference": where | {"sha256": hashlib.sha256(content).hexdigest()},
+                "settings": {"preset": given["preset"]},
+                "limits": limits,
+                "px_per_mm": given["px_per_mm"],
+            }
+        )
+        out.write_bytes(recipes.dumped(made))
+    except ServiceError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{out}: {error.strerror}") from error
+    click.echo(f"{out}: recipe {made.name!r}")
+
+
+@recipe.command()
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """Check a recipe and its reference picture; exit status 1 where something is wrong."""
+    found, image = _loaded(file)
+    width, height = image.size
+    outside = [
+        region.name
+        for region in found.regions
+        if not all(0 <= x <= width and 0 <= y <= height for x, y in region.polygon)
+    ]
+    if outside:
+        names = ", ".join(map(repr, outside))
+        raise click.ClickException(
+            f"{file}: regions: {names} reach beyond the reference, {width} x {height} px"
+        )
+    click.echo(f"{file}: a valid recipe")
+
+
+@recipe.command()
+@click.argument("file", type=FILE)
+def show(file: Path) -> None:
+    """Say in a few lines what a recipe does."""
+    from ltu_compute.jobs.report import limits_in_words
+
+    found, image = _loaded(file)
+    limits = found.judging(image)
+    where = found.reference.path or "in the recipe"
+    given = found.settings.model_dump(exclude_none=True)
+    lines = [
+        f"{found.name} (format {found.version})",
+        f"reference  {where}, {image.width} x {image.height} px, {found.reference.sha256[:12]}…",
+        "settings   " + ", ".join(f"{name} {value}" for name, value in given.items()),
+        f"limits     {limits_in_words(limits)}",
+    ]
+    if limits.mm2 is not None:
+        lines.append(f"scale      {found.px_per_mm:g} px per mm, {limits.mm2:.4g} mm² in all")
+    for region in found.regions:
+        own = next((each for each in limits.regions if each.name == region.name), None)
+        words = "" if own is None else f": {_own(own, limits.mm2)}"
+        lines.append(f"region     {region.name}, {region.use}, {len(region.polygon)} points{words}")
+    click.echo("\n".join(lines))
+
+
+@recipe.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of the format."""
+    import json
+
+    from ltu_compute.jobs.recipe import schema
+
+    click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+
+
+def _own(own: Any, mm2: float | None) -> str:
+    from ltu_compute.jobs.inspection import Limits
+    from ltu_compute.jobs.report import limits_in_words
+
+    return limits_in_words(Limits(own.count, own.area_percent, own.strength, mm2=mm2))
+
+
+def _loaded(file: Path) -> "tuple[Recipe, Image]":
+    from ltu_compute.jobs import recipe as recipes
+
+    settings = load()
+    try:
+        found = recipes.load(file)
+        source = recipes.reference_of(found, file.parent, settings.max_upload_bytes)
+        return found, _image(source.content or b"", source.name)
+    except ServiceError as error:
+        raise click.ClickException("\n".join(str(error).split("; "))) from error
+
+
+def _image(content: bytes, name: str) -> "Image":
+    from ltu_compute.image import Image
+
+    return Image.from_bytes(content, max_pixels=load().max_pixels, name=name)

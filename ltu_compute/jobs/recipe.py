@@ -1,0 +1,332 @@
+"""Recipes: all that an inspection of one part needs, in one file.
+
+A recipe names its reference picture with its hash, regions, settings, limits and scale. It is made
+by hand, by ``ltu-compute recipe make`` or by a page; ``inspect``, ``differences`` and the service
+read it. Its format has a version and a JSON Schema; see docs/recipes.md.
+"""
+
+import base64
+import binascii
+import hashlib
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from ltu_compute.errors import BadParameters, Problem
+from ltu_compute.image import Image
+from ltu_compute.jobs.inspection import Limits, RegionLimits, Source, file_content
+from ltu_compute.kernels.differences import (
+    FULL,
+    MAX_FINE_RESOLUTION,
+    PRESETS,
+    ComparisonSettings,
+)
+
+VERSION = 1
+SCHEMA_ID = "urn:ltu-compute:recipe:1"
+LARGEST = 72 << 20  # bytes of a recipe file: a picture of 50 MB as text, and the rest
+MOST_REGIONS = 100
+MOST_VERTICES = 1000  # of a region
+NAME_LENGTH = 255  # characters
+
+Name = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=NAME_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"
+    ),
+]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Picture(_Model):
+    """A picture: beside the recipe, or within it."""
+
+    path: str | None = Field(
+        None, min_length=1, max_length=4096, description="File, relative to the recipe's folder."
+    )
+    data: str | None = Field(None, min_length=1, description="The file itself, base64.")
+    sha256: Sha256 = Field(description="Of the file, hexadecimal.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Picture":
+        if (self.path is None) == (self.data is None):
+            raise ValueError("give either path or data")
+        return self
+
+
+class RecipeLimits(_Model):
+    """What a good shot may have at most; null: no limit."""
+
+    max_count: Count | None = Field(None, description="Differences.")
+    max_area_percent: Amount | None = Field(
+        None, description="Area of all differences together, in percent of the reference."
+    )
+    max_area_mm2: Amount | None = Field(None, description="The same in mm²; needs px_per_mm.")
+    max_strength: Amount | None = Field(
+        None, description="Strength of the strongest difference; 100 is black against white."
+    )
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is limited."""
+        return all(value is None for value in self.model_dump().values())
+
+
+class Region(_Model):
+    """A part of the reference."""
+
+    name: Name
+    use: Literal["include", "ignore"] = Field(
+        "include",
+        description="include: only what lies in a region that is included is compared. ignore: "
+        "what lies in it is not.",
+    )
+    polygon: tuple[tuple[Coordinate, Coordinate], ...] = Field(
+        min_length=3, max_length=MOST_VERTICES, description="Vertices x, y in px of the reference."
+    )
+    limits: RecipeLimits | None = Field(
+        None,
+        description="Limits of the differences whose middle lies in this region, instead of those "
+        "of the recipe. An ignored region has none.",
+    )
+
+    @model_validator(mode="after")
+    def _ignored_has_no_limits(self) -> "Region":
+        if self.use == "ignore" and self.limits is not None:
+            raise ValueError("an ignored region has no limits")
+        return self
+
+
+def _resolution(value: int | str) -> int | str:
+    if isinstance(value, str) and value != FULL:
+        raise ValueError(f'must be a number of px, or "{FULL}"')
+    return value
+
+
+class RecipeSettings(_Model):
+    """How shots are compared: a preset, changed by what is given."""
+
+    preset: int = Field(1, ge=1, le=5)
+    threshold: Annotated[float, Field(ge=0, le=100)] | None = None
+    smooth: Annotated[float, Field(ge=0, le=100)] | None = None
+    margin: Annotated[int, Field(ge=0, le=65535)] | None = None
+    resolution: (
+        Annotated[
+            Annotated[int, Field(ge=32, le=MAX_FINE_RESOLUTION)] | Literal["full"],
+            AfterValidator(_resolution),
+        ]
+        | None
+    ) = None
+    use_hsv: bool | None = None
+    min_area_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    edge_tolerance: Annotated[float, Field(ge=0, le=20)] | None = None
+
+
+class Tolerance(_Model):
+    """What good parts differ by, learnt from several of them. Version 1 has a place for it only."""
+
+    method: Name
+    good_shots: int = Field(ge=2, le=50)
+    map: Picture
+
+
+class Recipe(_Model):
+    """A recipe, version 1."""
+
+    version: Literal[1] = Field(description="Of the format.")
+    name: Name
+    reference: Picture
+    settings: RecipeSettings = RecipeSettings()
+    regions: tuple[Region, ...] = Field((), max_length=MOST_REGIONS)
+    limits: RecipeLimits = Field(
+        RecipeLimits(), description="Without any limit, a good shot has no difference."
+    )
+    px_per_mm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        None, description="Pixels of the reference per mm."
+    )
+    tolerance: Tolerance | None = Field(
+        None, description="Reserved: a learnt tolerance. This version refuses it."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        limits = [self.limits, *(each.limits for each in self.regions if each.limits is not None)]
+        if self.px_per_mm is None and any(each.max_area_mm2 is not None for each in limits):
+            raise ValueError("max_area_mm2 needs px_per_mm")
+        names = [each.name for each in self.regions]
+        if len(set(names)) < len(names):
+            raise ValueError("two regions have the same name")
+        if self.tolerance is not None:
+            raise ValueError("a learnt tolerance is not supported by this version")
+        return self
+
+    def comparison_settings(self) -> ComparisonSettings:
+        """Return how shots are compared."""
+        given = self.settings.model_dump(exclude_none=True)
+        preset = PRESETS[given.pop("preset")]
+        polygons: dict[str, list[Any]] = {"include": [], "ignore": []}
+        for region in self.regions:
+            polygons[region.use].append(region.polygon)
+        return replace(
+            preset,
+            **given,
+            include=tuple(polygons["include"]),
+            exclude=tuple(polygons["ignore"]),
+        )
+
+    def judging(self, reference: Image) -> Limits:
+        """Return by what shots are judged.
+
+        Parameters
+        ----------
+        reference : Image
+            The reference; areas in mm² are shares of it.
+        """
+        area_px = math.prod(reference.size)
+        mm2 = None if self.px_per_mm is None else area_px / self.px_per_mm**2
+        own = (
+            self.limits.model_copy(update={"max_count": 0}) if self.limits.is_none else self.limits
+        )
+        regions = tuple(
+            RegionLimits(
+                region.name,
+                region.polygon,
+                region.limits.max_count,
+                _percent(region.limits, mm2),
+                region.limits.max_strength,
+            )
+            for region in self.regions
+            if region.limits is not None
+        )
+        return Limits(own.max_count, _percent(own, mm2), own.max_strength, regions, mm2)
+
+
+def _percent(limits: RecipeLimits, mm2: float | None) -> float | None:
+    """Return the limit of the area in percent, the stricter one of two."""
+    given = [limits.max_area_percent]
+    if limits.max_area_mm2 is not None and mm2 is not None:
+        given.append(100 * limits.max_area_mm2 / mm2)
+    return min((each for each in given if each is not None), default=None)
+
+
+def parsed(text: bytes | str, name: str = "recipe") -> Recipe:
+    """Return the recipe that a text holds.
+
+    Raises
+    ------
+    BadParameters
+        Each thing that is wrong, by the place where it stands.
+    """
+    try:
+        return Recipe.model_validate_json(text)
+    except ValidationError as error:
+        problems = []
+        for wrong in error.errors(include_url=False):
+            where = ".".join(str(part) for part in wrong["loc"])
+            message = wrong["msg"].removeprefix("Value error, ")
+            problems.append(
+                Problem(name, f"{name}: {where}: {message}" if where else f"{name}: {message}")
+            )
+        raise BadParameters(*problems) from None
+
+
+def load(path: Path) -> Recipe:
+    """Return the recipe in a file.
+
+    Raises
+    ------
+    NotFound, TooManyBytes, UnreadableImage
+        There is no such file, or it cannot be read.
+    BadParameters
+        It is not a recipe.
+    """
+    return parsed(file_content(str(path), LARGEST, "recipe"), str(path))
+
+
+def reference_of(recipe: Recipe, folder: Path, max_bytes: int) -> Source:
+    """Return the reference picture of a recipe, its hash checked.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe.
+    folder : Path
+        Where it lies.
+    max_bytes : int
+        Most bytes of a picture.
+
+    Raises
+    ------
+    BadParameters
+        The picture is not the one that the recipe was made with, or is not base64.
+    NotFound, TooManyBytes, UnreadableImage
+        There is no such picture, or it cannot be read.
+    """
+    given = recipe.reference
+    if given.path is not None:
+        path = str(folder / given.path)
+        content = file_content(path, max_bytes, "reference")
+        check_hash(recipe, content)
+        return Source(path, content)
+    try:
+        content = base64.b64decode(given.data or "", validate=True)
+    except binascii.Error as error:
+        raise _wrong(f"reference.data: not base64 ({error})") from None
+    check_hash(recipe, content)
+    return Source(f"reference of {recipe.name}", content)
+
+
+def check_hash(recipe: Recipe, content: bytes) -> None:
+    """Refuse a picture that is not the one a recipe was made with.
+
+    Raises
+    ------
+    BadParameters
+        Its SHA-256 is another.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != recipe.reference.sha256:
+        raise _wrong(
+            f"reference.sha256: {recipe.reference.sha256[:12]}… is not that of the picture, "
+            f"{found[:12]}…"
+        )
+
+
+def dumped(recipe: Recipe) -> bytes:
+    """Return a recipe as a text, without what is not given."""
+    named = recipe.model_dump(exclude_none=True, mode="json")
+    return orjson.dumps(named, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the format (draft 2020-12)."""
+    described = Recipe.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        **described,
+        "title": "ltu-compute recipe, version 1",
+    }
+
+
+def _wrong(message: str) -> BadParameters:
+    return BadParameters(Problem("recipe", f"recipe: {message}"))

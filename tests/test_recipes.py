@@ -1,0 +1,164 @@
+"""Recipes: the format, the command, and batches by them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+
+from ltu_compute.cli import main
+from ltu_compute.jobs import recipe as recipes
+from ltu_compute.jobs.inspection import is_inside
+from tests.support import inspections
+from tests.support.client import ROOT
+
+SCHEMA = ROOT / "docs" / "recipe-1.schema.json"
+SQUARE = [[10, 10], [60, 10], [60, 60], [10, 60]]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a reference, shots (the third is bad) and a recipe."""
+    inspections.batch(tmp_path, 3)
+    made = run("recipe", "make", tmp_path / "reference.png", "--out", tmp_path / "recipe.json")
+    assert made.exit_code == 0, made.output
+    return tmp_path
+
+
+def recipe_in(folder: Path, **changed: Any) -> dict[str, Any]:
+    """Return the recipe, changed; it is written, too."""
+    path = folder / "recipe.json"
+    named: dict[str, Any] = json.loads(path.read_bytes()) | changed
+    path.write_text(json.dumps(named))
+    return named
+
+
+def test_a_recipe_is_made_checked_and_shown(folder: Path) -> None:
+    named = recipe_in(folder)
+    content = (folder / "reference.png").read_bytes()
+    assert named["reference"] == {
+        "path": "reference.png",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    jsonschema.validate(named, recipes.schema())
+    assert run("recipe", "check", folder / "recipe.json").exit_code == 0
+    shown = run("recipe", "show", folder / "recipe.json").output
+    assert "160 x 120 px" in shown
+    assert "0 differences" in shown
+
+
+def test_a_recipe_may_hold_its_picture(folder: Path) -> None:
+    made = run(
+        "recipe", "make", folder / "reference.png", "--embed", "--out", folder / "whole.json"
+    )
+    assert made.exit_code == 0, made.output
+    (folder / "reference.png").unlink()
+    found = run("inspect", "--recipe", folder / "whole.json", folder / "shots")
+    assert found.exit_code == 1, found.output
+    assert "2 OK, 1 NG, 0 ERROR" in found.output
+
+
+def test_the_schema_of_the_documentation_is_current(update_golden: bool) -> None:
+    text = json.dumps(recipes.schema(), indent=2, ensure_ascii=False) + "\n"
+    if update_golden:
+        SCHEMA.write_text(text)
+    assert SCHEMA.read_text() == text
+
+
+WRONG = {
+    "of another version": ({"version": 2}, "version"),
+    "with an unknown key": ({"limit": {}}, "limit"),
+    "with another picture": (
+        {"reference": {"path": "reference.png", "sha256": "0" * 64}},
+        "sha256",
+    ),
+    "without a picture": ({"reference": {"sha256": "0" * 64}}, "either path or data"),
+    "with a picture that is missing": (
+        {"reference": {"path": "none.png", "sha256": "0" * 64}},
+        "none.png",
+    ),
+    "of no base64": ({"reference": {"data": "?", "sha256": "0" * 64}}, "base64"),
+    "with a line for a region": ({"regions": [{"name": "a", "polygon": SQUARE[:2]}]}, "polygon"),
+    "with two regions of one name": ({"regions": [{"name": "a", "polygon": SQUARE}] * 2}, "name"),
+    "with a region beyond": (
+        {"regions": [{"name": "far", "polygon": [[0, 0], [999, 0], [0, 9]]}]},
+        "far",
+    ),
+    "with limits of what is ignored": (
+        {"regions": [{"name": "a", "use": "ignore", "polygon": SQUARE, "limits": {}}]},
+        "ignored",
+    ),
+    "with mm and no scale": ({"limits": {"max_area_mm2": 2}}, "px_per_mm"),
+    "with a learnt tolerance": (
+        {
+            "tolerance": {
+                "method": "variation",
+                "good_shots": 5,
+                "map": {"path": "map.png", "sha256": "0" * 64},
+            }
+        },
+        "tolerance",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(WRONG))
+def test_a_recipe_that_is_wrong_is_refused_by_name(folder: Path, case: str) -> None:
+    changed, word = WRONG[case]
+    recipe_in(folder, **changed)
+    found = run("recipe", "check", folder / "recipe.json")
+    assert found.exit_code == 1
+    assert word in found.output
+
+
+def test_batches_use_reference_regions_and_limits(folder: Path) -> None:
+    """The bad shot has a square of 18 px at 46, 34: within, beside, allowed in a region."""
+
+    def verdicts(**changed: Any) -> str:
+        recipe_in(folder, **changed)
+        out = folder / f"out{len(list(folder.iterdir()))}"
+        found = run("inspect", "--recipe", folder / "recipe.json", folder / "shots", "--out", out)
+        assert found.exit_code in (0, 1), found.output
+        return str(inspections.results(out)[2]["reason"])
+
+    around = {"name": "label", "polygon": [[40, 28], [72, 28], [72, 60], [40, 60]]}
+    assert verdicts() == "1 difference, at most 0 allowed"
+    assert verdicts(regions=[around | {"use": "ignore"}]) == ""
+    whole = {"name": "all", "polygon": [[0, 0], [160, 0], [160, 120], [0, 120]]}
+    assert verdicts(regions=[around | {"limits": {"max_count": 1}}, whole]) == ""
+    strict = verdicts(
+        regions=[around | {"limits": {"max_area_mm2": 1}}, whole],
+        limits={"max_count": 5},
+        px_per_mm=10,
+    )
+    assert strict.startswith("label: area ")
+    assert strict.endswith("mm², at most 1 mm² allowed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "2", "shots"], "leave out --preset"),
+        (["--max-count", "1", "--region", "x.png", "shots"], "leave out --region, --max-count"),
+        ([], "name the shots"),
+    ],
+)
+def test_a_recipe_has_its_own_answers(folder: Path, arguments: list[str], words: str) -> None:
+    found = run("inspect", "--recipe", folder / "recipe.json", *arguments)
+    assert found.exit_code == 2
+    assert words in found.output
+
+
+@pytest.mark.parametrize(
+    ("point", "inside"),
+    [((20, 20), True), ((5, 20), False), ((61, 20), False), ((20, 59), True), ((20, 61), False)],
+)
+def test_points_in_a_polygon(point: tuple[float, float], inside: bool) -> None:
+    assert is_inside(point, [(x, y) for x, y in SQUARE]) is inside
