@@ -42,6 +42,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     install(models, "objects", yolo([(16, 24, 16, 16, 0.9, 0), (48, 32, 8, 8, 0, 0.4)]), BOXES)
     install(models, "nuts", yolo([(32, 32, 8, 8, 0.7, 0)]), BOXES | {"labels": ["Nut", "Gear"]})
     install(models, "labels", colours(), COLOURS)
+    install(models, "twice", colours(), COLOURS | {"labels": ["Leaf", "Leaf", "Sky"]})
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("techsolut"), models_dir=models, max_upload_bytes=1 << 20
     )
@@ -292,6 +293,11 @@ def test_classifications(ask: Ask) -> None:
     assert (body["success"], body["model"]) == (True, "labels")
     assert [list(each) for each in body["classifications"]] == [["label", "confidence"]] * 2
     assert body["classifications"][0]["label"] == "green"
+    twice = ask("POST", "/classify", json={"image": IN_BASE64, "model": "twice"}).json
+    assert [each["label"] for each in twice["classifications"]] == ["Leaf", "Sky"]
+    assert sum(each["confidence"] for each in twice["classifications"]) == pytest.approx(
+        1, abs=1e-3
+    )
     own = ask("POST", "/classify", json={"image": IN_BASE64, "model": "classical-classifier"}).json
     assert own["model"] == "classical-classifier"
     assert "Green" not in [each["label"] for each in own["classifications"]]

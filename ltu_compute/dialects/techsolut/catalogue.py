@@ -197,12 +197,14 @@ def _entry(found: Model) -> ModelEntry:
     kind: Literal["detection", "classification"] = (
         "detection" if found.manifest.task == "detection" else "classification"
     )
-    named = f"{origin.title}, from {origin.package.name}." if origin else "Of the operator's own."
+    named = f"{origin.title}, from {origin.package.name}" if origin else "of the operator's own"
+    count = len(found.manifest.classes)
+    known = "1 class" if count == 1 else f"{count} classes"
     return {
         "id": found.name,
         "name": found.name,
         "type": kind,
-        "description": f"{named} It knows {len(found.manifest.classes)} classes.",
+        "description": f"{named[0].upper()}{named[1:]}; {known}.",
         "custom": False,
         "version": origin.package.version if origin else found.sha256[:DIGEST_LENGTH],
         "last_updated": timestamp(found.installed_at),

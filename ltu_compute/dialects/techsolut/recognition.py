@@ -14,6 +14,7 @@ from ltu_compute.dialects.techsolut.interface import dialect
 from ltu_compute.image import Image
 from ltu_compute.jobs import detection
 from ltu_compute.jobs.detection import DetectionJob, Detections, FoundObject
+from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.text_detection import Word
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import recognition
@@ -210,22 +211,26 @@ def classify(
         began = time.perf_counter()
         model = predefined.chosen(params.model, "classification", recognisers)
         found = recognition.classify(
-            image, recognisers, max_results=params.top_k, provider="Local", model=model
+            image, recognisers, max_results=MOST_LABELS, provider="Local", model=model
         )
         lower = predefined.is_known(model, recognisers)
-        labels: list[Classification] = [
-            {
-                "label": each.description.lower() if lower else each.description,
-                "confidence": _rounded(each.score),
-            }
-            for each in found.labels[: params.top_k]
-        ]
+        labels = _named_once(found.labels, lower=lower)[: params.top_k]
         return {
             "success": True,
             "classifications": labels,
             "processing_time": round(time.perf_counter() - began, SECONDS_DIGITS),
             "model": model or predefined.own(recognisers, "classification"),
         }
+
+
+def _named_once(labels: Sequence[Label], *, lower: bool) -> list[Classification]:
+    """Return labels, each name once; ImageNet has a few names for two classes, which add up."""
+    chances: dict[str, float] = {}
+    for each in labels:
+        name = each.description.lower() if lower else each.description
+        chances[name] = chances.get(name, 0.0) + each.score
+    best = sorted(chances.items(), key=lambda item: -item[1])
+    return [{"label": name, "confidence": _rounded(chance)} for name, chance in best]
 
 
 # ------------------------------------------------------------------------------------ OCR
