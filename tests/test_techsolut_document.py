@@ -128,6 +128,11 @@ def test_the_document_s_samples(
     """In curl, where the printed picture is elided, and in Python."""
     text = sample("detect by curl", live, key).replace('"..."', f'"{PICTURE}"')
     assert_like(json.loads(run(["sh", "-c", text], folder)), REPLIES["detect"], "curl")
+    made = json.loads(run(["sh", "-c", sample("create a model by curl", live, key)], folder))
+    custom = REPLIES["models.list"]["models"][1]
+    printed = {name: value for name, value in custom.items() if name != "metrics"}
+    assert_like(made, printed, "create a model", frozenset(("classes", "base_model")))
+    assert made["classes"] == ["soda_can", "cereal_box", "snack_bag", "water_bottle"]
     monkeypatch.chdir(folder)
     namespace: dict[str, Any] = {}
     exec(compile(sample("detect in Python", live, key), "sample", "exec"), namespace)
@@ -248,7 +253,7 @@ def test_defaults_are_those_of_the_document() -> None:
 
 
 def test_every_sentence_of_the_document_has_a_test() -> None:
-    assert len(DOCUMENT["sentences"]) == 29
+    assert len(DOCUMENT["sentences"]) == 33
     sources = [path.read_text() for path in (ROOT / "tests").glob("test_techsolut*.py")]
     there = {
         name for source in sources for name in re.findall(r"^def (test_\w+)", source, re.MULTILINE)
