@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from flask import Flask
 
 from ltu_compute.app import create_app
+from ltu_compute.auth import signing_keys
 from ltu_compute.auth.signatures import WrongSignature, public_key_pem, verify
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.cli import main
@@ -623,6 +624,22 @@ def test_a_request_counts_once(ask: Ask) -> None:
     again = ask({"image": file()}, sign=sign)
     assert again["code"] == 1
     assert "counted already" in again["message"]
+
+
+def test_a_new_server_key_signs_whoever_made_it(
+    served: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker and replica looks at the folder once a second."""
+    monkeypatch.setattr(signing_keys, "CHECK_INTERVAL_S", 0)
+    before = server_key(served)
+    KeyRing(service_of(served).settings.reply_keys_dir).rotate()
+    after = server_key(served)
+    assert after != before
+    answer = served.test_client().post(f"/v3/recognition/{CLIENT}", data=signed())
+    envelope = json.loads(answer.data)
+    verify(after, envelope["json"], envelope["signature"])
+    with pytest.raises(WrongSignature):
+        verify(before, envelope["json"], envelope["signature"])
 
 
 def test_an_unknown_client_and_another_path(ask: Ask, served: Flask) -> None:

@@ -329,6 +329,7 @@ ASKED: dict[tuple[str, str], Sequence[Mapping[str, str]]] = {
         {"type": "objects", "max_labels": "1000", "min_confidence": "0"},
         {"type": "detect_faces"},
     ),
+    ("imagerecognize", "recognized_before"): ({"type": "cache"},),
     ("tuputech", "recognition"): ({"tag": "t" * 1024, "referer": "r" * 2048},),
 }
 
