@@ -13,7 +13,12 @@ from click.testing import CliRunner
 from ltu_compute.cli import main
 from ltu_compute.kernels.classification import COLORS, KINDS, QUALITIES
 from ltu_compute.kernels.object_detection import CLASSES
-from ltu_compute.kernels.text_detection import TesseractFailed, installed_languages
+from ltu_compute.kernels.text_detection import (
+    TesseractFailed,
+    TextDetection,
+    Word,
+    installed_languages,
+)
 from tests.support.client import IMAGES, Caller
 from tests.support.schemas import schema_of
 
@@ -188,6 +193,26 @@ def test_text_too_dense_is_the_pictures_fault(
     message = answer.json["details"]["message"]
     assert message == ("image: too dense to be read in 0.01 s; send a part of it, or a smaller one")
     jsonschema.validate(answer.json, schema_of("/v2/services/image/textDetection", "post", 422))
+
+
+def test_of_very_many_words_the_first_are_listed(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corners = np.array([(0, 0), (9, 0), (9, 9), (0, 9)], float)
+    words = [Word(f"w{i}", corners, 0.9, i // 4, "en") for i in range(7)]
+    read = TextDetection(tuple(words), "w0 w1 w2 w3\nw4 w5 w6", "en", 0.0)
+    monkeypatch.setattr("ltu_compute.kernels.text_detection.detect_text", lambda *_, **__: read)
+    for most, text, note in (
+        (7, read.text, None),
+        (6, "w0 w1 w2 w3\nw4 w5", "7 words were read; listed are the first 6"),
+        (2, "w0 w1", "7 words were read; listed are the first 2"),
+    ):
+        for module in ("operations", "dialects.ltu"):
+            monkeypatch.setattr(f"ltu_compute.{module}.recognition.MAX_WORDS", most)
+        answer = ask(call, "textDetection", "label.png")
+        assert answer.json["info"].get("note") == note
+        summary, areas = areas_of(answer)
+        assert (summary["text"], len(areas)) == (f"{text}\n", most)
 
 
 def test_a_failure_of_tesseract_is_not(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.report import README, table, with_section
-from benchmarks.stress.reliability import PATIENCE_S, Service, probing, service
+from benchmarks.stress.reliability import PATIENCE_S, USERNAME, Service, probing, service
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from tests.support.amplification import FULL, PICTURE, Case, Cost, Credentials, cases
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     taken: list[Taken] = []
     with service(token_lifetime="86400") as running:  # noqa: S106  (seconds)
         with closing(Store(Settings(data_dir=running.log.parent))) as store:
-            credentials = Credentials.of(store, running.token)
+            credentials = Credentials.of(store, running.token, USERNAME)
         for case in cases(given.bytes, given.side, credentials, thin=not given.every):
             taken.append(_taken(running, case))
             for words in taken[-1].cost.beyond(case):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -29,6 +29,7 @@ from ltu_compute.recognisers import objects as objects_by_all_means
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.manifest import coco_mids
 
+MAX_WORDS = 10_000  # of a picture: 3 MB of reply; a page of a newspaper has half as many
 MAX_OBJECTS = 1000  # that may be asked for
 WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_detection)
 
@@ -45,10 +46,13 @@ class ReadText:
         Words and their places, in px of the original image.
     provider : {"Tesseract", "Google"}
         Who read it.
+    left_out : int
+        Words beyond `MAX_WORDS`, the last in reading order, which `found` does not have.
     """
 
     found: TextDetection
     provider: Literal["Tesseract", "Google"]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +155,7 @@ class FoundObjects:
 def read_text(
     image: Image, recognisers: Recognisers, *, languages: Sequence[str] = (), provider: str = ""
 ) -> ReadText:
-    """Read what is written in an image.
+    """Read what is written in an image: `MAX_WORDS` words at most.
 
     Parameters
     ----------
@@ -177,8 +181,18 @@ def read_text(
     """
     if provider == "Google" or (not provider and recognisers.google_by_default):
         vision = recognisers.google()
-        return ReadText(vision.text(image, languages, idle=recognisers.idle), "Google")
-    return ReadText(_tesseract_text(image, languages), "Tesseract")
+        return _bounded(vision.text(image, languages, idle=recognisers.idle), "Google")
+    return _bounded(_tesseract_text(image, languages), "Tesseract")
+
+
+def _bounded(found: TextDetection, provider: Literal["Tesseract", "Google"]) -> ReadText:
+    """Return the first `MAX_WORDS` words of a text, and how many are left out."""
+    left_out = max(0, len(found.words) - MAX_WORDS)
+    if left_out:
+        words = found.words[:MAX_WORDS]
+        lines = (" ".join(w.text for w in line) for _, line in groupby(words, lambda w: w.line))
+        found = replace(found, words=words, text="\n".join(lines))
+    return ReadText(found, provider, left_out)
 
 
 def _tesseract_text(image: Image, languages: Sequence[str]) -> TextDetection:

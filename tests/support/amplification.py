@@ -91,9 +91,9 @@ class Credentials:
     _signs_with: rsa.RSAPrivateKey = field(repr=False)
 
     @classmethod
-    def of(cls, store: Store, token: str) -> "Credentials":
-        """Make an API key and a signing client of the tests' account."""
-        account = store.accounts.by_name(USERNAME)
+    def of(cls, store: Store, token: str, username: str = USERNAME) -> "Credentials":
+        """Make an API key and a signing client of an account."""
+        account = store.accounts.by_name(username)
         assert account is not None
         private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
         public = private.public_key().public_bytes(

@@ -29,7 +29,7 @@ from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.text_detection import Word
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import recognition
-from ltu_compute.operations.recognition import MAX_OBJECTS, FoundLabels, FoundObjects
+from ltu_compute.operations.recognition import MAX_OBJECTS, MAX_WORDS, FoundLabels, FoundObjects
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
 from ltu_compute.recognisers.onnx import INSTALL, Model, Rejected
@@ -153,6 +153,9 @@ class TextDetectionInfo(Info):
     rotation: Annotated[
         float, Field(description="Degrees, to a tenth, by which text is turned clockwise.")
     ]
+    note: NotRequired[
+        Annotated[str, Field(description="How many words are left out, of more than 10,000.")]
+    ]
 
 
 @dialect.operation("textDetection", layout=TEXT_DETECTION, remote=True)
@@ -201,7 +204,15 @@ def text_detection(
         },
         "errors": [],
     }
-    return Reply(result, {"provider": read.provider, "rotation": _rotation(found.rotation)})
+    info: TextDetectionInfo = {
+        "provider": read.provider,
+        "rotation": _rotation(found.rotation),
+    }
+    if read.left_out:
+        info["note"] = (
+            f"{read.left_out + MAX_WORDS} words were read; listed are the first {MAX_WORDS}"
+        )
+    return Reply(result, info)
 
 
 def _rotation(degrees: float) -> float:
