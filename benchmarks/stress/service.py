@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+PATIENCE = 1200  # tenths of a second until the service must be ready, on a busy machine
 ACCOUNT, TOKEN_PATH = "tester", "/realms/Production/protocol/openid-connect/token"
 
 
@@ -87,7 +88,7 @@ def form(files: Iterable[tuple[str, Path]]) -> tuple[bytes, str]:
 
 
 def _wait(port: int) -> None:
-    for _ in range(300):
+    for _ in range(PATIENCE):
         try:
             answer = request(http.client.HTTPConnection("127.0.0.1", port), "GET", "/readyz")
         except OSError:
