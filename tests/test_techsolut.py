@@ -209,6 +209,14 @@ def test_the_announced_limit_is_kept(
     assert refused.headers["Retry-After"] == refused.headers[RESET]
 
 
+def test_the_service_s_own_limit_is_announced_instead(
+    ask: Ask, served: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_of(served).rate_limiter, "_rate", Rate(7, 30))
+    assert ask("GET", "/nothing", 404).headers[LIMIT] == "7"
+    assert 1 <= int(ask("GET", "/nothing", 404).headers[RESET]) <= 30
+
+
 def test_a_quota_counts_answers(served: Flask, ask: Ask) -> None:
     store = service_of(served).store
     account = store.accounts.by_name(USERNAME)

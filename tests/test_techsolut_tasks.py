@@ -335,6 +335,20 @@ def test_no_notice_of_a_task_that_is_gone(
     assert receiver.received == []
 
 
+def test_a_notice_without_its_key_is_not_sent_and_not_said_to_be(
+    served: Flask, ask: Ask, jobs: Jobs, receiver: Receiver, sender: Notices, secrets: Any
+) -> None:
+    store = service_of(served).store
+    key, secrets["removed"] = store.api_keys.add(account_of(served), now=time.time())
+    sent = SENT | {"callback_url": receiver.url}
+    task_id = ask("POST", "/detect/async", 202, json=sent, account="removed")["task_id"]
+    finish_all(jobs)
+    store.api_keys.remove(key.id)
+    assert sender.step()
+    assert receiver.received == []
+    assert ask("GET", f"/tasks/{task_id}")["callback"] == "failed"
+
+
 def test_the_guard_stands_where_a_notice_is_sent(
     served: Flask, ask: Ask, jobs: Jobs, receiver: Receiver, settings: Settings
 ) -> None:

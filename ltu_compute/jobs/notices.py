@@ -177,8 +177,17 @@ class Notices:
         if claim.exhausted:
             self._jobs.fail(claim, "its senders were lost")
             return
+        job = NoticeJob.loads(claim.parameters)
+        body = self._compose[job.kind](claim.account_id, job.of)
+        secret = self._keys.digest(job.notice.key_id)
+        if body is None or secret is None:
+            gone = "its job" if body is None else "the API key that signs it"
+            self._jobs.fail(claim, f"{gone} is gone")
+            _log.info("notice dropped job=%r: %s is gone", claim.job_id, gone)
+            return
+        headers = signed_headers(f"msg_{claim.job_id}", body, secret, self._clock())
         try:
-            self._send(claim)
+            self._fetcher.post(job.notice.url, body, headers, name=PARAMETER)
         except FetchFailed as failed:
             _log.info("notice not sent job=%r attempt=%d %s", claim.job_id, claim.attempts, failed)
             if claim.attempts < MAX_ATTEMPTS:
@@ -187,15 +196,4 @@ class Notices:
                 self._jobs.fail(claim, str(failed))
         else:
             self._jobs.finish(claim, b"")
-
-    def _send(self, claim: Claim) -> None:
-        """Send a notice, unless its job or its key is gone: then nobody can want it."""
-        job = NoticeJob.loads(claim.parameters)
-        body = self._compose[job.kind](claim.account_id, job.of)
-        secret = self._keys.digest(job.notice.key_id)
-        if body is None or secret is None:
-            _log.info("notice dropped job=%r: its job or its key is gone", claim.job_id)
-            return
-        headers = signed_headers(f"msg_{claim.job_id}", body, secret, self._clock())
-        self._fetcher.post(job.notice.url, body, headers, name=PARAMETER)
-        _log.info("notice sent job=%r attempt=%d", claim.job_id, claim.attempts)
+            _log.info("notice sent job=%r attempt=%d", claim.job_id, claim.attempts)
