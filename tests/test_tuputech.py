@@ -29,7 +29,7 @@ from ltu_compute.auth import signing_keys
 from ltu_compute.auth.signatures import WrongSignature, public_key_pem, verify
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.cli import main
-from ltu_compute.dialects.tuputech import dialect
+from ltu_compute.dialects.tuputech import dialect, tasks
 from ltu_compute.dialects.tuputech.interface import enveloped, replied, written
 from ltu_compute.dialects.tuputech.recognition import _reply
 from ltu_compute.dialects.tuputech.tasks import PORNOGRAPHY, MappedTask, Rated
@@ -37,6 +37,7 @@ from ltu_compute.errors import Busy, FetchFailed, ServiceError, Unavailable, Wro
 from ltu_compute.image import Image
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
+from ltu_compute.recognisers.unsafe import UnsafeContent
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.web.binding import ReceivedImage
@@ -211,6 +212,34 @@ def test_a_picture_that_the_models_disagree_about_is_for_review(ask: Ask) -> Non
     task = ask({"image": file("orange"), "task": PORNOGRAPHY})[PORNOGRAPHY]
     assert task["fileList"][0]["review"] is True
     assert task["reviewCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "suggestive", "label", "review"),
+    [
+        (0.9, 0.9, 0.05, 0, False),
+        (0.6, 0.6, 0.0, 0, True),  # near the border, although both agree
+        (0.66, 0.66, 0.0, 0, False),
+        (0.9, 0.1, 0.0, 2, True),  # they disagree
+        (0.1, 0.1, 0.8, 1, False),
+        (0.1, 0.1, 0.55, 1, True),
+        (0.1, 0.1, 0.4, 2, True),
+        (0.1, 0.1, 0.3, 2, False),
+    ],
+)
+def test_what_is_for_review(
+    monkeypatch: pytest.MonkeyPatch,
+    first: float,
+    second: float,
+    suggestive: float,
+    label: int,
+    review: bool,
+) -> None:
+    said = UnsafeContent(first, second, suggestive)
+    monkeypatch.setattr(tasks, "unsafe_content", lambda *_: said)
+    nothing: Any = None
+    rated = tasks.Pornography().rate(nothing, nothing)
+    assert (rated.label, rated.review) == (label, review)
 
 
 def test_the_reply_has_the_nonce_as_a_text_and_the_time_in_milliseconds(ask: Ask) -> None:
@@ -542,6 +571,7 @@ def test_tasks_are_listed_and_reported(
         pytest.param(12, "timestamp: must be", {}, {"timestamp": "soon"}, id="malformed time"),
         pytest.param(12, "s from the time here", {}, {"timestamp": "1553249299"}, id="late"),
         pytest.param(14, "image: not a JPEG", {"image": "broken"}, {}, id="no picture"),
+        pytest.param(14, "image: not a JPEG", {"image": "all broken"}, {}, id="no pictures"),
         pytest.param(
             14, "nothing at", {"image": "http://pictures.example/none.png"}, {}, id="not found"
         ),
@@ -559,6 +589,7 @@ def test_codes(
 ) -> None:
     images: dict[str, Callable[[], Any]] = {
         "broken": lambda: (io.BytesIO(b"GIF"), "x"),
+        "all broken": lambda: [(io.BytesIO(b"GIF"), "x") for _ in range(3)],
         "eleven": lambda: [file() for _ in range(11)],
         "large": lambda: (io.BytesIO(picture("red").ljust(MOST_BYTES + 1, b"\0")), "x.png"),
     }
