@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import sqlalchemy as sa
 import yaml
 from click.testing import CliRunner
 from flask import Flask
@@ -33,12 +34,13 @@ from ltu_compute.errors import (
     Unavailable,
     UnreadableImage,
 )
+from ltu_compute.jobs.runner import Runner, runners_for
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import people
 from ltu_compute.recognisers.faces import Face
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.store import KeptResult, Store
+from ltu_compute.store import KeptResult, Store, tables
 from ltu_compute.store.results import KEPT_EACH, KEPT_S
 from ltu_compute.web.service import service_of
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
@@ -408,6 +410,18 @@ def test_get_is_for_the_cache_alone(ask: Ask) -> None:
     assert ask(method="PUT", type="cache")["status"] == 405
 
 
+def test_the_cache_takes_no_computing_slot(
+    served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim(*_: object) -> None:
+        raise AssertionError("a slot was claimed")
+
+    monkeypatch.setattr(type(service_of(served).slots), "claim", claim)
+    assert ask(method="GET", type="cache")["status"] == 200
+    assert ask(type="cache", file=file())["status"] == 200
+    assert ask(**OBJECTS, file=file())["status"] == 500
+
+
 def test_head_costs_nothing(served: Flask, key: str, ask: Ask) -> None:
     sent = {"apikey": key, "type": "detect_text", "file": base64.b64encode(picture("green"))}
     assert served.test_client().head("/api/v2/", query_string=sent).status_code == 420
@@ -494,6 +508,18 @@ def test_another_keys_results_are_not_shown(served: Flask, ask: Ask) -> None:
     assert (data["objects"], data["quota"]) == ([], -1)
 
 
+def test_results_go_without_anybody_asking(store: Store) -> None:
+    account = store.accounts.add(USERNAME, PASSWORD)
+    key, _ = store.api_keys.add(account.id, now=time.time())
+    for age in (1, KEPT_S + 1):
+        store.results.keep(key.id, KeptResult(f"{age}", "objects", "[]", time.time() - age))
+    runner = runners_for(store, Settings(), compose={})[0]
+    assert isinstance(runner, Runner)
+    runner._purge()
+    with store.database.transaction() as connection:
+        assert connection.execute(sa.select(tables.results.c.picture)).scalars().all() == ["1"]
+
+
 def test_results_are_bounded_and_go_after_an_hour(store: Store) -> None:
     account = store.accounts.add(USERNAME, PASSWORD)
     key = store.api_keys.add(account.id, now=0, quota=None)[0].id
@@ -550,7 +576,32 @@ def test_people_who_are_enrolled_are_named_and_strangers_are_not(
     assert [(f["name"], f["confidence"]) for f in faces] == [("Face", 90.0)]
     assert run.invoke(main, ["people", "remove", "Ruby Tuesday"]).exit_code == 0
     assert service_of(served).store.people.all() == []
+    assert ask(type="celebrities", file=file(picture("red")))["data"]["objects"] == []
     assert run.invoke(main, ["people", "remove", "Ruby Tuesday"]).exit_code == 1
+
+
+def test_people_are_read_when_they_have_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    everybody = store.people.all
+    monkeypatch.setattr(store.people, "all", lambda: reads.append(1) or everybody())
+
+    def known() -> dict[str, float]:
+        names, means = people._known(store.people)
+        return {} if means is None else dict(zip(names, means[:, 0].tolist(), strict=True))
+
+    def face(value: float) -> bytes:
+        return np.full(128, value, "<f4").tobytes()
+
+    assert (known(), known()) == ({}, {})
+    store.people.add("Ruby", [face(1), face(3)])
+    assert (known(), known()) == ({"Ruby": 2}, {"Ruby": 2})
+    assert len(reads) == 2
+    # Another one in the same row: SQLite gives the id of a row that was deleted last again.
+    store.people.remove("Ruby")
+    store.people.add("Jade", [face(5), face(5)])
+    assert known() == {"Jade": 5}
 
 
 def test_a_box_is_within_the_picture() -> None:

@@ -61,6 +61,8 @@ class Runner:
         How far the worker process stands back.
     kinds : collection of str, optional
         Which jobs it computes. Default: all of `KINDS`.
+    purge : callable, optional
+        Deletes what is over, each `PURGE_S`. Default: jobs.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class Runner:
         may_start: Callable[[], bool] = lambda: True,
         nice: int = LEAST_NICE,
         kinds: Collection[str] | None = None,
+        purge: Callable[[], object] | None = None,
     ) -> None:
         self._jobs = jobs
+        self._purge = jobs.purge if purge is None else purge
         self._settings = settings
         self._doorbell = doorbell
         self._may_start = may_start
@@ -117,7 +121,7 @@ class Runner:
         now = time.monotonic()
         if now - self._purged_at >= PURGE_S:
             self._purged_at = now
-            self._jobs.purge()
+            self._purge()
         if not self._may_start():
             self._stopping.wait(BUSY_S)
             return
@@ -254,6 +258,7 @@ def runners_for(
             may_start=may_start,
             nice=nice,
             kinds=kinds,
+            purge=store.purge,
         )
         for kinds in (*[quick] * count, slow)
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from ltu_compute.recognisers import faces
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.faces import Face
 from ltu_compute.store import Store
-from ltu_compute.store.people import Enrolled
+from ltu_compute.store.people import Enrolled, People
 
 WORKING_SIZE = 1600  # px; a face of 24 px in a picture of 50 MP is not looked for
 SAME_PERSON = 0.52  # distance to the mean of four photographs: of 13 people, none was mistaken
@@ -76,11 +77,10 @@ def name_people(image: Image, recognisers: Recognisers, store: Store) -> list[Na
         One of them failed, or had no turn.
     """
     pixels, found = _found(image, recognisers)
-    enrolled = store.people.all() if found else []
-    if not enrolled:
+    names, known = _known(store.people) if found else ([], None)
+    if known is None:
         return []
     size = Size(pixels.shape[1], pixels.shape[0])
-    names, known = _means(enrolled)
     named = []
     for face in found:
         distances = np.linalg.norm(known - _embedding(pixels, face, recognisers), axis=1)
@@ -125,6 +125,25 @@ def _embedding(pixels: Bgr, face: Face, recognisers: Recognisers) -> NDArray[np.
         raise NotInstalled(f"the models for people are not installed; to install them: {INSTALL}")
     places = faces.points_of(pixels, face, points, recognisers.idle)
     return faces.embedding_of(pixels, places, embedding, recognisers.idle)
+
+
+_Means = tuple[list[str], NDArray[np.float32] | None]
+_means_of: WeakKeyDictionary[People, tuple[tuple[int, int], _Means]] = WeakKeyDictionary()
+
+
+def _known(enrolled: People) -> _Means:
+    """Return the names, and the mean of each one's embeddings; None where nobody is enrolled.
+
+    They are kept until somebody is added or removed, which is asked at each call: 0.5 MB.
+    """
+    version = enrolled.version()
+    kept = _means_of.get(enrolled)
+    if kept is None or kept[0] != version:
+        # Read after the version: who is added in between is read again at the next call.
+        everybody = enrolled.all()
+        kept = (version, _means(everybody) if everybody else ([], None))
+        _means_of[enrolled] = kept
+    return kept[1]
 
 
 def _means(enrolled: Sequence[Enrolled]) -> tuple[list[str], NDArray[np.float32]]:

@@ -4,6 +4,7 @@ The repositories return plain frozen dataclasses. A database that does not answe
 `errors.Unavailable`.
 """
 
+import time
 from pathlib import Path
 
 from ltu_compute.settings import Settings
@@ -109,6 +110,11 @@ class Store:
         self.jobs = Jobs(self.database.transaction, job_limits)
         self.data_sets = DataSets(self.database, data_set_limits)
         self.custom_models = CustomModels(self.database, most_models)
+
+    def purge(self) -> None:
+        """Delete jobs and results whose time is over, a bounded number; called now and then."""
+        self.jobs.purge()
+        self.results.purge(time.time())
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""

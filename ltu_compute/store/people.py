@@ -4,6 +4,7 @@ An embedding is 128 numbers from which faces are recognised: personal data of th
 kind in many laws. Removing a person deletes every one of theirs.
 """
 
+import secrets
 import time
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from ltu_compute.store.database import Database
 from ltu_compute.store.tables import people
 
 NAME_LENGTH = 255  # characters
-MOST_PEOPLE = 1000  # with 50 faces each, 26 MB are read for a picture with a face
+MOST_PEOPLE = 1000  # with 50 faces each, 26 MB are read when somebody was added or removed
+LARGEST_ID = (1 << 31) - 1
 MOST_EACH = 50  # embeddings of a person
 
 
@@ -66,7 +68,10 @@ class People:
             now = int(time.time())
             connection.execute(
                 sa.insert(people),
-                [{"name": name, "embedding": each, "created_at": now} for each in embeddings],
+                [
+                    {"id": _new_id(), "name": name, "embedding": each, "created_at": now}
+                    for each in embeddings
+                ],
             )
 
     def names(self) -> list[tuple[str, int]]:
@@ -76,11 +81,24 @@ class People:
             rows = connection.execute(asked.order_by(people.c.name)).all()
         return [(row[0], row[1]) for row in rows]
 
+    def version(self) -> tuple[int, int]:
+        """Return what is another whenever other embeddings are enrolled.
+
+        It is their number and the sum of their ids, which are random: a number that counts up
+        would be used again once the last row was deleted.
+        """
+        asked = sa.select(
+            sa.func.count(), sa.cast(sa.func.coalesce(sa.func.sum(people.c.id), 0), sa.BigInteger)
+        ).select_from(people)
+        with self._database.transaction() as connection:
+            count, ids = connection.execute(asked).one()
+        return count, ids
+
     def all(self) -> list[Enrolled]:
         """Return every embedding."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                sa.select(people.c.name, people.c.embedding).order_by(people.c.id)
+                sa.select(people.c.name, people.c.embedding).order_by(people.c.name, people.c.id)
             ).all()
         return [Enrolled(row[0], bytes(row[1])) for row in rows]
 
@@ -96,3 +114,7 @@ class People:
             removed = connection.execute(sa.delete(people).where(people.c.name == name))
         if not removed.rowcount:
             raise NotFound(f"nobody named {name[:80]!r} is enrolled")
+
+
+def _new_id() -> int:
+    return 1 + secrets.randbelow(LARGEST_ID)

@@ -49,6 +49,11 @@ class Params(BaseModel):
         return []
 
     @property
+    def computes(self) -> bool:
+        """Whether the request takes a computing slot, if its endpoint has images."""
+        return True
+
+    @property
     def image_referer(self) -> str:
         """Header ``Referer`` for fetching images; "" for none."""
         return ""

@@ -83,7 +83,7 @@ def _answer(
     bound = binding.bind(endpoint, exchange.wire, fetch=service.fetch, limits=limits)
     exchange.ignored = bound.ignored
     g.images = bound.pictures
-    if not endpoint.images:
+    if not endpoint.images or not bound.params.computes:
         return _run(service, exchange, bound, service.recognisers)
     with service.slots.claim(sent.environ.get(CLIENT_GONE)) as place:
         g.place = place

@@ -69,6 +69,11 @@ class RecognizeParams(Params):
 
     tolerated: ClassVar[frozenset[str]] = frozenset({"submit"})
 
+    @property
+    def computes(self) -> bool:
+        """See `Params.computes`: what was recognised before is looked up."""
+        return self.type != "cache"
+
     @field_validator("max_labels", "min_confidence", "nsfw_min_confidence", mode="wrap")
     @classmethod
     def _where_it_belongs(
