@@ -51,7 +51,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a batch.
+    """Result of a batch.
 
     Attributes
     ----------

@@ -59,7 +59,7 @@ class ClusterLost(Unavailable):
 
 
 class _Prepared(threading.local):
-    """What a thread of a worker is prepared for, by key."""
+    """Preparations of a worker's thread, by key."""
 
     def __init__(self) -> None:
         self.parts: OrderedDict[str, Callable[..., Any]] = OrderedDict()

@@ -34,7 +34,7 @@ _log = logging.getLogger("ltu_compute.jobs")
 
 
 class ClusterRunner:
-    """Computes jobs on a Dask cluster until it is told to stop; see `runner.Runner`.
+    """Computes jobs on a Dask cluster until it is stopped; see `runner.Runner`.
 
     A part that is cancelled while a worker of the cluster computes it is computed to its end, and
     its result is dropped.

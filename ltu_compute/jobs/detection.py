@@ -24,7 +24,7 @@ IMAGE = "image"  # name of the input
 
 @dataclass(frozen=True)
 class DetectionJob:
-    """What is to be found; of a job, the parameters.
+    """Parameters of a detection job.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class DetectionJob:
     request_id : str
         The request that submitted it.
     notice : Notice or None
-        Whom to tell.
+        Receiver of a notice.
     """
 
     account_id: str
@@ -81,7 +81,7 @@ class FoundObject:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in a picture.
+    """Objects found in a picture.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ def detect(image: Image, job: DetectionJob, recognisers: Recognisers) -> Detecti
 
 
 def compute(parameters: str, inputs: Mapping[str, bytes], settings: Settings) -> Detections:
-    """Return what a job comes to.
+    """Return the result of a job.
 
     Raises
     ------

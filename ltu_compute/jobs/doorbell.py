@@ -1,4 +1,4 @@
-"""Tells idle workers of a service that there is work, so that they need not ask all the time."""
+"""Signal idle workers of a service that there is work, so that they need not poll all the time."""
 
 import multiprocessing
 from typing import Protocol

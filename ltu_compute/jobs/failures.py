@@ -1,6 +1,6 @@
-"""Errors that end a job at once: another attempt would come to the same.
+"""Errors that end a job at once: another attempt would fail, too.
 
-They are stored as the job's error, so that whoever reports it can tell bad input from a fault.
+They are stored as the job's error, so that reports distinguish bad input from a fault.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def dumped(error: ServiceError) -> str:
 
 
 def loaded(text: str) -> ServiceError:
-    """Return the error that a job's error stands for; a plain text is a fault of the service."""
+    """Return a job's stored error as an exception; a plain text is a fault of the service."""
     try:
         stored = orjson.loads(text)
         kind, message = LASTING[stored["kind"]], str(stored["message"])

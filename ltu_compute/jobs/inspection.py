@@ -1,7 +1,7 @@
 """One inspection: a shot against its reference, with a verdict and close-ups.
 
 This is what a worker process computes, whether for a batch, for a job of the service or on a
-cluster. What goes in and comes out can be pickled.
+cluster. Arguments and results can be pickled.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ KEPT_BYTES = 256 << 20  # of memory that they take together; the last is kept wh
 
 
 class Verdict(StrEnum):
-    """What an inspection says of a shot."""
+    """Verdict of an inspection."""
 
     OK = "OK"
     NG = "NG"
@@ -49,7 +49,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class RegionLimits:
-    """What a good shot may have at most in a region of the reference; None: no limit.
+    """Limits of a good shot in a region of the reference; None: no limit.
 
     Attributes
     ----------
@@ -68,14 +68,14 @@ class RegionLimits:
     strength: float | None = None
 
     def holds(self, box: Box) -> bool:
-        """Return whether the middle of a box on the reference lies in the region."""
+        """Return whether the middle of a box on the reference is in the region."""
         middle = box.x + box.width / 2, box.y + box.height / 2
         return is_inside(middle, self.polygon)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a good shot may have at most; None: no limit.
+    """Limits of a good shot; None: no limit.
 
     Attributes
     ----------
@@ -86,10 +86,10 @@ class Limits:
     strength : float or None
         Strength of the strongest difference; 100 is black against white.
     regions : tuple of RegionLimits
-        A difference whose middle lies in one of these is judged by the first that holds it, and by
-        none of the limits above.
+        A difference whose middle is in one of these is judged by the first that contains it. The
+        limits above do not apply to it.
     mm2 : float or None
-        Area of the reference, in mm²: areas are then told in mm².
+        Area of the reference, in mm²: areas are then given in mm².
     """
 
     count: int | None = 0
@@ -132,7 +132,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a picture comes from.
+    """Source of a picture.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Known:
-    """What an earlier run compared, by SHA-256; "" where there was nothing to read."""
+    """Files that an earlier run compared, by SHA-256; "" where there was nothing to read."""
 
     shot: str
     reference: str
@@ -182,7 +182,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What became of one shot.
+    """Result of one shot.
 
     Attributes
     ----------
@@ -196,7 +196,7 @@ class Inspection:
         Differences, their area together, the strength of the strongest, and the sum over all of
         area times strength; None where there was no comparison.
     aligned : bool or None
-        Whether the shot was brought into alignment; False: compared as it lies.
+        Whether the shot was aligned; False: compared unaligned.
     differences : tuple of Difference
         Largest first.
     shot_sha256, reference_sha256, region_sha256 : str
@@ -394,7 +394,7 @@ def judged(found: Comparison, limits: Limits) -> str:
             f"{region.name}: {words}" for words in _broken(held.get(number, []), region, limits)
         ]
     if broken and not found.aligned:
-        broken.append("the shot could not be aligned and was compared as it lies")
+        broken.append("the shot could not be aligned and was compared unaligned")
     return "; ".join(broken)
 
 
@@ -418,7 +418,7 @@ def _broken(
 
 
 def is_inside(point: tuple[float, float], polygon: Sequence[tuple[float, float]]) -> bool:
-    """Return whether a point lies in a polygon, by the even-odd rule."""
+    """Return whether a point is in a polygon, by the even-odd rule."""
     x, y = point
     inside = False
     for (x1, y1), (x2, y2) in pairwise([*polygon, polygon[0]]):
@@ -449,7 +449,7 @@ def file_content(path: str, max_bytes: int, name: str) -> bytes:
     max_bytes : int
         Most bytes accepted.
     name : str
-        The parameter that it came by; errors carry it.
+        The parameter that held it; errors name it.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The kinds of jobs that there are, and how a part of each is computed.
 
-A kind says two things: how a worker process prepares for a job, and what a part comes to that no
-worker could compute. New kinds are entered in `KINDS`.
+A kind defines two things: how a worker process prepares for a job, and the result of a part that
+no worker could compute. New kinds are entered in `KINDS`.
 """
 
 import time
@@ -35,7 +35,7 @@ from ltu_compute.store.jobs import Claim
 
 @dataclass(frozen=True)
 class Computed:
-    """What a part came to: a result, usually JSON, and what comes with it, such as a picture.
+    """Result of a part, usually JSON, and its attachment, such as a picture.
 
     ``error``, where it is not empty, ends the job as failed: another attempt would not help.
     """
@@ -82,8 +82,8 @@ class Kind:
     following : callable or None
         Id and parameters of a job to the job that is to follow when it has ended, or to None.
     ended : callable or None
-        Is called in the transaction that ends a part: with the claim, and what the part came to,
-        or why it failed. What comes with the result is then stored by it, not with the part.
+        Is called in the transaction that ends a part: with the claim, and the part's result or
+        the reason of its failure. The callable then stores the attachment, not the part.
     slow : bool
         Whether a part takes minutes: others are not to wait for it.
     portable : bool
@@ -119,7 +119,7 @@ class InspectionJob:
     Notes
     -----
     A part has the input `NAME`, and one of `SHOT`, the file; `URL`, an address that is fetched when
-    its turn comes; `PROBLEM`, what was wrong with a file that was sent.
+    it is compared; `PROBLEM`, what was wrong with a file that was sent.
     """
 
     settings: ComparisonSettings

@@ -1,7 +1,7 @@
-"""Notices: signed POST requests that tell an account's own server that a job has ended.
+"""Notices: signed POST requests to an account's own server when a job has ended.
 
-A notice is a job of its own, added in the transaction that ends the job that it is of, so that
-none is lost and none is sent for a job whose end was not stored. A receiver may get it twice.
+A notice is a job of its own, added in the transaction that ends the other job. So none is lost, and
+none is sent for a job whose end was not stored. A receiver may get it twice.
 
 Source: Standard Webhooks, https://www.standardwebhooks.com (headers, signature and secret).
 """
@@ -42,7 +42,7 @@ Compose = Callable[[str, str], bytes | None]
 
 @dataclass(frozen=True)
 class Notice:
-    """Whom to tell that a job has ended.
+    """Receiver of a notice that a job has ended.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class NoticeJob:
     of, kind : str
         Id and kind of the job that has ended.
     notice : Notice
-        Whom to tell.
+        Receiver.
     """
 
     of: str
@@ -115,7 +115,7 @@ def signed_headers(message_id: str, body: bytes, secret: bytes, now: float) -> d
 
 
 class Notices:
-    """Sends notices, one after the other, until it is told to stop.
+    """Sends notices, one after the other, until it is stopped.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Worker processes: one computation at a time each, apart from whoever asks for it.
+"""Worker processes: one computation at a time each, apart from the caller's process.
 
 A computation that takes the process down, or that nobody wants any more, costs a process and
 nothing else. Processes are forked from a server that has the imports done (`forkserver`), never
@@ -29,7 +29,7 @@ R = TypeVar("R")
 MAX_ATTEMPTS = 3  # times that a task of a batch is tried when its process dies
 PREFETCHED = 2  # tasks that a process has: one is computed, one waits
 PROGRESS_S = 0.2  # seconds between two reports of progress
-STOP_S = 1.0  # seconds in which a process ends that was told to
+STOP_S = 1.0  # seconds in which a process ends after a request to stop
 LEAST_NICE = 19  # of processes that take what others leave of the processors
 _PRELOADED = ["ltu_compute.jobs.inspection"]
 
@@ -39,7 +39,7 @@ _context.set_forkserver_preload(_PRELOADED)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a computation has come, 0 to 1."""
+    """Progress of a computation, 0 to 1."""
 
     share: float
 
@@ -56,14 +56,14 @@ class Failed:
 
 
 def _nobody(_: float) -> None:
-    """Tell nobody: this process is no worker."""
+    """Report nothing: this process is no worker."""
 
 
 _report: Callable[[float], None] = _nobody
 
 
 def report_progress(share: float) -> None:
-    """Tell whoever waits how far the computation has come, 0 to 1; nobody outside of a worker."""
+    """Report the progress of the computation, 0 to 1; nothing outside of a worker."""
     _report(share)
 
 
@@ -82,7 +82,7 @@ class _Reporter:
 
 
 def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], nice: int) -> None:
-    """Compute what comes over a connection, until it is closed."""
+    """Compute tasks from a connection, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -124,7 +124,7 @@ class Process(Generic[T, R]):
     build : callable
         Called in the process; returns what computes a task. Both it and the tasks are pickled.
     nice : int
-        How far the process stands back, 0 to 19.
+        Niceness of the process, 0 to 19.
     """
 
     def __init__(self, build: Callable[[], Callable[[T], R]], *, nice: int = 0) -> None:
@@ -141,7 +141,7 @@ class Process(Generic[T, R]):
         return self._process.pid or 0
 
     def send(self, task: T) -> None:
-        """Hand over a task; the replies come in the same order.
+        """Hand over a task; the replies arrive in the same order.
 
         Raises
         ------

@@ -74,7 +74,7 @@ class Picture(_Model):
 
 
 class RecipeLimits(_Model):
-    """What a good shot may have at most; null: no limit."""
+    """Limits of a good shot; null: no limit."""
 
     max_count: Count | None = Field(None, description="Differences.")
     max_area_percent: Amount | None = Field(
@@ -97,15 +97,15 @@ class Region(_Model):
     name: Name
     use: Literal["include", "ignore"] = Field(
         "include",
-        description="include: only what lies in a region that is included is compared. ignore: "
-        "what lies in it is not.",
+        description="include: only the area of included regions is compared. ignore: the area "
+        "is not compared.",
     )
     polygon: tuple[tuple[Coordinate, Coordinate], ...] = Field(
         min_length=3, max_length=MOST_VERTICES, description="Vertices x, y in px of the reference."
     )
     limits: RecipeLimits | None = Field(
         None,
-        description="Limits of the differences whose middle lies in this region, instead of those "
+        description="Limits of the differences whose middle is in this region, instead of those "
         "of the recipe. An ignored region has none.",
     )
 
@@ -142,7 +142,7 @@ class RecipeSettings(_Model):
 
 
 class Tolerance(_Model):
-    """What good parts differ by, learnt from several of them. Version 1 has a place for it only."""
+    """Differences of good parts, learnt from several of them. Version 1 only has a place for it."""
 
     method: Name
     good_shots: int = Field(ge=2, le=50)
@@ -234,7 +234,7 @@ def parsed(text: bytes | str, name: str = "recipe") -> Recipe:
     Raises
     ------
     BadParameters
-        Each thing that is wrong, by the place where it stands.
+        Each problem, by its place in the file.
     """
     try:
         return Recipe.model_validate_json(text)
@@ -270,7 +270,7 @@ def reference_of(recipe: Recipe, folder: Path, max_bytes: int) -> Source:
     recipe : Recipe
         The recipe.
     folder : Path
-        Where it lies.
+        Folder of the recipe.
     max_bytes : int
         Most bytes of a picture.
 

@@ -1,4 +1,4 @@
-"""What becomes of a claimed part, written to the database once it answers, and to the log."""
+"""Results of claimed parts, written to the database once it answers, and to the log."""
 
 import logging
 import threading
@@ -33,7 +33,7 @@ class Records:
         self._stopping = stopping
 
     def finish(self, claim: Claim, computed: Computed, seconds: float) -> None:
-        """Record what a part came to."""
+        """Record the result of a part."""
         self._finish(claim, computed)
         note("job part", claim, ms=round(1000 * seconds, 1))
 
@@ -75,7 +75,7 @@ class Records:
     def _also(self, claim: Claim, outcome: Computed | str) -> Also | None:
         """Return what is done when a job ends, beside that: its kind's own, a job that follows.
 
-        `outcome` is what it came to, or why it failed. None: nothing is.
+        `outcome` is its result, or why it failed. None: nothing is done.
         """
         kind = KINDS[claim.kind]
         following = kind.following(claim.job_id, claim.parameters) if kind.following else None

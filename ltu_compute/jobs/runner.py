@@ -1,8 +1,8 @@
 """Runs jobs on this machine: claims parts, has a worker process compute them, records results.
 
 One runner has one worker process. A service has a runner in each of its workers, ``ltu-compute
-worker`` has as many as it is told. The database decides who computes what; a runner that dies, with
-or without its machine, loses nothing but the seconds until its lease ends.
+worker`` has as many as its option says. The database assigns the parts. A runner that dies, with or
+without its machine, loses nothing but the seconds until its lease ends.
 """
 
 import logging
@@ -35,7 +35,7 @@ _log = logging.getLogger("ltu_compute.jobs")
 
 
 class Running(Protocol):
-    """What computes jobs until it is told to stop."""
+    """A runner of jobs, until it is stopped."""
 
     def start(self) -> threading.Thread:
         """Begin, in a thread of its own."""
@@ -45,7 +45,7 @@ class Running(Protocol):
 
 
 class Runner:
-    """Computes jobs, a part at a time, until it is told to stop.
+    """Computes jobs, a part at a time, until it is stopped.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Runner:
     may_start : callable
         Whether requests leave room for a part now.
     nice : int
-        How far the worker process stands back.
+        Niceness of the worker process.
     kinds : collection of str, optional
         Which jobs it computes. Default: all of `KINDS`.
     purge : callable, optional
@@ -166,7 +166,7 @@ class Runner:
         self._records.finish(claim, reply, time.monotonic() - started)
 
     def _computed(self, claim: Claim) -> Computed | Failed | None:
-        """Return what a part came to; None when nobody wants it any more."""
+        """Return the result of a part; None when nobody wants it any more."""
         process = self._process or self._start_process()
         preparation = None
         if self._prepared.get(claim.job_id) is None:
@@ -232,7 +232,7 @@ def runners_for(
     """Return what computes jobs where the settings say, and what sends notices of them.
 
     Where there is a Dask cluster, it computes what its workers can, and a runner here the rest.
-    What takes minutes has a runner of its own.
+    Jobs that take minutes have a runner of their own.
 
     Parameters
     ----------

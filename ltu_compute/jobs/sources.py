@@ -1,4 +1,4 @@
-"""What a batch inspects: a folder, a pattern, two folders by name, or a table."""
+"""Sources of a batch: a folder, a pattern, two folders by name, or a table."""
 
 import csv
 import glob
@@ -32,7 +32,7 @@ class Pair:
 
 
 def shots_of(names: Sequence[str]) -> list[str]:
-    """Return the shots that names stand for: files, addresses, folders (with theirs) or patterns.
+    """Return the shots of names: files, addresses, folders (with their files) or patterns.
 
     Raises
     ------

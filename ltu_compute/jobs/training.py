@@ -1,7 +1,7 @@
 """Training jobs: a model of an account is trained on one of its data sets.
 
-What a training needs is in the database, so that it begins again where its worker was killed; what
-it comes to is stored in the transaction that ends it, once.
+The input of a training is in the database, so that it starts again if its worker was killed. Its
+result is stored once, in the transaction that ends it.
 """
 
 import resource
@@ -35,7 +35,7 @@ SEPARATOR = b"\n"  # between the JSON and the file of what is packed
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is to be trained; of a job, the parameters.
+    """Parameters of a training job.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class TrainingJob:
     request_id : str
         The request that submitted it.
     notice : Notice or None
-        Whom to tell.
+        Receiver of a notice.
     """
 
     account_id: str
@@ -69,7 +69,7 @@ class TrainingJob:
 
 
 def compute(parameters: str, settings: Settings) -> Trained:
-    """Return what a job comes to.
+    """Return the result of a job.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _mapped() -> int:
 
 
 def result(parameters: str, trained: Trained) -> bytes:
-    """Return what a job comes to for whoever asks for it."""
+    """Return the result of a job as its owner gets it."""
     job = TrainingJob.loads(parameters)
     told = {"model_id": job.model_id, "dataset_id": job.data_set_id, "metrics": trained.metrics}
     return orjson.dumps(told)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """What was used last, by job; the runner and its worker keep the same ones."""
+    """Values used last, by job; the runner and its worker keep the same ones."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, T] = OrderedDict()
@@ -42,7 +42,7 @@ class Recent(Generic[T]):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a worker needs to know of a job before it computes parts of it."""
+    """Preparation of a worker for the parts of a job."""
 
     prepare: Callable[[str, Inputs, Settings], Part]
     parameters: str

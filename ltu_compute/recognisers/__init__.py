@@ -1,1 +1,1 @@
-"""What answers recognition: installed models and remote providers."""
+"""Providers of recognition: installed models and remote services."""

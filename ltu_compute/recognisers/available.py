@@ -1,4 +1,4 @@
-"""What recognition stands on besides kernels: models of the operator's own, and Google."""
+"""Recognisers besides the kernels: models of the operator's own, and Google."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The declaration of a model that can be installed, and the packages that models come from.
+"""The declaration of a model that can be installed, and the packages that hold models.
 
 One `Installable` a model: package, SHA-256, files, converter, licence, and the answer that proves
 that it works. `MODELS` lists them.

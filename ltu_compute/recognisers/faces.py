@@ -1,4 +1,4 @@
-"""Faces: where they are, their 68 points, and numbers by which they are told apart.
+"""Faces: where they are, their 68 points, and embeddings that distinguish them.
 
 Three models of the catalogue: a detector (BlazeFace), the points of a face, and an embedding of the
 face when it is laid upright by five of the points.
@@ -104,7 +104,7 @@ def find_faces(
     """Find faces, best first.
 
     The detector sees the whole picture and, where its input's sides are free, a larger copy, in
-    which small faces are large enough. What it finds it sees again three times, in other sizes and
+    which small faces are large enough. Each find is checked three times, in other sizes and
     places: textures and codes that look like a face in one grid of px do not in the next.
 
     Parameters
@@ -206,7 +206,7 @@ def _look(
 
 
 def _distinct(faces: Sequence[Face]) -> list[Face]:
-    """Return faces without those that lie where a better one does, best first."""
+    """Return faces without those at the place of a better one, best first."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda each: (-each.score, *each.corners[0].tolist())):
         if not any(_same(face, other) for other in kept):
@@ -264,7 +264,7 @@ def points_of(image: Bgr, face: Face, model: Model, idle: ReleaseSlot) -> NDArra
     middle = face.corners.mean(axis=0)
     extent = POINTS_SIDE * float(np.ptp(face.corners, axis=0).max())
     points, angle = face.corners, 0.0
-    for _ in range(2):  # once more, turned upright, where the first look tells that it is not
+    for _ in range(2):  # once more, turned upright, if the first look shows that it is not
         scale = side / extent
         turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         shift = np.full(2, side / 2) - turn @ middle
@@ -302,7 +302,7 @@ def embedding_of(
     """
     side = model.manifest.input.size[0]
     face = upright(image, points, side)
-    both = (face, np.ascontiguousarray(face[:, ::-1]))  # and as in a mirror: it tells more surely
+    both = (face, np.ascontiguousarray(face[:, ::-1]))  # and mirrored: the mean is more reliable
     values = [model.values(each, idle).ravel() for each in both]
     return np.asarray(np.mean(values, axis=0), np.float32)
 

@@ -43,7 +43,7 @@ USES = (OBJECTS, OBJECTS_SECOND, LABELS)
 """The models of the catalogue that are asked."""
 
 LEAST = 0.5
-"""What is more likely wrong than right is no object."""
+"""Score below which a find is more likely wrong than right."""
 
 WEIGHTS = (2.019, 1.273, -1.744, 0.683, -1.814, 0.594, 0.041)
 """Of the numbers of `evidence`; ``training/fusion.py`` has fitted them."""
@@ -100,9 +100,9 @@ def detect(
 ) -> tuple[DetectedObject, ...]:
     """Find objects, best first.
 
-    Small faces are looked for where a detector sees people of up to half the picture's longer side,
-    however weakly, or everywhere where people are not asked for: that look takes as long as both
-    detectors do. The faces of larger people are seen without it.
+    Small faces are searched if a detector sees people of up to half the picture's longer side, even
+    with a low score. They are also searched if people are not asked for. The search takes as long
+    as both detectors. The faces of larger people are seen without it.
 
     Parameters
     ----------
@@ -257,9 +257,9 @@ def fused(
 ) -> list[DetectedObject]:
     """Return the objects that two detectors have found, each once, with one score.
 
-    The score is a logistic regression on the logits of both detectors, or that one has found
-    nothing, and on what the classifier says of the whole picture. It was fitted on 242 pictures of
-    PASCAL VOC 2007 (train, bus, car, cat, person), which none of the models has seen;
+    The score is a logistic regression on the logits of both detectors and on the classifier's
+    labels of the whole picture. One detector may have found nothing. It was fitted on 242 pictures
+    of PASCAL VOC 2007 (train, bus, car, cat, person), which none of the models has seen;
     ``training/fusion.py`` fits it.
 
     Parameters
@@ -283,7 +283,7 @@ def paired(
 ) -> list[tuple[DetectedObject, float | None, float | None]]:
     """Return what two detectors have found, each object once, and the score of either.
 
-    What both have found lies where they say on average, weighted by their scores. A score is None
+    The box of an object that both found is their mean, weighted by their scores. A score is None
     where a detector has not found the object.
     """
     left = list(second)

@@ -22,7 +22,7 @@ EXPLICIT_CLASSES = ("Porn", "Hentai")
 SUGGESTIVE_CLASS = "Sexy"
 UNSAFE_CLASS = "Unsafe"
 UNCOVERED = ("violence", "gore", "drugs", "weapons", "hate", "self-harm")
-"""What vendors ask for and no model of the catalogue knows."""
+"""Kinds of content that vendors ask for and no model of the catalogue knows."""
 
 SIDE_PX, CROP_PX = 256, 224  # what the second model sees: the middle of a square picture
 JPEG_QUALITY = 75  # of the pictures that it was trained on: the default of what wrote them
@@ -32,7 +32,7 @@ EVEN = 0.5  # from which a model calls a picture explicit
 
 @dataclass(frozen=True)
 class UnsafeContent:
-    """What two models say of a picture.
+    """Verdict of two models on a picture.
 
     Attributes
     ----------

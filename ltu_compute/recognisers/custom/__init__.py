@@ -1,1 +1,1 @@
-"""Models that accounts train: the network they stand on, their ONNX files, and who may use them."""
+"""Models that accounts train: their backbone, their ONNX files, and their access rights."""

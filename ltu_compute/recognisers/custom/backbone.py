@@ -1,6 +1,6 @@
-"""The network that trained models stand on: the installed classifier, without its last layer.
+"""The backbone of trained models: the installed classifier, without its last layer.
 
-It stays as it is; training fits what comes behind it. Its numbers are vectors of whole pictures,
+It stays as it is; training fits the layers after it. Its numbers are vectors of whole pictures,
 or maps: of each stride the last tensor, which is what the network itself goes on from.
 """
 

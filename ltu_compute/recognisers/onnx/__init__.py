@@ -1,8 +1,8 @@
 """Recognition models: a folder each, with ``model.onnx`` and ``model.yaml``.
 
-Those of the operator's own are checked when the service starts, and each runs in a process of its
-own (`worker`), so that a bad one costs its own requests and nothing else. Those that ``ltu-compute
-models install`` makes are known by their digest and run in the service's process (`loaded`). They
+Models of the operator's own are checked when the service starts. Each runs in a process of its own
+(`worker`), so that a bad one costs only its own requests. Models of ``ltu-compute models install``
+are known by their digest and run in the service's process (`loaded`). They
 have the names that the operations ask for; a model of the operator's own that has such a name
 takes the place of the installed one.
 
@@ -348,7 +348,7 @@ class Models:
         raise BadParameters(Problem("model", f"model: received {name[:80]!r}, {installed}"))
 
     def standing(self, name: str, task: Task) -> Model | None:
-        """Return the model that stands behind an operation; ``None`` where there is none.
+        """Return the model of an operation; ``None`` where there is none.
 
         Parameters
         ----------

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies in a model's input: x' = x · scale_x + left, y' = y · scale_y + top.
+    """Place of a picture in a model's input: x' = x · scale_x + left, y' = y · scale_y + top.
 
     `size` is that of the input: width and height, in px.
     """
@@ -66,7 +66,7 @@ class Detections:
 
 
 def placed(image: Bgr, manifest: Manifest, side: int | None = None) -> tuple[Bgr, Placement]:
-    """Return a picture at the size of a model's input, and where it lies in it.
+    """Return a picture at the size of a model's input, and its place in it.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def detections(
 
 
 class _Asked(NamedTuple):
-    """What a decoder is told besides the outputs."""
+    """Arguments of a decoder besides the outputs."""
 
     manifest: Manifest
     threshold: float

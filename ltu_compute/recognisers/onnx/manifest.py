@@ -147,8 +147,8 @@ class Manifest(_Strict):
     Attributes
     ----------
     task : {"classification", "detection", "embedding", "points", "mask"}
-        What it is for. Models of the last three stand behind an operation of the service, under
-        its name; requests select the first two.
+        Its purpose. Models of the last three serve an operation of the service, by their name;
+        requests select the first two.
     input : Input
         What it takes.
     labels : "coco80", "coco91", "imagenet1k", or tuple of str or ClassLabel
@@ -178,7 +178,7 @@ class Manifest(_Strict):
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Manifest":
-        """Return a manifest that is given as what its YAML stands for."""
+        """Return a manifest from the value of its YAML."""
         return cls.model_validate_json(orjson.dumps(content))
 
     @property
@@ -229,10 +229,10 @@ def _none_or_some(task: Task) -> str:
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Reads YAML without aliases, by which a few lines can stand for gigabytes."""
+    """Reads YAML without aliases, by which a few lines can become gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Return what the next events stand for."""
+        """Return the node of the next events."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*) are not allowed")
         return super().compose_node(parent, index)
@@ -276,7 +276,7 @@ def coco_mids() -> dict[str, str]:
 
 
 def _coco91() -> tuple[ClassLabel, ...]:
-    """Return COCO's classes by their ids from 1 on; ten ids stand for classes it gave up."""
+    """Return COCO's classes by their ids from 1 on; ten ids belong to classes it gave up."""
     names = iter(coco_mids().items())
     found = []
     for number in range(1, COCO_IDS + 1):

@@ -19,7 +19,7 @@ from ltu_compute.recognisers.onnx.session import ModelError, Outputs
 log = logging.getLogger("ltu_compute")
 
 ReleaseSlot = Callable[[], AbstractContextManager[None]]
-"""What is entered while another process or machine computes and this one does not."""
+"""Context that is entered while another process or machine computes and this one does not."""
 
 
 class Network:
@@ -142,7 +142,7 @@ class Network:
     def run(
         self, image: Bgr, idle: ReleaseSlot = nullcontext
     ) -> tuple[Outputs, decoders.Placement]:
-        """Return the outputs for an image, and where the image lies in the input.
+        """Return the outputs for an image, and the image's place in the input.
 
         Parameters
         ----------

@@ -26,7 +26,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a model may be and take.
+    """Limits of a model.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model says of itself.
+    """Declaration of a model.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Session:
         ------
         ModelError
             If it fails, or takes more time or memory than it may. Its process has ended then,
-            unless the model itself told what is wrong.
+            unless the model itself reported the error.
         """
         header = {"shape": tensor.shape, "dtype": tensor.dtype.str}
         with self._lock:
@@ -124,7 +124,7 @@ class Session:
                 if stream is not None:
                     worker.send(stream, header, tensor.data.cast("B"))
             except (BrokenPipeError, ValueError):
-                pass  # the answer is missing, too, and that tells why
+                pass  # the answer is missing, too, and its error says why
             reply, content = self._answer("run")
         outputs: dict[str, NDArray[Any]] = {}
         position = 0

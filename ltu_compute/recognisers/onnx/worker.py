@@ -204,7 +204,7 @@ def load(content: bytes, *, arena: bool = True) -> tuple[Any, int]:
     options.use_deterministic_compute = True
     options.enable_cpu_mem_arena = arena
     options.log_severity_level = 4
-    # Not its own format, which is told by a few bytes and was not looked through here.
+    # Not its own format, which is recognised by a few bytes and was not checked here.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     return (
         onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
@@ -262,9 +262,9 @@ def receive(stream: IO[bytes], first: bytes = b"") -> tuple[dict[str, Any], byte
 
 
 def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str) -> None:
-    """Load a model, tell what it takes and gives, and run it on what comes until nothing does.
+    """Load a model, report its inputs and outputs, and run it on tensors until the pipe closes.
 
-    One of another SHA-256 than is expected is not loaded; "" stands for any.
+    A file of another SHA-256 than expected is not loaded; "" allows any.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the service
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it does
