@@ -41,6 +41,7 @@ from ltu_compute.web.pages import ANALYZE, PICTURE
 from tests.support.browser import new_page, watch
 from tests.support.client import IMAGES, PASSWORD, ROOT, USERNAME, Live
 from tests.support.issuer import AUDIENCE, CLIENT, SECRET, Issuer
+from tests.support.timing import PATIENCE_S
 
 PICTURES = ROOT / "docs" / "pictures"
 REFERENCE, SHOT = "part-reference.jpg", "part-shot.jpg"
@@ -790,7 +791,7 @@ def test_a_token_of_an_identity_provider(browser: Browser, serve: Any, tmp_path:
     app = create_app(settings)
     address = serve(app).url
     grant = {"grant_type": "client_credentials", "scope": "images"}
-    answer = requests.post(f"{issuer.url}/token", grant, auth=(CLIENT, SECRET), timeout=10)
+    answer = requests.post(f"{issuer.url}/token", grant, auth=(CLIENT, SECRET), timeout=PATIENCE_S)
     page = new_page(browser)
     complaints = watch(page, address, refusals=True)
     page.goto(f"{address}/#colorPalette")

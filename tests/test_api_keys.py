@@ -22,7 +22,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import Account, ApiKey, Store, tables
 from ltu_compute.store.api_keys import KEY_LENGTH, LARGEST_QUOTA, RESERVED_S
 from ltu_compute.web.dialect import Caller
-from tests.support.timing import Clock
+from tests.support.timing import PATIENCE_S, Clock
 
 NOW = 1_800_000_000
 
@@ -339,7 +339,7 @@ def test_processes_that_answer_at_once_count_exactly(
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout == f"[0, 0, 0, 0] {answered}\n", done.stderr
     assert (left(store, key), reserved(store)) == (quota - answered, 0)

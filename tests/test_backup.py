@@ -10,6 +10,7 @@ from pathlib import Path
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
+from tests.support.timing import PATIENCE_S
 
 PAGE = Path(__file__).parent.parent / "docs" / "deployment.md"
 
@@ -36,14 +37,14 @@ def test_a_backup_of_a_running_service_can_be_restored(tmp_path: Path) -> None:
     writer.execute("BEGIN IMMEDIATE")  # somebody is being removed
     writer.execute("DELETE FROM accounts")
 
-    subprocess.run(["sh", "-euc", recipe(data, backup)], check=True, timeout=60)
+    subprocess.run(["sh", "-euc", recipe(data, backup)], check=True, timeout=PATIENCE_S)
 
     writer.execute("ROLLBACK")
     writer.close()
     bob = store.accounts.add("bob", "the builder")
     modes = {path.stat().st_mode & 0o077 for path in (backup, *backup.rglob("*"))}
     assert modes == {0}, "for the owner alone"
-    again = subprocess.run(["sh", "-euc", recipe(data, backup)], check=False, timeout=60)
+    again = subprocess.run(["sh", "-euc", recipe(data, backup)], check=False, timeout=PATIENCE_S)
     assert again.returncode != 0, "a backup is not written over"
 
     shutil.copytree(backup, restored)

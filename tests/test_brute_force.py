@@ -31,7 +31,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import LoginLimits, Store, logins, names, passwords
 from ltu_compute.store.tables import login_attempts
 from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, Live
-from tests.support.timing import Clock
+from tests.support.timing import PATIENCE_S, Clock
 
 NOW = 1_800_000_000
 LIMITS = LoginLimits(failures=3, lock=30, lock_max=200, window=1000)
@@ -249,7 +249,7 @@ def test_processes_that_guess_at_once_learn_exactly_as_much(store: Store, ready_
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout == "[0, 0, 0, 0] 10 30\n", done.stderr
 
@@ -528,7 +528,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, serve: Any, live_clock: Clock
 
 def lock(live: Live, name: str) -> None:
     form = {"grant_type": "password", "client_id": "ltu-api", "username": name, "password": "x"}
-    assert requests.post(live.url + TOKEN_PATH, data=form, timeout=10).status_code == 401
+    assert requests.post(live.url + TOKEN_PATH, data=form, timeout=PATIENCE_S).status_code == 401
 
 
 def test_python_keycloak_waits_as_long_as_it_is_told(

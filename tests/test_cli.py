@@ -18,6 +18,7 @@ from ltu_compute.cli.summaries import summary
 from ltu_compute.settings import load, table
 from tests.support.calls import PART, SHOT, post
 from tests.support.client import IMAGES, Caller
+from tests.support.timing import PATIENCE_S
 
 
 @pytest.fixture
@@ -123,7 +124,11 @@ def test_who_has_read_enough_may_leave() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [command, "settings"], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+        [command, "settings"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE_S,
+        check=False,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
@@ -264,7 +269,7 @@ def test_on_a_terminal_it_is_a_summary(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     environment = os.environ | {"LTU_COMPUTE_DATA_DIR": str(tmp_path)}
     arguments = [command, "imageQuality", IMAGES / "clock.jpg"]
-    subprocess.run(arguments, stdout=theirs, env=environment, check=True, timeout=60)
+    subprocess.run(arguments, stdout=theirs, env=environment, check=True, timeout=PATIENCE_S)
     os.close(theirs)
     printed = os.read(ours, 1 << 16).decode()
     os.close(ours)

@@ -25,7 +25,7 @@ from ltu_compute.serving.server import STOPPING_S
 from ltu_compute.settings import Settings, load, table
 from ltu_compute.web.views import body_limit
 from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH, USERNAME
-from tests.support.timing import until
+from tests.support.timing import PATIENCE_S, until
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "ltu-compute.service"
@@ -152,7 +152,7 @@ def test_the_unit_as_systemd_sees_it(tmp_path: Path) -> None:
     copy = tmp_path / UNIT.name
     copy.write_text(re.sub("(?m)^ExecStart=.*$", "ExecStart=/bin/true", UNIT.read_text()))
     done = subprocess.run(
-        [program, "verify", copy], capture_output=True, text=True, timeout=60, check=False
+        [program, "verify", copy], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -303,7 +303,7 @@ def running(site: Path, upstream: str) -> Iterator[int]:
         yield ports[1]
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_S)
 
 
 def test_nginx_lets_the_largest_request_through(settings: Settings) -> None:
@@ -343,18 +343,18 @@ def test_the_service_behind_nginx(
         form = {"grant_type": "password", "client_id": "ltu-api"}
         form |= {"username": USERNAME, "password": PASSWORD}
         base = f"https://{host}:{port}"
-        reply = session.post(base + TOKEN_PATH, data=form, timeout=10)
+        reply = session.post(base + TOKEN_PATH, data=form, timeout=PATIENCE_S)
         token = reply.json()["access_token"]
         configuration = session.get(
-            f"{base}/realms/Production/.well-known/openid-configuration", timeout=10
+            f"{base}/realms/Production/.well-known/openid-configuration", timeout=PATIENCE_S
         ).json()
         done = session.post(
             f"{base}{OPERATIONS}/edges",
             headers={"Authorization": f"Bearer {token}"},
             files={"image": (ROOT / "fixtures/images/object-bright.png").read_bytes()},
-            timeout=30,
+            timeout=PATIENCE_S,
         )
-        assert session.get(f"{base}/healthz", headers={"Host": "evil"}, timeout=10).ok
+        assert session.get(f"{base}/healthz", headers={"Host": "evil"}, timeout=PATIENCE_S).ok
     assert configuration["issuer"] == f"{base}/realms/Production"
     assert done.status_code == 200
     assert done.headers["Strict-Transport-Security"].startswith("max-age=")

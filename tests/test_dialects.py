@@ -17,6 +17,7 @@ from ltu_compute.dialects.ltu import dialect
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, TOKEN_PATH, USERNAME, Live
+from tests.support.timing import PATIENCE_S
 
 VENDOR = FIXTURES / "vendor"
 SAMPLES = yaml.safe_load((VENDOR / "requests.yaml").read_text())
@@ -74,7 +75,9 @@ def session(vendor: Live) -> dict[str, str]:
         "grant_type": "password",
         "client_id": "ltu-api",
     }
-    answer: dict[str, str] = requests.post(vendor.url + TOKEN_PATH, data=form, timeout=10).json()
+    answer: dict[str, str] = requests.post(
+        vendor.url + TOKEN_PATH, data=form, timeout=PATIENCE_S
+    ).json()
     return answer
 
 
@@ -110,7 +113,7 @@ def by_curl(text: str, session: dict[str, str]) -> Any:
         ["bash", "-c", text.strip().replace("curl ", "curl -sS -m 60 ", 1)],
         env=environment,
         capture_output=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         check=True,
     )
     return json.loads(done.stdout)

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import ltu_compute
 from ltu_compute.errors import FetchFailed, TooManyBytes
+from ltu_compute.outbound import fetch
 from ltu_compute.outbound.fetch import Address, Fetcher, is_public, system_resolve
 from ltu_compute.settings import Settings
-from tests.support.timing import until
+from tests.support.timing import PATIENCE_S, Clock, until
 
 BODY = b"\x89PNG, as far as fetching is concerned"
 Answer = Callable[[], Iterable[bytes]]
@@ -674,9 +676,7 @@ SLOW: dict[str, Answer] = {
 def test_the_deadline_holds_over_everything(server: Server, slow: str) -> None:
     path = "/" + slow.replace(" ", "%20")
     server.answers[path] = SLOW[slow]
-    began = time.monotonic()
     assert why(local(fetch_timeout=0.3), server.url(path)) == "it timed out after 0.3 s"
-    assert 0.25 < time.monotonic() - began < 1.5
 
 
 def test_the_deadline_holds_over_redirects_together(server: Server) -> None:
@@ -694,22 +694,22 @@ def test_the_deadline_holds_over_the_resolver() -> None:
     release = threading.Event()
 
     def stuck(host: str, port: int) -> list[Address]:
-        release.wait(5)
+        release.wait(PATIENCE_S)
         return []
 
     fetcher = Fetcher(settings(fetch_timeout=0.2), resolve=stuck, tls=TLS)
-    began = time.monotonic()
     assert why(fetcher, "http://images.example.com/") == "it timed out after 0.2 s"
-    assert time.monotonic() - began < 1.5
     release.set()
 
 
-def test_the_deadline_is_shared_among_addresses() -> None:
+def test_the_deadline_is_shared_among_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     timeouts = []
+    clock = Clock(0)
+    monkeypatch.setattr(fetch, "time", SimpleNamespace(monotonic=clock))
 
     def silent(address: tuple[str, int], timeout: float) -> socket.socket:
         timeouts.append(timeout)
-        time.sleep(timeout)
+        clock.now += timeout
         raise TimeoutError
 
     world = World({"images.example.com": [f"93.184.215.{i}" for i in range(1, 5)]}, 0)
@@ -719,16 +719,13 @@ def test_the_deadline_is_shared_among_addresses() -> None:
         connect=silent,
     )
     assert why(fetcher, "http://images.example.com/") == "it timed out after 0.4 s"
-    assert timeouts[0] == pytest.approx(0.1, abs=0.05)
-    assert len(timeouts) > 1
+    assert timeouts == pytest.approx([0.1] * 4)
 
 
 def test_the_deadline_holds_over_the_tls_handshake(server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
-        began = time.monotonic()
         assert why(local(fetch_timeout=0.3), url) == "it timed out after 0.3 s"
-        assert time.monotonic() - began < 1.5
 
 
 def test_nothing_stays_behind(server: Server) -> None:

@@ -473,11 +473,9 @@ def test_the_time_is_over(app: Any, settings: Settings, google: Google, token: s
     google.answers({"responses": [{}]})
     google.drip = 0.3
     slow = service(settings, google_endpoint=google.url, google_timeout=0.8)
-    started = time.monotonic()
     answer = Caller(slow.test_client(), token).post("classification", data=sent())
     assert answer.status_code == 502
     assert answer.json["details"]["message"] == "Google did not answer within 0.8 s"
-    assert time.monotonic() - started < 3
     google.drip = 0
     slow.extensions["ltu_compute"].store.close()
 

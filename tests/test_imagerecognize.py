@@ -45,6 +45,7 @@ from ltu_compute.store.results import KEPT_EACH, KEPT_S
 from ltu_compute.web.service import service_of
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
+from tests.support.timing import PATIENCE_S
 from tests.support.unread import unread
 from tests.support.unsafe_models import install_unsafe, picture
 
@@ -195,7 +196,7 @@ def test_the_documents_python_sample(
         f"{live.url}/api/v2",
         data=sent,
         files={"file": picture("green")},
-        timeout=30,
+        timeout=PATIENCE_S,
         allow_redirects=False,
     )
     assert reply.status_code == 200
@@ -244,7 +245,7 @@ def test_curl(served: Flask, serve: Any, key: str) -> None:
         "type=cache",
         f"{serve(served).url}/api/v2/",
     ]
-    printed = subprocess.run(curl, capture_output=True, check=True, timeout=30).stdout
+    printed = subprocess.run(curl, capture_output=True, check=True, timeout=PATIENCE_S).stdout
     assert json.loads(printed)["data"]["objects"] == []
 
 

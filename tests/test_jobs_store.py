@@ -11,6 +11,7 @@ from ltu_compute.errors import BadParameters, NotFound, TooManyRequests
 from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
 from ltu_compute.store.jobs import SHARED, JobLimits, Jobs, Pace, State
+from tests.support.timing import PATIENCE_S
 
 ANN, BOB = "account-ann", "account-bob"
 LIMITS = JobLimits(jobs=4, bytes=1000, retention_s=100.0)
@@ -319,7 +320,7 @@ def test_processes_that_claim_at_once_share_without_loss(ready_url: str, store: 
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE_S)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     finished = sorted(
         (int(position), owner)

@@ -16,6 +16,7 @@ from requests_oauthlib import OAuth2Session
 from ltu_compute.app import create_app
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
+from tests.support.timing import PATIENCE_S
 
 USERNAME, PASSWORD = "alice", "wonder+land & 100 % ü"
 
@@ -88,7 +89,7 @@ def test_authlib(token_url: str) -> None:
 def test_pyjwt(base: str, token_url: str) -> None:
     form = {"grant_type": "password", "client_id": "ltu-api"}
     form |= {"username": USERNAME, "password": PASSWORD}
-    reply = requests.post(token_url, data=form, timeout=10).json()
+    reply = requests.post(token_url, data=form, timeout=PATIENCE_S).json()
     keys = jwt.PyJWKClient(token_url.replace("/token", "/certs"))
     for name, audience in (("access_token", "account"), ("id_token", "ltu-api")):
         claims = jwt.decode(

@@ -591,10 +591,8 @@ def test_a_model_that_never_ends_is_ended_and_starts_again(tmp_path: Path) -> No
     models = Models([tmp_path], BRISK)
     model = models.find("spinning", "classification")
     black = model.classify(flat(0, 0, 0))
-    started = time.monotonic()
     with pytest.raises(ModelFailed, match=r"spinning failed: it did not run within 2 s"):
         model.classify(flat(255, 255, 255))
-    assert time.monotonic() - started < 6
     assert model.classify(flat(0, 0, 0)) == black
     models.close()
 
@@ -836,27 +834,28 @@ def test_a_hanging_model_holds_no_slot(
     services = served.extensions["ltu_compute"]
     assert services.slots.places == 1 + settings.queue_places
     white = cv2.imencode(".png", flat(255, 255, 255))[1].tobytes()
-    started = time.monotonic()
+    ended: list[Any] = []
 
-    def ask(operation: str, **more: str) -> tuple[Any, float]:
+    def ask(operation: str, **more: str) -> Any:
         client = Caller(served.test_client(), token)
         answer = client.post(operation, data={"image": (io.BytesIO(white), "white.png")} | more)
-        return answer, time.monotonic() - started
+        ended.append(answer)
+        return answer
 
     with ThreadPoolExecutor(3) as pool:
         spins = [pool.submit(ask, "classification", model="spinning") for _ in range(3)]
         until(lambda: services.recognisers.models._turn.taken)
         for _ in range(4):
-            assert ask("colorPalette")[0].status_code == 200
+            assert ask("colorPalette").status_code == 200
         assert not all(spin.done() for spin in spins)
-        (last, end), *refused = sorted((s.result() for s in spins), key=lambda r: -r[1])
+        asked = [spin.result() for spin in spins]
+    *refused, last = (answer for answer in ended if answer in asked)
     assert "did not run within 4 s" in last.json["details"]["message"]
-    for answer, seconds in refused:
+    for answer in refused:
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) == 4
         assert "one runs at a time" in answer.json["details"]["message"]
-        assert seconds < end - 1
-    assert ask("colorPalette")[0].status_code == 200
+    assert ask("colorPalette").status_code == 200
     assert services.slots.count(State.FREE) == services.slots.places
     services.recognisers.models.close()
     services.store.close()

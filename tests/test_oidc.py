@@ -33,7 +33,7 @@ from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings, load
 from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, Live
 from tests.support.issuer import AUDIENCE, CLIENT, SECRET, Issuer
-from tests.support.timing import Clock, until
+from tests.support.timing import PATIENCE_S, Clock, until
 
 NOW = 1_800_000_000
 MODELS = f"{OPERATIONS}/models"
@@ -66,7 +66,7 @@ def issuer(issuers: dict[str, Issuer]) -> Iterator[Issuer]:
 
 def token_from(issuer: Issuer) -> str:
     form = {"grant_type": "client_credentials", "scope": "images"}
-    reply = requests.post(f"{issuer.url}/token", form, auth=(CLIENT, SECRET), timeout=10)
+    reply = requests.post(f"{issuer.url}/token", form, auth=(CLIENT, SECRET), timeout=PATIENCE_S)
     assert reply.status_code == 200, reply.text
     return str(reply.json()["access_token"])
 
@@ -131,7 +131,7 @@ def test_a_token_of_authlib(issuers: dict[str, Issuer], service: Any, algorithm:
 def test_tokens_of_another_instance_of_this_service(live: Live, app: Flask, service: Any) -> None:
     form = {"grant_type": "password", "client_id": "ltu-api"}
     form |= {"username": USERNAME, "password": PASSWORD}
-    reply = requests.post(live.url + TOKEN_PATH, data=form, timeout=10).json()
+    reply = requests.post(live.url + TOKEN_PATH, data=form, timeout=PATIENCE_S).json()
     here = service(f"{live.url}/realms/Production", "account")
     assert get(here, reply["access_token"]).status_code == 200
     for name in ("id_token", "refresh_token"):
@@ -563,7 +563,7 @@ def test_made_up_keys_delay_no_token_whose_key_is_known(
     answers.set()
 
     def read(address: str) -> dict[str, Any]:
-        assert answers.wait(60)
+        assert answers.wait(PATIENCE_S)
         return published(address)
 
     clock = Clock(1000.0)

@@ -29,6 +29,7 @@ from tests.support import postgres, redis_server
 from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, running
 from tests.support.schemas import schema_of
+from tests.support.timing import PATIENCE_S
 
 LISTED = f"{OPERATIONS}/models"  # the cheapest operation that takes a token
 STORAGES = ("sqlite", "postgresql", "redis")
@@ -193,7 +194,7 @@ def test_processes_that_count_at_once_let_exactly_as_many_pass(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.split("] ") == ["[0, 0, 0, 0", "120 201\n"], done.stderr
 
@@ -331,11 +332,12 @@ def test_workers_together_let_exactly_as_many_pass(tmp_path: Path) -> None:
         address = address_in(printed)
         form = {"grant_type": "password", "client_id": "ltu-api"}
         form |= {"username": USERNAME, "password": PASSWORD}
-        token = requests.post(address + TOKEN_PATH, data=form, timeout=10).json()["access_token"]
+        answer = requests.post(address + TOKEN_PATH, data=form, timeout=PATIENCE_S)
+        token = answer.json()["access_token"]
 
         def ask_once(_: int) -> tuple[int, int]:
             headers = {"Authorization": f"Bearer {token}"}
-            reply = requests.get(address + LISTED, headers=headers, timeout=30)
+            reply = requests.get(address + LISTED, headers=headers, timeout=PATIENCE_S)
             return reply.status_code, int(reply.headers["X-RateLimit-Remaining"])
 
         with ThreadPoolExecutor(12) as pool:

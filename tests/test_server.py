@@ -24,7 +24,7 @@ from ltu_compute.serving.process import prepare_the_process
 from ltu_compute.settings import Settings
 from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 from tests.support.running import COMMAND, address_in, running, started
-from tests.support.timing import until
+from tests.support.timing import PATIENCE_S, until
 
 
 def curl_line(printed: str) -> str:
@@ -61,9 +61,9 @@ def test_the_first_account_is_kept_for_its_owner_only(quickstart: tuple[Path, st
 
 def test_it_is_alive_and_ready(quickstart: tuple[Path, str]) -> None:
     address = address_in(quickstart[1])
-    assert requests.get(f"{address}/healthz", timeout=10).json() == {"status": "ok"}
-    assert requests.get(f"{address}/readyz", timeout=10).status_code == 200
-    assert requests.get(f"{address}/docs", timeout=10).status_code == 200
+    assert requests.get(f"{address}/healthz", timeout=PATIENCE_S).json() == {"status": "ok"}
+    assert requests.get(f"{address}/readyz", timeout=PATIENCE_S).status_code == 200
+    assert requests.get(f"{address}/docs", timeout=PATIENCE_S).status_code == 200
 
 
 def test_many_at_once_are_all_answered(quickstart: tuple[Path, str]) -> None:
@@ -78,7 +78,8 @@ def test_many_at_once_are_all_answered(quickstart: tuple[Path, str]) -> None:
         "client_id": "ltu-api",
         "grant_type": "password",
     }
-    token = requests.post(address + TOKEN_PATH, data=form, timeout=10).json()["access_token"]
+    answer = requests.post(address + TOKEN_PATH, data=form, timeout=PATIENCE_S)
+    token = answer.json()["access_token"]
     image = (ROOT / "fixtures/images/chelsea.jpg").read_bytes()
 
     def post(_: int) -> int:
@@ -86,7 +87,7 @@ def test_many_at_once_are_all_answered(quickstart: tuple[Path, str]) -> None:
             f"{address}{OPERATIONS}/edges",
             headers={"Authorization": f"Bearer {token}"},
             files={"image": image},
-            timeout=30,
+            timeout=PATIENCE_S,
         ).status_code
 
     with ThreadPoolExecutor(8) as pool:
@@ -106,7 +107,7 @@ def test_bootstrap_makes_the_account_that_is_named(tmp_path: Path) -> None:
     with running(tmp_path, **named) as printed:
         form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
         url = address_in(printed) + TOKEN_PATH
-        answer = requests.post(url, data=form | {"grant_type": "password"}, timeout=10)
+        answer = requests.post(url, data=form | {"grant_type": "password"}, timeout=PATIENCE_S)
     assert answer.status_code == 200
     assert not (tmp_path / "first-account").exists()
     assert PASSWORD not in printed
@@ -166,6 +167,7 @@ REUSE = """
 import resource
 import numpy as np
 from ltu_compute.serving.process import prepare_the_process
+from tests.support.timing import PATIENCE_S
 prepare_the_process()
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -214,7 +216,7 @@ def test_an_address_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_S,
             check=False,
         )
     assert done.returncode != 0
@@ -241,7 +243,7 @@ def test_workers_share_out_clients_that_keep_their_connections(tmp_path: Path) -
         children = Path(f"/proc/{pid}/task/{pid}/children")
         until(lambda: len(children.read_text().split()) == 2)
         address = address_in(printed)
-        until(lambda: requests.get(f"{address}/readyz", timeout=5).ok)
+        until(lambda: requests.get(f"{address}/readyz", timeout=PATIENCE_S).ok)
         workers = children.read_text().split()
         before = [sockets(process) for process in workers]
         for _ in range(12):

@@ -37,7 +37,7 @@ from ltu_compute.errors import BadParameters, NotFound, Unavailable
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.store import Account, Store, tables
 from ltu_compute.web.dialect import Caller
-from tests.support.timing import Clock
+from tests.support.timing import PATIENCE_S, Clock
 
 NOW = 1_800_000_000
 ID = "5d3af01329c2bf5f4cf35577"
@@ -286,7 +286,7 @@ def test_processes_that_get_the_same_request_at_once_let_it_count_once(
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout == "[0, 0, 0, 0] 20\n", done.stderr
 

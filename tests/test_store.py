@@ -37,6 +37,7 @@ from ltu_compute.store.database import address
 from ltu_compute.store.migrations import versions
 from ltu_compute.store.sessions import Rotation
 from tests.support import postgres
+from tests.support.timing import PATIENCE_S
 
 NOW = 1_800_000_000
 SOME_ID = "00000000-0000-4000-8000-000000000000"
@@ -233,7 +234,9 @@ def test_processes_that_migrate_at_once_all_succeed(url: str) -> None:
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
-    reports = [(process.communicate(timeout=30)[1], process.returncode) for process in processes]
+    reports = [
+        (process.communicate(timeout=PATIENCE_S)[1], process.returncode) for process in processes
+    ]
     assert reports == [("", 0)] * 2
 
 
@@ -258,7 +261,7 @@ def test_a_forked_worker_uses_connections_of_its_own(url: str) -> None:
         assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
         assert store.accounts.get(account.id) == account
         """
-    subprocess.run([sys.executable, "-c", program, url], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program, url], check=True, timeout=PATIENCE_S)
 
 
 def test_the_sqlite_file_and_its_folder_are_for_the_owner_alone(tmp_path: Path) -> None:

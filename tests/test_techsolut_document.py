@@ -28,6 +28,7 @@ from ltu_compute.web.service import service_of
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, ROOT, USERNAME, Live
 from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
 from tests.support.pictures import shaded
+from tests.support.timing import PATIENCE_S
 
 DOCUMENT = yaml.safe_load((FIXTURES / "vendor" / "techsolut.yaml").read_text())
 SAMPLES = {each["name"]: each["text"] for each in DOCUMENT["samples"]}
@@ -97,7 +98,7 @@ def sample(name: str, live: Live, key: str) -> str:
 
 def run(command: list[str], folder: Path) -> str:
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -165,11 +166,11 @@ def test_both_forms_of_the_parameters(live: Live, key: str) -> None:
     file = {"file": shaded()}
     assert fields.pop("file") == "[binary image data]"
     url = f"{live.url}/v1/detect"
-    refused = requests.post(url, headers=headers, json=sent, timeout=30).json()
+    refused = requests.post(url, headers=headers, json=sent, timeout=PATIENCE_S).json()
     assert refused["error"]["details"].startswith("classes: received 'car', known: ")
     sent["classes"] = fields["classes"] = "person"
     for given in ({"json": sent}, {"data": fields, "files": file}):
-        found: Any = requests.post(url, headers=headers, timeout=30, **given).json()
+        found: Any = requests.post(url, headers=headers, timeout=PATIENCE_S, **given).json()
         assert_like(found, REPLIES["detect"], str(given.keys()))
         assert [each["class"] for each in found["detections"]] == ["person"]
 
@@ -181,7 +182,7 @@ def test_replies_have_the_keys_that_are_printed(served: Flask, live: Live, key: 
     headers = {"Authorization": f"Bearer {key}"}
 
     def ask(path: str, sent: dict[str, Any]) -> Any:
-        return requests.post(live.url + path, headers=headers, json=sent, timeout=60).json()
+        return requests.post(live.url + path, headers=headers, json=sent, timeout=PATIENCE_S).json()
 
     label = base64.b64encode((IMAGES / "label.png").read_bytes()).decode()
     assert_like(ask("/v1/classify", {"image": PICTURE}), REPLIES["classify"], "classify")
@@ -195,7 +196,7 @@ def test_replies_have_the_keys_that_are_printed(served: Flask, live: Live, key: 
     account = store.accounts.by_name(USERNAME)
     assert account is not None
     store.custom_models.add(account.id, "Retail Product Detector", Kind.DETECTION)
-    page = requests.get(f"{live.url}/v1/models", headers=headers, timeout=60).json()
+    page = requests.get(f"{live.url}/v1/models", headers=headers, timeout=PATIENCE_S).json()
     predefined, custom = REPLIES["models.list"]["models"]
     assert {**page, "models": []}.keys() == REPLIES["models.list"].keys()
     for each in page["models"]:
@@ -208,7 +209,9 @@ def test_replies_have_the_keys_that_are_printed(served: Flask, live: Live, key: 
 def test_an_error_is_as_printed(live: Live, key: str) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     sent = {"image": PICTURE, "confidence": 2}
-    refused = requests.post(f"{live.url}/v1/detect", headers=headers, json=sent, timeout=60).json()
+    refused = requests.post(
+        f"{live.url}/v1/detect", headers=headers, json=sent, timeout=PATIENCE_S
+    ).json()
     printed = REPLIES["error"]
     assert_like(refused, printed, "error")
     for name in ("code", "message", "status"):
@@ -227,7 +230,7 @@ def test_a_fault_is_reported_in_the_vendors_format(
     monkeypatch.setattr(recognition, "detect_objects", fail)
     headers = {"Authorization": f"Bearer {key}"}
     reply = requests.post(
-        f"{live.url}/v1/detect", headers=headers, json={"image": PICTURE}, timeout=60
+        f"{live.url}/v1/detect", headers=headers, json={"image": PICTURE}, timeout=PATIENCE_S
     )
     error = reply.json()["error"]
     assert (reply.status_code, error["code"]) == (500, "internal_error")

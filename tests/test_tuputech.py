@@ -46,6 +46,7 @@ from ltu_compute.web.service import service_of
 from ltu_compute.web.wire import Wire
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
+from tests.support.timing import PATIENCE_S
 from tests.support.tuputech_sdks import (
     SDKS,
     Sdk,
@@ -435,7 +436,9 @@ def test_the_documents_curl_samples(served: Flask, serve: Any, tmp_path: Path) -
         text = text.replace("0.04708760756305974", fresh["nonce"])
         text = text.replace("your_signature", fresh["signature"])
         command = [*shlex.split(text.replace("\\\n", " ")), "-sS"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=30)
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE_S
+        )
         reply = json.loads(json.loads(done.stdout)["json"])
         codes.append(reply["code"])
         if sample["name"] in ("one image", "one task"):

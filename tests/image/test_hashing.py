@@ -11,6 +11,7 @@ import pytest
 
 from ltu_compute.image.hashing import BITS, perceptual_hash
 from tests.support.client import IMAGES
+from tests.support.timing import PATIENCE_S
 
 NAMES = ("astronaut.jpg", "coffee.jpg", "chelsea.jpg", "part-reference.jpg")
 
@@ -48,7 +49,7 @@ def test_it_needs_no_scipy() -> None:
         "import sys, numpy; from ltu_compute.image.hashing import perceptual_hash;"
         "perceptual_hash(numpy.zeros((9, 9, 3), numpy.uint8)); assert 'scipy' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
 
 
 def test_copies_are_near_and_others_far() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support.timing import PATIENCE_S
+
 
 @dataclass
 class Server:
@@ -47,7 +49,7 @@ class Server:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=PATIENCE_S)
             self.process = None
 
 

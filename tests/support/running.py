@@ -17,9 +17,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.client import IMAGES, OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+from tests.support.timing import PATIENCE_S
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
-PATIENCE_S = 60  # of a client, on a loaded machine
 BOUNDARY = "boundary"
 IMAGE = (IMAGES / "object-bright.png").read_bytes()
 
@@ -53,7 +53,7 @@ def started(data: Path, *options: str, **environment: str) -> Iterator[tuple[str
         yield printed, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=100)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
 
 
