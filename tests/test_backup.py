@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "deployment.md"
 def recipe(data: Path, backup: Path) -> str:
     """Return the documented commands, for a service that is somewhere else."""
     section = PAGE.read_text().partition("## Backup\n")[2].partition("\n## ")[0]
-    commands = section.partition("```sh\n")[2].partition("```")[0]
+    commands = section.partition("```console\n")[2].partition("```")[0]
     assert commands
     first = f"DATA='{data}' BACKUP='{backup}'\n"
     commands = re.sub(r"DATA=.*\n", first, commands, count=1)
