@@ -181,6 +181,13 @@ def test_keys(run: Any) -> None:
     assert first not in run("keys", "list").output
 
 
+@pytest.mark.parametrize("kid", ["-Wo3vB", "-hZ2", "--x"])
+def test_a_key_whose_id_begins_with_a_dash_is_no_option(run: Any, kid: str) -> None:
+    told = run("keys", "remove", kid)
+    assert told.exit_code == 1
+    assert f"There is no key '{kid}'" in told.output
+
+
 def test_settings_hide_secrets(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LTU_COMPUTE_DATABASE_URL", "postgresql://u:hunter2@db/ltu")
     monkeypatch.setenv("LTU_COMPUTE_BOOTSTRAP_PASSWORD", "hunter2")
