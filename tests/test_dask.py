@@ -37,7 +37,7 @@ DASK = Path(sys.executable).with_name("dask")
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalCluster]:
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as running:
         yield running
 
@@ -78,7 +78,7 @@ def test_tls_is_that_of_dask_config(pairs: list[Pair], tmp_path: Path) -> None:
             processes=False,
             protocol="tls",
             security=Security(),
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=50,
         ) as secured,
     ):
