@@ -25,6 +25,7 @@ from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import Tokens
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.jobs.doorbell import SharedDoorbell
+from ltu_compute.jobs.prepared_recipes import PreparedRecipes
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
@@ -139,6 +140,7 @@ def create_app(
             KeyCheck: keys,
             ReplySigner: ReplySigner(KeyRing(settings.reply_keys_dir)),
             Queue: Queue(store.jobs, SharedDoorbell()),
+            PreparedRecipes: PreparedRecipes(),
         },
     )
 

@@ -26,7 +26,7 @@ from distributed import LocalCluster
 
 from benchmarks.stress.service import form, request, running
 from ltu_compute.jobs import batch
-from ltu_compute.jobs.cluster import Cluster
+from ltu_compute.jobs.cluster import Cluster, ClusterLost
 from ltu_compute.jobs.inspection import Options
 from ltu_compute.jobs.process import Pool
 from ltu_compute.jobs.sources import Pair
@@ -48,7 +48,7 @@ def measured() -> list[str]:
         "`inspect` itself, then `--resume`": _command,
         "the service, all of it": _service,
         "a Dask worker": _dask_worker,
-        "the Dask scheduler": _scheduler,
+        "the Dask scheduler and its workers": _scheduler,
     }
     lines = [
         "| killed by SIGKILL | times | shots | lost | twice | results |",
@@ -234,7 +234,7 @@ def _dask_worker(shots: Path, out: Path) -> tuple[Rows, int, int]:
 
 
 def _scheduler(shots: Path, out: Path) -> tuple[Rows, int, int]:
-    """Kill the scheduler, and start another at the same address; the workers find it again."""
+    """Kill the scheduler. Its workers end with it; all are started again, as by a supervisor."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -242,28 +242,35 @@ def _scheduler(shots: Path, out: Path) -> tuple[Rows, int, int]:
     kills = done = 0
     with ExitStack() as stack:
 
-        def start() -> subprocess.Popen[bytes]:
-            arguments = ("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-            return stack.enter_context(_dask(*arguments))
+        def start() -> list[subprocess.Popen[bytes]]:
+            scheduler = ("scheduler", "--host", "127.0.0.1", "--port", str(port))
+            worker = ("worker", address, "--nthreads", "1", "--memory-limit", "2GiB")
+            return [
+                stack.enter_context(_dask(*each, "--no-dashboard"))
+                for each in (scheduler, *[worker] * PROCESSES)
+            ]
 
-        scheduler = start()
-        for _ in range(PROCESSES):
-            worker = ("worker", address, "--nthreads", "1", "--no-dashboard")
-            stack.enter_context(_dask(*worker, "--memory-limit", "2GiB"))
+        running = start()
 
         def on_row(_: object) -> None:
-            nonlocal kills, done, scheduler
+            nonlocal kills, done, running
             done += 1
             if kills < KILLS and done >= (kills + 1) * SHOTS // (KILLS + 2):
-                os.killpg(scheduler.pid, signal.SIGKILL)
-                scheduler.wait()
-                scheduler = start()
+                for process in running:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                running = start()
                 kills += 1
 
-        for _ in range(3):
-            with suppress(Exception):  # until it listens
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
                 engine = Cluster(address, Options())
                 break
+            except ClusterLost:  # it does not listen yet
+                if time.monotonic() > deadline:
+                    raise
         output = batch.Output(out)
         batch.run(_pairs(shots), Options(), output=output, engine=engine, on_row=on_row)
     return *_rows(out), kills

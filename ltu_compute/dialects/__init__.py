@@ -15,6 +15,7 @@ from ltu_compute.store.jobs import Jobs
 DIALECTS = (
     ltu.dialect,
     inspections.dialect,
+    inspections.recipes.dialect,
     imagerecognize.dialect,
     tuputech.dialect,
     techsolut.dialect,

@@ -306,28 +306,11 @@ class Inspector:
         )
 
     def _compared(self, reference: "_Reference", shot: Image, inspection: Inspection) -> Outcome:
-        try:
-            found = differences(reference.prepared, shot, self._options.settings)
-        except ImagesDoNotMatch:
-            reason = "not the same thing: nothing of the reference was found in the shot"
-            inspection = replace(inspection, verdict=Verdict.NG, reason=reason, aligned=False)
+        settings, limits = self._options.settings, self._options.limits
+        inspection, found = inspected(reference.prepared, shot, settings, limits, inspection)
+        if found is None:
             return Outcome(inspection, pictures.side_by_side(reference.image, shot))
-        reason = judged(found, self._options.limits)
-        inspection = replace(
-            inspection,
-            verdict=Verdict.NG if reason else Verdict.OK,
-            reason=reason,
-            count=len(found.differences),
-            area_percent=_area(found),
-            max_strength=_strength(found),
-            score=found.score,
-            aligned=found.aligned,
-            differences=tuple(
-                Difference(_corners(d.on1.box), _corners(d.on2.box), d.area_percent, d.strength)
-                for d in found.differences
-            ),
-        )
-        if not reason:
+        if not inspection.reason:
             return Outcome(inspection)
         boxes = [(Box(*d.on_reference), Box(*d.on_shot)) for d in inspection.differences]
         return Outcome(
@@ -380,6 +363,63 @@ class _Reference:
     @property
     def image(self) -> Image:
         return self.prepared.image
+
+
+def inspected(
+    reference: Image | PreparedReference,
+    shot: Image,
+    settings: ComparisonSettings,
+    limits: Limits,
+    inspection: Inspection,
+) -> tuple[Inspection, Comparison | None]:
+    """Compare a shot and judge it.
+
+    Parameters
+    ----------
+    reference : Image or PreparedReference
+        What it is compared with.
+    shot : Image
+        The shot.
+    settings : ComparisonSettings
+        How it is compared.
+    limits : Limits
+        By what it is judged.
+    inspection : Inspection
+        Names and hashes, to be completed.
+
+    Returns
+    -------
+    Inspection
+        With verdict and differences.
+    Comparison or None
+        None where nothing of the reference was found: NG.
+
+    Raises
+    ------
+    ServiceError
+        No comparison was possible.
+    """
+    try:
+        found = differences(reference, shot, settings)
+    except ImagesDoNotMatch:
+        reason = "not the same thing: nothing of the reference was found in the shot"
+        return replace(inspection, verdict=Verdict.NG, reason=reason, aligned=False), None
+    reason = judged(found, limits)
+    done = replace(
+        inspection,
+        verdict=Verdict.NG if reason else Verdict.OK,
+        reason=reason,
+        count=len(found.differences),
+        area_percent=_area(found),
+        max_strength=_strength(found),
+        score=found.score,
+        aligned=found.aligned,
+        differences=tuple(
+            Difference(_corners(d.on1.box), _corners(d.on2.box), d.area_percent, d.strength)
+            for d in found.differences
+        ),
+    )
+    return done, found
 
 
 def judged(found: Comparison, limits: Limits) -> str:

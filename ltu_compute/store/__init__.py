@@ -18,6 +18,7 @@ from ltu_compute.store.database import Database
 from ltu_compute.store.jobs import JobLimits, Jobs
 from ltu_compute.store.logins import LoginLimits, Logins
 from ltu_compute.store.people import People
+from ltu_compute.store.recipes import Recipes
 from ltu_compute.store.results import KeptResult, Results
 from ltu_compute.store.sessions import Session, Sessions
 from ltu_compute.store.signing_clients import SigningClient, SigningClients
@@ -81,6 +82,8 @@ class Store:
         Labelled pictures that accounts train models on.
     custom_models : CustomModels
         Models that accounts have made.
+    recipes : Recipes
+        What accounts keep of their parts.
     """
 
     def __init__(self, database: Settings | str | Path) -> None:
@@ -110,6 +113,7 @@ class Store:
         self.jobs = Jobs(self.database.transaction, job_limits)
         self.data_sets = DataSets(self.database, data_set_limits)
         self.custom_models = CustomModels(self.database, most_models)
+        self.recipes = Recipes(self.database)
 
     def purge(self) -> None:
         """Delete jobs and results whose time is over, a bounded number; called now and then."""

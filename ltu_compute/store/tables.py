@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0010"
+REVISION = "0011"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -291,4 +291,22 @@ custom_model_files = Table(
     Column("manifest", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("content", LargeBinary, nullable=False),
+)
+
+recipes = Table(
+    "recipes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    # No foreign key, as in `data_sets`.
+    Column("account_id", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    # JSON, without the picture.
+    Column("text", Text, nullable=False),
+    # Of the text and the picture.
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # The last column: SQLite reads those before it without reading the picture.
+    Column("reference", LargeBinary, nullable=False),
+    UniqueConstraint("account_id", "name", "version"),
 )

@@ -1,6 +1,6 @@
-"""Inspections: batches of comparisons as jobs. An interface of the project's own."""
+"""Inspections as jobs, and recipes that live in the service: interfaces of the project's own."""
 
-from ltu_compute.dialects.inspections import jobs
+from ltu_compute.dialects.inspections import jobs, recipes
 from ltu_compute.dialects.inspections.interface import dialect
 
-__all__ = ["dialect", "jobs"]
+__all__ = ["dialect", "jobs", "recipes"]

@@ -1,0 +1,265 @@
+"""Recipes that live in the service: store, list, version, delete; inspect a shot by one."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
+
+import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from ltu_compute.dialects.inspections.interface import InspectionsDialect
+from ltu_compute.errors import NotFound, ServiceError, StorageFull
+from ltu_compute.image import Image
+from ltu_compute.jobs import recipe as recipes
+from ltu_compute.jobs.prepared_recipes import PreparedRecipe, PreparedRecipes
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
+from ltu_compute.store.recipes import MOST_RECIPES, StoredRecipe
+from ltu_compute.web.dialect import Caller, ErrorKind
+from ltu_compute.web.endpoint import Flag, ImageField, Params
+
+MOST_TEXT = 60_000  # characters of a recipe that is sent
+
+
+class RecipesDialect(InspectionsDialect):
+    """As inspections."""
+
+    name = "recipes"
+    title = "Recipes"
+    prefix = "/v1/recipes"
+    errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
+        **InspectionsDialect.errors,
+        StorageFull: ErrorKind(403, "The account stores as many recipes as it may store."),
+        NotFound: ErrorKind(404, "The account has no such recipe, or not of that version."),
+    }
+
+
+dialect = RecipesDialect()
+
+RecipeName = Annotated[
+    str, Field(max_length=recipes.NAME_LENGTH, description="Name of the recipe.")
+]
+
+
+class StoreParams(Params):
+    """See `store_recipe`."""
+
+    recipe: str = Field(
+        max_length=MOST_TEXT,
+        description="The recipe, as JSON by its schema; its picture is sent as `reference`.",
+    )
+
+
+class ListParams(Params):
+    """A page of the list."""
+
+    offset: int = Field(0, ge=0, le=10**9, description="How many to leave out.")
+    limit: int = Field(100, ge=1, le=MOST_RECIPES, description="How many at most.")
+
+
+class NameParams(Params):
+    """A recipe."""
+
+    name: RecipeName
+
+
+class VersionParams(NameParams):
+    """A version of a recipe."""
+
+    version: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Version. Default: the current one."
+    )
+
+
+class GetParams(VersionParams):
+    """See `recipe`."""
+
+    embed: Flag = Field(False, description="Return the picture, too, as `data` of the reference.")
+
+
+class DeleteParams(NameParams):
+    """See `delete`."""
+
+    version: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Version to delete. Default: all of them."
+    )
+
+
+class RecipeState(TypedDict):
+    """A version of a recipe that is stored."""
+
+    name: str
+    version: Annotated[int, Field(description="Of the recipe, 1 and up.")]
+    bytes: Annotated[int, Field(description="Of the recipe and its picture.")]
+    created_at: Annotated[str, Field(description="ISO 8601, UTC.")]
+
+
+class WholeRecipe(RecipeState):
+    """A version of a recipe, with the recipe itself."""
+
+    recipe: Annotated[dict[str, Any], Field(description="By the schema of recipes.")]
+
+
+class RecipeList(TypedDict):
+    """A page of recipes."""
+
+    total: int
+    recipes: list[RecipeState]
+
+
+class Deleted(TypedDict):
+    """The number of deleted versions."""
+
+    deleted: Annotated[int, Field(description="Versions.")]
+
+
+class FoundDifference(TypedDict):
+    """One difference; boxes are x, y, width and height in px of each original."""
+
+    on_reference: list[int]
+    on_shot: list[int]
+    area_percent: float
+    strength: float
+
+
+class ShotVerdict(TypedDict):
+    """The verdict on a shot."""
+
+    name: Annotated[str, Field(description="Of the recipe.")]
+    version: Annotated[int, Field(description="Of the recipe.")]
+    verdict: Literal["OK", "NG"]
+    reason: Annotated[str, Field(description="Which limits are broken; empty for OK.")]
+    count: int | None
+    area_percent: float | None
+    area_mm2: NotRequired[Annotated[float, Field(description="Where the recipe has a scale.")]]
+    max_strength: float | None
+    score: float | None
+    aligned: bool | None
+    differences: list[FoundDifference]
+
+
+@dialect.endpoint(
+    "store",
+    paths=("",),
+    images=(ImageField("reference", "The picture of a good part that the recipe is for."),),
+    methods=("POST",),
+    status=201,
+)
+def store_recipe(
+    reference: Image, params: StoreParams, store: Store, caller: Caller
+) -> RecipeState:
+    """Store a recipe: the first version of its name, or the next one.
+
+    The hash in the recipe must be that of the picture. `path` or `data` of the reference in the
+    recipe are replaced.
+    """
+    found = recipes.parsed(params.recipe)
+    recipes.check_hash(found, reference.content)
+    picture = recipes.Picture(path="reference", sha256=found.reference.sha256)
+    kept = found.model_copy(update={"reference": picture})
+    text = recipes.dumped(kept).decode()
+    return _state(store.recipes.add(caller.account.id, found.name, text, reference.content))
+
+
+@dialect.endpoint("list", paths=("",), methods=("GET",))
+def stored_recipes(params: ListParams, store: Store, caller: Caller) -> RecipeList:
+    """List the recipes of the account by name, each in its current version."""
+    total, found = store.recipes.page(caller.account.id, offset=params.offset, limit=params.limit)
+    return {"total": total, "recipes": [_state(each) for each in found]}
+
+
+@dialect.endpoint("get", paths=("/{name}",), methods=("GET",))
+def recipe(params: GetParams, store: Store, caller: Caller) -> WholeRecipe:
+    """Return a recipe."""
+    found = store.recipes.get(caller.account.id, params.name, params.version)
+    named: dict[str, Any] = orjson.loads(found.text)
+    if params.embed:
+        content = store.recipes.reference(found.id)
+        named["reference"] = {
+            "data": base64.b64encode(content).decode(),
+            "sha256": named["reference"]["sha256"],
+        }
+    return {**_state(found), "recipe": named}
+
+
+@dialect.endpoint("versions", paths=("/{name}/versions",), methods=("GET",))
+def versions(params: NameParams, store: Store, caller: Caller) -> RecipeList:
+    """List the versions of a recipe, the newest first."""
+    total, found = store.recipes.page(caller.account.id, name=params.name, limit=MOST_RECIPES)
+    if not total:
+        raise NotFound(f"there is no recipe {params.name[:80]!r}", parameter="name")
+    return {"total": total, "recipes": [_state(each) for each in found]}
+
+
+@dialect.endpoint("delete", paths=("/{name}",), methods=("DELETE",))
+def delete(params: DeleteParams, store: Store, caller: Caller) -> Deleted:
+    """Delete a recipe with all its versions, or one of them."""
+    return {"deleted": store.recipes.delete(caller.account.id, params.name, params.version)}
+
+
+@dialect.endpoint(
+    "inspect",
+    paths=("/{name}/inspect",),
+    images=(ImageField("shot", "A shot of the part."),),
+    methods=("POST",),
+)
+def inspect(
+    shot: Image,
+    *,
+    params: VersionParams,
+    store: Store,
+    caller: Caller,
+    prepared: PreparedRecipes,
+    settings: Settings,
+) -> ShotVerdict:
+    """Inspect a shot by a recipe: OK or NG, with the differences.
+
+    NG where a limit of the recipe is broken, or nothing of the reference was found. The reference
+    is decoded and measured once per process.
+    """
+    found = store.recipes.get(caller.account.id, params.name, params.version)
+
+    def prepare() -> PreparedRecipe:
+        content = store.recipes.reference(found.id)
+        image = Image.from_bytes(content, max_pixels=settings.max_pixels, name="reference")
+        return PreparedRecipe.of(recipes.parsed(found.text), image)
+
+    ready = prepared.get(found.id, prepare)
+    inspection = ready.inspect(shot, "shot")
+    verdict: ShotVerdict = {
+        "name": found.name,
+        "version": found.version,
+        "verdict": "NG" if inspection.reason else "OK",
+        "reason": inspection.reason,
+        "count": inspection.count,
+        "area_percent": inspection.area_percent,
+        "max_strength": inspection.max_strength,
+        "score": inspection.score,
+        "aligned": inspection.aligned,
+        "differences": [_difference(asdict(each)) for each in inspection.differences],
+    }
+    if ready.limits.mm2 is not None and inspection.area_percent is not None:
+        verdict["area_mm2"] = inspection.area_percent / 100 * ready.limits.mm2
+    return verdict
+
+
+def _difference(named: dict[str, Any]) -> FoundDifference:
+    return {
+        "on_reference": list(named["on_reference"]),
+        "on_shot": list(named["on_shot"]),
+        "area_percent": named["area_percent"],
+        "strength": named["strength"],
+    }
+
+
+def _state(found: StoredRecipe) -> RecipeState:
+    created = datetime.fromtimestamp(found.created_at, UTC)
+    return {
+        "name": found.name,
+        "version": found.version,
+        "bytes": found.bytes,
+        "created_at": created.isoformat(timespec="milliseconds"),
+    }

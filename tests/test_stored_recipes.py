@@ -1,0 +1,172 @@
+"""Recipes that live in the service: stored in versions, by account, and shots inspected by them."""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from flask import Flask
+
+from ltu_compute.dialects.inspections.recipes import dialect
+from ltu_compute.jobs import recipe as recipes
+from ltu_compute.jobs.prepared_recipes import PreparedRecipes
+from ltu_compute.store import recipes as stored
+from ltu_compute.web.service import service_of
+from tests.support import inspections
+from tests.support.client import token_of
+from tests.support.schemas import DOCUMENT
+
+Ask = Callable[..., Any]
+REFERENCE = inspections.reference()
+CORNERS = [[0, 0], [160, 0], [160, 120], [0, 120]]
+
+
+@pytest.fixture(scope="module")
+def token(app: Flask) -> Iterator[str]:
+    """An account of its own: others may keep recipes, too."""
+    accounts = service_of(app).store.accounts
+    made = accounts.add("station", "a password of its own")
+    yield token_of(app.test_client(), "station", "a password of its own")
+    accounts.remove(made.id)
+
+
+@pytest.fixture
+def ask(app: Flask, token: str) -> Ask:
+    def ask(method: str, path: str = "", status: int = 200, **given: Any) -> Any:
+        headers = {"Authorization": f"Bearer {given.pop('token', token)}"}
+        answer = app.test_client().open(
+            dialect.prefix + path, method=method, headers=headers, **given
+        )
+        answer.request.environ["wsgi.input"].close()  # the test client leaves a file open
+        assert answer.status_code == status, answer.text
+        found = dialect.find(dialect.prefix + path.partition("?")[0], method)
+        assert found is not None
+        reply = DOCUMENT["paths"][found.path][method.lower()]["responses"][str(status)]
+        if "$ref" in reply:
+            reply = DOCUMENT["components"]["responses"][reply["$ref"].rpartition("/")[2]]
+        schema = next(iter(reply["content"].values()))["schema"]
+        jsonschema.validate(answer.json, {"components": DOCUMENT["components"], **schema})
+        return answer.json
+
+    return ask
+
+
+def form(name: str = "cover", **changed: Any) -> dict[str, Any]:
+    sha256 = hashlib.sha256(REFERENCE).hexdigest()
+    named = {"version": 1, "name": name, "reference": {"path": "x.png", "sha256": sha256}}
+    return {
+        "reference": (io.BytesIO(REFERENCE), "r.png"),
+        "recipe": json.dumps(named | changed),
+    }
+
+
+def shot(content: bytes) -> dict[str, Any]:
+    return {"shot": (io.BytesIO(content), "s.png")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(ask: Ask) -> Any:
+    yield
+    for each in ask("GET")["recipes"]:
+        ask("DELETE", f"/{each['name']}")
+
+
+def test_versions_are_stored_listed_and_deleted(ask: Ask) -> None:
+    assert ask("POST", status=201, data=form())["version"] == 1
+    assert ask("POST", status=201, data=form(limits={"max_count": 9}))["version"] == 2
+    ask("POST", status=201, data=form("another one"))
+    listed = ask("GET")
+    assert [(each["name"], each["version"]) for each in listed["recipes"]] == [
+        ("another one", 1),
+        ("cover", 2),
+    ]
+    assert listed["total"] == 2
+    versions = ask("GET", "/cover/versions")["recipes"]
+    assert [each["version"] for each in versions] == [2, 1]
+    assert ask("GET", "/cover")["recipe"]["limits"] == {"max_count": 9}
+    assert ask("GET", "/cover?version=1")["recipe"]["limits"] == {}
+    assert ask("DELETE", "/cover?version=2") == {"deleted": 1}
+    assert ask("GET", "/cover")["version"] == 1
+    assert ask("DELETE", "/cover") == {"deleted": 1}
+    ask("GET", "/cover", status=404)
+    ask("GET", "/cover/versions", status=404)
+    ask("DELETE", "/cover", status=404)
+
+
+def test_a_recipe_comes_back_whole(ask: Ask) -> None:
+    regions = [{"name": "all", "polygon": CORNERS, "limits": {"max_area_mm2": 3}}]
+    ask("POST", status=201, data=form(regions=regions, px_per_mm=4))
+    found = ask("GET", "/cover?embed=true")["recipe"]
+    assert base64.b64decode(found["reference"]["data"]) == REFERENCE
+    assert recipes.parsed(json.dumps(found)).regions[0].limits is not None
+
+
+def test_shots_are_judged_by_the_current_version(ask: Ask, app: Flask) -> None:
+    ask("POST", status=201, data=form(px_per_mm=10))
+    good = ask("POST", "/cover/inspect", data=shot(inspections.good(4)))
+    assert (good["verdict"], good["reason"], good["differences"]) == ("OK", "", [])
+    bad = ask("POST", "/cover/inspect", data=shot(inspections.bad(2)))
+    assert bad["verdict"] == "NG"
+    assert bad["reason"] == "1 difference, at most 0 allowed"
+    assert bad["area_mm2"] == pytest.approx(bad["area_percent"] / 100 * 16 * 12)
+    (found,) = bad["differences"]
+    x, y, width, height = found["on_reference"]
+    assert 40 <= x <= 47
+    assert 28 <= y <= 35
+    assert 15 <= min(width, height) <= max(width, height) <= 30
+    ask("POST", status=201, data=form(limits={"max_count": 1}))
+    allowed = ask("POST", "/cover/inspect", data=shot(inspections.bad(2)))
+    assert (allowed["verdict"], allowed["version"], allowed["count"]) == ("OK", 2, 1)
+    old = ask("POST", "/cover/inspect?version=1", data=shot(inspections.bad(2)))
+    assert {**old, "version": 1} == bad
+    kept = service_of(app).resources[PreparedRecipes]
+    assert isinstance(kept, PreparedRecipes)
+
+
+def test_another_account_sees_nothing(ask: Ask, app: Flask) -> None:
+    ask("POST", status=201, data=form())
+    store = service_of(app).store
+    other = store.accounts.add("ben-of-recipes", "another password!")
+    try:
+        theirs = token_of(app.test_client(), "ben-of-recipes", "another password!")
+        assert ask("GET", token=theirs)["total"] == 0
+        for method, path in (("GET", "/cover"), ("DELETE", "/cover")):
+            ask(method, path, status=404, token=theirs)
+        body = shot(inspections.good())
+        ask("POST", "/cover/inspect", status=404, token=theirs, data=body)
+        assert ask("POST", status=201, token=theirs, data=form())["version"] == 1
+    finally:
+        store.accounts.remove(other.id)
+    assert store.recipes.page(other.id) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (form() | {"recipe": "{"}, "recipe"),
+        (form(limits={"max_count": -1}), "limits.max_count"),
+        (form(reference={"path": "x", "sha256": "0" * 64}), "sha256"),
+        (form("a/b"), "slash"),
+        ({"recipe": form()["recipe"]}, "reference"),
+    ],
+    ids=["no JSON", "limit", "hash", "slash", "no picture"],
+)
+def test_what_is_wrong_is_named(ask: Ask, given: dict[str, Any], word: str) -> None:
+    sent = {
+        key: (io.BytesIO(REFERENCE), "r.png") if key == "reference" else value
+        for key, value in given.items()
+    }
+    assert word in ask("POST", status=400, data=sent)["detail"]
+
+
+def test_an_account_has_its_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "MOST_RECIPES", 1)
+    ask("POST", status=201, data=form())
+    assert "delete some" in ask("POST", status=403, data=form())["detail"]
+    monkeypatch.setattr(stored, "MOST_RECIPES", 2)
+    monkeypatch.setattr(stored, "MOST_BYTES", len(REFERENCE))
+    ask("POST", status=403, data=form())
