@@ -6,6 +6,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -14,9 +15,13 @@ import pytest
 from flask import Flask
 
 from ltu_compute.app import create_app
+from ltu_compute.dialects.techsolut import datasets
+from ltu_compute.operations import annotations
 from ltu_compute.operations import data_sets as operations
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
+from ltu_compute.store import data_sets as store
+from ltu_compute.store.data_sets import Kind
 from ltu_compute.web.service import service_of
 from tests.support.client import PASSWORD, USERNAME
 
@@ -300,6 +305,112 @@ def test_an_archive_that_cannot_be_used(
     refused = ask("POST", f"{place}/images", status, data=files(archive(entries)))
     assert words in refused["error"]["details"]
     assert ask("GET", place)["image_count"] == 0
+
+
+YOLO = {"a.png": A, "a.txt": 3 * YOLO_TEXT, "classes.txt": "bolt"}
+THREE = [{"image_id": 7, "category_id": 3, "bbox": [0, 0, 9, 9]}] * 3
+
+
+@pytest.mark.parametrize(
+    ("bound", "entries", "words"),
+    [
+        ((annotations, "ARCHIVE_BOXES", 2), YOLO, "more than 2 boxes"),
+        (
+            (annotations, "ARCHIVE_BOXES", 5),
+            YOLO | {"b.png": B, "b.txt": 3 * YOLO_TEXT},
+            "more than 5 boxes",
+        ),
+        (
+            (annotations, "ARCHIVE_BOXES", 5),
+            {"a.png": A, "c.json": coco(annotations=THREE), "d.json": coco(annotations=THREE)},
+            "more than 5 boxes",
+        ),
+        (
+            (annotations, "YAML_BYTES", 9),
+            YOLO | {"a.yaml": "x: 1\n", "b.yml": "y: 2\n"},
+            "YAML files have 10 bytes, allowed are 9",
+        ),
+        ((operations, "PICTURES_TOGETHER", 4799 / 50e6), {"a.png": A, "b.png": B}, "4800 pixels"),
+    ],
+)
+def test_an_archive_is_bounded_by_what_it_becomes(
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    bound: tuple[Any, str, float],
+    entries: dict[str, bytes | str],
+    words: str,
+) -> None:
+    assert Settings().max_pixels == 50_000_000
+    monkeypatch.setattr(*bound)
+    place = created(ask, "detection")
+    refused = ask("POST", f"{place}/images", 413, data=files(archive(entries)))
+    assert words in refused["error"]["details"]
+    assert ask("GET", place)["image_count"] == 0
+
+
+def test_pictures_that_come_together_are_bounded(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = created(ask, "classification")
+    monkeypatch.setattr(operations, "PICTURES_TOGETHER", 2 * 60 * 40 / 50e6)
+    ask("POST", f"{place}/images", 201, data=files(A, B))
+    refused = ask("POST", f"{place}/images", 413, data=files(A, B, C))
+    assert "7200 pixels in 3 pictures" in refused["error"]["details"]
+
+
+def test_boxes_are_bounded_before_they_are_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MOST_TOKENS", 20)
+    place = created(ask, "detection")
+    sent = {**files(A), "annotations": ["[[],[],[]]", json.dumps([box(0, 0, 9, 9)] * 4)]}
+    refused = ask("POST", f"{place}/images", 400, data=sent)
+    assert "commas, brackets and braces, allowed are 20" in refused["error"]["details"]
+
+
+def test_boxes_of_a_data_set_are_bounded(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = created(ask, "detection")
+    boxes = json.dumps([box(0, 0, 9, 9)] * 2)
+    size = 2 * len('["bolt",0.0,0.0,9.0,9.0]') + len("[,]")
+    monkeypatch.setattr(store, "BOXES_BYTES", 2 * size)
+    for content in (A, B, A):  # one picture again takes no more
+        ask("POST", f"{place}/images", 201, data={**files(content), "annotations": boxes})
+    refused = ask("POST", f"{place}/images", 403, data={**files(C), "annotations": boxes})
+    assert f"would have {3 * size} bytes, allowed are {2 * size}" in refused["error"]["details"]
+
+
+def test_names_of_pictures_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counted(PurePosixPath):
+        def __new__(cls, *parts: Any) -> Any:
+            made.append(parts)
+            return super().__new__(cls, *parts)
+
+    monkeypatch.setattr(annotations, "PurePosixPath", Counted)
+    count = 100
+    table = {
+        "images": [{"id": i, "file_name": f"elsewhere/{i}.png"} for i in range(count)],
+        "categories": [],
+        "annotations": [],
+    }
+    entries = [(f"x/{i}.png", b"") for i in range(count)]
+    found, _ = annotations.pictures_of(
+        [*entries, ("t.json", json.dumps(table).encode())], Kind.DETECTION, [], "file"
+    )
+    assert [each.boxes for each in found] == [()] * count
+    assert len(made) < 10 * count
+
+
+def test_a_zip64_archive_is_refused_before_its_directory_is_read(ask: Ask) -> None:
+    """Its counts are not those of the record at the end."""
+    place = created(ask, "detection")
+    sound = archive({"a.png": A})
+    end = sound.rindex(b"PK\x05\x06")
+    size = end - sound.index(b"PK\x01\x02")
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, size, end - size)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
+    sent = sound[:end] + record + locator + sound[end:]
+    with zipfile.ZipFile(io.BytesIO(sent)) as read:
+        assert read.namelist() == ["a.png"]
+    refused = ask("POST", f"{place}/images", 400, data=files(sent))
+    assert "ZIP64" in refused["error"]["details"]
 
 
 def test_an_archive_is_not_believed(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

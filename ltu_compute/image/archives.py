@@ -12,6 +12,7 @@ from ltu_compute.errors import BadParameters, Problem, TooManyBytes
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # of the first entry, or of the end of an empty one
 END = b"PK\x05\x06"  # of the record at the end
 END_RECORD = struct.Struct("<4s4H2LH")
+LOCATOR, LOCATOR_BYTES = b"PK\x06\x07", 20  # of ZIP64's record at the end, right before it
 LONGEST_COMMENT = 1 << 16  # bytes behind the record
 DIRECTORY_BYTES = 512  # of an entry in the directory, at the most, on average
 BLOCK = 1 << 20  # bytes that are unpacked at a time
@@ -110,6 +111,8 @@ def _check_directory(content: bytes, limits: ArchiveLimits, name: str) -> None:
     start = content.rfind(END, max(0, len(content) - END_RECORD.size - LONGEST_COMMENT))
     if start < 0 or start + END_RECORD.size > len(content):
         raise _bad(name, "it has no end")
+    if content.startswith(LOCATOR, max(0, start - LOCATOR_BYTES)):  # counts would be elsewhere
+        raise _bad(name, "it is a ZIP64 archive, which is for more than 4 GB")
     record = END_RECORD.unpack_from(content, start)
     entries, size = record[4], record[5]
     if entries > limits.entries:

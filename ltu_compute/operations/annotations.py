@@ -3,22 +3,28 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
 import yaml
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.errors import BadParameters, Problem, TooManyBytes
 from ltu_compute.recognisers.onnx.manifest import PlainLoader
 from ltu_compute.store.data_sets import Box, Kind
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".gif"})
-TEXT_BYTES = 256 << 10  # of a text or YAML file that is read
+TEXT_BYTES = 256 << 10  # of a text file that is read
+YAML_BYTES = 64 << 10  # of all YAML files together: 1 s to read
+ARCHIVE_BOXES = 100_000  # in all files of annotations together: some 30 MB
 JSON_BYTES = 8 << 20  # of a JSON file that is read
 JSON_TOKENS = 500_000  # commas, brackets and braces in it: some 50 MB of objects
+YAML = (".yaml", ".yml")
 NAME_FILES = frozenset({"classes.txt", "obj.names", "labels.txt"})
 YOLO_LINE = re.compile(r"(\d{1,4})((?:\s+[-+0-9.eE]{1,24}){4})(?:\s+\S{1,24})?\s*")
+SHOWN = 40  # characters of a class that an error quotes
 SKIPPED = 100  # names of files that were not used, which are listed
 
 
@@ -132,12 +138,21 @@ def _coco(
     Source: the format of data, https://cocodataset.org/#format-data.
     """
     boxes: dict[str, list[Box]] = {}
+    by_name: dict[str, list[str]] = {}
+    for picture in pictures:
+        by_name.setdefault(PurePosixPath(picture).name, []).append(picture)
+    count = 0
     for path, content in tables.items():
+        checkpoint()
         table = _json(path, content, name)
         try:
             names = {int(each["id"]): str(each["name"]) for each in table["categories"]}
             files = {int(each["id"]): str(each["file_name"]) for each in table["images"]}
-            places = {number: _place(file, path, pictures) for number, file in files.items()}
+            places = {
+                number: _place(file, path, pictures, by_name) for number, file in files.items()
+            }
+            count += len(table["annotations"])
+            _check_count(count, name)
             for place in places.values():
                 if place is not None:
                     boxes.setdefault(place, [])
@@ -170,13 +185,15 @@ def _json(path: str, content: bytes, name: str) -> Any:
         raise _bad(name, f"{path[:80]!r} is not JSON: {error}") from None
 
 
-def _place(file: str, table: str, pictures: Mapping[str, bytes]) -> str | None:
+def _place(
+    file: str, table: str, pictures: Mapping[str, bytes], by_name: Mapping[str, list[str]]
+) -> str | None:
     """Return the path of a picture that a table names; None where the archive lacks it."""
     folder = PurePosixPath(table).parent
     for path in (file, str(folder / file), str(folder / "images" / file), f"images/{file}"):
         if path in pictures:
             return path
-    alike = [path for path in pictures if PurePosixPath(path).name == PurePosixPath(file).name]
+    alike = by_name.get(PurePosixPath(file).name, [])
     return alike[0] if len(alike) == 1 else None
 
 
@@ -197,6 +214,7 @@ def _yolo(found: _Sorted, classes: Sequence[str], name: str) -> list[Unpacked]:
         if path.lower().endswith(".txt") and PurePosixPath(path).name.lower() not in NAME_FILES
     }
     pictures = []
+    count = 0
     used = False
     for path in found.pictures:
         used |= _stem(path) in annotated
@@ -204,9 +222,20 @@ def _yolo(found: _Sorted, classes: Sequence[str], name: str) -> list[Unpacked]:
         text = annotated.get(_stem(path))
         shares: tuple[Box, ...] | None = () if used else None
         if text is not None:
-            shares = tuple(_yolo_boxes(*text, names, name))
+            checkpoint()
+            shares = tuple(islice(_yolo_boxes(*text, names, name), ARCHIVE_BOXES - count + 1))
+            count += len(shares)
+            _check_count(count, name)
         pictures.append(Unpacked(path, content, shares=shares))
     return pictures
+
+
+def _check_count(count: int, name: str) -> None:
+    if count > ARCHIVE_BOXES:
+        raise TooManyBytes(
+            f"{name}: the archive has more than {ARCHIVE_BOXES} boxes, which are the most allowed",
+            parameter=name,
+        )
 
 
 def _stem(path: str) -> str:
@@ -231,7 +260,7 @@ def _yolo_boxes(path: str, content: bytes, names: Sequence[str], name: str) -> I
             x, y, width, height = map(float, read[2].split())
             label = names[int(read[1])]
         except IndexError:
-            listed = ", ".join(names[:20]) or "none"
+            listed = ", ".join(each[:SHOWN] for each in names[:20]) or "none"
             message = f"there is no class {line.split()[0]}; data.yaml or classes.txt name {listed}"
             raise _bad(name, f"{path[:80]!r}, line {number}: {message}") from None
         except ValueError as error:
@@ -240,12 +269,17 @@ def _yolo_boxes(path: str, content: bytes, names: Sequence[str], name: str) -> I
 
 
 def _class_names(texts: Mapping[str, bytes], name: str) -> list[str]:
+    size = sum(len(content) for path, content in texts.items() if path.lower().endswith(YAML))
+    if size > YAML_BYTES:
+        raise TooManyBytes(
+            f"{name}: its YAML files have {size} bytes, allowed are {YAML_BYTES}", parameter=name
+        )
     for path, content in texts.items():
         file = PurePosixPath(path).name.lower()
         if file in NAME_FILES or file.endswith(".names"):
             lines = _text(path, content, name).splitlines()
             return [line.strip() for line in lines if line.strip()]
-        if file.endswith((".yaml", ".yml")):
+        if file.endswith(YAML):
             try:
                 given = yaml.load(_text(path, content, name), PlainLoader)  # noqa: S506  (safe)
                 names = given.get("names") if isinstance(given, dict) else None

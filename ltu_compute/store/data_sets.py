@@ -23,6 +23,7 @@ from ltu_compute.store.tables import data_set_images, data_sets
 MOST_CLASSES = 100  # of a data set
 CLASS_LENGTH = 100  # characters of a class name
 MOST_BOXES = 1000  # in one picture
+BOXES_BYTES = 16 << 20  # of all boxes of a data set as text: some 200,000, 60 MB when read
 MOST_DATA_SETS = 200  # of an account
 
 
@@ -276,6 +277,7 @@ class DataSets:
                 # A microsecond apart, which keeps them in order.
                 added[image_id] = _added(image, image_id, data_set_id, now + 1e-6 * number)
             self._check_room(connection, account_id, list(new.values()))
+            self._check_boxes(connection, data_set_id, list(added.values()))
             for image_id, one in added.items():
                 values = _values(one)
                 if image_id in new:
@@ -397,6 +399,26 @@ class DataSets:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
             key = sa.func.hashtextextended(account_id, 1)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+    def _check_boxes(
+        self, connection: sa.Connection, data_set_id: str, added: Sequence[DataSetImage]
+    ) -> None:
+        """Refuse more boxes than can be read at once: `GET` of a data set counts them all."""
+        kept = sa.select(
+            sa.cast(
+                sa.func.coalesce(sa.func.sum(sa.func.length(data_set_images.c.boxes)), 0),
+                sa.BigInteger,
+            )
+        ).where(
+            data_set_images.c.data_set_id == data_set_id,
+            data_set_images.c.id.not_in([image.id for image in added]),
+        )
+        size = connection.execute(kept).scalar_one()
+        size += sum(len(_values(image)["boxes"] or "") for image in added)
+        if size > BOXES_BYTES:
+            raise StorageFull(
+                f"the boxes of the data set would have {size} bytes, allowed are {BOXES_BYTES}"
+            )
 
     def _check_room(
         self, connection: sa.Connection, account_id: str, new: Sequence[NewImage]

@@ -32,6 +32,7 @@ from ltu_compute.web.service import Service
 MOST_FILES = 100  # in one request
 LARGEST_FILES = 2  # of the largest size in one request
 NAME_LENGTH = 255  # characters
+MOST_TOKENS = 500_000  # commas, brackets and braces of annotations: some 50 MB of objects
 LISTED_IMAGES = 100  # that the reply to an archive lists
 
 FILES = ImageList(
@@ -269,6 +270,8 @@ def add_dataset_images(
             archive, data_set, max_bytes=limits.bytes, max_pixels=limits.pixels, name="file"
         )
     else:
+        images = [each.image for each in files if each.image is not None]
+        operations.check_pixels(images, service.limits.pixels, FILES.name)
         new = _new_images(files, params, data_set)
     added = store.data_sets.add_images(caller.account.id, data_set.id, new)
     return {
@@ -365,6 +368,11 @@ def _boxes(given: Sequence[Any], count: int) -> list[list[Box] | None]:
     """Return the boxes of each file; None for a file that nothing was said of."""
     if not given:
         return [None] * count
+    texts = [each for each in given if isinstance(each, str)]
+    tokens = sum(text.count(sign) for text in texts for sign in ",[{")
+    if tokens > MOST_TOKENS:
+        message = f"received {tokens} commas, brackets and braces, allowed are {MOST_TOKENS}"
+        raise _wrong("annotations", message)
     read = [_from_json(each) for each in given]
     if len(read) == 1 and count > 1 and read[0] and all(isinstance(e, list) for e in read[0]):
         read = read[0]  # a list of lists in one text
