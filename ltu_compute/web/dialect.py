@@ -5,6 +5,7 @@ headers. The rest of the service knows dialects through this class alone.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -200,7 +201,7 @@ class Area(Protocol):
         """Return what is added to every reply, given what the rate limit leaves."""
 
 
-class Dialect:
+class Dialect(ABC):
     """One vendor's interface; subclasses say what is the vendor's own.
 
     Attributes
@@ -248,6 +249,7 @@ class Dialect:
 
     # ------------------------------------------------------------ what a vendor decides
 
+    @abstractmethod
     def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
         """Return who sent a request.
 
@@ -265,7 +267,6 @@ class Dialect:
         Unauthorized
             Nobody is let in with these.
         """
-        raise NotImplementedError
 
     def screen(self, head: Head, wire: Wire, gate: Gate) -> None:
         """Refuse, before its body is read, a request that no body lets in.
@@ -286,6 +287,7 @@ class Dialect:
         Unauthorized
             Nobody is let in with these, whatever the body holds.
         """
+        del head, wire, gate  # any request may have a body that lets it in
 
     def check(self, settings: Settings, recognisers: Recognisers) -> None:
         """Check what only this interface needs, when the service starts; log what is missing.
@@ -295,28 +297,30 @@ class Dialect:
         WrongSetting
             A setting of this interface cannot be used.
         """
+        del settings, recognisers  # most need nothing
 
+    @abstractmethod
     def answer(self, exchange: Exchange, result: Any) -> Answer:
         """Return the reply that holds what a handler returned."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
         """Return the reply to a request that failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
         """Return the JSON Schema of `answer`'s body; ``schema`` gives that of a declared type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failure_schema(self) -> Json:
         """Return the JSON Schema of `refuse`'s body."""
-        raise NotImplementedError
 
     def success_type(self, endpoint: Endpoint) -> str:
         """Return the content type of `answer`."""
         del endpoint
         return self.content_type
 
+    @abstractmethod
     def security_schemes(self, issuer: str) -> Mapping[str, Json]:
         """Return the OpenAPI security schemes by name; one of them is enough.
 
@@ -325,7 +329,6 @@ class Dialect:
         issuer : str
             External identity provider of the service; "" where it has accounts of its own.
         """
-        raise NotImplementedError
 
     def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
         """Return the headers of every reply, given what the rate limit leaves."""
