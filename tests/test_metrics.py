@@ -304,13 +304,13 @@ def test_who_has_more_connections_than_another(counted: Metrics) -> None:
         (1, 0, True),
         (1, 1, False),
         (1, 2, False),
-        (5, metrics.CLOSED, False),  # it accepts no more
+        (5, metrics.NOT_ACCEPTING, False),  # it accepts no more
     ]:
-        counted.hold(held)
+        counted.set_connections(held)
         numbers[theirs] = by_the_other
         assert counted.is_crowded() is crowded
         assert told(counted)["ltu_compute_connections", ""] == held + max(0, by_the_other)
-    counted.hold(1)
+    counted.set_connections(1)
     numbers[theirs] = 0
     counted.release_worker(other)
     assert not counted.is_crowded()

@@ -13,7 +13,7 @@ from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.runner import Running, runners_for
 from ltu_compute.serving.paced_socket import Pace, PacedSocket
 from ltu_compute.settings import Settings
-from ltu_compute.web.metrics import CLOSED, Metrics
+from ltu_compute.web.metrics import NOT_ACCEPTING, Metrics
 from ltu_compute.web.service import service_of
 from ltu_compute.web.views import BASE64_GROWTH
 
@@ -71,9 +71,9 @@ class Application:
         computing = self._slots.count(State.COMPUTING)
         return computing < self._slots.computing and not self._slots.count(State.WAITING)
 
-    def hold(self, connections: int | None) -> None:
+    def set_connections(self, connections: int | None) -> None:
         """Report to the other workers how many connections this one has; None: it takes no more."""
-        self._metrics.hold(CLOSED if connections is None else connections)
+        self._metrics.set_connections(NOT_ACCEPTING if connections is None else connections)
 
     def is_crowded(self) -> bool:
         """Return whether another worker has fewer connections than this one."""

@@ -85,7 +85,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _announce(self) -> None:
         self._announced = self.nr_conns
-        self.wsgi.hold(self.nr_conns)
+        self.wsgi.set_connections(self.nr_conns)
 
     def _accept(self, listener: Any) -> bool:
         try:
@@ -248,7 +248,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
-            self.wsgi.hold(None)
+            self.wsgi.set_connections(None)
             for listener in self.sockets:
                 while self._accept(listener):
                     pass

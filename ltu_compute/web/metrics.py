@@ -34,7 +34,7 @@ OTHER = "other"  # what is asked of no operation
 
 IMAGES, IMAGE_BYTES, IMAGE_PIXELS, WORKERS_LOST, TOTALS = range(5)
 PID, IN_FLIGHT, CONNECTIONS, PROCESS = range(4)
-CLOSED = -1  # connections of a process that takes no more
+NOT_ACCEPTING = -1  # in place of the number of connections: the process accepts no more
 HISTOGRAM = len(BOUNDS_S) + 2  # the buckets, and the sum in µs
 _NOBODY = memoryview(bytes(PROCESS * BYTES)).cast("q")  # a row that is free
 
@@ -129,8 +129,8 @@ class Metrics:
             if waited is not None:
                 _observe(numbers, self._waits, waited)
 
-    def hold(self, connections: int) -> None:
-        """Note how many connections this process has; `CLOSED` where it accepts no others."""
+    def set_connections(self, connections: int) -> None:
+        """Note how many connections this process has, or `NOT_ACCEPTING`."""
         with self._shared.locked() as numbers:
             numbers[self._row_of(os.getpid(), numbers) + CONNECTIONS] = connections
 
@@ -140,7 +140,7 @@ class Metrics:
         for process, connections in self._connections():
             if process == os.getpid():
                 own = connections
-            elif connections != CLOSED:
+            elif connections != NOT_ACCEPTING:
                 others.append(connections)
         return bool(others) and min(others) < own
 
