@@ -146,7 +146,7 @@ class _Described:
         responses: Json = {
             str(endpoint.status): {
                 "description": description,
-                "headers": REQUEST_ID,
+                "headers": REQUEST_ID | (self._limits() if self._dialect.announces_limit else {}),
                 "content": {_media_type(self._dialect.success_type(endpoint)): {"schema": success}},
             }
         }
@@ -158,16 +158,12 @@ class _Described:
     def _errors(self) -> Json:
         """Return the errors of the dialect, by name."""
         kinds = list(self._dialect.errors.values())
-        limits = {
-            name: {"schema": {"type": "integer"}, "description": meaning}
-            for name, meaning in self._dialect.header_meanings().items()
-        }
         return {
             f"{self._word}Error{status}": {
                 "description": _meanings(kinds, status),
                 "headers": REQUEST_ID
                 | self._error_headers(status)
-                | (limits if status == 429 else {}),
+                | (self._limits() if status == 429 or self._dialect.announces_limit else {}),
                 "content": {
                     _media_type(self._dialect.content_type): {
                         "schema": {"$ref": REF.format(model=f"{self._word}Error")}
@@ -175,6 +171,16 @@ class _Described:
                 },
             }
             for status in sorted({kind.status for kind in kinds})
+        }
+
+    def _limits(self) -> Json:
+        return {
+            name: {
+                "schema": {"type": "integer"},
+                "description": meaning,
+                **({"required": True} if self._dialect.announces_limit else {}),
+            }
+            for name, meaning in self._dialect.header_meanings().items()
         }
 
     def _error_headers(self, status: int) -> Json:
