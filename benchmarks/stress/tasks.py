@@ -1,6 +1,6 @@
 """What a task costs beside the same detection at once, and what requests notice of queued tasks.
 
-Run with ``python -m benchmarks.stress.tasks``; ``--pairs`` is how many detections each way makes.
+Run with ``python -m benchmarks.stress.tasks``; ``--pairs`` is how many detections wait at once.
 Both ways take turns, so that a busy machine slows them alike. Models are those of
 ``LTU_COMPUTE_MODELS_DIR``.
 """
@@ -25,7 +25,8 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 
 PICTURE = Path(__file__).parents[2] / "fixtures" / "images" / "coffee.jpg"
-QUEUED = 100  # tasks that wait while requests are measured
+QUEUED = 100  # tasks that wait at once, unless asked for others
+IN_TURN = 30  # detections each way, one at a time
 POLL_S = 0.005  # seconds between two looks at a task
 WARM = 3  # detections each way before any is measured: models are loaded
 CONNECTIONS = 2  # clients at the same time: one for each processor
@@ -123,46 +124,44 @@ def processor_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def rate_at_once(connect: Callable[[], Client]) -> float:
+def rate_at_once(connect: Callable[[], Client], count: int) -> float:
     """Return detections a second by requests, `CONNECTIONS` at a time."""
 
     def some(_: int) -> None:
         client = connect()
-        for _ in range(QUEUED // CONNECTIONS):
+        for _ in range(count // CONNECTIONS):
             client.detect()
 
     began = time.perf_counter()
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         list(threads.map(some, range(CONNECTIONS)))
-    return QUEUED / (time.perf_counter() - began)
+    return count / (time.perf_counter() - began)
 
 
-def rate_queued(client: Client) -> float:
+def rate_queued(client: Client, count: int) -> float:
     """Return detections a second of tasks that are all there from the beginning."""
     began = time.perf_counter()
-    for _ in range(QUEUED):
+    for _ in range(count):
         client.submit()
     while client.waiting():
         time.sleep(10 * POLL_S)
-    return QUEUED / (time.perf_counter() - began)
+    return count / (time.perf_counter() - began)
 
 
 def beside(client: Client, count: int) -> tuple[list[float], list[float]]:
     """Return times of detections at once, alone and while tasks wait, s."""
-    alone = [client.detect() for _ in range(count)]
-    for _ in range(QUEUED):
+    alone = [client.detect() for _ in range(IN_TURN)]
+    for _ in range(count):
         client.submit()
     among: list[float] = []
-    while client.waiting() and len(among) < count:
+    while client.waiting() and len(among) < IN_TURN:
         among.append(client.detect())
-    while client.waiting():
-        time.sleep(10 * POLL_S)
     return alone, among
 
 
 def main() -> None:
     """Measure, and write the section."""
-    given = options("tasks beside requests", pairs=30)
+    given = options("tasks beside requests", pairs=QUEUED)
     models = os.environ.get("LTU_COMPUTE_MODELS_DIR", "")
     with tempfile.TemporaryDirectory() as folder:
         settings = {"DATA_DIR": folder, "RATE_LIMIT": "1000000/minute", "MODELS_DIR": models}
@@ -172,12 +171,15 @@ def main() -> None:
             assert account is not None  # noqa: S101  (the service has made it)
             key = store.api_keys.add(account.id, now=time.time())[1]
             store.close()
-            client = Client(served.port, key)
-            times, used = in_turn(client, served.pid, given.pairs)
-            by_requests = rate_at_once(lambda: Client(served.port, key))
-            by_tasks = rate_queued(client)
-            alone, among = beside(client, given.pairs)
-            model = client.ask("GET", "/models/yolov8x")["id"]
+
+            def connect() -> Client:
+                return Client(served.port, key)
+
+            times, used = in_turn(connect(), served.pid, min(IN_TURN, given.pairs))
+            by_requests = rate_at_once(connect, given.pairs)
+            by_tasks = rate_queued(connect(), given.pairs)
+            alone, among = beside(connect(), given.pairs)
+            model = connect().ask("GET", "/models/yolov8x")["id"]
     setting = (
         f"Detection in `coffee.jpg` (600×400) by `{model}`, two workers on this machine. A task is "
         f"asked for every {1000 * POLL_S:g} ms until it has ended."
@@ -194,7 +196,7 @@ def main() -> None:
         f"| at once | {1000 * times.at_once:.0f} | | {1000 * used.at_once:.0f} | |",
         by_a_task,
         "",
-        f"| {QUEUED} detections | a second | |",
+        f"| {given.pairs} detections | a second | |",
         "|---|---|---|",
         f"| requests, {CONNECTIONS} at a time | {by_requests:.2f} | |",
         f"| tasks, all queued | {by_tasks:.2f} | {by_tasks / by_requests:.2f} × |",
@@ -203,7 +205,7 @@ def main() -> None:
         "|---|---|---|",
         *(
             f"| {name} | {1000 * statistics.median(times):.0f} | {1000 * max(times):.0f} |"
-            for name, times in (("alone", alone), (f"beside {QUEUED} queued tasks", among))
+            for name, times in (("alone", alone), (f"beside {given.pairs} queued tasks", among))
         ),
     ]
     publish("stress.tasks", "\n".join(text), given)
