@@ -331,6 +331,21 @@ def test_a_table_with_columns_of_its_own(tmp_path: Path, shots: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        *((text, f"'{text}") for text in ("=cmd|' /C calc'!A0", "+1+cmd", "-2+3", "@SUM(A1)")),
+        *((text, f"'{text}") for text in ("\t=1", "\r=1", "\n=1", "-", "=1", "-1e5x", "-\u0661")),
+        *((text, text) for text in ("-5", "+0.25", "-1e-3", "-1,5", "a=1", "", "'=1", "shots/=1")),
+        (None, ""),
+        (-0.5, "-0.5"),
+        (3, "3"),
+    ],
+)
+def test_no_cell_is_a_formula(value: Any, cell: str) -> None:
+    assert ledger._cell(value) == cell
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "no column 'reference'"),

@@ -254,6 +254,28 @@ def test_results_are_bounded(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "1000 bytes" in ended.error
 
 
+@pytest.mark.parametrize(
+    ("most", "offset", "limit", "found"),
+    [
+        (9, 0, 5, 1),
+        (10, 0, 5, 1),
+        (11, 0, 5, 2),
+        (26, 0, 5, 3),
+        (26, 0, 2, 2),
+        (0, 1, 5, 1),
+        (9, 3, 5, 0),
+    ],
+)
+def test_a_page_of_results_is_bounded(
+    jobs: Jobs, most: int, offset: int, limit: int, found: int
+) -> None:
+    job = jobs.add(ANN, "task", "{}", parts=3)
+    for claim, size in zip(jobs.claim(3), (10, 1, 15), strict=True):
+        assert jobs.finish(claim, bytes(size))
+    page = jobs.results(job.id, offset=offset, limit=limit, most_bytes=most)
+    assert [each.position for each in page] == list(range(offset, offset + found))
+
+
 def test_the_queue_in_numbers(jobs: Jobs, clock: Clock) -> None:
     assert jobs.counts().oldest_queued_s == 0.0
     jobs.add(ANN, "task", "{}")

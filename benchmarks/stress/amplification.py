@@ -50,7 +50,7 @@ def _taken(running: Service, case: Case) -> Taken:
     for pid in workers:
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak is counted from here
     before, began = _memory(workers, "VmRSS"), _processor_s(workers)
-    connection = HTTPConnection(running.host, running.port, timeout=4 * PATIENCE_S)
+    connection = HTTPConnection(running.host, running.port, timeout=20 * PATIENCE_S)
     with probing(running) as health:
         connection.request(case.method, case.path, case.body, dict(case.headers))
         answer = connection.getresponse()
@@ -95,7 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with closing(Store(Settings(data_dir=running.log.parent))) as store:
             credentials = Credentials.of(store, running.token, USERNAME)
         for case in cases(given.bytes, given.side, credentials, thin=not given.every):
-            taken.append(_taken(running, case))
+            try:
+                taken.append(_taken(running, case))
+            except OSError as error:  # no answer in time, or none at all
+                raise RuntimeError(case.name) from error
             for words in taken[-1].cost.beyond(case):
                 print(f"{case.name}: {words}", flush=True)
     beyond = [each for each in taken if each.cost.beyond(each.case)]

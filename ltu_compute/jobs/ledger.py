@@ -9,6 +9,7 @@ import csv
 import fcntl
 import io
 import os
+import re
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,8 @@ import orjson
 from ltu_compute.errors import Busy, ServiceError
 
 RESULTS, TABLE = "results.jsonl", "results.csv"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet's formula begins with
+NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 NEW = ".new"  # suffix of a file until it is whole
 COLUMNS = (
     "shot",
@@ -245,7 +248,7 @@ class Ledger:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")  # as RFC 4180 has it
         if row is None:
-            writer.writerow(self._columns)
+            writer.writerow(map(_cell, self._columns))
         else:
             own = row.get("table") or {}
             writer.writerow(
@@ -255,6 +258,13 @@ class Ledger:
 
 
 def _cell(value: Any) -> str:
+    """Return a cell of the table; a text that a spreadsheet would compute gets an apostrophe.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
     if value is None:
         return ""
-    return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.{DIGITS}g}"
+    text = str(value)
+    return f"'{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text

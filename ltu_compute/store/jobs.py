@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -387,8 +388,18 @@ class Jobs:
         with self._transaction(writes=True) as connection:
             connection.execute(sa.delete(jobs).where(jobs.c.account_id == account_id))
 
-    def results(self, job_id: str, *, offset: int = 0, limit: int = 1000) -> Sequence[Result]:
-        """Return the results that parts have so far, in the order of the parts."""
+    def results(
+        self, job_id: str, *, offset: int = 0, limit: int = 1000, most_bytes: int | None = None
+    ) -> Sequence[Result]:
+        """Return the results that parts have so far, in the order of the parts.
+
+        Parameters
+        ----------
+        most_bytes : int, optional
+            Of their contents together, except that one is returned if there is any.
+        """
+        if most_bytes is not None:
+            limit = self._within(job_id, offset, limit, most_bytes)
         query = (
             sa.select(job_parts.c.position, job_parts.c.result)
             .where(job_parts.c.job_id == job_id, job_parts.c.state == State.COMPLETED)
@@ -398,6 +409,19 @@ class Jobs:
         )
         with self._transaction() as connection:
             return [Result(*row) for row in connection.execute(query)]
+
+    def _within(self, job_id: str, offset: int, limit: int, most_bytes: int) -> int:
+        """Return how many results have so many bytes at most, 1 or more."""
+        sizes = (
+            sa.select(sa.func.length(job_parts.c.result))
+            .where(job_parts.c.job_id == job_id, job_parts.c.state == State.COMPLETED)
+            .order_by(job_parts.c.position)
+            .offset(offset)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            found = accumulate(map(int, connection.execute(sizes).scalars()))
+            return max(1, sum(total <= most_bytes for total in found))
 
     def attachment(self, job_id: str, position: int) -> bytes | None:
         """Return the attachment of a part's result, such as a picture; None when there is none."""

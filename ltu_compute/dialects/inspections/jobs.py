@@ -33,6 +33,7 @@ from ltu_compute.web.endpoint import Flag, ImageField, ImageList, Params
 MOST_SHOTS = 100  # files in one request
 MOST_URLS = 200  # addresses in one request; its body may have 1000 parts, and 64 kB of text
 MOST_RESULTS = 1000  # on one page
+PAGE_BYTES = 8 << 20  # of results on one page, unless a single one has more
 MOST_JOBS = 100  # on one page
 NAME_LENGTH = 1000  # characters of a shot's name that are kept
 
@@ -119,7 +120,12 @@ class ResultsParams(IdParams):
     """A page of results."""
 
     offset: int = Field(0, ge=0, le=MAX_PARTS, description="How many to leave out.")
-    limit: int = Field(100, ge=1, le=MOST_RESULTS, description="How many at most.")
+    limit: int = Field(
+        100,
+        ge=1,
+        le=MOST_RESULTS,
+        description="How many at most; fewer where their differences take 8 MB.",
+    )
 
 
 Time = Annotated[str | None, Field(description="ISO 8601, UTC; null: not yet.")]
@@ -270,7 +276,9 @@ def inspection(params: IdParams, queue: Queue, caller: Caller) -> InspectionStat
 def results(params: ResultsParams, queue: Queue, caller: Caller) -> ResultList:
     """Return the results so far, page by page, in the order of the shots."""
     job = _job(queue, caller, params.id)
-    found = queue.jobs.results(job.id, offset=params.offset, limit=params.limit)
+    found = queue.jobs.results(
+        job.id, offset=params.offset, limit=params.limit, most_bytes=PAGE_BYTES
+    )
     names = ShotResult.__annotations__
     rows = [{"position": each.position, **orjson.loads(each.content)} for each in found]
     listed: list[Any] = [{name: row[name] for name in names} for row in rows]
