@@ -1,6 +1,8 @@
 """Inspections over HTTP: accepted, computed, paged, reported, cancelled; another's do not exist."""
 
+import hashlib
 import io
+import json
 import os
 import signal
 import time
@@ -326,3 +328,25 @@ def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -
     client.close()
     verdicts = [(row["position"], row["verdict"]) for row in found["results"]]
     assert verdicts == [(n, "NG" if n % 3 == 2 else "OK") for n in range(9)]
+
+
+def test_a_stored_recipe_has_reference_settings_and_limits(
+    ask: Ask, running: None, app: Flask
+) -> None:
+    content = inspections.reference()
+    picture = {"path": "r.png", "sha256": hashlib.sha256(content).hexdigest()}
+    recipe = {"version": 1, "name": "part", "reference": picture, "limits": {"max_count": 1}}
+    service_of(app).store.recipes.add(owner(app), "part", json.dumps(recipe), content)
+    given = form(inspections.good(1), inspections.bad(2), recipe="part")
+    assert "its own" in ask("POST", status=400, data=given)["detail"]
+    files = form(inspections.good(1), inspections.bad(2), recipe="part", max_count="0")
+    del files["reference"]
+    assert "max_count" in ask("POST", status=400, data=files)["detail"]
+    files = form(inspections.good(1), inspections.bad(2), recipe="part")
+    del files["reference"]
+    job = ask("POST", status=202, data=files)["id"]
+    assert finished(ask, job)["state"] == "completed"
+    rows = ask("GET", f"/{job}/results")["results"]
+    assert [(row["verdict"], row["count"]) for row in rows] == [("OK", 0), ("OK", 1)]
+    ask("POST", status=404, data={"recipe": "none", "shot": (io.BytesIO(content), "s.png")})
+    ask("POST", status=400, data={"shot": (io.BytesIO(content), "s.png")})

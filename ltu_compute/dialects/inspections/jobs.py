@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from ltu_compute.dialects.inspections.interface import Page, dialect
 from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.image import Image
+from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs import report
 from ltu_compute.jobs.inspection import Limits
 from ltu_compute.jobs.kinds import (
@@ -25,6 +26,8 @@ from ltu_compute.jobs.kinds import (
 )
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.kernels.differences import MAX_RESOLUTION, PRESETS, ComparisonSettings
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
 from ltu_compute.store.jobs import MAX_PARTS, Job
 from ltu_compute.web.binding import ReceivedImage, is_address
 from ltu_compute.web.dialect import Caller
@@ -75,6 +78,12 @@ class InspectionParams(Params):
     )
     max_strength: float | None = Field(
         None, ge=0, description="Strength of the strongest difference that a good shot may have."
+    )
+    recipe: str | None = Field(
+        None,
+        max_length=NAME_LENGTH,
+        description="Name of a recipe that is stored, instead of reference, region, settings and "
+        "limits.",
     )
     open: Flag = Field(False, description="More shots follow; the work begins with `start`.")
 
@@ -193,7 +202,11 @@ class ResultList(TypedDict):
     "create",
     paths=("",),
     images=(
-        ImageField(REFERENCE, "The picture that the shots are compared with."),
+        ImageField(
+            REFERENCE,
+            "The picture that shots are compared with; a recipe has its own.",
+            required=False,
+        ),
         ImageField(
             REGION, "Mask of the reference: where it is 0, nothing is compared.", required=False
         ),
@@ -203,15 +216,17 @@ class ResultList(TypedDict):
     status=202,
 )
 def create(
-    reference: Image,
+    reference: Image | None,
     region: Image | None,
     shots: list[ReceivedImage],
     *,
     params: InspectionParams,
     queue: Queue,
+    store: Store,
+    settings: Settings,
     caller: Caller,
 ) -> InspectionState:
-    """Submit shots against one reference.
+    """Submit shots against one reference, or by a recipe.
 
     Each shot gets a verdict: OK, NG (beyond a limit) or ERROR (could not be compared). Send up to
     100 files named `shot` and 200 addresses named `url`; for more, set `open`, add the others
@@ -223,10 +238,22 @@ def create(
     parts = [*_files(shots), *_addresses(params.url)]
     if not parts and not params.open:
         raise BadParameters(Problem("shot", "shot: no shots were sent, and open is not set"))
-    named = InspectionJob(params.settings(), params.limits(), REFERENCE)
+    if params.recipe is not None:
+        _check_left_out(params, reference, region)
+        stored = store.recipes.get(caller.account.id, params.recipe)
+        content = store.recipes.reference(stored.id)
+        recipe = recipes.parsed(stored.text)
+        image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
+        named = InspectionJob(recipe.comparison_settings(), recipe.judging(image), recipe.name)
+    elif reference is not None:
+        content = reference.content
+        named = InspectionJob(params.settings(), params.limits(), REFERENCE)
+    else:
+        message = "reference: send a picture, or name a recipe"
+        raise BadParameters(Problem(REFERENCE, message))
     job = queue.jobs.create(caller.account.id, INSPECTION, named.dumps())
     try:
-        queue.jobs.add_input(job, REFERENCE, reference.content)
+        queue.jobs.add_input(job, REFERENCE, content)
         if region is not None:
             queue.jobs.add_input(job, REGION, region.content)
         if parts:
@@ -308,6 +335,23 @@ def delete(params: IdParams, queue: Queue, caller: Caller) -> InspectionState:
     queue.jobs.cancel(caller.account.id, job.id)
     queue.jobs.delete(caller.account.id, job.id)
     return _state(job)
+
+
+def _check_left_out(
+    params: InspectionParams, reference: Image | None, region: Image | None
+) -> None:
+    """Refuse what a recipe has an answer of its own to."""
+    given = {name for name, image in ((REFERENCE, reference), (REGION, region)) if image}
+    asked = set(InspectionParams.model_fields) - {"recipe", "open", "url"}
+    defaults = InspectionParams()
+    given |= {name for name in asked if getattr(params, name) != getattr(defaults, name)}
+    if given:
+        raise BadParameters(
+            *(
+                Problem(name, f"{name}: leave it out; the recipe has its own")
+                for name in sorted(given)
+            )
+        )
 
 
 def _job(queue: Queue, caller: Caller, job_id: str) -> Job:
