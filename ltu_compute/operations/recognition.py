@@ -26,6 +26,7 @@ from ltu_compute.kernels.text_detection import (
 from ltu_compute.kernels.types import Size
 from ltu_compute.recognisers import labels as labels_by_all_means
 from ltu_compute.recognisers import objects as objects_by_all_means
+from ltu_compute.recognisers import second_reader
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.manifest import coco_mids
 
@@ -33,7 +34,12 @@ MAX_WORDS = 10_000  # of a picture: 3 MB of reply; a page of a newspaper has hal
 MAX_OBJECTS = 1000  # that may be asked for
 WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_detection)
 
+READ_PX = 3200  # longest side of what the installed models read in
+SURELY_READ = 0.92  # mean confidence of Tesseract's letters from which nobody else is asked
+GUESSED = 0.3  # confidence at which a letter is worth nothing
+
 Provider = Literal["Local", "Google"]
+Reader = Literal["Tesseract", "PP-OCR", "Google"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,14 @@ class ReadText:
     ----------
     found : TextDetection
         Words and their places, in px of the original image.
-    provider : {"Tesseract", "Google"}
-        Who read it.
+    provider : {"Tesseract", "PP-OCR", "Google"}
+        Who read it; PP-OCR: the installed models.
     left_out : int
         Words beyond `MAX_WORDS`, the last in reading order, which `found` does not have.
     """
 
     found: TextDetection
-    provider: Literal["Tesseract", "Google"]
+    provider: Reader
     left_out: int = 0
 
 
@@ -166,7 +172,7 @@ def read_text(
     languages : sequence of str
         What the text may be written in: ISO 639-1 or 639-2 codes; none: any that is installed.
     provider : {"", "Tesseract", "Google"}
-        Who is to read it; "": what the service is set to.
+        Who is to read it; "": what the service is set to. Tesseract: nobody else.
 
     Raises
     ------
@@ -182,10 +188,10 @@ def read_text(
     if provider == "Google" or (not provider and recognisers.google_by_default):
         vision = recognisers.google()
         return _bounded(vision.text(image, languages, idle=recognisers.idle), "Google")
-    return _bounded(_tesseract_text(image, languages), "Tesseract")
+    return _read_here(image, recognisers, languages, alone=provider == "Tesseract")
 
 
-def _bounded(found: TextDetection, provider: Literal["Tesseract", "Google"]) -> ReadText:
+def _bounded(found: TextDetection, provider: Reader) -> ReadText:
     """Return the first `MAX_WORDS` words of a text, and how many are left out."""
     left_out = max(0, len(found.words) - MAX_WORDS)
     if left_out:
@@ -193,6 +199,53 @@ def _bounded(found: TextDetection, provider: Literal["Tesseract", "Google"]) -> 
         lines = (" ".join(w.text for w in line) for _, line in groupby(words, lambda w: w.line))
         found = replace(found, words=words, text="\n".join(lines))
     return ReadText(found, provider, left_out)
+
+
+def _read_here(
+    image: Image, recognisers: Recognisers, languages: Sequence[str], *, alone: bool
+) -> ReadText:
+    """Read by Tesseract; what it does not read surely, by the installed models, too.
+
+    Of two readings the one counts that has more letters, read more surely.
+    """
+    try:
+        found = _tesseract_text(image, languages)
+        names: tuple[str, ...] = tesseract.names_of(languages)
+    except NotInstalled:
+        if alone or (second := _read_by_models(image, recognisers, ())) is None:
+            raise
+        return _bounded(second, "PP-OCR")
+    if alone or (found.words and _sureness(found) >= SURELY_READ):
+        return _bounded(found, "Tesseract")
+    second = _read_by_models(image, recognisers, names)
+    if second is not None and _worth(second) > _worth(found):
+        return _bounded(second, "PP-OCR")
+    return _bounded(found, "Tesseract")
+
+
+def _read_by_models(
+    image: Image, recognisers: Recognisers, names: Sequence[str]
+) -> TextDetection | None:
+    """Return what the installed models read, in px of the original; None without them."""
+    pixels = image.fit(READ_PX)
+    found = second_reader.read(pixels, recognisers.models, names, recognisers.idle)
+    if found is None:
+        return None
+    scale = np.array([image.width / pixels.shape[1], image.height / pixels.shape[0]])
+    words = [
+        replace(word, corners=(word.corners * scale).clip(0, (image.width - 1, image.height - 1)))
+        for word in found.words
+    ]
+    return replace(found, words=tuple(words))
+
+
+def _sureness(found: TextDetection) -> float:
+    letters = sum(len(word.text) for word in found.words)
+    return sum(len(word.text) * word.confidence for word in found.words) / max(1, letters)
+
+
+def _worth(found: TextDetection) -> float:
+    return sum(len(word.text) * max(0.0, word.confidence - GUESSED) for word in found.words)
 
 
 def _tesseract_text(image: Image, languages: Sequence[str]) -> TextDetection:

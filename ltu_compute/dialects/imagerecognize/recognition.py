@@ -270,7 +270,7 @@ def _face(name: str, face: people.FoundFace) -> Recognized:
 
 def _text(file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store) -> _Found:
     del params, store
-    words = recognition.read_text(file, recognisers, provider="Tesseract").found.words
+    words = recognition.read_text(file, recognisers.local()).found.words
     read: list[Recognized] = []
     for _, each in groupby(words, key=lambda word: word.line):
         line = list(each)

@@ -149,7 +149,7 @@ class TextDetectionResult(TypedDict):
 class TextDetectionInfo(Info):
     """See `text_detection`."""
 
-    provider: Literal["Tesseract", "Google"]
+    provider: Literal["Tesseract", "PP-OCR", "Google"]
     rotation: Annotated[
         float, Field(description="Degrees, to a tenth, by which text is turned clockwise.")
     ]

@@ -304,9 +304,7 @@ def ocr(
         began = time.perf_counter()
         language = params.language.lower()
         languages = () if language == "auto" else (language,)
-        found = recognition.read_text(
-            image, recognisers, languages=languages, provider="Tesseract"
-        ).found
+        found = recognition.read_text(image, recognisers.local(), languages=languages).found
         lines = recognition.lines_of(found)
         return {
             "success": True,

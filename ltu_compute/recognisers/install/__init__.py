@@ -94,7 +94,7 @@ def install(
     source: Path | None = None,
     replace: bool = False,
 ) -> None:
-    """Install models. One that fails does not keep the others from being installed.
+    """Install models. If a model fails, the others are installed nevertheless.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ photographer (Lav Varshney, CC0) and a cup of espresso (Rachel Michetti, public 
 
 from typing import Any
 
+import cv2
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers.onnx import Model
 from ltu_compute.recognisers.onnx.session import ModelError
+from ltu_compute.recognisers.second_reader import decoded
 
 MAX_OFF = 40  # px by which a side of a box may be off
 ASTRONAUT = np.array([15.0, 14.0, 364.0, 508.0])  # left, top, right, bottom, in px
@@ -108,6 +110,40 @@ def salient(model: Model) -> str:
     if not (middle > 0.8 and corner < 0.2):
         raise _another("a mask of the cup", f"{middle:.2f} within, {corner:.2f} outside")
     return f"{middle:.2f} within, {corner:.2f} outside"
+
+
+LETTERS = "LOT 58-C207"
+
+
+def written() -> Bgr:
+    """Return a picture of one line of letters, 25 px high, from 40 to 240 px from the left."""
+    page = np.full((100, 300, 3), 235, np.uint8)
+    cv2.putText(
+        page, LETTERS, (40, 62), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (30, 30, 30), 2, cv2.LINE_AA
+    )
+    return page
+
+
+def text_lines(model: Model) -> str:
+    """Distinguish a line of letters from the paper around it."""
+    chances = model.values(written())[0, 0]
+    rows, columns = np.array(chances.shape) / (100, 300)
+    line = chances[round(40 * rows) : round(60 * rows), round(45 * columns) : round(235 * columns)]
+    paper = chances[: round(15 * rows)]
+    answer = f"{float(line.mean()):.2f} on a line, {float(paper.mean()):.2f} above it"
+    if not (line.mean() > 0.6 and paper.mean() < 0.1):
+        raise _another("a line of letters", answer)
+    return answer
+
+
+def text_letters(model: Model) -> str:
+    """Read a line of letters."""
+    chances = np.asarray(model.values(written()[30:75, 30:270])[0], np.float32)
+    words, confidence = decoded(chances, model.metadata("character").split("\n"))
+    text = " ".join(word for word, _, _ in words)
+    if text != LETTERS or confidence < 0.8:
+        raise _another(repr(LETTERS), repr(text))
+    return f"{text!r} {confidence:.2f}"
 
 
 def _headline(model: Model, name: str, expected: str, least: float) -> str:

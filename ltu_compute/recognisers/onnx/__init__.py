@@ -208,6 +208,22 @@ class Model(Network):
         with idle(), self._turn.take(self._bounds.seconds):  # the turn ends before the idleness
             return self._running().run(tensor)
 
+    def metadata(self, name: str) -> str:
+        """Return what the file of a known model says under a name.
+
+        "" where it says nothing, and of models of the operator's own.
+
+        Raises
+        ------
+        ModelFailed
+            The file is not to be had.
+        """
+        try:
+            running = self._running()
+            return running.metadata(name) if isinstance(running, Loaded) else ""
+        except ModelError as error:
+            raise self._failed(error) from None
+
     def _running(self) -> Session | Loaded:
         with self._lock:
             if self._session is None or not self._session.alive:

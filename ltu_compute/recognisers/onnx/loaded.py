@@ -66,6 +66,17 @@ class Loaded:
         _give_memory_back()
         return dict(zip(names, found, strict=True))
 
+    def metadata(self, name: str) -> str:
+        """Return what the file says under a name, "" where it says nothing.
+
+        Raises
+        ------
+        ModelError
+            As `run`.
+        """
+        found: str = self._loaded().get_modelmeta().custom_metadata_map.get(name, "")
+        return found
+
     def close(self) -> None:
         """Give its memory back; the next run loads it again."""
         with self._lock:

@@ -125,7 +125,7 @@ class SsdOutputs(_Strict):
     first_class: int = Field(1, ge=0)
 
 
-Task = Literal["classification", "detection", "embedding", "points", "mask"]
+Task = Literal["classification", "detection", "embedding", "points", "mask", "text"]
 Decoder = Literal["softmax", "yolov8", "yolox", "nanodet", "ssd", "values"]
 
 DECODERS: dict[Task, tuple[Decoder, ...]] = {
@@ -134,6 +134,7 @@ DECODERS: dict[Task, tuple[Decoder, ...]] = {
     "embedding": ("values",),
     "points": ("values",),
     "mask": ("values",),
+    "text": ("values",),
 }
 """How the outputs of each task may be read; the first one where a manifest names none."""
 
@@ -146,8 +147,8 @@ class Manifest(_Strict):
 
     Attributes
     ----------
-    task : {"classification", "detection", "embedding", "points", "mask"}
-        Its purpose. Models of the last three serve an operation of the service, by their name;
+    task : {"classification", "detection", "embedding", "points", "mask", "text"}
+        Its purpose. Models of the last four serve an operation of the service, by their name;
         requests select the first two.
     input : Input
         What it takes.

@@ -140,7 +140,7 @@ class Network:
         return objects[:max_results]
 
     def run(
-        self, image: Bgr, idle: ReleaseSlot = nullcontext
+        self, image: Bgr, idle: ReleaseSlot = nullcontext, *, side: int | None = None
     ) -> tuple[Outputs, decoders.Placement]:
         """Return the outputs for an image, and the image's place in the input.
 
@@ -150,6 +150,8 @@ class Network:
             The picture; the manifest says how it becomes the input.
         idle : ReleaseSlot, optional
             Entered while the model's process is waited for.
+        side : int, optional
+            As in `detect`.
 
         Raises
         ------
@@ -157,7 +159,7 @@ class Network:
             As `classify`.
         """
         try:
-            return self._run(image, idle)
+            return self._run(image, idle, side)
         except ModelError as error:
             raise self._failed(error) from None
 
