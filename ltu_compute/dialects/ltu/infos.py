@@ -260,7 +260,8 @@ class EdgesResult(TypedDict):
 def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
     """Draw the edges of the image (Canny).
 
-    Thresholds given in reverse are swapped. The picture has the size of the image: 255 is edge.
+    Thresholds given in reverse are swapped, and the message says so. The picture has the size of
+    the image: 255 is edge.
     """
     mask = analysis.edges(
         image,
@@ -268,4 +269,7 @@ def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
         high_threshold=params.threshold_max,
         thickness=params.edge_thickness,
     )
-    return Reply({"edges": mask_picture(mask)}, {}, message="Edges found.")
+    message = "Edges found."
+    if params.threshold_min > params.threshold_max:
+        message += " threshold_min is greater than threshold_max: the two were swapped."
+    return Reply({"edges": mask_picture(mask)}, {}, message=message)
