@@ -262,7 +262,7 @@ def test_region_of_interest_excludes() -> None:
     ],
 )
 def test_nothing_left_to_compare(settings: ComparisonSettings, roi1: Mask | None) -> None:
-    found = compared(COFFEE, 255 - COFFEE, settings, roi1)
+    found = compared(COFFEE, with_dot(COFFEE, 300, 400, 60, (30, 250, 30)), settings, roi1)
     assert found.compared_percent == 0
     assert found.differences == ()
 
