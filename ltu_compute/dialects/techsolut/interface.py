@@ -99,7 +99,9 @@ class TechsolutDialect(Dialect):
             raise
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:
-        """Return a result as JSON."""
+        """Return a result as JSON, and after it the names that were sent and not used."""
+        if exchange.ignored:
+            result = {**result, "ignored": exchange.ignored}
         return Answer.json(result, exchange.endpoint.status if exchange.endpoint else 200)
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
@@ -115,8 +117,11 @@ class TechsolutDialect(Dialect):
         return Answer.json({"error": body}, kind.status)
 
     def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
-        """Return the schema of the declared type."""
-        return schema(endpoint.result)
+        """Return the schema of the declared type, with the names that were not used."""
+        described = "Names that were sent and not used."
+        names = {"type": "array", "items": {"type": "string"}, "description": described}
+        ignored = {"type": "object", "properties": {"ignored": names}}
+        return {"allOf": [schema(endpoint.result), ignored]}
 
     def failure_schema(self) -> Json:
         """Return the schema of an error."""
