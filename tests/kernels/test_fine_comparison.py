@@ -9,6 +9,7 @@ import pytest
 
 from ltu_compute.kernels.differences import FULL, PRESETS, Comparison, ComparisonSettings, compare
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
+from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.homography import map_points, size_of
 from ltu_compute.kernels.types import Bgr, Box, Matrix
 
@@ -259,3 +260,21 @@ def test_margin_is_how_many_thresholds_a_difference_has(good: Bgr) -> None:
 def test_the_colour_difference_is_ciede2000(first: Any, second: Any, expected: float) -> None:
     many = np.tile(np.array([first, second], np.float32)[:, np.newaxis], (1, 50_000, 1))
     assert _mean_ciede2000(*many) == pytest.approx(expected, abs=2e-4)
+
+
+def test_a_board_in_a_panel_that_moved_draws_nothing_with_it() -> None:
+    """Of four boards one moves by 11 px; the others lie where they are, to parts of a px."""
+    boards = [board(480, 480) for _ in range(4)]
+    move = np.array([[1, 0, 9], [0, 1, -7]], np.float64)
+    moved = cv2.warpAffine(boards[1], move, (480, 480), borderMode=cv2.BORDER_REPLICATE)
+    gray1, gray2 = (
+        cv2.cvtColor(
+            photographed(np.vstack([np.hstack([one, other]), np.hstack(boards[2:])]), seed),
+            cv2.COLOR_BGR2GRAY,
+        )
+        for seed, (one, other) in enumerate([boards[:2], (boards[0], np.asarray(moved, np.uint8))])
+    )
+    alignment = align_settled(np.asarray(gray1, np.uint8), np.asarray(gray2, np.uint8))
+    assert alignment is not None
+    others = np.array([[20, 20], [460, 460], [20, 940], [940, 940], [500, 500]], np.float64)
+    assert map_points(others, alignment.matrix) == pytest.approx(others, abs=0.4)

@@ -29,6 +29,7 @@ from ltu_compute.kernels.differences.registration import (
     same_aspect,
 )
 from ltu_compute.kernels.differences.relief import (
+    Relief,
     described_parts,
     enlarged,
     find_relief,
@@ -63,6 +64,9 @@ _LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
 _RIM_PX = 3  # px at the rim of what both show that interpolation reaches over
 _ROUGH_REACH = 12  # px of the overview by which a patch may lie elsewhere than its matrix has it
 _NEARLY_FULL = 1.4  # times the overview, from where on patches are found anew at full size
+# Share of the frame from where on several of 12 x 12 patches lie in a part: what they measured is a
+# board in a panel that moved, which looks like a tall part as long as nobody knows.
+_MEASURED_BY_PATCHES = 6 / 144
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
 
 
@@ -288,7 +292,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
         region1 = steering_region(roi1, reduced1)
         parallax = parallax_of(gray1, target, alignment, view, region1)
     stands = parallax and find_relief(overview, aligned_image, shared, parallax)
-    if stands:
+    if stands and _largest_share(stands, over) < _MEASURED_BY_PATCHES:
         relief = described_parts(stands, view.onto2, over, sizes, reduced2)
         sampler = made_exact(stands, reference, sampler)
         compared[enlarged(stands.hidden, frame)] = 0
@@ -325,6 +329,12 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
         corrected_image=corrected,
         difference_map=overview_map(areas, frame, over),
     )
+
+
+def _largest_share(relief: Relief, frame: Size) -> float:
+    """Return which share of the frame the box of the largest part takes."""
+    boxes = (part.box for part in relief.parts)
+    return max((box.width * box.height for box in boxes), default=0) / (frame.width * frame.height)
 
 
 def _with_displacement(smalls: tuple[Bgr, Bgr], full: tuple[Bgr, Sampler], view: View) -> Sampler:

@@ -22,6 +22,8 @@ _PATCH_SHARE = 0.75  # side of a patch, as a share of the spacing of fine grids
 _LEAST_PATCH = 56  # px; smaller ones are seldom like nothing beside them
 _LARGEST_PATCH = 112  # px; larger ones say no more
 _PRIOR = 0.004  # loss of correlation that a displacement of 1 px must win back, growing squared
+_PRIOR_PX = 3.0  # up to about that; from there on the loss hardly grows: a board may lie far off
+_SLOPE = 0.0005  # loss of correlation by px: of places that look the same, the nearest
 _TEXTURE_PX = 16  # px to which a patch is reduced to see what there is to go by in it
 _LINE_SHARE = 1e-7  # weight of lines beside that of corners: they tell a displacement across
 _USABLE = 200  # mean of the mask, of 255, over a patch from where on it is looked for
@@ -222,7 +224,8 @@ def _found_again(patch: Gray, around: Gray, reach: int) -> tuple[tuple[float, fl
         return None
     scores = cv2.matchTemplate(cv2.GaussianBlur(around, (0, 0), _BLUR), soft, cv2.TM_CCOEFF_NORMED)
     offsets = np.arange(-reach, reach + 1, dtype=np.float32)
-    drawn = scores - _PRIOR * (offsets[:, None] ** 2 + offsets[None, :] ** 2)
+    square = offsets[:, None] ** 2 + offsets[None, :] ** 2
+    drawn = scores - _PRIOR * square / (1 + square / _PRIOR_PX**2) - _SLOPE * np.sqrt(square)
     _, _, _, (x, y) = cv2.minMaxLoc(drawn)
     correlation = float(scores[y, x])
     if not correlation >= _MIN_CORRELATION:
@@ -279,12 +282,12 @@ def _slow_variation(vectors: Floats, weights: Floats) -> Floats:
     moved = vectors.reshape(-1, 2).astype(np.float64)
     known = weights.ravel().astype(np.float64)
     stiffness = np.diag([1e-3, 0.02, 0.02, 0.05, 0.05, 0.05]) * known.sum()
-    start = np.array([_weighted_median(moved[:, axis], known) for axis in range(2)])
+    start = np.array([weighted_median(moved[:, axis], known) for axis in range(2)])
     coefficients = np.zeros((basis.shape[1], 2))
     coefficients[0] = start
     for _ in range(10):
         distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
-        scale = max(1.4826 * _weighted_median(distance, known), 0.25)
+        scale = max(1.4826 * weighted_median(distance, known), 0.25)
         robust = known * np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
         weighted = basis * robust[:, None]
         aim = weighted.T @ (moved - start)
@@ -293,7 +296,15 @@ def _slow_variation(vectors: Floats, weights: Floats) -> Floats:
     return np.asarray((basis @ coefficients).reshape(vectors.shape), np.float32)
 
 
-def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Return the value that half of the weight lies below."""
+    return weighted_quantile(values, weights, 0.5)
+
+
+def weighted_quantile(
+    values: NDArray[np.float64], weights: NDArray[np.float64], share: float
+) -> float:
+    """Return the value that a share of the weight lies below."""
     order = np.argsort(values, kind="stable")
     total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+    return float(values[order][np.searchsorted(total, total[-1] * share)])

@@ -14,7 +14,7 @@ from ltu_compute.kernels.differences.difference_map import (
 )
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.differences.regions import hysteresis
-from ltu_compute.kernels.differences.screening import BASE_BLUR, neighbourhood, softened
+from ltu_compute.kernels.differences.screening import BASE_BLUR, neighbourhood, outside, softened
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask
@@ -133,8 +133,8 @@ def look_at(
     exact : Exact
         By what it is judged.
     """
-    reference, shot = pictures
     precision, level = exact.precision, exact.level
+    reference, shot = pictures
     inside = np.where(allowed > 0, np.uint8(1), np.uint8(0))
     difference = exact_difference(reference, shot, settings, precision) * inside
     judged = difference.copy()
@@ -263,8 +263,8 @@ class _Jitter:
             x, y = dx + self.farthest, dy + self.farthest
             there = (slice(top + y, bottom + y), slice(left + x, right + x))
             beyond = cv2.max(
-                _outside(self.reference[here], self.low2[there], self.high2[there]),
-                _outside(self.shot[there], self.low1[here], self.high1[here]),
+                outside(self.reference[here], self.low2[there], self.high2[there]),
+                outside(self.shot[there], self.low1[here], self.high1[here]),
             )
             strongest = brightest_channel(np.asarray(beyond, np.uint8))
             cv2.threshold(strongest, _LEVELS_OF_NOISE, 0, cv2.THRESH_TOZERO, strongest)
@@ -332,10 +332,6 @@ def _continued(part: NDArray[np.uint8], directions: NDArray[np.uint8]) -> NDArra
         cv2.line(line, *ends, 1)
         near = cv2.max(near, cv2.dilate(own, cv2.dilate(line, np.ones((3, 3), np.uint8))))
     return np.asarray(near, np.uint8)
-
-
-def _outside(values: Bgr, low: Bgr, high: Bgr) -> Bgr:
-    return np.asarray(cv2.max(cv2.subtract(low, values), cv2.subtract(values, high)), np.uint8)
 
 
 def _shifts(reach: int, others: list[tuple[int, int]]) -> list[tuple[int, int]]:

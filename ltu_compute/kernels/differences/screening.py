@@ -190,7 +190,7 @@ def softened(picture: Bgr) -> Bgr:
 def _excess(first: Bgr, second: Bgr, ranges: tuple[tuple[Bgr, Bgr], tuple[Bgr, Bgr]]) -> Gray:
     """Return by how many levels pixels lie beyond the other picture's neighbourhood, both ways."""
     beyond = cv2.max(
-        _outside(first, *ranges[1], _CONTRAST_SHARE), _outside(second, *ranges[0], _CONTRAST_SHARE)
+        outside(first, *ranges[1], _CONTRAST_SHARE), outside(second, *ranges[0], _CONTRAST_SHARE)
     )
     return brightest_channel(np.asarray(beyond, np.uint8))
 
@@ -207,7 +207,10 @@ def neighbourhood(picture: Bgr, radius: int) -> tuple[Bgr, Bgr]:
     )
 
 
-def _outside(values: Bgr, low: Bgr, high: Bgr, contrast_share: float) -> Bgr:
+def outside(values: Bgr, low: Bgr, high: Bgr, contrast_share: float = 0.0) -> Bgr:
+    """Return by how many levels values lie beyond a range, less a share of its width."""
     beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
+    if not contrast_share:
+        return np.asarray(beyond, np.uint8)
     contrast = cv2.subtract(high, low)
     return np.asarray(cv2.addWeighted(beyond, 1, contrast, -contrast_share, 0), np.uint8)

@@ -5,12 +5,19 @@ Patches are found again near where they were, and a homography is fitted to them
 that look the same for a while.
 """
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, agreement_of
-from ltu_compute.kernels.differences.displacement import Grid, patches_found
+from ltu_compute.kernels.differences.displacement import (
+    Grid,
+    patches_found,
+    weighted_median,
+    weighted_quantile,
+)
 from ltu_compute.kernels.differences.sampling import crop
 from ltu_compute.kernels.homography import is_plausible, map_points, rescale_homography, size_of
 from ltu_compute.kernels.resizing import reduced
@@ -22,6 +29,9 @@ _LEAST_PATCHES = 8
 _AGREEING = 0.7  # share of the patches that must lie where the homography has them
 _AGREEING_PX = 1.5  # px of `_SIZE`
 _MIN_AGREEMENT = 0.6  # mean correlation of blocks, see `agreement_of`
+_LEAST_SCALE_PX = 0.3  # px of `_SIZE`: deviation that patches always may have
+_CERTAIN = 0.35  # share of the patches that surely lie where most do; of those, Rayleigh's scale
+_TUKEY = 4.685  # deviations from where on a patch has no say: 95 % efficiency (Huber 1981)
 _PRIOR = 2e-3  # weight of "as they lie", as a share of all patches'
 
 
@@ -114,20 +124,27 @@ def _fitted(
     solution = identity.copy()
     pair = np.stack([rows_x, rows_y], axis=1)
     aim = np.stack([u, v], axis=1) - pair @ identity
-    robust = weights.copy()
-    distance = np.zeros(len(start))
+    # Most may lie as they are, and a piece elsewhere: it must not draw the rest with it.
+    moved = end - start
+    middle_move = [weighted_median(moved[:, axis], weights) for axis in range(2)]
+    distance = np.linalg.norm(moved - middle_move, axis=1)
+    robust = _robust(distance, weights)
     for _ in range(15):
         weighted = pair * robust[:, None, None]
         normal = np.einsum("nij,nik->jk", weighted, pair) + stiffness
         change = np.linalg.solve(normal, np.einsum("nij,ni->j", weighted, aim))
         solution = identity + change
         distance = half * np.linalg.norm(aim - pair @ change, axis=1)
-        order = np.argsort(distance)
-        cumulated = np.cumsum(weights[order])
-        middle_distance = distance[order][np.searchsorted(cumulated, cumulated[-1] / 2)]
-        scale = max(1.4826 * float(middle_distance), 0.3)
-        robust = weights * np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
+        robust = _robust(distance, weights)
     normalised = np.append(solution, 1.0).reshape(3, 3)
     into = np.array([[1 / half, 0, -middle[0] / half], [0, 1 / half, -middle[1] / half], [0, 0, 1]])
     matrix = np.linalg.inv(into) @ normalised @ into
     return matrix / matrix[2, 2], distance <= _AGREEING_PX
+
+
+def _robust(distance: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weigh by distance, in px: Tukey's biweight."""
+    near = weighted_quantile(distance, weights, _CERTAIN)
+    scale = max(near / math.sqrt(-2 * math.log(1 - _CERTAIN)), _LEAST_SCALE_PX)
+    share = np.clip(1 - np.square(distance / (_TUKEY * scale)), 0, None)
+    return np.asarray(weights * np.square(share), np.float64)
