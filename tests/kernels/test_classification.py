@@ -10,6 +10,7 @@ from ltu_compute.kernels.classification import (
     QUALITIES,
     classify,
     color_shares,
+    kind_and_qualities,
     kind_chances,
     picture_features,
     quality_chances,
@@ -70,6 +71,17 @@ def test_kinds_exclude_each_other(coffee):
 def test_what_was_done_to_a_photograph(coffee, quality, spoil):
     assert qualities(coffee)[quality] < 0.5
     assert qualities(spoil(coffee))[quality] > 0.5
+
+
+@pytest.mark.parametrize("sigma", [5, 12, 20])
+@pytest.mark.parametrize("blur", [0, 4, 8])
+def test_noise_does_not_make_a_picture_sharp(coffee, blur, sigma):
+    """A blurred picture is called so under noise, and a sharp one is not."""
+    rng = np.random.default_rng(sigma)
+    shown = cv2.GaussianBlur(coffee, (0, 0), blur) if blur else coffee
+    noisy = np.clip(shown + rng.normal(0, sigma, shown.shape), 0, 255).astype(np.uint8)
+    labels = {label.description for label in kind_and_qualities(noisy)}
+    assert ("Blurred" in labels) == (blur > 0)
 
 
 def test_patterns_and_blank_pictures(coffee):
