@@ -31,6 +31,10 @@ ServiceError
 """
 
 from dataclasses import dataclass
+from itertools import islice
+
+MOST_PROBLEMS = 50  # of a request that are reported
+LONGEST_PROBLEM = 2000  # characters
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,30 @@ class ServiceError(Exception):
 
 
 class BadParameters(ServiceError):
-    """One or several parameters are wrong; all of them are reported."""
+    """One or several parameters are wrong; all of them are reported, each once.
+
+    Of more than `MOST_PROBLEMS` the first are: a list of a thousand wrong values has as many.
+    """
 
     def __init__(self, *problems: Problem) -> None:
+        problems = _bounded(problems)
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+
+
+def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Return the problems that are reported: different ones, not too many, not too long."""
+    different = dict.fromkeys(problems)
+    listed = [
+        problem
+        if len(problem.message) <= LONGEST_PROBLEM
+        else Problem(problem.parameter, f"{problem.message[:LONGEST_PROBLEM]}…")
+        for problem in islice(different, MOST_PROBLEMS)
+    ]
+    if len(different) > MOST_PROBLEMS:
+        more = len(different) - MOST_PROBLEMS
+        listed.append(Problem(listed[-1].parameter, f"and {more} more problems"))
+    return tuple(listed)
 
 
 class MissingImage(BadParameters):

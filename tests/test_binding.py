@@ -21,7 +21,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.test import EnvironBuilder
 
 from ltu_compute.app import create_app
-from ltu_compute.errors import BadParameters, TooManyBytes
+from ltu_compute.errors import BadParameters, Problem, TooManyBytes
 from ltu_compute.settings import Settings
 from ltu_compute.web import wire
 from tests.support.client import IMAGES, Caller
@@ -214,6 +214,18 @@ def test_settings_are_bounded_by_what_they_become(
     assert answer.status_code == status
     assert words in answer.json["details"]["message"]
     assert peak < 12 * len(value) + (32 << 20)
+
+
+def test_of_very_many_problems_the_first_are_reported() -> None:
+    problems = [Problem("a", f"a: {i // 2}") for i in range(200)]  # each twice
+    error = BadParameters(*problems, Problem("b", "b: last"))
+    assert [p.message for p in error.problems[:2]] == ["a: 0", "a: 1"]
+    assert len(error.problems) == 51
+    assert error.problems[-1] == Problem("a", "and 51 more problems")
+    assert str(error).endswith("; a: 49; and 51 more problems")
+    long = BadParameters(Problem("c", "x" * 5000)).problems[0].message
+    assert long == "x" * 2000 + "…"
+    assert BadParameters().problems == ()
 
 
 @pytest.mark.parametrize(
