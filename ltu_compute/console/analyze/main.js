@@ -15,6 +15,7 @@ import { pictureOf, redrawn, release } from "./pictures.js";
 import { showRail, titleOf } from "./rail.js";
 import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
 import { Session } from "./session.js";
+import { Shots } from "./shots.js";
 import { viewOf } from "./views/index.js";
 import { hold } from "./views/over.js";
 
@@ -40,10 +41,15 @@ const bench = new Bench(byId("bench"));
 const details = h("div", { class: "details" });
 const notice = new Notice(bench.notice, () => run(true));
 const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
+const shots = new Shots(api, {
+  signedIn: async () => session.open || Boolean(await account.signIn()),
+  look: (file) => giveFiles([file], 1),
+});
 const panel = new Panel({
   run: () => run(true),
   takeMask: maskOperation ? () => takeMask(maskOperation) : null,
   account: () => session.name,
+  shots: (chosen) => shots.section(chosen, service.paths),
 });
 const runSoon = debounced(() => run(), QUIET_MS);
 

@@ -21,6 +21,7 @@ export class Panel {
    * @param {() => void} acts.run
    * @param {(() => void) | null} acts.takeMask finds the object in the first picture
    * @param {() => string} acts.account
+   * @param {(desk: Desk) => HTMLElement | null} acts.shots the section for many shots
    */
   constructor(acts) {
     this.acts = acts;
@@ -42,6 +43,7 @@ export class Panel {
       operation.remote && h("p", { class: "help" }, t("run-remote")),
       section(t("settings"), true, form.element),
       region && this.#region(desk, region),
+      this.acts.shots(desk),
       this.actions,
     );
     this.showRegion(desk);
