@@ -509,6 +509,18 @@ def test_another_keys_results_are_not_shown(served: Flask, ask: Ask) -> None:
     assert (data["objects"], data["quota"]) == ([], -1)
 
 
+def test_a_picture_has_one_result(store: Store) -> None:
+    account = store.accounts.add(USERNAME, PASSWORD)
+    key, _ = store.api_keys.add(account.id, now=time.time())
+    now = time.time()
+    for kind in ("objects", "nsfw"):
+        assert store.results.keep(key.id, KeptResult("a", kind, "[]", now))
+    assert [each.kind for each in store.results.of(key.id, now)] == ["nsfw"]
+    row = {"key_id": key.id, "picture": "a", "kind": "x", "text": "", "created_at": now}
+    with pytest.raises(sa.exc.IntegrityError), store.database.transaction(writes=True) as writing:
+        writing.execute(sa.insert(tables.results).values(row))
+
+
 def test_results_go_without_anybody_asking(store: Store) -> None:
     account = store.accounts.add(USERNAME, PASSWORD)
     key, _ = store.api_keys.add(account.id, now=time.time())

@@ -6,6 +6,7 @@ No picture is kept: only its SHA-256, and the text of the reply.
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ltu_compute.store.database import Database
 from ltu_compute.store.tables import api_keys, results
@@ -48,14 +49,20 @@ class Results:
         if len(result.text) > LARGEST:
             return False
         with self._database.transaction(writes=True) as connection:
-            # The key's row is locked: two answers for one picture are kept one after the other.
+            # The key's row is locked: it is not removed meanwhile, nor are more kept than may be.
             key = sa.select(api_keys.c.id).where(api_keys.c.id == key_id).with_for_update()
             if connection.execute(key).first() is None:
                 return False  # it was removed meanwhile
             mine = results.c.key_id == key_id
-            same = results.c.picture == result.picture
-            connection.execute(sa.delete(results).where(mine, same))
-            connection.execute(sa.insert(results).values(key_id=key_id, **result._asdict()))
+            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+            values = result._asdict()
+            connection.execute(
+                insert(results)
+                .values(key_id=key_id, **values)
+                .on_conflict_do_update(
+                    index_elements=[results.c.key_id, results.c.picture], set_=values
+                )
+            )
             surplus = (
                 sa.select(results.c.id)
                 .where(mine)

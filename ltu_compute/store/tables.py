@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0011"
+REVISION = "0012"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -201,6 +201,7 @@ results = Table(
     Column("kind", String(32), nullable=False),
     Column("text", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("uq_results_key_id", "key_id", "picture", unique=True),
     Index(None, "key_id", "created_at"),
     Index(None, "created_at"),
 )

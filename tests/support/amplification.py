@@ -69,7 +69,7 @@ PICTURE = Bounds(reply=(64e3, 1), memory=(32e6, 80), seconds=(1.5, 0.4e-6), wait
 
 # The same of comparisons, whose time goes by the pixels that may be blends of two colours: measured
 # are 5 us each at full resolution, and up to 900 px three times as much.
-COMPARED = replace(PICTURE, seconds=(1.5, 10e-6))
+COMPARED = replace(PICTURE, memory=(100e6, 80), seconds=(1.5, 10e-6))
 
 
 @dataclass(frozen=True)
