@@ -26,6 +26,7 @@ EMBEDDED_BYTES = 12 << 20  # of close-ups as base64: a file that still opens at 
 MOST_EMBEDDED = 4000  # shots with close-ups in the file
 INSIDE = "#"  # name of close-ups that are no file: in the report, or nowhere
 PAGE = 500  # results of a job that are read at a time
+PAGE_BYTES = 8 << 20  # of them together
 ORDER = (Verdict.NG, Verdict.ERROR, Verdict.OK)  # as the page numbers verdicts
 
 
@@ -76,7 +77,9 @@ def of_job(jobs: Jobs, job: Job, *, about: str = "") -> bytes:
 
     def rows() -> Iterator[Row]:
         positions.clear()
-        while found := jobs.results(job.id, offset=len(positions), limit=PAGE):
+        while found := jobs.results(
+            job.id, offset=len(positions), limit=PAGE, most_bytes=PAGE_BYTES
+        ):
             for each in found:
                 positions.append(each.position)
                 row: Row = orjson.loads(each.content)
