@@ -1,6 +1,7 @@
 """Messages about wrong parameters: name, value received, and what is allowed."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,9 +22,15 @@ TOO_LONG = {"string_too_long": "characters", "too_long": "values"}
 SHOWN = 80  # characters of a received value that an error repeats
 
 
+@cache
+def _schema_of(model: type[Params]) -> dict[str, Any]:
+    # Making one takes as long as answering some operations.
+    return model.model_json_schema(by_alias=True)
+
+
 def problems_of(model: type[Params], error: ValidationError) -> list[Problem]:
     """Return every problem that validation found."""
-    schema = model.model_json_schema(by_alias=True)
+    schema = _schema_of(model)
     proper = model.wire_names()
     return [_problem(schema, proper, detail) for detail in error.errors(include_url=False)]
 
