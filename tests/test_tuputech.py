@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -467,6 +469,26 @@ def test_every_sentence_of_the_document_has_a_test() -> None:
 # -------------------------------------------------------------------------------- images
 
 
+def broken_pixels(suffix: str) -> bytes:
+    """Return a file whose container is whole, and whose pixels cannot be read."""
+    pixels = np.random.default_rng(7).integers(0, 255, (48, 48, 3), np.uint8)
+    content = bytearray(cv2.imencode(suffix, pixels)[1].tobytes())
+    if suffix == ".png":
+        start = content.index(b"IDAT") + 4
+        length = int.from_bytes(content[start - 8 : start - 4], "big")
+        content[start : start + length] = b"\xff" * length
+        checksum = zlib.crc32(bytes(content[start - 4 : start + length]))
+        content[start + length : start + length + 4] = checksum.to_bytes(4, "big")
+    elif suffix == ".jpg":
+        return bytes(content[: len(content) // 3] + b"\xff\xd9")
+    elif suffix == ".webp":
+        start = content.index(b"VP8") + 24
+        content[start:] = b"\xff" * (len(content) - start)
+    else:
+        content[8:2000] = b"\xff" * 1992  # strips come before the directory
+    return bytes(content)
+
+
 def test_a_broken_image_costs_the_others_nothing_and_tags_go_on(ask: Ask) -> None:
     images = [
         file("red", "a.png"),
@@ -482,16 +504,20 @@ def test_a_broken_image_costs_the_others_nothing_and_tags_go_on(ask: Ask) -> Non
 
 
 def test_pixels_that_cannot_be_read_cost_the_others_nothing(ask: Ask) -> None:
-    content = bytearray(picture("red"))
-    start = content.index(b"IDAT") + 4
-    content[start + 2 : start + 6] = b"\xff\xff\xff\xff"
-    length = int.from_bytes(content[start - 8 : start - 4], "big")
-    checksum = zlib.crc32(bytes(content[start - 4 : start + length]))
-    content[start + length : start + length + 4] = checksum.to_bytes(4, "big")
-    images = [file("red"), (io.BytesIO(bytes(content)), "broken.png")]
+    images = [file("red"), (io.BytesIO(broken_pixels(".png")), "broken.png")]
     task = ask({"image": images, "task": PORNOGRAPHY})[PORNOGRAPHY]
     assert task["statistic"] == [1, 0, 0]
     assert "error" in task["fileList"][1]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])
+def test_pixels_of_all_images_that_cannot_be_read_are_an_error(ask: Ask, suffix: str) -> None:
+    broken = broken_pixels(suffix)
+    Image.from_bytes(broken, max_pixels=10**6, formats=dialect.formats)  # its structure is whole
+    reply = ask({"image": [(io.BytesIO(broken), name) for name in "ab"]})
+    assert reply["code"] == 14, reply
+    assert "image" in reply["message"]
+    assert PORNOGRAPHY not in reply
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])

@@ -145,10 +145,14 @@ def _recognised(
     settings: Settings,
 ) -> dict[str, TaskReply]:
     tasks = _chosen(TaskTable.of(settings), params.task, recognisers)
-    if not any(received.image for received in images):
-        reasons = "; ".join(dict.fromkeys(str(received.error) for received in images))
-        raise NoImageUsable(reasons, parameter="image")
-    return {task.id: _reply(task, images, params.tag, recognisers) for task in tasks}
+    unusable = [str(received.error) for received in images]
+    if any(received.image for received in images):
+        replies = {task.id: _reply(task, images, params.tag, recognisers) for task in tasks}
+        entries = [entry for reply in replies.values() for entry in reply["fileList"]]
+        if any("label" in entry for entry in entries):
+            return replies
+        unusable = [entry["error"] for entry in entries]  # pixels too are broken in all
+    raise NoImageUsable("; ".join(dict.fromkeys(unusable)), parameter="image")
 
 
 def _chosen(table: TaskTable, wanted: Sequence[str], recognisers: Recognisers) -> list[Task]:
