@@ -41,7 +41,7 @@ from ltu_compute.recognisers.faces import Face
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import KeptResult, Store, tables
-from ltu_compute.store.results import KEPT_EACH, KEPT_S
+from ltu_compute.store.results import KEPT_EACH, KEPT_S, LARGEST
 from ltu_compute.web.service import service_of
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
@@ -542,7 +542,9 @@ def test_results_are_bounded_and_go_after_an_hour(store: Store) -> None:
     assert len(kept) == KEPT_EACH
     assert kept[0].picture == f"{KEPT_EACH + 4:064}"
     assert store.results.of(key, KEPT_EACH + 4 + KEPT_S) == kept[:1]
-    assert not store.results.keep(key, KeptResult("a" * 64, "objects", "x" * (1 << 17), 1))
+    newest = kept[0].picture
+    assert not store.results.keep(key, KeptResult(newest, "objects", "x" * (LARGEST + 1), 1))
+    assert store.results.of(key, KEPT_EACH + 5) == kept[1:], "an older one is not the last"
     store.api_keys.remove(key)
     assert store.results.of(key, 0) == []
 

@@ -45,15 +45,20 @@ class Results:
         self._database = database
 
     def keep(self, key_id: str, result: KeptResult) -> bool:
-        """Keep what a key got last for a picture; return False where it is too large for that."""
-        if len(result.text) > LARGEST:
-            return False
+        """Keep what a key got last for a picture; return False where it is too large for that.
+
+        An earlier result for the picture is deleted in either case: it is not the last any more.
+        """
         with self._database.transaction(writes=True) as connection:
             # The key's row is locked: it is not removed meanwhile, nor are more kept than may be.
             key = sa.select(api_keys.c.id).where(api_keys.c.id == key_id).with_for_update()
             if connection.execute(key).first() is None:
                 return False  # it was removed meanwhile
             mine = results.c.key_id == key_id
+            if len(result.text) > LARGEST:
+                earlier = results.c.picture == result.picture
+                connection.execute(sa.delete(results).where(mine, earlier))
+                return False
             insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
             values = result._asdict()
             connection.execute(
