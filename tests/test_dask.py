@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,13 @@ import orjson
 import pytest
 from distributed import LocalCluster, Security
 
+from ltu_compute.cancellation import Cancelled, checkpoint
 from ltu_compute.errors import WrongSetting
 from ltu_compute.jobs import batch, cluster
 from ltu_compute.jobs.cluster import Cluster, ClusterLost
 from ltu_compute.jobs.cluster_runner import ClusterRunner, without_secrets
 from ltu_compute.jobs.inspection import Options
+from ltu_compute.jobs.kinds import INSPECTION, KINDS, Computed, Inputs, Kind, Part
 from ltu_compute.jobs.runner import Runner, runners_for
 from ltu_compute.jobs.sources import Pair
 from ltu_compute.settings import Settings, load
@@ -187,6 +190,53 @@ def test_a_killed_scheduler_loses_nothing(tmp_path: Path, here: list[dict[str, A
     found = [orjson.loads(result.content) for result in store.jobs.results(job.id)]
     assert [row["verdict"] for row in found] == [row["verdict"] for row in here[:9]]
     store.close()
+
+
+_stopped_after: list[float] = []
+
+
+def endless(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    """Compute until it is cancelled: a kind of job."""
+
+    def compute(inputs: Inputs) -> Computed:
+        began = time.monotonic()
+        try:
+            while time.monotonic() < began + PATIENCE_S:
+                _stopped_after.append(0.0)
+                time.sleep(0.01)
+                checkpoint()
+        except Cancelled:
+            _stopped_after.append(time.monotonic() - began)
+            raise
+        return Computed(b"{}")
+
+    return compute
+
+
+def test_what_is_cancelled_stops_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, INSPECTION, Kind(endless))
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=":0",
+        silence_logs=50,
+    ) as threads:
+        settings = Settings(data_dir=tmp_path, dask=threads.scheduler_address, job_lease=5.0)
+        store = Store(settings)
+        store.migrate()
+        job = submit(store.jobs, 1)
+        runner = ClusterRunner(store.jobs, settings)
+        thread = runner.start()
+        until(lambda: _stopped_after)
+        assert store.jobs.cancel(ANN, job.id)
+        until(lambda: _stopped_after[-1] > 0)
+        runner.stop()
+        thread.join(PATIENCE_S)
+        store.close()
 
 
 def test_no_scheduler_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def rates(pairs: list[Pair]) -> list[str]:
         served = stack.enter_context(service(RUN_JOBS="false"))
         cluster = stack.enter_context(
             LocalCluster(
-                n_workers=PROCESSES, threads_per_worker=1, dashboard_address=None, silence_logs=50
+                n_workers=PROCESSES, threads_per_worker=1, dashboard_address=":0", silence_logs=50
             )
         )
         pool = stack.enter_context(Pool(batch.builder(Options()), PROCESSES))

@@ -215,7 +215,7 @@ def _service(shots: Path, out: Path) -> tuple[Rows, int, int]:
 def _dask_worker(shots: Path, out: Path) -> tuple[Rows, int, int]:
     kills = done = 0
     with LocalCluster(
-        n_workers=PROCESSES, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=PROCESSES, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster:
 
         def on_row(_: object) -> None:

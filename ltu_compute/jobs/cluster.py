@@ -23,6 +23,7 @@ import cv2
 
 from ltu_compute import __version__
 from ltu_compute.admission.allocation import keep_memory
+from ltu_compute.cancellation import cancellable
 from ltu_compute.errors import NotInstalled, ServiceError, Unavailable
 from ltu_compute.jobs.inspection import (
     Inspector,
@@ -101,7 +102,8 @@ def inspect(
         task = replace(task, reference=replace(task.reference, content=reference))
     if region is not None and task.region is not None:
         task = replace(task, region=replace(task.region, content=region))
-    outcome: Outcome = inspect_one(task)
+    with cancellable(_cancelled_here()):
+        outcome: Outcome = inspect_one(task)
     return outcome
 
 
@@ -114,7 +116,29 @@ def compute(
         key,
         lambda: preparation.prepare(preparation.parameters, preparation.shared, settings),
     )
-    return part(inputs)
+    with cancellable(_cancelled_here()):
+        return part(inputs)
+
+
+def _cancelled_here() -> Callable[[], bool] | None:
+    """Return a function that says whether the task of this thread was cancelled; None: no worker.
+
+    It asks the worker's own record of its tasks, which the scheduler keeps up to date: no message
+    is sent.
+    """
+    from distributed import get_worker  # noqa: PLC0415  (an extra)
+
+    try:
+        worker = get_worker()
+    except ValueError:  # not on a worker
+        return None
+    key = worker.get_current_task()
+
+    def cancelled() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is None or task.state == "cancelled"
+
+    return cancelled
 
 
 def prepared(kind: str, parameters: str, shared: dict[str, bytes]) -> Preparation:

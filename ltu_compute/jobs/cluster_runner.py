@@ -36,8 +36,8 @@ _log = logging.getLogger("ltu_compute.jobs")
 class ClusterRunner:
     """Computes jobs on a Dask cluster until it is stopped; see `runner.Runner`.
 
-    A part that is cancelled while a worker of the cluster computes it is computed to its end, and
-    its result is dropped.
+    A part that is cancelled while a worker of the cluster computes it stops at its next
+    `checkpoint`, within a second; a step that has none is computed to its end.
 
     Parameters
     ----------

@@ -128,6 +128,9 @@ class Process(Generic[T, R]):
     """
 
     def __init__(self, build: Callable[[], Callable[[T], R]], *, nice: int = 0) -> None:
+        # Before the server that forks them starts: processes run side by side, and a second thread
+        # of each for its matrices only takes turns with the others.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self.connection, theirs = _context.Pipe()
         self._process = _context.Process(
             target=_serve, args=(theirs, build, nice), daemon=True, name="ltu-compute-jobs"
