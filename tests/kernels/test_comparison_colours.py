@@ -103,3 +103,15 @@ def test_a_lamp_that_was_switched_on_is_light(settings: ComparisonSettings) -> N
     cv2.circle(shots[1], (900, 300), 24, (40, 40, 40), cv2.FILLED)
     [spot] = compared(*shots, settings).differences
     assert spot.on1.box.x < 900 < spot.on1.box.x + spot.on1.box.width
+
+
+@pytest.mark.parametrize("settings", [PRESETS[1], replace(PRESETS[1], resolution=FULL)])
+def test_print_that_disappears_in_grey_is_aligned(settings: ComparisonSettings) -> None:
+    """Green on a blue of the same luma (ITU-R BT.601), 82 of 255."""
+    color, ground = (20, 123, 25), (213, 48, 98)
+    gray = cv2.cvtColor(np.array([[color, ground]], np.uint8), cv2.COLOR_BGR2GRAY).astype(int)
+    assert abs(gray[0, 0] - gray[0, 1]) <= 1
+    sheet = printed(color, ground)
+    found = compared(sheet, by_hand(sheet, 3), settings)
+    assert found.aligned
+    assert found.motion.turn_degrees == pytest.approx(-0.8, abs=0.1)

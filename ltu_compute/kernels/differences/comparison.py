@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import choose_plane
 from ltu_compute.kernels.alignment.tracking import Target
+from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences.describing import described, overview_map
 from ltu_compute.kernels.differences.difference_map import measure, registration_slack
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
@@ -54,7 +55,7 @@ from ltu_compute.kernels.homography import (
     size_of,
 )
 from ltu_compute.kernels.prepared import of_reference
-from ltu_compute.kernels.resizing import gray_of, reduced
+from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
 _SMALLER_COPY = 0.75  # px of image 2 to a px of image 1, below which it was made smaller somehow
@@ -110,7 +111,7 @@ def compare(
     if settings.is_fine:
         return _compared_finely(image1, image2, settings, sizes=(size1, size2), roi1=roi1)
     reduced1, reduced2 = size_of(image1), size_of(image2)
-    gray1, gray2 = gray_of(image1), gray_of(image2)
+    gray1, gray2 = gray_pair(image1, image2)
     target = Target(gray2)
     planes = choose_plane(
         gray1, target, find_alignment(gray1, target), steering_region(roi1, reduced1)
@@ -234,7 +235,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     size1, size2 = sizes
     given1, given2 = size_of(image1), size_of(image2)
     small1, small2 = reduced(image1, _OVERVIEW), reduced(image2, _OVERVIEW)
-    gray1, gray2 = gray_of(small1), gray_of(small2)
+    gray1, gray2 = gray_pair(small1, small2)
     reduced1, reduced2 = size_of(small1), size_of(small2)
     target = Target(gray2)
     found = align_settled(gray1, gray2) or find_alignment(gray1, target)

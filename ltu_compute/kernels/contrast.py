@@ -1,0 +1,48 @@
+"""Make pictures grey for what looks at shapes, such as keypoints."""
+
+import cv2
+import numpy as np
+
+from ltu_compute.kernels.prepared import of_reference
+from ltu_compute.kernels.resizing import gray_of, reduced
+from ltu_compute.kernels.types import Bgr, Gray
+
+_LONGEST = 400  # px, at which contrast is measured
+_DETAIL_PX = 2.0  # sigma, px: what varies more slowly is light
+_FAINT = 0.35  # share of the best channel's contrast below which brightness does not tell
+
+
+def gray_pair(image1: Bgr, image2: Bgr) -> tuple[Gray, Gray]:
+    """Make two pictures grey, alike.
+
+    Print in one colour on another of the same brightness disappears when it is made grey. Where
+    one channel shows much more than brightness does, in both pictures, it is taken instead.
+
+    Parameters
+    ----------
+    image1, image2 : ndarray of uint8, shapes (H, W, 3)
+        Two shots of one thing.
+
+    Returns
+    -------
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        Brightness of both, or the same channel of both.
+    """
+    contrasts = np.minimum(*(_contrasts(reduced(image, _LONGEST)) for image in (image1, image2)))
+    best = int(contrasts[1:].argmax())
+    if contrasts[0] >= _FAINT * contrasts[1 + best]:
+        return gray_of(image1), gray_of(image2)
+    return _channel(image1, best), _channel(image2, best)
+
+
+@of_reference
+def _channel(image: Bgr, index: int) -> Gray:
+    return np.asarray(cv2.extractChannel(image, index), np.uint8)
+
+
+@of_reference
+def _contrasts(image: Bgr) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the deviation of fine detail, in levels: of brightness, blue, green and red."""
+    several = cv2.merge([gray_of(image), *cv2.split(image)]).astype(np.float32)
+    detail = several - cv2.GaussianBlur(several, (0, 0), _DETAIL_PX)
+    return np.asarray(np.sqrt(np.square(detail).mean(axis=(0, 1))), np.float64)
