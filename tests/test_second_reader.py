@@ -158,6 +158,16 @@ def test_a_picture_in_which_nothing_is_read_is_looked_at_blurred() -> None:
     assert seen[1] < seen[0] == WHITE
 
 
+def test_the_length_of_all_lines_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest lines are read; each of these is five heights long and grows."""
+    monkeypatch.setattr(second_reader, "MAX_LENGTH", 8)
+    reader = Reader(*["A-B-7"] * 4)
+    found = read(page(*((40, 40 + 90 * n, 200, 40) for n in range(4))), reader)
+    assert found is not None
+    assert len(reader.shapes) == 2
+    assert found.text == "AB7\nAB7"
+
+
 def test_without_models_and_for_other_scripts() -> None:
     assert second_reader.read(page(), models(), (), nullcontext) is None
     assert read(page(), Reader(), ("rus", "ara")) is None

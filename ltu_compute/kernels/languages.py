@@ -1,6 +1,11 @@
 """Languages: their codes and scripts, and which of them a text is in.
 
 Names are those of Tesseract's data: ISO 639-3, or what begins so ("deu", "chi_sim").
+
+py3langid 0.4.0 was tried in place of the word lists. Of 24 lines of labels in three languages it
+names 20 rightly and 4 wrongly, and it names a language for part numbers, too; the lists name 16
+rightly, none wrongly, and no language for 8 lines and for part numbers. On 42 lines of documents
+both are always right.
 """
 
 import functools

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.languages import SCRIPTS, iso_code, language_of
 from ltu_compute.kernels.text_detection import TextDetection, Word
 from ltu_compute.kernels.types import Bgr
@@ -35,6 +36,7 @@ LEAST_MEAN = 0.5  # mean chance of a line's pixels
 GROWTH = 1.6  # by which a line's core is grown: area over perimeter, times this
 LEAST_CORE_PX = 3  # of a core's shorter side, at the size that lines are looked for in
 MAX_LINES = 200  # of a picture, the largest ones; reading one takes 10 to 60 ms
+MAX_LENGTH = 2500  # of all lines that are read, in heights of a line: 5 s of a core
 TALL = 1.5  # height over width from which a line runs downwards
 
 LEAST_LINE = 0.75
@@ -110,10 +112,18 @@ def read(
 
 def _read(image: Bgr, finder: Model, reader: Model, idle: ReleaseSlot) -> list[list[_Line]]:
     """Return the lines of a picture that are read surely, in rows."""
-    found = [
-        _read_line(image, corners, reader, idle) for corners in find_lines(image, finder, idle)
-    ]
-    return in_order([line for line in found if line is not None and line.confidence >= LEAST_LINE])
+    lines: list[_Line] = []
+    left = float(MAX_LENGTH)
+    for corners in find_lines(image, finder, idle):
+        checkpoint()
+        width, height = _extent(corners)
+        left -= max(width, height) / min(width, height)
+        if left < 0:
+            break
+        line = _read_line(image, corners, reader, idle)
+        if line is not None and line.confidence >= LEAST_LINE:
+            lines.append(line)
+    return in_order(lines)
 
 
 def find_lines(image: Bgr, finder: Model, idle: ReleaseSlot) -> list[NDArray[np.float64]]:
