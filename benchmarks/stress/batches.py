@@ -104,64 +104,79 @@ def over_http(served: Service, pairs: list[Pair]) -> None:
         list(threads.map(post, pairs))
 
 
+Way = tuple[Callable[[list[Pair]], None], list[int]]
+"""How pairs are compared, and the processes beside this one that work for it."""
+
+LOCAL = "`inspect`, 2 processes"
+
+
 def rates(pairs: list[Pair]) -> list[str]:
-    """Return lines of a table: pairs a second, processor time, and ratios."""
+    """Return lines of a table: pairs a second, processor time, and ratios.
+
+    Dask is compared in rounds of its own: a cluster at rest takes processor time, too.
+    """
+
+    def through(engine: batch.Engine, given: list[Pair]) -> None:
+        for _, outcome in engine.map(iter(_tasks(given))):
+            if isinstance(outcome, Failed):
+                raise SystemExit(outcome.reason)
+
     with ExitStack() as stack:
-        served = stack.enter_context(service(RUN_JOBS="false"))
+        pool = stack.enter_context(Pool(batch.builder(Options()), PROCESSES))
+        local: Way = lambda given: through(pool, given), list(pool.pids())
+        with service(RUN_JOBS="false") as served:
+            inspector = Inspector(Options())
+            ways: dict[str, Way] = {
+                "one bare process": (lambda given: bare(inspector, given), []),
+                LOCAL: local,
+                "HTTP, two at a time": (
+                    lambda given: over_http(served, given),
+                    list(served.workers()),
+                ),
+            }
+            lines = _in_turn(ways, pairs)
         cluster = stack.enter_context(
             LocalCluster(
                 n_workers=PROCESSES, threads_per_worker=1, dashboard_address=":0", silence_logs=50
             )
         )
-        pool = stack.enter_context(Pool(batch.builder(Options()), PROCESSES))
         remote = stack.enter_context(Cluster(cluster.scheduler_address, Options()))
-
-        def through(engine: batch.Engine, given: list[Pair]) -> None:
-            for _, outcome in engine.map(iter(_tasks(given))):
-                if isinstance(outcome, Failed):
-                    raise SystemExit(outcome.reason)
-
-        inspector = Inspector(Options())
         workers = [worker.pid for worker in cluster.workers.values()]
-        # By name: how it compares, and the processes beside this one that work for it.
-        ways: dict[str, tuple[Callable[[list[Pair]], None], list[int]]] = {
-            "one bare process": (lambda given: bare(inspector, given), []),
-            "`inspect`, 2 processes": (lambda given: through(pool, given), list(pool.pids())),
-            "HTTP, two at a time": (
-                lambda given: over_http(served, given),
-                list(served.workers()),
-            ),
-            "Dask, 2 workers": (lambda given: through(remote, given), workers),
-        }
-        for way, _ in ways.values():
-            way(pairs[:4])  # imports, first allocations, the reference
-        rate: dict[str, list[float]] = {name: [] for name in ways}
-        spent: dict[str, list[float]] = {name: [] for name in ways}
-        until = time.monotonic() + RATES_S
-        for number in range(ROUNDS):
-            if number and time.monotonic() > until:
-                break
-            for name in list(ways)[number % 2 :: 1] + list(ways)[: number % 2]:
-                way, others = ways[name]
-                before = processor_seconds(others)
-                began = time.perf_counter()
-                way(pairs)
-                rate[name].append(len(pairs) / (time.perf_counter() - began))
-                spent[name].append((processor_seconds(others) - before) / len(pairs))
-    rates = {name: statistics.median(each) for name, each in rate.items()}
-    times = {name: 1000 * statistics.median(each) for name, each in spent.items()}
-    local = "`inspect`, 2 processes"
-    factors = {
-        "one bare process": f"{rates[local] / rates['one bare process'] / PROCESSES:.2f} × 2"
-    }
-    factors |= {name: f"{rates[local] / rates[name]:.2f}" for name in list(ways)[2:]}
+        again = f"{LOCAL}, beside Dask"
+        ways = {again: local, "Dask, 2 workers": (lambda given: through(remote, given), workers)}
+        lines += _in_turn(ways, pairs)
     return [
         "| way | pairs a second | processor time a pair, ms | rate of `inspect` against it |",
         "|---|---|---|---|",
-        *(
-            f"| {name} | {rates[name]:.1f} | {times[name]:.0f} | {factors.get(name, '')} |"
-            for name in ways
-        ),
+        *lines,
+    ]
+
+
+def _in_turn(ways: dict[str, Way], pairs: list[Pair]) -> list[str]:
+    """Return a row for each way: the median of rounds in which they take turns."""
+    for way, _ in ways.values():
+        way(pairs[:4])  # imports, first allocations, the reference
+    rate: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    until = time.monotonic() + RATES_S
+    for number in range(ROUNDS):
+        if number and time.monotonic() > until:
+            break
+        first = number % len(ways)
+        for name in [*list(ways)[first:], *list(ways)[:first]]:
+            way, others = ways[name]
+            before = processor_seconds(others)
+            began = time.perf_counter()
+            way(pairs)
+            rate[name].append(len(pairs) / (time.perf_counter() - began))
+            spent[name].append((processor_seconds(others) - before) / len(pairs))
+    rates = {name: statistics.median(each) for name, each in rate.items()}
+    times = {name: 1000 * statistics.median(each) for name, each in spent.items()}
+    (local,) = (name for name in ways if name.startswith(LOCAL))
+    factors = {name: f"{rates[local] / rates[name]:.2f}" for name in ways if name != local}
+    return [
+        f"| {name} | {rates[name]:.1f} | {times[name]:.0f} | {factors.get(name, '')} |"
+        for name in ways
     ]
 
 
