@@ -265,8 +265,9 @@ class Settings(BaseSettings):
     )
     rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
         "",
-        description="Requests for operations that an account may make in a time, such as "
-        "100/minute or 1000/12 hours; the time begins with the first one. Empty: no limit.",
+        description="Requests for operations that an account may make in a time, with its tokens "
+        "and all its keys together, such as 100/minute or 1000/12 hours; the time begins with the "
+        "first one. The limits of keys and interfaces hold beside it. Empty: no limit.",
     )
     rate_limit_storage: Annotated[SecretStr, AfterValidator(_redis)] = Field(
         SecretStr(""),

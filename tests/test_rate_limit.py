@@ -1,5 +1,6 @@
 """The rate limit: exact to the request, on SQLite, PostgreSQL and Redis, however many count."""
 
+import json
 import math
 import subprocess
 import sys
@@ -18,13 +19,15 @@ import sqlalchemy as sa
 from flask import Flask
 from pydantic import SecretStr
 
+from ltu_compute.admission.rate_limit import RateLimiter
 from ltu_compute.app import create_app
-from ltu_compute.errors import Unavailable, WrongSetting
+from ltu_compute.errors import TooManyRequests, Unavailable, WrongSetting
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings, load
 from ltu_compute.store import Counter, RedisCounter, Store
 from ltu_compute.store.counters import DatabaseCounter
 from ltu_compute.store.tables import request_counts
+from ltu_compute.web.service import service_of
 from tests.support import postgres, redis_server
 from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, running
@@ -263,6 +266,43 @@ def test_the_one_over_the_limit(limited: Flask) -> None:
     jsonschema.validate(body, schema_of(LISTED, "get", 429))
     assert body["details"]["message"].startswith("over the limit of 3 requests in 86400 s")
     assert ask(limited, "bob").status_code == 200, "the other account's own"
+
+
+def test_keys_of_an_account_count_together(limited: Flask) -> None:
+    """Two API keys, and a token of the same account: a key is no way around the limit."""
+    store = service_of(limited).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    client = limited.test_client()
+    keys = [store.api_keys.add(account.id, now=time.time())[1] for _ in range(2)]
+    asked = [{"apikey": key, "type": "cache"} for key in keys]
+    replies = [client.get("/api/v2/", query_string=each) for each in asked]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert ask(limited).headers["X-RateLimit-Remaining"] == "0"
+    refused = client.get("/api/v2/", query_string=asked[0])
+    assert refused.status_code == 429
+    words = "over the limit of 3 requests in 86400 s for an account"
+    assert json.loads(refused.text)["status_message"].startswith(words)
+    assert ask(limited).status_code == 429
+    assert ask(limited, "bob").status_code == 200
+
+
+def test_a_key_s_own_limit_holds_beside_that_of_its_account(store: Store) -> None:
+    limiter = RateLimiter(Rate(5, 86400), store.requests)
+    own = Rate(2, 3600)
+    of_key = [limiter.count("account", "one", own) for _ in range(3)]
+    assert [a and (a.rate, a.remaining) for a in of_key] == [(own, 1), (own, 0), (own, 0)]
+    assert of_key[2] is not None
+    with pytest.raises(TooManyRequests, match="2 requests in 3600 s for a key;"):
+        of_key[2].check()
+    # What its key refused did not count for the account: 3 of 5 are left for another key.
+    left = [limiter.count("account", "two", Rate(9, 60)) for _ in range(4)]
+    assert [a and (a.rate.requests, a.remaining) for a in left] == [(5, 2), (5, 1), (5, 0), (5, 0)]
+    assert left[3] is not None
+    with pytest.raises(TooManyRequests, match="5 requests in 86400 s for an account;"):
+        left[3].check()
+    announced = [limiter.unused(rate) for rate in (None, own, Rate(9, 60))]
+    assert [a and a.rate.requests for a in announced] == [5, 2, 5]
 
 
 def test_what_counts(limited: Flask) -> None:

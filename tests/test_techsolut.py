@@ -209,7 +209,7 @@ def test_the_announced_limit_is_kept(
     assert refused.headers["Retry-After"] == refused.headers[RESET]
 
 
-def test_the_service_s_own_limit_is_announced_instead(
+def test_a_tighter_limit_of_the_service_is_announced_instead(
     ask: Ask, served: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_of(served).rate_limiter, "_rate", Rate(7, 30))

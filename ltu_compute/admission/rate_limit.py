@@ -1,4 +1,8 @@
-"""How many requests an account, or a key of one, may make in a time.
+"""How many requests an account, and each key of one, may make in a time.
+
+The operator's limit is for an account: requests with its tokens and with all its keys count
+together. A key's own limit, or that of an interface, is for that key alone. Both must allow a
+request.
 
 A request for an operation counts when its credentials are valid, whether it succeeds or fails. A
 request that is rejected because every slot and waiting place is taken does not count.
@@ -11,6 +15,8 @@ from dataclasses import dataclass
 from ltu_compute.errors import TooManyRequests
 from ltu_compute.settings import Rate
 from ltu_compute.store import Counter
+
+ACCOUNT, KEY = "an account", "a key"  # whose requests are counted
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,14 @@ class Allowance:
         Requests counted in the window, this one included.
     ends_at : float
         End of the window, seconds since 1970.
+    whose : str
+        Whose requests were counted, in words.
     """
 
     rate: Rate
     requests: int
     ends_at: float
+    whose: str = ACCOUNT
 
     @property
     def remaining(self) -> int:
@@ -53,7 +62,7 @@ class Allowance:
             wait = self.seconds_left
             raise TooManyRequests(
                 f"over the limit of {self.rate.requests} requests in {self.rate.seconds} s for "
-                f"an account; try again in {wait} s",
+                f"{self.whose}; try again in {wait} s",
                 retry_after=wait,
             )
 
@@ -64,7 +73,7 @@ class RateLimiter:
     Parameters
     ----------
     rate : Rate, optional
-        Limit of the service; None: as many as they like.
+        Limit of the service for an account; None: as many as they like.
     counter : Counter
         What counts, for all processes and machines together.
     """
@@ -73,44 +82,53 @@ class RateLimiter:
         self._rate = rate
         self._counter = counter
 
-    def count(self, key: str, rate: Rate | None = None) -> Allowance | None:
-        """Count a request.
+    def count(
+        self, account: str, key: str = "", rate: Rate | None = None, *, whose: str = KEY
+    ) -> Allowance | None:
+        """Count a request: for its key, and, where that allows it, for its account.
 
         Parameters
         ----------
+        account : str
+            Id of the account.
         key : str
-            Whose requests are counted together.
+            The requests of one key are counted under this name.
         rate : Rate, optional
-            A limit of its own; None: that of the service.
+            Limit of the key; None: it has none.
+        whose : str
+            Word for what `key` names, in messages.
 
         Returns
         -------
         Allowance or None
-            What is left; None where there is no limit.
+            What the tighter limit leaves; None where there is no limit.
 
         Raises
         ------
         Unavailable
             When it cannot be counted: a limit that does not hold would be none.
         """
-        counted = rate or self._rate
-        if counted is None:
-            return None
-        window = self._counter.count(key, counted.seconds)
-        return Allowance(counted, window.requests, window.ends_at)
+        own = None if rate is None else self._counted(key, rate, whose)
+        if self._rate is None or (own is not None and own.requests > own.rate.requests):
+            return own
+        of_account = self._counted(account, self._rate, ACCOUNT)
+        return of_account if own is None else _tighter(own, of_account)
+
+    def _counted(self, key: str, rate: Rate, whose: str) -> Allowance:
+        window = self._counter.count(key, rate.seconds)
+        return Allowance(rate, window.requests, window.ends_at, whose)
 
     def unused(self, rate: Rate | None) -> Allowance | None:
-        """Return what is left of a limit that nothing was counted under.
+        """Return what is left of the tighter limit when nothing was counted.
 
         Parameters
         ----------
         rate : Rate, optional
-            The limit where the service sets none.
+            Limit of a key; None: it has none.
         """
-        announced = self._rate or rate
-        if announced is None:
-            return None
-        return Allowance(announced, 0, time.time() + announced.seconds)
+        now = time.time()
+        announced = [Allowance(r, 0, now + r.seconds) for r in (rate, self._rate) if r is not None]
+        return _tighter(*announced) if announced else None
 
     def check(self) -> None:
         """Return when requests can be counted.
@@ -122,3 +140,8 @@ class RateLimiter:
         """
         if self._rate is not None:
             self._counter.ping()
+
+
+def _tighter(*allowances: Allowance) -> Allowance:
+    """Return the allowance that leaves fewer requests; of equal ones, the later to end."""
+    return min(allowances, key=lambda each: (each.rate.requests - each.requests, -each.ends_at))

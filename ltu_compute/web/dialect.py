@@ -79,7 +79,7 @@ class Caller:
     credential : str
         Id of the key of the request; "" where the account itself logged in.
     rate : Rate or None
-        Limit of that key; None: that of the dialect, or of the service.
+        Limit of that key, beside that of its account; None: that of the dialect.
     """
 
     account: Account
@@ -88,7 +88,7 @@ class Caller:
 
     @property
     def counted_as(self) -> str:
-        """Name that requests are counted under."""
+        """Name that the requests of one key are counted under."""
         return self.credential or self.account.id
 
 
@@ -224,7 +224,7 @@ class Dialect(ABC):
     formats : frozenset of str
         File formats of images that are accepted.
     default_rate : Rate or None
-        Limit that is kept where the service sets none.
+        Limit of each key that has none of its own, beside the service's limit of an account.
     announces_limit : bool
         Whether replies to requests that were not counted, such as one without credentials, have
         the rate-limit headers too: those of a limit of which nothing is used.

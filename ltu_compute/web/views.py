@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import Blueprint, Request, Response, g, request
 
+from ltu_compute.admission.rate_limit import ACCOUNT, KEY
 from ltu_compute.cancellation import CLIENT_GONE
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
@@ -124,9 +125,12 @@ def _admit(service: Service, dialect: Dialect, exchange: Exchange, caller: Calle
     TooManyRequests
         It is over the limit of the caller's key, of the dialect, or of the service.
     """
-    own = caller.rate or (None if service.settings.request_rate else dialect.default_rate)
-    key = f"{dialect.name}:{caller.counted_as}" if own else caller.counted_as
-    exchange.allowance = service.rate_limiter.count(key, own)
+    exchange.allowance = service.rate_limiter.count(
+        caller.account.id,
+        f"{dialect.name}:{caller.counted_as}",
+        caller.rate or dialect.default_rate,
+        whose=KEY if caller.credential else ACCOUNT,
+    )
     if exchange.allowance is not None:
         exchange.allowance.check()
 

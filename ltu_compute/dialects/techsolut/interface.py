@@ -145,7 +145,7 @@ class TechsolutDialect(Dialect):
         return {SCHEME: {"type": "http", "scheme": "bearer", "description": described}}
 
     def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
-        """Return what the key has left."""
+        """Return what the key has left, or its account, whichever is less."""
         if allowance is None:
             return {}
         return {
