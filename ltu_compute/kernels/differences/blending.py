@@ -42,10 +42,10 @@ def without_blends(
     softness : ndarray of float32, shape (H, W, 3)
         Share of the local contrast by which a pixel may exceed a blend.
     """
-    rows, columns = np.nonzero(beyond > _LEAST)
+    reach = int(np.ceil(radius)) + 1
+    rows, columns = np.nonzero((beyond > _LEAST) & (_hue_extent(other, reach) >= _TWO_HUES))
     if len(rows) == 0:
         return beyond
-    reach = int(np.ceil(radius)) + 1
     padded = cv2.copyMakeBorder(other, *[reach] * 4, cv2.BORDER_REPLICATE)
     offsets = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
     near = np.array([max(abs(dy), abs(dx)) <= max(1.0, np.ceil(radius)) for dy, dx in offsets])
@@ -70,6 +70,16 @@ def without_blends(
         blended = (hue >= _TWO_HUES) & (explained < result[y, x])
         result[y[blended], x[blended]] = explained[blended]
     return result
+
+
+def _hue_extent(values: Floats, reach: int) -> Floats:
+    """Return the most, ΔE, that two hues within `reach` px may be apart, shape (H, W)."""
+    hues = np.ascontiguousarray(values[..., 1:])
+    if np.abs(hues).max(initial=0) < _TWO_HUES / 4:  # grey
+        return np.zeros(values.shape[:2], np.float32)
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    extent = cv2.subtract(cv2.dilate(hues, kernel), cv2.erode(hues, kernel))
+    return np.asarray(cv2.magnitude(*cv2.split(extent)), np.float32)
 
 
 def _farthest(around: Floats, from_colour: Floats) -> Floats:
