@@ -62,7 +62,7 @@ def _taken(running: Service, case: Case) -> Taken:
         reply=len(content),
         memory=max(peak[pid] - before[pid] for pid in workers),
         seconds=_processor_s(workers) - began,
-        wait_s=max(each.seconds for each in health),
+        wait_s=max((each.seconds for each in health), default=None),
     )
     return Taken(case, answer.status, cost)
 
