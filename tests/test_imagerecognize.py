@@ -219,6 +219,21 @@ def test_the_form_of_the_documents_page(served: Flask, key: str) -> None:
     assert json.loads(answer.text)["data"]["type"] == "objects"
 
 
+def test_the_page_may_be_on_another_origin(served: Flask, key: str) -> None:
+    """A form needs no preflight: the header lets the page read the reply, the error too."""
+    page = "https://page.example"
+    settings = service_of(served).settings.model_copy(update={"cors_origins": (page,)})
+    shared = create_app(settings)
+    for app, allowed in ((shared, page), (served, None)):
+        for secret, status in ((key, 200), ("x", 401)):
+            sent = {"apikey": secret, "type": "cache"}
+            answer = app.test_client().post("/api/v2/", data=sent, headers={"Origin": page})
+            assert answer.status_code == status
+            assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+    service_of(shared).recognisers.models.close()
+    service_of(shared).store.close()
+
+
 def test_a_public_client_that_begins_with_an_empty_line(served: Flask, key: str) -> None:
     """An app in Swift: a line break before the first boundary, and a name without quotes."""
     boundary = "------WebKitFormBoundary38Nh2PBHpWDuAlHp"
