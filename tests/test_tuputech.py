@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -532,6 +533,23 @@ def test_a_gif_is_refused_with_a_hint(ask: Ask) -> None:
     reply = ask({"image": (io.BytesIO(gif), "x.gif")})
     assert reply["code"] == 14
     assert "GIF" in reply["message"]
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_a_file_hides_no_second_picture(ask: Ask, kind: str) -> None:
+    """Further pages, or frames of an animation, are looked at by no task."""
+    first, second = (PIL.Image.new("RGB", (16, 16), colour) for colour in ("lime", "red"))
+    content = io.BytesIO()
+    first.save(content, kind, save_all=True, append_images=[second])
+    one = ask({"image": (io.BytesIO(content.getvalue()), "a")})
+    assert one["code"] == 14
+    assert one["message"] == f"image: received a {kind} of several pictures, allowed is one picture"
+    both = [file("red"), (io.BytesIO(content.getvalue()), "b")]
+    reply = ask({"image": both, "task": PORNOGRAPHY})
+    assert "several pictures" in reply[PORNOGRAPHY]["fileList"][1]["error"]
+    single = io.BytesIO()
+    first.save(single, kind, save_all=True)
+    assert ask({"image": (io.BytesIO(single.getvalue()), "c")})["code"] == 0
 
 
 def test_an_operators_task(ask: Ask) -> None:

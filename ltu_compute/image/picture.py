@@ -80,6 +80,11 @@ class Image:
         self._bits: int | None = None  # that samples of 16 use; None: found when they are decoded
         self._looked_at: Frame | None = None  # what was decoded to find them, for the next caller
 
+    @property
+    def has_more(self) -> bool:
+        """Whether further pages of a TIFF, or frames of a PNG, follow the first picture."""
+        return self._structure.more
+
     @classmethod
     def from_bytes(
         cls,

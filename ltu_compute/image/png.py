@@ -22,6 +22,7 @@ from ltu_compute.kernels.types import Size
 _MAX_CHUNKS = 65_536  # 50 MB in the usual chunks of 8 kB are 6,400
 
 _DESCRIPTIVE = frozenset({b"eXIf", b"sBIT", b"iCCP"})
+_FRAME = b"fdAT"  # of an animation (PNG, third edition), beside the picture in IDAT
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
@@ -61,6 +62,7 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
     described: dict[bytes, memoryview] = {}
     parts = [(0, 8)]
     needed = {b"IDAT"}
+    animated = False
     for kind, start, end in _png_chunks(content):
         if (kind == b"IHDR") != (size is None):
             raise MalformedError("its header is not, or not only, its first chunk")
@@ -72,6 +74,7 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
             described[kind] = view[start + 8 : end - 4]
         elif not kind[0] & 0x20:
             raise MalformedError("an unknown critical chunk")
+        animated |= kind == _FRAME
         if kind == b"IHDR":
             width, height, depth, colour_type = _png_header(view[start:end])
             admit(width, height)
@@ -93,6 +96,7 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
         # By channel; alpha, the last, has its own.
         significant_bits=max(described.get(b"sBIT", b"")[: colour_type & 2 | 1], default=None),
         profile=inflated_profile(described[b"iCCP"]) if b"iCCP" in described else b"",
+        more=animated,
     )
 
 

@@ -40,6 +40,8 @@ class Structure(NamedTuple):
         ICC profile; empty where there is none that can be used.
     head : bytes
         What goes before the parts, where that had to be written anew.
+    more : bool
+        Whether further pages, or frames of an animation, follow the first picture.
     """
 
     size: Size
@@ -52,6 +54,7 @@ class Structure(NamedTuple):
     inks: bool = False
     profile: bytes = b""
     head: bytes = b""
+    more: bool = False
 
 
 def exif_orientation(tiff: bytes) -> int:

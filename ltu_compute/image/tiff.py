@@ -9,7 +9,7 @@ import math
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import PIL.Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -66,8 +66,16 @@ _INLINE_BYTES = 4  # of a value that is stored in its entry
 Tags = dict[int, tuple[int, ...]]
 
 
-def _read(content: bytes, order: str) -> tuple[Tags, bytes]:
-    """Return the values of the first directory's tags that are needed, and the ICC profile."""
+class _Directory(NamedTuple):
+    """The first directory: its tags that are needed, the ICC profile, whether another follows."""
+
+    tags: Tags
+    profile: bytes
+    more: bool
+
+
+def _read(content: bytes, order: str) -> _Directory:
+    """Return what the first directory holds."""
     tags: Tags = {}
     profile = b""
     try:
@@ -75,7 +83,8 @@ def _read(content: bytes, order: str) -> tuple[Tags, bytes]:
         (entries,) = struct.unpack_from(order + "H", content, directory)
         if entries > _MAX_ENTRIES:
             raise MalformedError(f"{entries} tags, at most {_MAX_ENTRIES} are read")
-        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+        end = directory + 2 + 12 * entries
+        for entry in range(directory + 2, end, 12):
             tag, kind, count = struct.unpack_from(order + "HHI", content, entry)
             if tag not in _READ or kind not in _FORMATS:
                 continue
@@ -93,7 +102,7 @@ def _read(content: bytes, order: str) -> tuple[Tags, bytes]:
                 tags[tag] = struct.unpack_from(values, content, place)
     except struct.error:
         raise MalformedError("truncated, its directory points outside of it") from None
-    return tags, profile
+    return _Directory(tags, profile, more=any(content[end : end + 4]))
 
 
 def _pieces(content: bytes, tags: Tags, size: Size, planes: int) -> list[tuple[int, int]]:
@@ -153,7 +162,7 @@ def _rewritten(tags: Tags, order: str, lengths: Sequence[int], *, tiled: bool) -
 def walk_tiff(content: bytes, admit: Admit) -> Structure:
     """Return the structure of the first page; raise MalformedError where it is broken."""
     order = "<" if content[:2] == b"II" else ">"
-    tags, profile = _read(content, order)
+    tags, profile, more = _read(content, order)
 
     def first(tag: int, default: int) -> int:
         values = tags.get(tag, ())
@@ -190,6 +199,7 @@ def walk_tiff(content: bytes, admit: Admit) -> Structure:
         inks=photometric == _SEPARATED,
         profile=profile,
         head=_rewritten(tags, order, lengths, tiled=_TILE_OFFSETS in tags),
+        more=more,
     )
 
 

@@ -145,6 +145,7 @@ def _recognised(
     settings: Settings,
 ) -> dict[str, TaskReply]:
     tasks = _chosen(TaskTable.of(settings), params.task, recognisers)
+    images = [_of_one_picture(received) for received in images]
     unusable = [str(received.error) for received in images]
     if any(received.image for received in images):
         replies = {task.id: _reply(task, images, params.tag, recognisers) for task in tasks}
@@ -153,6 +154,15 @@ def _recognised(
             return replies
         unusable = [entry["error"] for entry in entries]  # pixels too are broken in all
     raise NoImageUsable("; ".join(dict.fromkeys(unusable)), parameter="image")
+
+
+def _of_one_picture(received: ReceivedImage) -> ReceivedImage:
+    """Return an image, unusable where pages or frames follow that no task would look at."""
+    image = received.image
+    if image is None or not image.has_more:
+        return received
+    message = f"{image.name}: received a {image.format} of several pictures, allowed is one picture"
+    return received._replace(image=None, error=Unprocessable(message, parameter=image.name))
 
 
 def _chosen(table: TaskTable, wanted: Sequence[str], recognisers: Recognisers) -> list[Task]:
