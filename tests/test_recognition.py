@@ -423,9 +423,9 @@ def test_unknown_parameters_are_told(call: Caller, operation: str) -> None:
         ("classification", {"provider": "x"}, "provider: received 'x', allowed is Local or Google"),
         ("objectDetection", {"provider": "tesseract"},
          "provider: received 'tesseract', allowed is Local or Google"),
-        ("textDetection", {"language": "x" * 201}, "allowed is text of at most 200 characters"),
-        ("classification", {"model": "x" * 65}, "allowed is text of at most 64 characters"),
-        ("objectDetection", {"classes": "x" * 2001}, "allowed is text of at most 2000 characters"),
+        ("textDetection", {"language": "x" * 201}, "allowed are up to 200 characters"),
+        ("classification", {"model": "x" * 65}, "allowed are up to 64 characters"),
+        ("objectDetection", {"classes": "x" * 2001}, "allowed are up to 2000 characters"),
     ],
 )  # fmt: skip
 def test_errors_say_what_came_and_what_may(
