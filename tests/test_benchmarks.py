@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import report
-from benchmarks.accuracy import differences, pairs, peers, photographs
+from benchmarks.accuracy import boards, differences, pairs, peers, photographs
 from benchmarks.accuracy.composed import COMPOSED
 from benchmarks.accuracy.differences import Found, Score, score, summary
 from benchmarks.accuracy.pairs import LEVELS, STRAINS, Defect, Pair, Rect, bounds
@@ -459,3 +459,19 @@ def test_contact_sheet_is_saved(tmp_path):
     path = tmp_path / "new" / "sheet.png"
     report.save_contact_sheet(path, [("a", np.zeros((5, 5, 3), np.uint8))])
     assert cv2.imread(str(path)).shape == (340, 1920, 3)
+
+
+def test_a_board_scores_each_box_of_people_once() -> None:
+    """Boxes are grown by 10 px before they are compared, not before it is asked what they touch."""
+    truth = np.array([[100, 100, 140, 140], [300, 300, 340, 340]], np.float64)
+    boxes = np.array(
+        [
+            [110, 110, 130, 130],  # grown, just the first one
+            [105, 105, 135, 135],  # the same once more
+            [342, 300, 350, 340],  # 2 px beside the second: grown, it overlaps too little
+            [500, 500, 510, 510],
+        ],
+        np.float64,
+    )
+    assert boards.score(boxes, truth) == boards.Counts(1, 4, 2, 1, 2)
+    assert boards.score(boxes[:0], truth) == boards.Counts(0, 0, 2, 0, 0)
