@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from flask import Flask
+from urllib3 import encode_multipart_formdata
 
 from ltu_compute.app import create_app
 from ltu_compute.auth import signing_keys
@@ -502,6 +503,20 @@ def test_a_broken_image_costs_the_others_nothing_and_tags_go_on(ask: Ask) -> Non
     assert "label" not in second
     assert "image" in second["error"]
     assert reply[PORNOGRAPHY]["statistic"] == [1, 1, 0]
+
+
+def test_tags_stay_with_their_images(ask: Ask, served: Flask) -> None:
+    """A file field that was left empty, or an empty address, is no image, but has a tag."""
+    red, green = PICTURES
+    tags = ["one", "two", "three"]
+    reply = ask({"image": [red, "", green], "tag": tags, "task": PORNOGRAPHY})
+    assert [e["tag"] for e in reply[PORNOGRAPHY]["fileList"]] == ["one", "three"]
+    images = [("a.png", picture("red")), ("", b""), ("c.png", picture("blue"))]
+    fields: list[Any] = [*signed().items(), *(("image", each) for each in images)]
+    body, kind = encode_multipart_formdata(fields + [("tag", each) for each in tags])
+    answer = served.test_client().post(f"/v3/recognition/{CLIENT}", data=body, content_type=kind)
+    entries = opened(served, answer)[PORNOGRAPHY]["fileList"]
+    assert [e["tag"] for e in entries] == ["one", "three"]
 
 
 def test_pixels_that_cannot_be_read_cost_the_others_nothing(ask: Ask) -> None:

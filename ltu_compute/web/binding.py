@@ -66,11 +66,14 @@ class ReceivedImage(NamedTuple):
         The picture; None if it is not usable.
     error : ServiceError or None
         Why it is not usable.
+    place : int
+        Files, or texts, of the parameter before it, those that were left empty included.
     """
 
     name: str
     image: Image | None
     error: ServiceError | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ def _with_texts_sent_as_files(endpoint: Endpoint, wire: Wire) -> tuple[Wire, lis
     problems = []
     values = {name: list(given) for name, given in wire.values.items()}
     for name in texts:
-        for content, _ in wire.files[name]:
+        for content, *_ in wire.files[name]:
             _check_size(name, content)
             try:
                 values.setdefault(name, []).append(content.decode())
@@ -276,6 +279,14 @@ Source = bytes | str
 """The content of an image, or its address."""
 
 
+class _Sent(NamedTuple):
+    """An image of a list, as sent: its name, content, address or error, and place."""
+
+    name: str
+    source: Source | ServiceError
+    place: int
+
+
 def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> Source | None:
     """Return an image's bytes or its address, or note why there is neither."""
     places = [(image.name, 0), *([image.also] if image.also else [])]
@@ -294,15 +305,18 @@ def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> Source | 
     return None
 
 
-def _sources(
-    images: ImageList, wire: Wire, problems: list[Problem]
-) -> list[tuple[str, Source | ServiceError]]:
-    """Return the images of a list: the name and the content, the address or what is wrong."""
+def _sources(images: ImageList, wire: Wire, problems: list[Problem]) -> list[_Sent]:
+    """Return the images of a list."""
     files = wire.files.get(images.name, [])
     name = images.name
-    given = [value for value in wire.values.get(name, []) if value not in ("", None)]
-    texts = _flat(given)
-    problems += [_not_a_text(name, text) for text in texts if not isinstance(text, str)]
+    given = wire.values.get(name, [])
+    is_json = any(isinstance(value, list) for value in given)
+    texts = [
+        (place, text)
+        for place, text in enumerate(_flat(given))
+        if is_json or text not in ("", None)
+    ]
+    problems += [_not_a_text(name, text) for _, text in texts if not isinstance(text, str)]
     if files and texts and not images.mixed:
         problems.append(Problem(name, f"{name}: received files and texts, allowed are either"))
     if len(files) + len(texts) > images.most:
@@ -312,14 +326,15 @@ def _sources(
         problems.append(_missing(name, wire))
     if problems:
         return []
-    found: list[tuple[str, Source | ServiceError]] = [
-        (upload.filename, upload.content or BadParameters(_empty(name))) for upload in files
+    found = [
+        _Sent(upload.filename, upload.content or BadParameters(_empty(name)), upload.place)
+        for upload in files
     ]
-    for text in texts:
+    for place, text in texts:
         wrong: list[Problem] = []
         source = _from_text(name, text, wrong)
         label = source if isinstance(source, str) else ""
-        found.append((label, BadParameters(*wrong) if source is None else source))
+        found.append(_Sent(label, BadParameters(*wrong) if source is None else source, place))
     return found
 
 
@@ -361,7 +376,7 @@ def is_address(text: str) -> bool:
 
 
 def _all_received(
-    image: Images, sources: list[tuple[str, Source | ServiceError]], fetch: Fetch, limits: Limits
+    image: Images, sources: list[_Sent], fetch: Fetch, limits: Limits
 ) -> list[ReceivedImage]:
     """Return the images of a list: files and what is fetched have one budget of bytes.
 
@@ -385,16 +400,14 @@ def _all_received(
     return received
 
 
-def _received(
-    name: str, sent: tuple[str, Source | ServiceError], fetch: Fetch, limits: Limits
-) -> ReceivedImage:
-    label, source = sent
+def _received(name: str, sent: _Sent, fetch: Fetch, limits: Limits) -> ReceivedImage:
+    label, source, place = sent
     if isinstance(source, ServiceError):
-        return ReceivedImage(label, None, source)
+        return ReceivedImage(label, None, source, place)
     try:
-        return ReceivedImage(label, _image(name, source, fetch, limits))
+        return ReceivedImage(label, _image(name, source, fetch, limits), place=place)
     except (BadParameters, TooLarge, UnsupportedFormat, Unprocessable) as error:
-        return ReceivedImage(label, None, error)  # others may pass: the request fails
+        return ReceivedImage(label, None, error, place)  # others may pass: the request fails
 
 
 def _image(name: str, source: Source, fetch: Fetch, limits: Limits) -> Image:

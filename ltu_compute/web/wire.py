@@ -5,6 +5,7 @@ Sources in rising order of precedence: query string, form, JSON body, path.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -50,10 +51,13 @@ class Upload(NamedTuple):
         What is in it.
     filename : str
         Its name, as the client gave it; "" if it gave none.
+    place : int
+        File fields of its parameter before it, those that were left empty included.
     """
 
     content: bytes
     filename: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -257,6 +261,7 @@ def multipart(request: Request) -> tuple[dict[str, list[str]], dict[str, list[Up
     """
     texts: dict[str, list[str]] = {}
     files: dict[str, list[Upload]] = {}
+    places: Counter[str] = Counter()
     body = whole_body(request)
     if not body:
         return texts, files
@@ -271,9 +276,11 @@ def multipart(request: Request) -> tuple[dict[str, list[str]], dict[str, list[Up
                 charset = (part.charset or "").lower()
                 text = content.decode(charset if charset in CHARSETS else "utf-8", "replace")
                 texts.setdefault(part.name, []).append(text)
-            elif part.filename != "" or content:
-                upload = Upload(content, part.filename or "")
+                continue
+            if part.filename != "" or content:
+                upload = Upload(content, part.filename or "", places[part.name])
                 files.setdefault(part.name, []).append(upload)
+            places[part.name] += 1
     except ParserLimitReached as error:
         raise TooManyBytes(
             f"body: {error.args[0]}; allowed are {most} parts, {HEADERS} headers in each, "

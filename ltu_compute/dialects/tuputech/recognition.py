@@ -185,12 +185,12 @@ def _reply(
 ) -> TaskReply:
     entries = []
     statistic = [0] * len(task.labels)
-    for index, received in enumerate(images):
+    for received in images:
         entry = _entry(task, received, recognisers)
         if "label" in entry:
             statistic[entry["label"]] += 1
         if tags:
-            entry["tag"] = tags[min(index, len(tags) - 1)]
+            entry["tag"] = tags[min(received.place, len(tags) - 1)]
         entries.append(entry)
     reviewed = sum(bool(entry.get("review")) for entry in entries)
     return {"reviewCount": reviewed, "fileList": entries, "statistic": statistic}
