@@ -7,22 +7,24 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import orjson
 import pytest
 from numpy.typing import NDArray
 
 from ltu_compute import cancellation
 from ltu_compute.cancellation import Cancelled, cancellable
 from ltu_compute.errors import BadParameters, NotInstalled
-from ltu_compute.operations import training
+from ltu_compute.operations import detector_training, training
 from ltu_compute.recognisers import onnx
 from ltu_compute.recognisers.custom import backbone as backbones
 from ltu_compute.recognisers.custom.backbone import Backbone
-from ltu_compute.recognisers.custom.models import TrainedModels
+from ltu_compute.recognisers.custom.models import LoadedNetwork, TrainedModels
 from ltu_compute.recognisers.onnx import Models
+from ltu_compute.recognisers.onnx.manifest import Manifest
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store, custom_models
 from ltu_compute.store.custom_models import CustomModel, Status
-from ltu_compute.store.data_sets import DataSet, DataSetImage, Kind
+from ltu_compute.store.data_sets import Box, DataSet, DataSetImage, Kind
 from tests.support import backbones as made
 
 ALICE, BOB = "alice", "bob"
@@ -186,3 +188,87 @@ def test_without_the_network_to_train_on_it_says_how_to_get_it(
     made.install(tmp_path, "labels", made.backbone(), made.MANIFEST)
     with pytest.raises(NotInstalled, match="one of the operator's own has its name"):
         backbones.installed(Models.of(Settings(models_dir=tmp_path)))
+
+
+# -------------------------------------------------------------------------------- detectors
+
+FINDER = replace(MODEL, kind=Kind.DETECTION)
+SCENES = replace(DATA_SET, kind=Kind.DETECTION, classes=("disc",))
+
+
+def scene(number: int) -> tuple[Pixels, tuple[Box, ...]]:
+    """Return a picture with one or two discs, and frames that are none."""
+    rng = np.random.default_rng([number, 3])
+    picture = np.full((160, 160, 3), 110, np.uint8)
+    spots = rng.permutation([(40, 40), (120, 40), (40, 120), (120, 120)])
+    found = []
+    size = 24
+    for place, spot in enumerate(spots.tolist()):
+        x, y = (int(middle + rng.integers(-8, 9)) for middle in spot)
+        if place <= number % 2:
+            cv2.circle(picture, (x, y), size, (230, 200, 60), -1, cv2.LINE_AA)
+            found.append(Box("disc", x - size, y - size, x + size, y + size))
+        elif place == 2:
+            cv2.rectangle(
+                picture, (x - size, y - size), (x + size, y + size), (20, 20, 90), 4, cv2.LINE_AA
+            )
+    return picture, tuple(found)
+
+
+def scenes(numbers: range) -> Album:
+    album = Album()
+    for number in numbers:
+        picture, found = scene(number)
+        album.add(picture, None)
+        album.images[-1] = replace(album.images[-1], boxes=found)
+    return album
+
+
+def test_a_detector_from_its_pictures_to_its_answers(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_training, "SIDES", (160,))
+    monkeypatch.setattr(detector_training, "MOST_VIEWS", 2)
+    album = scenes(range(16))
+
+    def once() -> training.Trained:
+        return training.train(
+            FINDER, SCENES, album.images, album.files.__getitem__, backbone, max_pixels=MAX_PIXELS
+        )
+
+    result = once()
+    assert result.metrics["map"] > 0.8
+    assert result.metrics["trained_images"] + result.metrics["held_out_images"] == 16
+    assert result.metrics["warnings"] == ["'disc' has 24 boxes; 50 or more give better detectors"]
+    manifest = Manifest.of(orjson.loads(result.manifest))
+    network = LoadedNetwork("discs", manifest, lambda: result.content)
+    right = false = there = 0
+    for number in range(100, 108):
+        picture, boxes = scene(number)
+        found = network.detect(picture)
+        there += len(boxes)
+        for box in boxes:
+            middle = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
+            right += any(np.abs(one.corners.mean(axis=0) - middle).max() < 8 for one in found)
+        false += max(0, len(found) - len(boxes))
+    assert right >= 0.7 * there
+    assert false <= 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        (range(4), "needs 10 boxes of each class; 'disc' has 6"),
+        (range(0), "has 0 images, none of which has a box"),
+    ],
+)
+def test_too_few_boxes_are_refused(numbers: range, words: str) -> None:
+    with pytest.raises(BadParameters, match=words):
+        training.check(FINDER, SCENES, scenes(numbers).images)
+
+
+def test_boxes_in_one_picture_cannot_be_parted() -> None:
+    album = scenes(range(2))
+    crowded = replace(album.images[1], boxes=(album.images[1].boxes or ()) * 6)
+    with pytest.raises(BadParameters, match="boxes of each class in 2 images"):
+        training.check(FINDER, SCENES, [crowded])

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.learning import classifier, parts
+from ltu_compute.kernels.learning import classifier, detector, matching, parts
 
 
 def digests(count: int) -> list[str]:
@@ -97,3 +98,88 @@ def test_accuracy_precision_and_recall() -> None:
     assert measured == classifier.Accuracy(
         pytest.approx(4 / 6), pytest.approx((3 / 4 + 1 / 2) / 2), pytest.approx(0.625), 6
     )
+
+
+# ------------------------------------------------------------------------------ boxes
+
+
+def boxes(*sides: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    return np.array(sides, np.float64).reshape(-1, 4)
+
+
+def test_what_cells_learn_of_a_box() -> None:
+    """Of a box of 64 x 64 px at cells of 8: its middle half; beyond 0.7 of it, nothing."""
+    truth = detector.Truth(boxes((16, 16, 80, 80)), np.array([1]))
+    learnt, owner = detector.targets(truth, 12, 12, 8)
+    grid = learnt.reshape(12, 12)
+    assert (grid[4:8, 4:8] == 2).all()
+    ring = np.zeros((12, 12), bool)
+    ring[3:9, 3:9] = True
+    ring[4:8, 4:8] = False
+    assert (grid[ring] == detector.IGNORED).all()
+    assert (grid == detector.BACKGROUND).sum() == 144 - 36
+    assert ((owner >= 0) == (learnt == 2)).all()
+
+
+def test_a_box_smaller_than_a_cell_has_one_and_the_smaller_of_two_counts() -> None:
+    truth = detector.Truth(boxes((0, 0, 64, 64), (33, 33, 37, 37)), np.array([0, 1]))
+    learnt, owner = detector.targets(truth, 8, 8, 8)
+    assert learnt.reshape(8, 8)[4, 4] == 2
+    assert owner.reshape(8, 8)[4, 4] == 1
+    assert (learnt == 1).any()
+
+
+def painted(places: list[tuple[int, int]], kinds: list[int]) -> tuple[NDArray[Any], Any]:
+    """Return maps on which squares of 4 x 4 cells have another channel raised, and their boxes."""
+    maps = np.random.default_rng(len(places)).normal(0, 0.1, (8, 16, 16)).astype(np.float32)
+    sides = []
+    for (x, y), kind in zip(places, kinds, strict=True):
+        maps[kind, y : y + 4, x : x + 4] += 1
+        maps[4, y : y + 4, x : x + 4] += np.linspace(-1, 1, 4)  # how far right in the square
+        maps[5, y : y + 4, x : x + 4] += np.linspace(-1, 1, 4)[:, None]
+        sides.append((8 * x, 8 * y, 8 * x + 32, 8 * y + 32))
+    return maps, detector.Truth(boxes(*sides), np.array(kinds, np.int64))
+
+
+def test_heads_find_what_they_have_learnt() -> None:
+    shown = [painted([(x, y), (10, 2 + x)], [0, 1]) for x in (1, 3, 5) for y in (1, 6, 11)]
+    reduction = detector.components(np.concatenate([m.reshape(8, -1).T for m, _ in shown]))
+    scenes = [
+        detector.Scene(reduction(m.reshape(8, -1).T).astype(np.float16), (16, 16), t)
+        for m, t in shown
+    ]
+    heads = detector.fit_on(scenes, 2, 8, reduction)
+    assert heads is not None
+    maps, truth = painted([(2, 8), (11, 5)], [1, 0])
+    flat = reduction(np.ascontiguousarray(maps.reshape(8, -1).T))
+    scores = detector.sigmoid(heads.logits(flat))
+    learnt, owner = detector.targets(truth, 16, 16, 8)
+    assert (scores[learnt == detector.BACKGROUND].max(axis=1) < 0.5).mean() > 0.98
+    central = np.flatnonzero(owner >= 0)
+    assert (scores[central].argmax(axis=1) + 1 == learnt[central]).all()
+    away = 8 * heads.distances(flat[central])
+    places = detector.centres(16, 16, 8)[central]
+    found = np.hstack([places - away[:, :2], places + away[:, 2:]])
+    for box, index in zip(found, owner[central], strict=True):
+        assert matching.overlaps(box, truth.boxes[index : index + 1])[0] > 0.6
+    again = detector.fit_on(scenes, 2, 8, reduction)
+    assert again is not None
+    assert again.box_sides.weights.tobytes() == heads.box_sides.weights.tobytes()
+    assert len(detector.hard_negatives(scenes[0], 8, heads.shifted(50)).classes) > 0
+    assert detector.fit_on(scenes, 3, 8, reduction) is None, "a class has no boxes"
+
+
+def test_average_precision_by_hand() -> None:
+    """Right, wrong, right of three that are there: 1/3 at 1, and 1/3 at 2/3."""
+    there = boxes((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10))
+    given = boxes((0, 0, 10, 10), (1, 0, 10, 10), (20, 0, 30, 9), (60, 0, 70, 10))
+    found = matching.Found(given, np.zeros(4, np.int64), np.array([0.9, 0.8, 0.7, 0.1]))
+    one = matching.matched([found], [(there, np.zeros(3, np.int64))], 0)
+    assert one.right.tolist() == [True, False, True, False], "a second box of one is wrong"
+    assert one.average_precision == pytest.approx(1 / 3 + 2 / 9)
+    assert one.counts(0.7) == (3, 2)
+    assert matching.best_threshold([one]) == pytest.approx(0.4)
+    nothing = matching.Found(boxes(), np.zeros(0, np.int64), np.zeros(0))
+    missed = matching.matched([nothing], [(there, np.zeros(3, np.int64))], 0)
+    assert (missed.average_precision, missed.there) == (0.0, 3)
+    assert matching.best_threshold([missed]) is None

@@ -8,10 +8,13 @@ import onnx
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.learning.classifier import Classifier
+from ltu_compute.kernels.learning.detector import MOST_LOGARITHM, Heads, Layer, centres
 from ltu_compute.recognisers.custom.backbone import FEATURES, Backbone
 
 PRODUCER = "ltu-compute"
 SCORES = "scores"
+MAPS, OUTPUT = "maps", "output0"
+STRIDES = (8, 16, 32)  # px of the maps that a detector sees, the first one's cells
 
 
 class Extension:
@@ -25,7 +28,6 @@ class Extension:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
-        self._count = 0
 
     def constant(self, values: NDArray[Any]) -> str:
         """Add a constant and return its name."""
@@ -41,8 +43,8 @@ class Extension:
         return output
 
     def _name(self, what: str) -> str:
-        self._count += 1
-        return f"trained_{what}_{self._count}"
+        number = len(self._graph.node) + len(self._graph.initializer)
+        return f"trained_{what}_{number}"
 
 
 def classifier(backbone: Backbone, side: int, fitted: Classifier) -> bytes:
@@ -84,3 +86,66 @@ def content(model: onnx.ModelProto, outputs: Mapping[str, Sequence[int]]) -> byt
     onnx.checker.check_model(model, full_check=True)
     written: bytes = model.SerializeToString(deterministic=True)
     return written
+
+
+def maps(backbone: Backbone, side: int) -> onnx.ModelProto:
+    """Return the network up to its maps: those of larger strides enlarged to the first's size."""
+    names = backbone.maps(side, STRIDES)
+    model = backbone.cut(side, names)
+    extension = Extension(model)
+    parts = [names[0]]
+    for stride, name in zip(STRIDES[1:], names[1:], strict=True):
+        factor = stride // STRIDES[0]
+        scales = extension.constant(np.array([1, 1, factor, factor], np.float32))
+        parts.append(
+            extension.add(
+                "Resize",
+                name,
+                "",
+                scales,
+                mode="linear",
+                coordinate_transformation_mode="half_pixel",
+            )
+        )
+    extension.add("Concat", *parts, name=MAPS, axis=1)
+    del model.graph.output[:]
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(MAPS, onnx.TensorProto.FLOAT, None)
+    )
+    return model
+
+
+def detector(backbone: Backbone, side: int, heads: Heads) -> bytes:
+    """Return a detector: the backbone's maps, and the heads as convolutions of one px.
+
+    Its output is that of a YOLOv8: (1, 4 + K, N), centre, sides and a score a class.
+    """
+    model = maps(backbone, side)
+    extension = Extension(model)
+    cells = side // STRIDES[0]
+    count = heads.class_scores.weights.shape[1]
+
+    def convolved(x: str, layer: Layer) -> str:
+        weights = extension.constant(np.ascontiguousarray(layer.weights.T)[:, :, None, None])
+        return extension.add("Conv", x, weights, extension.constant(layer.offsets))
+
+    def flat(x: str, rows: int) -> str:
+        return extension.add("Reshape", x, extension.constant(np.array([1, rows, cells**2])))
+
+    seen = convolved(MAPS, heads.reduction)
+    hidden = extension.add("Relu", convolved(seen, heads.class_hidden))
+    scores = flat(extension.add("Sigmoid", convolved(hidden, heads.class_scores)), count)
+    hidden = extension.add("Relu", convolved(seen, heads.box_hidden))
+    most = extension.constant(np.array(MOST_LOGARITHM, np.float32))
+    logarithms = extension.add("Min", convolved(hidden, heads.box_sides), most)
+    distances = flat(extension.add("Exp", logarithms), 4)
+    # From distances to left, top, right and bottom: centre, from that of the cell, and sides.
+    turned = np.array([[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]])
+    matrix = extension.constant((STRIDES[0] * turned).astype(np.float32))
+    places = np.zeros((1, 4, cells**2), np.float32)
+    places[0, :2] = centres(cells, cells, STRIDES[0]).T
+    boxes = extension.add(
+        "Add", extension.add("MatMul", matrix, distances), extension.constant(places)
+    )
+    extension.add("Concat", boxes, scores, name=OUTPUT, axis=1)
+    return content(model, {OUTPUT: (1, 4 + count, cells**2)})

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,10 +18,30 @@ from ltu_compute.store.custom_models import CustomModel, CustomModels, Status
 KEPT = 4  # models that a process keeps loaded, those used last: some 40 MB each
 
 
-class TrainedModel(Network):
-    """A version of a trained model.
+class LoadedNetwork(Network):
+    """A network that runs in this process: the service has made it from an installed one.
 
-    It runs in the service's process: the service has made it from an installed network.
+    Parameters
+    ----------
+    name : str
+        Its name in errors.
+    manifest : Manifest
+        How pictures become its input, and how its outputs are read.
+    read : callable
+        Returns its ONNX file.
+    """
+
+    def __init__(self, name: str, manifest: Manifest, read: Callable[[], bytes]) -> None:
+        super().__init__(name, manifest)
+        self._loaded = Loaded(read)
+
+    def _outputs(self, tensor: NDArray[Any], idle: ReleaseSlot) -> Outputs:
+        del idle  # it computes here
+        return self._loaded.run(tensor)
+
+
+class TrainedModel(LoadedNetwork):
+    """A version of a trained model.
 
     Parameters
     ----------
@@ -35,13 +56,8 @@ class TrainedModel(Network):
         if found is None:
             raise _gone(model.id)
         manifest, content = found
-        super().__init__(model.id, Manifest.of(orjson.loads(manifest)))
+        super().__init__(model.id, Manifest.of(orjson.loads(manifest)), lambda: content)
         self.version = model.version
-        self._loaded = Loaded(lambda: content)
-
-    def _outputs(self, tensor: NDArray[Any], idle: ReleaseSlot) -> Outputs:
-        del idle  # it computes here
-        return self._loaded.run(tensor)
 
 
 class TrainedModels:
