@@ -1,12 +1,12 @@
 """Labels that classical descriptors can give a picture, with a measured error.
 
-What kind of picture it is (photograph, illustration, screenshot, document, diagram), how it was
-taken (black-and-white, blurred, dark, overexposed), whether it is a pattern or blank, which colours
-dominate, and what the detectors found in it. Kind and quality come from logistic regression on some
-thirty figures that anyone can interpret; ``training/classification.py`` fits it and says on
-which pictures; the pictures it is then measured on are others.
+Labels are the kind of picture (photograph, illustration, screenshot, document, diagram), its
+quality (black-and-white, blurred, dark, overexposed), its main colours, pattern or blank. The finds
+of the detectors are labels, too. Kind and quality are a logistic regression on some thirty figures
+that anyone can interpret. ``training/classification.py`` fits it and lists its pictures. It is
+measured on other pictures.
 
-It is long because each descriptor stands beside the figure that it gives and the words for it.
+The module is long because each descriptor is beside its figure and the words for it.
 """
 
 import json
@@ -45,7 +45,7 @@ QUALITIES: Mapping[str, str] = MappingProxyType(
         "Blank": "",
     }
 )
-"""What a picture may be besides, and its identifier in Open Images, "" where it has none."""
+"""Qualities of a picture, and their identifiers in Open Images, "" where there is none."""
 
 COLORS: Mapping[str, str] = MappingProxyType(
     {
@@ -99,7 +99,7 @@ FEATURES = (
     "marks_alike",
     "repetition",
 )
-"""What a picture is judged by, in this order; see `picture_features`."""
+"""Figures of a picture, in this order; see `picture_features`."""
 
 _LONGEST_PX = 512
 _DETECTOR_PX = 640
@@ -138,7 +138,7 @@ _FINE_CLASSES = ("Vehicle registration plate", "QR code", "Barcode", "Text")
 
 @dataclass(frozen=True)
 class Label:
-    """What a picture shows or is.
+    """A label of a picture.
 
     Attributes
     ----------
@@ -226,7 +226,7 @@ def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
     """
     features = picture_features(image)
     chances = quality_chances(features)
-    # What a model of few figures says of these two is checked on the picture itself.
+    # These two are checked on the picture itself: the model has few figures.
     if chances["Blank"] >= _MIN_CHANCE and _is_even(image):
         return (Label(QUALITIES["Blank"], "Blank", chances["Blank"]),)
     del chances["Blank"]
@@ -540,7 +540,7 @@ def _edge_features(gray: Gray) -> tuple[float, ...]:
         padded, cv2.CV_32F, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     )[1:-1, 1:-1]
     strongest = np.percentile(magnitude, 98)
-    # On an edge, the second derivative over the first tells how many px it is wide.
+    # On an edge, the second derivative over the first is its width in px.
     sharp = np.percentile(np.abs(laplacian), 98)
     return (
         float((magnitude > 12).mean()),
@@ -577,7 +577,7 @@ def _texture_features(gray: Gray) -> tuple[float, float, float]:
 
 
 def _mark_features(gray: Gray) -> tuple[float, float, float]:
-    """Tell of long level and upright lines, and of small marks, such as letters."""
+    """Return shares of long level and upright lines, and of small marks, such as letters."""
     surroundings = cv2.blur(gray, (25, 25), borderType=cv2.BORDER_REPLICATE)
     ink = (cv2.absdiff(surroundings, gray) > 18).astype(np.uint8)
     longest = max(8, min(60, max(gray.shape) // 8))

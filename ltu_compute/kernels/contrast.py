@@ -9,7 +9,7 @@ from ltu_compute.kernels.types import Bgr, Gray
 
 _LONGEST = 400  # px, at which contrast is measured
 _DETAIL_PX = 2.0  # sigma, px: what varies more slowly is light
-_FAINT = 0.35  # share of the best channel's contrast below which brightness does not tell
+_FAINT = 0.35  # share of the best channel's contrast below which brightness is not used
 
 
 def gray_pair(image1: Bgr, image2: Bgr) -> tuple[Gray, Gray]:

@@ -93,7 +93,7 @@ _FREQUENT_WORDS = {
     "swe": "och i att är det en av till på med som för inte den de har från ett eller kan ska om",
     "tur": "ve bir bu için ile da de çok olarak en gibi daha kadar sonra olan değil her veya var",
 }
-"""What texts and labels are full of."""
+"""Common words of texts and labels."""
 
 _OWN_LETTERS = {
     "ces": "ěřůčžšýďťň",
@@ -111,11 +111,11 @@ _OWN_LETTERS = {
     "swe": "åäö",
     "tur": "ğışçöü",
 }
-"""Letters beyond a to z that tell of a language."""
+"""Letters beyond a to z that are typical of a language."""
 
 
 _ALONE = 0.25
-"""What a word of one letter counts, against others: on a drawing A is a point, not English."""
+"""Weight of a word of one letter, against others: on a drawing A is a point, not English."""
 
 
 def iso_code(name: str) -> str:
@@ -137,22 +137,22 @@ def iso_code(name: str) -> str:
 def language_of(text: str, names: Iterable[str], *, least: float = 1) -> str | None:
     """Return which language a text is in by its most frequent words and by letters of its own.
 
-    Accents do not count in words: who reads in a language without them leaves them out. A letter
-    that stands alone says little, and nothing what is joined with figures, as in a part's number.
+    Accents do not count in words: who reads in a language without them leaves them out. A single
+    letter counts little. Letters joined with figures, as in a part's number, count nothing.
 
     Parameters
     ----------
     text : str
         Any number of words.
     names : iterable of str
-        Tesseract's names of the languages that come into question.
+        Tesseract's names of the possible languages.
     least : float, default 1
-        Words that must tell of the language.
+        Words of the language that are needed.
 
     Returns
     -------
     str or None
-        One of the names; None where too little tells, or as much tells of another.
+        One of the names; None where there are too few words, or as many of another.
     """
     text = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     plain = " ".join(word for word in text.split() if not re.search(r"\d", word))

@@ -1,12 +1,12 @@
 """Objects that classical detectors find, each with a score that was calibrated on labelled images.
 
-The detectors are those that come with OpenCV's package (Haar cascades, a HOG detector of people, QR
-codes) and the project's own for bar codes and text. What a detector says of a find (how many of its
-windows agree, the margin of its classifier...) becomes a score by logistic regression: among finds
-of score 0.8, about 8 of 10 were right where it was fitted. ``training/object_detection.py``
-fits it and says on which images; the images it is then measured on are others.
+The detectors are those of OpenCV's package (Haar cascades, a HOG detector of people, QR codes) and
+the project's own for bar codes and text. Evidence of a find (agreeing windows, the margin of a
+classifier...) becomes a score by logistic regression: among finds of score 0.8, about 8 of 10 were
+right where it was fitted. ``training/object_detection.py`` fits it and lists its images. It is
+measured on other images.
 
-It is long because each detector stands beside the evidence that its scores are fitted to.
+The module is long because each detector is beside the evidence that its scores are fitted to.
 """
 
 import json
@@ -89,7 +89,7 @@ _MAX_NESTED = 0.6
 
 @dataclass(frozen=True, eq=False)
 class DetectedObject:
-    """An object and where it lies.
+    """An object and its place.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class DetectedObject:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """What a detector found, before it is judged.
+    """A find of a detector, before it is judged.
 
     Attributes
     ----------
@@ -143,8 +143,8 @@ def detect_objects(
 ) -> tuple[DetectedObject, ...]:
     """Find people, faces and their eyes, cats' faces, number plates, codes and lines of text.
 
-    Of boxes of one class that lie upon or within each other the best one counts. What lies within
-    a code is no text.
+    Of overlapping or nested boxes of one class the best one counts. Marks within a code are no
+    text.
 
     The scores of cats and plates rest on little: on one cat, and on drawn plates. A cat is given
     only if it is found again in a smaller copy of the picture, and scores 0.75 at most; so does a
@@ -157,7 +157,7 @@ def detect_objects(
     classes : collection of str, optional
         The classes to look for; all of `CLASSES` when None.
     min_score : float, default 0
-        Least score, 0 to 1. What scores less than 0.5 is never given.
+        Least score, 0 to 1. Finds below 0.5 are never returned.
     max_results : int, optional
         The best so many, 1 or more; all when None.
 
@@ -262,7 +262,7 @@ def _eyes(gray: Gray, face: NDArray[np.float64]) -> list[Candidate]:
         # How far it is from where an eye is to be expected, in widths of the face.
         side = bool(middle[0] > width / 2)
         expected = np.array([0.67 if side else 0.31, 0.4]) * (width, height)
-        # Squared: eyes scatter about that place normally, what is none lies anywhere.
+        # Squared: eyes scatter about that place normally, false finds are anywhere.
         misplaced = float(((middle - expected) ** 2).sum() / width**2)
         if side not in best or best[side][0] < windows:
             best[side] = windows, Candidate("Human eye", (misplaced,), corners)
@@ -367,7 +367,7 @@ _unused_cascades: defaultdict[str, list[cv2.CascadeClassifier]] = defaultdict(li
 
 @contextmanager
 def _cascade(name: str) -> Iterator[cv2.CascadeClassifier]:
-    """Lend a cascade to one thread: OpenCV keeps the picture in it while it searches."""
+    """Reserve a cascade for one thread: OpenCV keeps the picture in it while it searches."""
     unused = _unused_cascades[name]
     try:
         cascade = unused.pop()
@@ -439,7 +439,7 @@ def _sharpened(gray: Gray) -> Gray:
 
 
 def _cut(gray: Gray, x: float, y: float, width: float, height: float) -> Gray:
-    """Cut out what lies within the picture."""
+    """Cut out the part within the picture."""
     left, top = max(0, round(x)), max(0, round(y))
     return gray[top : max(top, round(y + height)), left : max(left, round(x + width))]
 
@@ -473,7 +473,7 @@ def _shared_area(first: NDArray[np.float64], second: NDArray[np.float64]) -> tup
 
 
 def _nested_share(corners: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Return which share of the smaller one lies within the other."""
+    """Return which share of the smaller one is within the other."""
     shared, first, second = _shared_area(_bounds(corners), _bounds(others))
     return shared / max(min(first, second), 1e-9)
 
@@ -486,7 +486,7 @@ def _alike(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
 
 
 def _without_print_of_codes(found: Sequence[DetectedObject]) -> list[DetectedObject]:
-    """Drop the text that lies in codes: bars and modules stand side by side like letters."""
+    """Drop the text in codes: bars and modules are side by side like letters."""
     codes = [each.corners.astype(np.float32) for each in found if each.name in _CODES]
     return [
         each
@@ -497,14 +497,14 @@ def _without_print_of_codes(found: Sequence[DetectedObject]) -> list[DetectedObj
 
 
 def _share_within(corners: NDArray[np.float64], outline: NDArray[np.float32]) -> float:
-    """Return which share of a quadrilateral's area lies within a convex outline."""
+    """Return which share of a quadrilateral's area is within a convex outline."""
     area = cv2.contourArea(corners.astype(np.float32))
     shared, _ = cv2.intersectConvexConvex(corners.astype(np.float32), outline)
     return float(shared) / max(float(area), 1e-9)
 
 
 def _without_duplicates(ordered: Iterable[DetectedObject]) -> list[DetectedObject]:
-    """Drop what overlaps a better one of its class, or lies within it."""
+    """Drop objects that overlap a better one of their class, or are within it."""
     kept: list[DetectedObject] = []
     for found in ordered:
         bounds = _bounds(found.corners)

@@ -117,7 +117,7 @@ def names_of(languages: Sequence[str]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Each once, in the order given; "zh" stands for two.
+        Each once, in the order given; "zh" gives two.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _installation() -> _Installation:
 
 @functools.cache
 def _listed(_key: tuple[str, str]) -> _Installation:
-    """Ask the program for its languages; pytesseract does not tell the folder of their data."""
+    """Ask the program for its languages; pytesseract does not return the folder of their data."""
     try:
         done = subprocess.run(  # noqa: S603  (Tesseract)
             (_WRAPPER, "--list-langs"),
@@ -235,7 +235,7 @@ class Token:
     confidence : float
         0 to 1.
     place : tuple of int
-        Numbers of the block, the paragraph and the line it stands in.
+        Numbers of its block, paragraph and line.
     """
 
     text: str
@@ -280,7 +280,7 @@ class Deadline:
     def from_now(
         cls, seconds: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> "Deadline":
-        """Return that of a picture that comes in now; `TIMEOUT_SECONDS` hence by default."""
+        """Return the deadline of a picture that arrives now; default: in `TIMEOUT_SECONDS`."""
         seconds = TIMEOUT_SECONDS if seconds is None else seconds
         return cls(clock() + seconds, seconds, clock)
 
@@ -291,7 +291,7 @@ class Deadline:
 
     @property
     def missed(self) -> TesseractTimedOut:
-        """What to raise when it has passed."""
+        """Exception to raise when it has passed."""
         return TesseractTimedOut(f"Tesseract took longer than {self.seconds:g} s")
 
 
@@ -403,7 +403,7 @@ def _within(deadline: Deadline) -> Iterator[float]:
         raise TesseractFailed(reason) from error
     except RuntimeError as error:  # "Tesseract process timeout"
         raise deadline.missed from error
-    except SystemExit as error:  # from a program that does not tell its version
+    except SystemExit as error:  # from a program that does not report its version
         raise TesseractFailed(str(error)) from error
 
 

@@ -1,9 +1,9 @@
-"""Words in a picture, where they stand and in which language.
+"""Words in a picture, their places and their language.
 
-Tesseract reads; what stands before it is classical image analysis, so that it is asked once, about
-a page it can read: upright, dark on light, evenly lit and of the letter height it was trained on.
+Tesseract reads. Classical image analysis prepares a page that it can read: upright, dark on light,
+evenly lit and of the letter height it was trained on.
 
-It is long because each reading, and what decides between readings, depends on the one before.
+The module is long because each reading, and the choice between readings, depends on the one before.
 """
 
 import math
@@ -73,7 +73,7 @@ On pages it is at most 0.07 (the tuning set's), in photographs of parts at least
 """
 
 _UPRIGHT = 12
-"""Letters in sure words that tell which side is up."""
+"""Letters in sure words that decide which side is up."""
 
 _SURE = 0.85
 """Mean confidence from which a reading by a similar language will do."""
@@ -94,7 +94,7 @@ _FIRST = ("deu", "eng")
 """Who reads first: Tesseract's German reads English as surely as its English does, and umlauts."""
 
 _READ_BY = {"deu": ("eng",)}
-"""Languages that need no second reading after the one they stand under."""
+"""Languages that need no second reading after the one of their key."""
 
 _LATIN = "Latin"
 """The script of languages that `SCRIPTS` does not name."""
@@ -114,7 +114,7 @@ class Word:
     confidence : float
         How sure Tesseract is, 0 to 1.
     line : int
-        Number of the line that it stands in, from 0.
+        Number of its line, from 0.
     language : str
         That of the whole text.
     """
@@ -137,8 +137,8 @@ class TextDetection:
     text : str
         The lines, joined with line feeds; the words of a line with blanks.
     language : str
-        Of most of the text: ISO 639-1 where there is such a code, else Tesseract's name. Where
-        nothing tells, as of a number, the first that was asked for; empty if none was, and without
+        Of most of the text: ISO 639-1 where there is such a code, else Tesseract's name. If
+        it is unknown, as of a number, the first that was asked for; empty if none was, and without
         text.
     rotation : float
         Degrees by which the text is turned clockwise, above -180 and up to 180; 0 without text.
@@ -155,10 +155,11 @@ def detect_text(
 ) -> TextDetection:
     """Read what is written in a picture.
 
-    Text may be turned by any angle, all of it by the same; darker or lighter than what it stands
-    on; small, pale, unevenly lit. `Writing` finds the letters and how their lines run; Tesseract
-    [1]_ reads the page so prepared, and once more turned around or in another language where the
-    first answer is poor or of that language. The parts of a long page are read at the same time.
+    Text may be turned by any angle, all of it by the same. It may be darker or lighter than its
+    background, small, pale or unevenly lit. `Writing` finds the letters and the direction of lines.
+    Tesseract [1]_ reads the prepared page. It reads once more, turned around or in another
+    language, if the first answer is poor or of that language. The parts of a long page are read
+    at the same time.
 
     Parameters
     ----------
@@ -203,7 +204,7 @@ def detect_text(
 
 @dataclass(frozen=True, eq=False)
 class _Page:
-    """What Tesseract is given.
+    """Input of Tesseract.
 
     Attributes
     ----------
@@ -230,13 +231,13 @@ class _Page:
 
     @property
     def layout(self) -> int:
-        """How Tesseract should look for lines: it need not where nothing stands beside them."""
+        """Layout for Tesseract: lines without anything beside them are one block."""
         return BLOCK if self.even else AUTOMATIC
 
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """What Tesseract found on a page, in which of its languages and layouts."""
+    """Words that Tesseract found on a page, with its language and layout."""
 
     page: _Page
     tokens: tuple[Token, ...]
@@ -288,7 +289,7 @@ class _Reading:
         return "\n".join(" ".join(words) for words in self.lines.values())
 
     def language(self, names: tuple[str, ...]) -> str | None:
-        """Which of these it is in; one word that tells is too little among clutter."""
+        """Return its language of these; among clutter, one word is too little."""
         return language_of(self.text, names, least=2 if self.reader.layout == SPARSE else 1)
 
 
@@ -336,7 +337,7 @@ def _with_layout(best: _Reading) -> _Reading:
         readings.append(_read(best.page, replace(best.reader, layout=layout)))
         best = max(readings, key=lambda reading: reading.worth)
     if best.is_scene:
-        # There is more than text, of which the letters' layout did not tell.
+        # There is more than text, which the letters' layout did not show.
         readings.append(_read(best.page, replace(best.reader, layout=SPARSE)))
         return replace(readings[-1], tokens=_surest(readings))
     return replace(best, tokens=()) if best.confidence < _GUESSED else best
@@ -411,8 +412,8 @@ def _joined(parts: Sequence[Sequence[Token]], tops: Sequence[int]) -> tuple[Toke
 def _likely(tokens: Sequence[Token], *, cluttered: bool) -> tuple[Token, ...]:
     """Return the words that are not what Tesseract makes of frames, or of leaves and shadows.
 
-    The fewer letters stand in a line, the more easily they come about by chance and the surer
-    Tesseract has to be of them; surer still where there is much that is no text.
+    The fewer letters a line has, the more likely it is chance, and the surer Tesseract must be of
+    them; surer still where there is much that is no text.
     """
     lines: dict[tuple[int, int, int], list[Token]] = {}
     for token in tokens:
@@ -549,7 +550,7 @@ def _of_script(names: tuple[str, ...], page: Gray, deadline: Deadline) -> tuple[
 
 
 def _first_choice(names: tuple[str, ...]) -> str:
-    """Return what to read with first, to tell the language from."""
+    """Return the language to read with first, to find the real one."""
     if names[0] in SCRIPTS:
-        return "+".join(names[:3])  # no words are known that would tell these apart
+        return "+".join(names[:3])  # no words are known that would distinguish these
     return next((name for name in _FIRST if name in names), names[0])

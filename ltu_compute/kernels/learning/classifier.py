@@ -1,6 +1,6 @@
 """A classifier on a frozen network's vectors: regularised logistic regression.
 
-Few pictures are enough because the network has learnt from millions what tells things apart
+Few pictures are enough because the network has learnt from millions which features separate classes
 (S. Kornblith et al., "Do better ImageNet models transfer better?", CVPR 2019, section 4).
 """
 
@@ -64,7 +64,7 @@ def fit(
     Parameters
     ----------
     vectors : ndarray of float, shape (N, D)
-        What the network makes of each picture.
+        Vector of each picture.
     labels : sequence of int, length N
         Class of each picture, 0 to `classes` - 1; each is there.
     digests : sequence of str, length N

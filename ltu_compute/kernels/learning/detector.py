@@ -1,11 +1,10 @@
-"""A detector on a frozen network's maps: at each cell, what is there and how far its sides are.
+"""A detector on a frozen network's maps: at each cell, a class and the distances to its sides.
 
-Cells near the centre of a box learn its class and the distances to its sides, cells outside of all
-boxes learn that nothing is there (Z. Tian et al., "FCOS", ICCV 2019). Of the many cells where
-nothing is, those that were taken for something are learnt from again: hard negatives (P.
-Felzenszwalb et al., "Object detection with discriminatively trained part-based models", PAMI 2010,
-section 5). The heads see whitened principal components of the maps, so that thousands of channels
-learn from a few hundred cells.
+Cells near the centre of a box learn its class and the distances to its sides. Cells outside of all
+boxes learn that nothing is there (Z. Tian et al., "FCOS", ICCV 2019). Empty cells that were taken
+for objects are learnt from again: hard negatives (P. Felzenszwalb et al., "Object detection with
+discriminatively trained part-based models", PAMI 2010, section 5). The heads see whitened principal
+components of the maps, so that thousands of channels learn from a few hundred cells.
 """
 
 from collections.abc import Sequence
@@ -76,7 +75,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Heads:
-    """What is fitted.
+    """The fitted part of a detector.
 
     Attributes
     ----------
@@ -204,7 +203,7 @@ class Scene:
     shape : tuple of int
         Rows and columns.
     truth : Truth
-        What is in it.
+        Objects in it.
     """
 
     seen: NDArray[np.float16]
@@ -218,7 +217,7 @@ def chosen_cells(truth: Truth, shape: tuple[int, int], stride: int, seed: Sequen
     Parameters
     ----------
     truth : Truth
-        What is in the view.
+        Objects in the view.
     shape : tuple of int
         Rows and columns of its maps.
     stride : int
