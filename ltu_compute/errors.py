@@ -3,14 +3,17 @@
 ServiceError
 ├── BadParameters           parameters are missing, unknown, out of range or contradictory
 │   ├── MissingImage        nothing else is wrong but that an image is missing
+│   ├── EmptyFile           nothing else is wrong but that a file has no bytes
 │   └── TooManyImages       nothing else is wrong but that there are too many
 ├── Unauthorized            no bearer token, or one that is not ours, not valid, not an access token
 ├── NotFound                no such resource
 ├── MethodNotAllowed        the resource exists, the method does not
 ├── TooLarge
 │   ├── TooManyBytes
+│   │   └── TooManyFields   of a body, or too long; no image is the cause
 │   └── TooManyPixels
 ├── UnsupportedFormat       the bytes are not an image of a known format
+│   └── UnsupportedBody     the body is neither a form nor JSON
 ├── Unprocessable           understood, but there is nothing to compute on
 │   ├── UnreadableImage     truncated or corrupt
 │   ├── NotEnoughContent    readable, but empty of what the operation looks for
@@ -89,6 +92,10 @@ class MissingImage(BadParameters):
     """An image is required, and there is none."""
 
 
+class EmptyFile(BadParameters):
+    """A file without a byte was sent as an image."""
+
+
 class TooManyImages(BadParameters):
     """More images than the operation takes."""
 
@@ -118,12 +125,20 @@ class TooManyBytes(TooLarge):
     """A body or a file over the byte limit."""
 
 
+class TooManyFields(TooManyBytes):
+    """A body of more, longer or deeper fields than are read; no image is the cause."""
+
+
 class TooManyPixels(TooLarge):
     """An image over the pixel limit, according to its header."""
 
 
 class UnsupportedFormat(ServiceError):
     """Not an image of a format that is accepted."""
+
+
+class UnsupportedBody(UnsupportedFormat):
+    """A body of a type, or in an encoding, that is not read."""
 
 
 class Unprocessable(ServiceError):

@@ -340,6 +340,47 @@ def test_numbers_that_a_type_takes(ask: Ask, kind: str, name: str, value: str | 
         assert ask(**good | {name: bound}, file=file())["status"] in (200, 402)
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "body", "kind"),
+    [
+        (413, "Request too large", b"a=1&" * 5000, "application/x-www-form-urlencoded"),
+        (413, "Request too large", b'{"a": ' + b"[]," * 50_000 + b"1}", "application/json"),
+        (415, "Invalid content type", b"apikey=x", "text/plain"),
+    ],
+    ids=["fields", "brackets", "text"],
+)
+def test_bodies_that_are_not_read(
+    served: Flask, status: int, words: str, body: bytes, kind: str
+) -> None:
+    """No picture is the cause, so that the words about pictures would mislead."""
+    answer = served.test_client().post("/api/v2/", data=body, content_type=kind)
+    told = json.loads(answer.text)
+    assert (told["status"], told["status_message"]) == (status, words)
+    assert told["details"].startswith("body: received" if status == 413 else "Content-Type: ")
+
+
+def test_an_empty_file(served: Flask, key: str) -> None:
+    body, kind = encode_multipart_formdata(
+        [*OBJECTS.items(), ("apikey", key), ("file", ("a", b""))]
+    )
+    told = json.loads(served.test_client().post("/api/v2/", data=body, content_type=kind).text)
+    assert (told["status"], told["details"]) == (412, "file: the file is empty")
+
+
+def test_json_is_utf_8(served: Flask) -> None:
+    body = json.dumps({"apikey": "x"}).encode("utf-16")
+    answer = served.test_client().post("/api/v2/", data=body, content_type="application/json")
+    told = json.loads(answer.text)
+    assert told["status"] == 430
+    assert told["status_message"].startswith("the body is not JSON: it must be UTF-8")
+
+
+def test_a_picture_under_another_name(ask: Ask) -> None:
+    message = ask(**OBJECTS, image=file())["status_message"]
+    names = "'apikey', 'type', 'max_labels', 'min_confidence', 'image'"
+    assert message.endswith(f"; received were {names}")
+
+
 def test_everything_that_is_wrong_is_reported_at_once(ask: Ask) -> None:
     message = ask(type="objects", max_labels="0")["status_message"]
     assert re.findall(r"(\w+): ", message) == ["max_labels", "min_confidence"]

@@ -458,7 +458,9 @@ def test_the_referer_of_downloads(ask: Ask, served: Flask) -> None:
     assert ask(sent)["code"] == 0
     fetcher: Any = service_of(served).fetcher
     assert fetcher.referers[-1] == "http://site.example/"
-    assert ask({"image": file(), "referer": "x\r\nHost: evil"})["code"] == 15
+    refused = ask({"image": file(), "referer": "x\r\nHost: evil"})
+    assert refused["code"] == 15
+    assert refused["message"].endswith(", allowed is printable ASCII without blanks")
 
 
 def test_every_sentence_of_the_document_has_a_test() -> None:
@@ -777,6 +779,16 @@ def test_more_in_a_second_than_the_client_may(served: Flask, ask: Ask) -> None:
     store.signing_clients.add(account.id, public_pem(), client_id=client, qps=1, now=time.time())
     codes = [ask({"tag": "x" * 2000}, client=client)["code"] for _ in range(6)]
     assert 17 in codes
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/plain", b"x"), ("application/x-www-form-urlencoded", b"a=1&" * 5000)],
+)
+def test_bodies_that_are_not_read(served: Flask, kind: str, body: bytes) -> None:
+    path = f"/v3/recognition/{CLIENT}"
+    answer = served.test_client().post(path, data=body, content_type=kind)
+    assert opened(served, answer)["code"] == 15, "illegal parameter, not 14: no image is the cause"
 
 
 def test_a_body_over_the_limit(served: Flask) -> None:

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from ltu_compute.errors import (
     BadParameters,
+    EmptyFile,
     MissingImage,
     Problem,
     ServiceError,
     TooLarge,
     TooManyBytes,
+    TooManyFields,
     TooManyImages,
     Unprocessable,
     UnsupportedFormat,
@@ -160,6 +162,10 @@ class _NoImage(Problem):
     """An image is missing."""
 
 
+class _Empty(Problem):
+    """A file without a byte."""
+
+
 class _Surplus(Problem):
     """There are more images than are taken."""
 
@@ -168,6 +174,7 @@ def _error_of(problems: list[Problem]) -> BadParameters:
     """Return the error of some problems: a more special one where all are of one kind."""
     kinds: dict[type[Problem], type[BadParameters]] = {
         _NoImage: MissingImage,
+        _Empty: EmptyFile,
         _Surplus: TooManyImages,
     }
     found = {type(problem) for problem in problems}
@@ -228,12 +235,12 @@ def _check_size(name: str, value: Any) -> None:
 
     Raises
     ------
-    TooManyBytes
+    TooManyFields
         It is over `MAX_VALUE_BYTES`.
     """
     size = len(orjson.dumps(value)) if isinstance(value, list | dict) else _length(value)
     if size > MAX_VALUE_BYTES:
-        raise TooManyBytes(
+        raise TooManyFields(
             f"{name}: received {size} bytes, allowed are {MAX_VALUE_BYTES}", parameter=name
         )
 
@@ -294,14 +301,14 @@ def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> Source | 
         parts = wire.files.get(name, [])
         if index < len(parts):
             if not parts[index].content:
-                problems.append(Problem(image.name, f"{image.name}: the file is empty"))
+                problems.append(_empty(image.name))
             return parts[index].content
     for name, index in places:
         texts = wire.values.get(name, [])
         if index < len(texts) and texts[index] not in ("", None):
             return _from_text(image.name, texts[index], problems)
     if image.required:
-        problems.append(_missing(image.name, wire))
+        problems += missing_image(image.name, wire).problems
     return None
 
 
@@ -323,7 +330,7 @@ def _sources(images: ImageList, wire: Wire, problems: list[Problem]) -> list[_Se
         message = f"{name}: received {len(files) + len(texts)} images, allowed: {images.most}"
         problems.append(_Surplus(name, message))
     if images.required and not files and not texts:
-        problems.append(_missing(name, wire))
+        problems += missing_image(name, wire).problems
     if problems:
         return []
     found = [
@@ -339,13 +346,14 @@ def _sources(images: ImageList, wire: Wire, problems: list[Problem]) -> list[_Se
 
 
 def _empty(name: str) -> Problem:
-    return Problem(name, f"{name}: the file is empty")
+    return _Empty(name, f"{name}: the file is empty")
 
 
-def _missing(name: str, wire: Wire) -> Problem:
+def missing_image(name: str, wire: Wire) -> MissingImage:
+    """Return the error of an image that is required, with the names that were sent."""
     what = "an image is required: a file, an http(s) URL or base64 text"
     names = ", ".join(map(shown, [*wire.values, *wire.files][:5])) or "nothing"
-    return _NoImage(name, f"{name}: {what}; received were {names}")
+    return MissingImage(_NoImage(name, f"{name}: {what}; received were {names}"))
 
 
 def _from_text(name: str, text: Any, problems: list[Problem]) -> Source | None:

@@ -22,6 +22,7 @@ from ltu_compute.errors import (
     Unauthorized,
     Unavailable,
     Unprocessable,
+    UnsupportedBody,
     UnsupportedFormat,
 )
 from ltu_compute.web.dialect import Answer, Area, Dialect, Exchange, find_area
@@ -140,6 +141,6 @@ def service_error(error: Exception) -> ServiceError:
             f"{request.max_form_parts} parts; an image may have "
             f"{service_of(current_app).settings.max_upload_bytes} bytes"
         ),
-        415: UnsupportedFormat(text),
+        415: UnsupportedBody(text),
     }
     return known.get(error.code, BadParameters(Problem("", text)))

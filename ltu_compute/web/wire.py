@@ -21,7 +21,7 @@ from multipart import (
 )
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from ltu_compute.errors import BadParameters, Problem, TooManyBytes, UnsupportedFormat
+from ltu_compute.errors import BadParameters, Problem, TooManyFields, UnsupportedBody
 from ltu_compute.percent_encoding import percent_decoded
 from ltu_compute.web.complaints import shown
 
@@ -104,18 +104,18 @@ def read(request: Request) -> Wire:
 
     Raises
     ------
-    UnsupportedFormat
+    UnsupportedBody
         If the body is of a type that is not read here.
     BadParameters
         If a JSON body is not a JSON object, or a multipart one is not framed as it should be.
-    TooManyBytes
+    TooManyFields
         If a multipart body has more parts than it may have, or a urlencoded one as many fields.
     RequestEntityTooLarge
         If it is over the request's limit.
     """
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise UnsupportedFormat(
+        raise UnsupportedBody(
             f"Content-Encoding: received {shown(encoding)}, allowed is a body as it is (identity)",
             parameter="Content-Encoding",
         )
@@ -133,7 +133,7 @@ def read(request: Request) -> Wire:
     elif request.content_length or request.mimetype:
         received = request.mimetype or "none"
         allowed = ", ".join((*FORMS, JSON))
-        raise UnsupportedFormat(
+        raise UnsupportedBody(
             f"Content-Type: received {received!r}, allowed: {allowed}", parameter="Content-Type"
         )
     return Wire(values, files, numerals=numerals)
@@ -193,7 +193,7 @@ def urlencoded(request: Request, *, errors: str = "strict") -> dict[str, list[st
 
     Raises
     ------
-    TooManyBytes
+    TooManyFields
         If it has more fields than a multipart one may have parts.
     RequestEntityTooLarge
         If it is over the request's limit.
@@ -202,7 +202,7 @@ def urlencoded(request: Request, *, errors: str = "strict") -> dict[str, list[st
     values: dict[str, list[str]] = {}
     for number, (start, end) in enumerate(_fields(body), 1):
         if request.max_form_parts is not None and number > request.max_form_parts:
-            raise TooManyBytes(
+            raise TooManyFields(
                 f"body: received {body.count(b'&') + 1} fields, allowed are "
                 f"{request.max_form_parts}",
                 parameter="body",
@@ -254,7 +254,7 @@ def multipart(request: Request) -> tuple[dict[str, list[str]], dict[str, list[Up
     ------
     BadParameters
         If the body is not framed as it should be, or a part has no name.
-    TooManyBytes
+    TooManyFields
         If there are more parts, or headers in one, than there may be, or a header is too long.
     RequestEntityTooLarge
         If the body or a text in it is over the request's limit.
@@ -282,7 +282,7 @@ def multipart(request: Request) -> tuple[dict[str, list[str]], dict[str, list[Up
                 files.setdefault(part.name, []).append(upload)
             places[part.name] += 1
     except ParserLimitReached as error:
-        raise TooManyBytes(
+        raise TooManyFields(
             f"body: {error.args[0]}; allowed are {most} parts, {HEADERS} headers in each, "
             f"{HEADER} bytes in a header",
             parameter="body",
@@ -345,7 +345,8 @@ def _json_object(request: Request) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise BadParameters(Problem("", f"the body is not JSON: {error}")) from None
+        what = "JSON" if _is_utf8(text) else "JSON: it must be UTF-8"
+        raise BadParameters(Problem("", f"the body is not {what} ({error})")) from None
     if not isinstance(body, dict):
         raise BadParameters(Problem("", f"the body must be a JSON object, not {shown(body)}"))
     for name in body:
@@ -353,6 +354,14 @@ def _json_object(request: Request) -> tuple[dict[str, Any], dict[str, str]]:
     fractions = [name for name, value in body.items() if isinstance(value, float)]
     kept = fractions if len(fractions) <= MOST_NUMERALS else ()
     return body, {name: _numeral(text, name, body[name]) for name in kept}
+
+
+def _is_utf8(text: bytes) -> bool:
+    """Return whether a JSON text is in UTF-8; in UTF-16 and UTF-32 its signs have zeros."""
+    try:
+        return b"\0" not in text[:4] and bool(text.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _numeral(text: bytes, name: str, value: float) -> str:
@@ -374,11 +383,11 @@ def _check_name(length: int) -> None:
 
     Raises
     ------
-    TooManyBytes
+    TooManyFields
         It is over `NAME_BYTES`.
     """
     if length > NAME_BYTES:
-        raise TooManyBytes(
+        raise TooManyFields(
             f"body: a name in it has {length} bytes, allowed are {NAME_BYTES}", parameter="body"
         )
 
@@ -390,14 +399,14 @@ def _check_structure(text: bytes) -> None:
 
     Raises
     ------
-    TooManyBytes
+    TooManyFields
         It has more than `MAX_JSON_TOKENS` commas, brackets and braces.
     BadParameters
         It has more than `MAX_JSON_DEPTH` levels.
     """
     tokens = sum(text.count(sign) for sign in (b",", b"[", b"{", b"]", b"}"))
     if tokens > MAX_JSON_TOKENS:
-        raise TooManyBytes(
+        raise TooManyFields(
             f"body: received {tokens} commas, brackets and braces, allowed are {MAX_JSON_TOKENS}",
             parameter="body",
         )

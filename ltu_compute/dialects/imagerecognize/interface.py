@@ -13,17 +13,20 @@ from ltu_compute.auth.api_keys import MissingKey
 from ltu_compute.errors import (
     BadParameters,
     Busy,
+    EmptyFile,
     MethodNotAllowed,
     NotFound,
     QuotaExhausted,
     ServiceError,
     TooLarge,
+    TooManyFields,
     TooManyRequests,
     TooSlow,
     Unauthorized,
     Unavailable,
     Unprocessable,
     UnreadableImage,
+    UnsupportedBody,
     UnsupportedFormat,
 )
 from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
@@ -63,8 +66,11 @@ class ImageRecognizeDialect(Dialect):
         TooSlow: ErrorKind(408, "Request incomplete"),
         UnreadableImage: ErrorKind(412, "Invalid file"),
         Unprocessable: ErrorKind(412, "Invalid file"),
+        EmptyFile: ErrorKind(412, "Invalid file"),
         TooLarge: ErrorKind(413, "Image size too large"),
+        TooManyFields: ErrorKind(413, "Request too large"),
         UnsupportedFormat: ErrorKind(415, "Invalid file format"),
+        UnsupportedBody: ErrorKind(415, "Invalid content type"),
         InvalidType: ErrorKind(420, "Invalid type"),
         TooManyRequests: ErrorKind(429, "Too many requests"),
         BadParameters: ErrorKind(430, "Invalid parameter"),
@@ -83,7 +89,7 @@ class ImageRecognizeDialect(Dialect):
         """Return the caller of the key in the form or the query."""
         del head
         if not wire.values and not wire.files:
-            raise NothingReceived(*BadParameters().problems)
+            raise NothingReceived
         return gate.api_key(wire.first("apikey").strip())
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:

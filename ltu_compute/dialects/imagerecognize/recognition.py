@@ -13,13 +13,14 @@ from typing_extensions import TypedDict
 
 from ltu_compute.auth.api_keys import KeyCheck
 from ltu_compute.dialects.imagerecognize.interface import dialect
-from ltu_compute.errors import MissingImage, Problem, ServiceError
+from ltu_compute.errors import ServiceError
 from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import moderation, people, recognition
 from ltu_compute.operations.recognition import MAX_OBJECTS
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.store import KeptResult, Store
+from ltu_compute.web.binding import missing_image
 from ltu_compute.web.dialect import Caller, Exchange
 from ltu_compute.web.endpoint import ImageField, Params
 
@@ -161,8 +162,7 @@ def recognize(
     if params.type == "cache":
         return _cached(file, caller.credential, keys, store)
     if file is None:
-        message = "file: an image is required: a PNG or JPEG file"
-        raise MissingImage(Problem("file", message))
+        raise missing_image("file", exchange.wire)
     with keys.charge(caller.credential) as charge:
         found = _RECOGNIZERS[params.type](file, params, recognisers, store)
         quota = UNLIMITED if charge.remaining is None else charge.remaining

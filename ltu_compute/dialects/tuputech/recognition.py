@@ -47,6 +47,7 @@ class RecognitionParams(Params):
         max_length=2048,
         pattern="^[!-~]*$",
         description="Sent as the header `Referer` where an image is fetched.",
+        json_schema_extra={"x-allowed": "printable ASCII without blanks"},
     )
 
     @property
