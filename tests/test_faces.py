@@ -115,7 +115,7 @@ def test_small_faces_are_looked_for_where_they_may_be() -> None:
     for left, top, side in ((100, 100, 300), (900, 200, 60), (1200, 900, 60)):
         image[top : top + side, left : left + side] = 255
     around = np.array([(880.0, 180.0), (1000.0, 300.0)])
-    given = {"models": models(faces=Detector()), "idle": nullcontext}
+    given = {"models": models(faces=Detector()), "release_slot": nullcontext}
     counts = {
         len(found): {tuple(face.corners[0].round()) for face in found}
         for small in (True, False, around)

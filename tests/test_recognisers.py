@@ -62,7 +62,7 @@ def test_an_installed_model_answers_for_its_classes(models: Models, tmp_path: Pa
     network = made.yolo([(32, 32, 16, 16, 0.1, 0.9), (16, 16, 8, 8, 0.6, 0.1)])
     made.install(tmp_path, "objects", network, OBJECTS)
     image = flat(40, 90, 200, 128, 128)
-    found = objects.detect(image, models, idle=nullcontext)
+    found = objects.detect(image, models, release_slot=nullcontext)
     assert [(o.name, o.mid) for o in found if o.mid in (PERSON, CAT)] == [
         ("Cat", CAT),
         ("Person", PERSON),
@@ -70,14 +70,17 @@ def test_an_installed_model_answers_for_its_classes(models: Models, tmp_path: Pa
     known = objects.known_classes(models)
     assert known["Cat"] == CAT
     assert "QR code" in known
-    assert objects.detect(image, models, classes={"Person"}, idle=nullcontext)[0].name == "Person"
-    assert objects.detect(image, models, classes={"QR code"}, idle=nullcontext) == ()
+    assert (
+        objects.detect(image, models, classes={"Person"}, release_slot=nullcontext)[0].name
+        == "Person"
+    )
+    assert objects.detect(image, models, classes={"QR code"}, release_slot=nullcontext) == ()
 
 
 def test_a_model_of_the_wrong_kind_is_told(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "objects", made.colours(), made.COLOURS)
     with pytest.raises(ModelFailed, match="objects is for classification, needed is one for det"):
-        objects.detect(flat(0, 0, 0), models, idle=nullcontext)
+        objects.detect(flat(0, 0, 0), models, release_slot=nullcontext)
 
 
 def test_two_detectors_that_agree_count_for_more() -> None:
@@ -164,7 +167,7 @@ def test_line_art_is_no_photograph() -> None:
 
 def test_nothing_is_found_on_line_art(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "objects", made.yolo([(32, 32, 16, 16, 0.9, 0.1)]), OBJECTS)
-    assert objects.detect(flat(255, 255, 255, 64, 64), models, idle=nullcontext) == ()
+    assert objects.detect(flat(255, 255, 255, 64, 64), models, release_slot=nullcontext) == ()
 
 
 # ------------------------------------------------------------------------------------ plates
@@ -191,7 +194,7 @@ def test_bars_that_say_nothing_are_no_barcode() -> None:
 @pytest.mark.parametrize("name", ["part-reference.jpg", "part-good.jpg", "part-shot.jpg"])
 def test_bores_are_no_plates(models: Models, name: str) -> None:
     image = cv2.imread(str(IMAGES / name))
-    assert objects.detect(image, models, classes={objects.PLATE}, idle=nullcontext) == ()
+    assert objects.detect(image, models, classes={objects.PLATE}, release_slot=nullcontext) == ()
 
 
 # ------------------------------------------------------------------------------------ labels
@@ -266,7 +269,7 @@ def test_every_class_has_its_groups() -> None:
 
 def test_labels_of_a_model_of_the_operators_own(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "labels", made.colours(), made.COLOURS | {"logits": False})
-    found = labels.classify(flat(0, 40, 255, 64, 64), models, idle=nullcontext)
+    found = labels.classify(flat(0, 40, 255, 64, 64), models, release_slot=nullcontext)
     scores = {label.description: label.score for label in found}
     assert scores.get("red", scores.get("Blank")) is not None
     assert len(scores) == len(found)

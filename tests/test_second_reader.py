@@ -148,9 +148,9 @@ def test_a_picture_in_which_nothing_is_read_is_looked_at_blurred() -> None:
     seen: list[float] = []
 
     class Counting(Finder):
-        def run(self, image: Any, idle: Any, *, side: int) -> Any:
+        def run(self, image: Any, release_slot: Any, *, side: int) -> Any:
             seen.append(float(image.max()))
-            return super().run(image, idle, side=side)
+            return super().run(image, release_slot, side=side)
 
     given = models(text_letters=Reader(), text_lines=Counting())
     assert second_reader.read(picture, given, (), nullcontext) is not None

@@ -160,7 +160,9 @@ def _classes(title: str, models: Models, folder: Path, truths: dict[str, list[Tr
     for name, image in pictures(folder):
         if name in truths:
             areas[name] = image.shape[0] * image.shape[1]
-            found[name] = list(objects.detect(image, models, classes=wanted, idle=nullcontext))
+            found[name] = list(
+                objects.detect(image, models, classes=wanted, release_slot=nullcontext)
+            )
     rows = [
         _row(name, truths, found, areas, {mid for mid, own in shown.items() if own == name})
         for name in names
@@ -233,7 +235,7 @@ def _without(models: Models, folder: Path) -> str:
     count, boxes, others = 0, [], 0
     for name, image in pictures(folder):
         count += 1
-        for each in objects.detect(image, models, classes=wanted, idle=nullcontext):
+        for each in objects.detect(image, models, classes=wanted, release_slot=nullcontext):
             if each.mid in living or each.name == objects.PLATE:
                 boxes.append(f"{each.name} {each.score:.2f} ({name})")
             else:
@@ -256,9 +258,9 @@ def _times(models: Models, folder: Path) -> str:
                 large = cv2.resize(image, (WORKING_SIZE, WORKING_SIZE * 3 // 4))
                 started = time.process_time()
                 if name == "classification":
-                    labels.classify(np.asarray(large, np.uint8), chosen, idle=nullcontext)
+                    labels.classify(np.asarray(large, np.uint8), chosen, release_slot=nullcontext)
                 else:
-                    objects.detect(np.asarray(large, np.uint8), chosen, idle=nullcontext)
+                    objects.detect(np.asarray(large, np.uint8), chosen, release_slot=nullcontext)
                 times.append(time.process_time() - started)
                 if len(times) > TIMED:
                     break

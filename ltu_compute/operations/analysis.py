@@ -136,7 +136,7 @@ def salient_mask_of(image: Image, recognisers: Recognisers, *, only_biggest: boo
             parameter="algorithm",
         )
     side = max(model.manifest.input.size)
-    likelihood = model.values(image.fit(2 * side), recognisers.idle)
+    likelihood = model.values(image.fit(2 * side), recognisers.release_slot)
     mask = object_mask.likely_object_mask(
         likelihood.reshape(likelihood.shape[-2:]), image.size, only_biggest=only_biggest
     )

@@ -17,4 +17,4 @@ def unsafe_content(image: Image, recognisers: Recognisers) -> UnsafeContent:
         One of them failed.
     """
     pixels = image.fit(unsafe.WORKING_SIZE)
-    return unsafe.rate(pixels, recognisers.models, idle=recognisers.idle)
+    return unsafe.rate(pixels, recognisers.models, release_slot=recognisers.release_slot)

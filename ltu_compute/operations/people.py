@@ -112,7 +112,7 @@ def embedding_of_the_only_face(image: Image, recognisers: Recognisers) -> bytes:
 
 def _found(image: Image, recognisers: Recognisers) -> tuple[Bgr, tuple[Face, ...]]:
     pixels = image.fit(WORKING_SIZE)
-    found = faces.find_faces(pixels, recognisers.models, recognisers.idle)
+    found = faces.find_faces(pixels, recognisers.models, recognisers.release_slot)
     if found is None:
         raise NotInstalled(f"no model for faces is installed; to install it: {INSTALL}")
     return pixels, found
@@ -123,8 +123,8 @@ def _embedding(pixels: Bgr, face: Face, recognisers: Recognisers) -> NDArray[np.
     embedding = recognisers.models.standing(faces.EMBEDDING, "embedding")
     if points is None or embedding is None:
         raise NotInstalled(f"the models for people are not installed; to install them: {INSTALL}")
-    places = faces.points_of(pixels, face, points, recognisers.idle)
-    return faces.embedding_of(pixels, places, embedding, recognisers.idle)
+    places = faces.points_of(pixels, face, points, recognisers.release_slot)
+    return faces.embedding_of(pixels, places, embedding, recognisers.release_slot)
 
 
 _Means = tuple[list[str], NDArray[np.float32] | None]

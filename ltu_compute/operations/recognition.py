@@ -187,7 +187,9 @@ def read_text(
     """
     if provider == "Google" or (not provider and recognisers.google_by_default):
         vision = recognisers.google()
-        return _bounded(vision.text(image, languages, idle=recognisers.idle), "Google")
+        return _bounded(
+            vision.text(image, languages, release_slot=recognisers.release_slot), "Google"
+        )
     return _read_here(image, recognisers, languages, alone=provider == "Tesseract")
 
 
@@ -228,7 +230,7 @@ def _read_by_models(
 ) -> TextDetection | None:
     """Return what the installed models read, in px of the original; None without them."""
     pixels = image.fit(READ_PX)
-    found = second_reader.read(pixels, recognisers.models, names, recognisers.idle)
+    found = second_reader.read(pixels, recognisers.models, names, recognisers.release_slot)
     if found is None:
         return None
     scale = np.array([image.width / pixels.shape[1], image.height / pixels.shape[0]])
@@ -313,16 +315,20 @@ def classify(
         Who was asked cannot answer.
     """
     if asks_google(recognisers, provider, model):
-        found = recognisers.google().labels(image, max_results=max_results, idle=recognisers.idle)
+        found = recognisers.google().labels(
+            image, max_results=max_results, release_slot=recognisers.release_slot
+        )
         return FoundLabels(tuple(found), "Google")
     if model:
         installed = recognisers.network(model, "classification")
         labels = installed.classify(
-            image.fit(installed.working_size), max_results=max_results, idle=recognisers.idle
+            image.fit(installed.working_size),
+            max_results=max_results,
+            release_slot=recognisers.release_slot,
         )
     else:
         labels = labels_by_all_means.classify(
-            image.fit(WORKING_SIZE), recognisers.models, idle=recognisers.idle
+            image.fit(WORKING_SIZE), recognisers.models, release_slot=recognisers.release_slot
         )[:max_results]
     missing = () if model else _missing(recognisers, labels_by_all_means.USES)
     return FoundLabels(tuple(labels), "Local", model, missing)
@@ -369,7 +375,9 @@ def detect_objects(
     if asks_google(recognisers, provider, model):
         wanted = {name.casefold() for name in classes}
         most = MAX_OBJECTS if wanted else max_results  # others are sorted out afterwards
-        found = recognisers.google().objects(image, max_results=most, idle=recognisers.idle)
+        found = recognisers.google().objects(
+            image, max_results=most, release_slot=recognisers.release_slot
+        )
         kept = [o for o in found if not wanted or {o.name.casefold(), o.mid.casefold()} & wanted]
         kept = [o for o in kept if o.score >= (least or 0)]
         return FoundObjects(tuple(kept[:max_results]), image.size, "Google")
@@ -382,7 +390,7 @@ def detect_objects(
             classes=_known_classes(classes, known),
             max_results=max_results,
             least=None if least is None else max(least, installed.manifest.min_score or 0),
-            idle=recognisers.idle,
+            release_slot=recognisers.release_slot,
         )
     else:
         pixels = image.fit(WORKING_SIZE)
@@ -392,7 +400,7 @@ def detect_objects(
             recognisers.models,
             classes=_known_classes(classes, known),
             least=least,
-            idle=recognisers.idle,
+            release_slot=recognisers.release_slot,
         )
         objects = tuple(o for o in objects if o.score >= (least or 0))[:max_results]
     size = Size(pixels.shape[1], pixels.shape[0])

@@ -23,7 +23,7 @@ class Recognisers:
         Google, where there is a key.
     google_by_default : bool
         Whether Google answers where a request names neither a provider nor a model.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         What is entered while a model's process, or Google, is waited for.
     trained : TrainedModels, optional
         The models that accounts have trained.
@@ -34,7 +34,7 @@ class Recognisers:
     models: Models
     vision: Vision | None = None
     google_by_default: bool = False
-    idle: ReleaseSlot = nullcontext
+    release_slot: ReleaseSlot = nullcontext
     trained: TrainedModels | None = None
     account_id: str = ""
 
@@ -55,9 +55,9 @@ class Recognisers:
             )
         return cls(Models.of(settings), vision, google_by_default)
 
-    def idling(self, idle: ReleaseSlot) -> "Recognisers":
+    def idling(self, release_slot: ReleaseSlot) -> "Recognisers":
         """Return the same with something to enter while others compute."""
-        return replace(self, idle=idle)
+        return replace(self, release_slot=release_slot)
 
     def with_trained(self, trained: TrainedModels) -> "Recognisers":
         """Return the same with the models that accounts have trained."""

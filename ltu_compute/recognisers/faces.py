@@ -99,7 +99,7 @@ class Face:
 
 
 def find_faces(
-    image: Bgr, models: Models, idle: ReleaseSlot, *, small: bool | Corners = True
+    image: Bgr, models: Models, release_slot: ReleaseSlot, *, small: bool | Corners = True
 ) -> tuple[Face, ...] | None:
     """Find faces, best first.
 
@@ -113,7 +113,7 @@ def find_faces(
         The picture, BGR.
     models : Models
         What is installed.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         Entered while a model's process is waited for.
     small : bool or ndarray of float64, shape (N, 2)
         Whether faces below 1/16 of the longer side are looked for, too, or points around which:
@@ -134,19 +134,25 @@ def find_faces(
         return None
     kept = [
         face
-        for face in _seen(image, model, idle)
-        if _confirmed(image, face, model, idle) is not None
+        for face in _seen(image, model, release_slot)
+        if _confirmed(image, face, model, release_slot) is not None
     ]
-    again = [] if small is False else _fine(image, model, idle, None if small is True else small)
+    again = (
+        []
+        if small is False
+        else _fine(image, model, release_slot, None if small is True else small)
+    )
     again = [face for face in again if not any(_same(face, other) for other in kept)]
     for face in again[:MAX_SMALL]:
-        score = _confirmed(image, face, model, idle, small=True)
+        score = _confirmed(image, face, model, release_slot, small=True)
         if score is not None:
             kept.append(Face(face.corners, score))
     return tuple(_distinct(kept)[:MAX_FACES])
 
 
-def _fine(image: Bgr, model: Model, idle: ReleaseSlot, around: Corners | None) -> list[Face]:
+def _fine(
+    image: Bgr, model: Model, release_slot: ReleaseSlot, around: Corners | None
+) -> list[Face]:
     """Return what the detector sees in a larger copy of a picture, or of the part around points."""
     longest = max(image.shape[:2])
     fine = min(FINE_PX, longest)
@@ -159,17 +165,19 @@ def _fine(image: Bgr, model: Model, idle: ReleaseSlot, around: Corners | None) -
         high = np.minimum(high, np.ceil(around.max(axis=0) + margin)).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
     side = max(1, round(fine * max(part.shape[:2]) / longest))
-    seen = _seen(part, model, idle, side=side)
+    seen = _seen(part, model, release_slot, side=side)
     return _distinct([Face(face.corners + low, face.score) for face in seen])
 
 
-def _seen(picture: Bgr, model: Model, idle: ReleaseSlot, *, side: int | None = None) -> list[Face]:
-    found = model.detect(picture, max_results=MAX_FACES, side=side, idle=idle)
+def _seen(
+    picture: Bgr, model: Model, release_slot: ReleaseSlot, *, side: int | None = None
+) -> list[Face]:
+    found = model.detect(picture, max_results=MAX_FACES, side=side, release_slot=release_slot)
     return [Face(each.corners, each.score) for each in found]
 
 
 def _confirmed(
-    image: Bgr, face: Face, model: Model, idle: ReleaseSlot, *, small: bool = False
+    image: Bgr, face: Face, model: Model, release_slot: ReleaseSlot, *, small: bool = False
 ) -> float | None:
     """Return the mean of the best scores with which a face is seen again, None if it is too low.
 
@@ -182,7 +190,7 @@ def _confirmed(
         low, high = face.corners.min(axis=0), face.corners.max(axis=0)
         extent = share * float((high - low).max())
         corner = (low + high) / 2 - extent / 2 + extent / share * np.array(shift)
-        scores.append(_look(image, face, model, idle, (corner, extent, side)))
+        scores.append(_look(image, face, model, release_slot, (corner, extent, side)))
         possible = [*scores, *([1.0] * (len(LOOKS) - number))]
         if np.mean(sorted(possible)[-count:]) < least:
             return None
@@ -193,14 +201,14 @@ def _look(
     image: Bgr,
     face: Face,
     model: Model,
-    idle: ReleaseSlot,
+    release_slot: ReleaseSlot,
     square: tuple[NDArray[np.float64], float, int],
 ) -> float:
     """Return the score with which a face is seen again, 0 where it is not."""
     corner, extent, side = square
     scale = side / extent
     matrix = np.hstack([np.eye(2) * scale, -scale * corner[:, None]])
-    seen = _seen(warped(image, matrix, side), model, idle, side=side)
+    seen = _seen(warped(image, matrix, side), model, release_slot, side=side)
     again = [Face(each.corners / scale + corner, each.score) for each in seen]
     return max((each.score for each in again if _same(each, face)), default=0.0)
 
@@ -249,7 +257,9 @@ def _cut(image: Bgr, matrix: NDArray[np.float64], side: int) -> tuple[Bgr, NDArr
     return image[low[1] : high[1], low[0] : high[0]], moved
 
 
-def points_of(image: Bgr, face: Face, model: Model, idle: ReleaseSlot) -> NDArray[np.float64]:
+def points_of(
+    image: Bgr, face: Face, model: Model, release_slot: ReleaseSlot
+) -> NDArray[np.float64]:
     """Return the 68 points of a face: x, y in px of the picture, shape (68, 2).
 
     0 to 16 are the jaw, to 26 the brows, to 35 the nose, to 47 the eyes, to 67 the mouth; those on
@@ -268,7 +278,7 @@ def points_of(image: Bgr, face: Face, model: Model, idle: ReleaseSlot) -> NDArra
         scale = side / extent
         turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         shift = np.full(2, side / 2) - turn @ middle
-        outputs, _ = model.run(warped(image, np.hstack([turn, shift[:, None]]), side), idle)
+        outputs, _ = model.run(warped(image, np.hstack([turn, shift[:, None]]), side), release_slot)
         places = next(iter(outputs.values())).astype(np.float64).reshape(-1, 2) * side
         points = (places - shift) @ np.linalg.inv(turn).T
         eyes = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
@@ -280,7 +290,7 @@ def points_of(image: Bgr, face: Face, model: Model, idle: ReleaseSlot) -> NDArra
 
 
 def embedding_of(
-    image: Bgr, points: NDArray[np.float64], model: Model, idle: ReleaseSlot
+    image: Bgr, points: NDArray[np.float64], model: Model, release_slot: ReleaseSlot
 ) -> NDArray[np.float32]:
     """Return numbers that are like those of other pictures of the same person, shape (128,).
 
@@ -292,7 +302,7 @@ def embedding_of(
         From `points_of`.
     model : Model
         The embedding.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         Entered while the model's process is waited for.
 
     Raises
@@ -303,7 +313,7 @@ def embedding_of(
     side = model.manifest.input.size[0]
     face = upright(image, points, side)
     both = (face, np.ascontiguousarray(face[:, ::-1]))  # and mirrored: the mean is more reliable
-    values = [model.values(each, idle).ravel() for each in both]
+    values = [model.values(each, release_slot).ravel() for each in both]
     return np.asarray(np.mean(values, axis=0), np.float32)
 
 
@@ -359,7 +369,7 @@ def faces_and_eyes(
     image: Bgr,
     models: Models,
     wanted: Collection[str],
-    idle: ReleaseSlot,
+    release_slot: ReleaseSlot,
     *,
     small: bool | Corners = True,
 ) -> list[DetectedObject] | None:
@@ -368,13 +378,13 @@ def faces_and_eyes(
     Eyes need the model of the points, and score as their face does. `small` is that of
     `find_faces`.
     """
-    faces = find_faces(image, models, idle, small=small)
+    faces = find_faces(image, models, release_slot, small=small)
     if faces is None:
         return None
     found = [DetectedObject(FACE, MIDS[FACE], face.score, face.corners) for face in faces]
     model = models.standing(POINTS, "points") if EYE in wanted else None
     if model is not None:
         for face in faces:
-            corners = eyes_of(points_of(image, face, model, idle))
+            corners = eyes_of(points_of(image, face, model, release_slot))
             found += [DetectedObject(EYE, MIDS[EYE], face.score, each) for each in corners]
     return [each for each in found if each.name in wanted]

@@ -160,7 +160,11 @@ class Vision:
         self._tls = tls
 
     def text(
-        self, image: Image, languages: Sequence[str] = (), *, idle: ReleaseSlot = nullcontext
+        self,
+        image: Image,
+        languages: Sequence[str] = (),
+        *,
+        release_slot: ReleaseSlot = nullcontext,
     ) -> TextDetection:
         """Return what is written in a picture, corners in its px.
 
@@ -171,7 +175,7 @@ class Vision:
             the other methods do the same.
         languages : sequence of str
             Languages to expect: ISO 639-1, 639-2 or 639-3 codes, or Tesseract's names.
-        idle : ReleaseSlot, optional
+        release_slot : ReleaseSlot, optional
             Entered while Google is waited for; the other methods do the same.
 
         Raises
@@ -182,14 +186,14 @@ class Vision:
         Unavailable
             The key's quota is used up. The other methods raise it too.
         """
-        found, width = self._annotate(image, "TEXT_DETECTION", idle, languages=languages)
+        found, width = self._annotate(image, "TEXT_DETECTION", release_slot, languages=languages)
         return _detected(found.full_text_annotation, image.width / width)
 
     def labels(
-        self, image: Image, *, max_results: int, idle: ReleaseSlot = nullcontext
+        self, image: Image, *, max_results: int, release_slot: ReleaseSlot = nullcontext
     ) -> tuple[RelevantLabel, ...]:
         """Return what a picture shows, best first."""
-        found, _ = self._annotate(image, "LABEL_DETECTION", idle, max_results=max_results)
+        found, _ = self._annotate(image, "LABEL_DETECTION", release_slot, max_results=max_results)
         labels = [
             RelevantLabel(a.mid, a.description, a.score, a.topicality)
             for a in found.label_annotations
@@ -197,10 +201,12 @@ class Vision:
         return tuple(sorted(labels, key=lambda label: -label.score))
 
     def objects(
-        self, image: Image, *, max_results: int, idle: ReleaseSlot = nullcontext
+        self, image: Image, *, max_results: int, release_slot: ReleaseSlot = nullcontext
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in a picture, best first, corners in its px."""
-        found, _ = self._annotate(image, "OBJECT_LOCALIZATION", idle, max_results=max_results)
+        found, _ = self._annotate(
+            image, "OBJECT_LOCALIZATION", release_slot, max_results=max_results
+        )
         extent = np.array(image.size, np.float64)
         objects = [
             DetectedObject(a.name, a.mid, a.score, corners * extent)
@@ -213,7 +219,7 @@ class Vision:
         self,
         image: Image,
         feature: Feature,
-        idle: ReleaseSlot,
+        release_slot: ReleaseSlot,
         *,
         max_results: int | None = None,
         languages: Sequence[str] = (),
@@ -228,7 +234,7 @@ class Vision:
             hints = list(dict.fromkeys(map(_hint, languages)))
             request["imageContext"] = {"languageHints": hints}
         sent = orjson.dumps({"requests": [request]})
-        with idle():
+        with release_slot():
             status, headers, body = self._exchange(sent)
         return self._reply(status, headers, body), width
 

@@ -47,7 +47,7 @@ PARTS = frozenset({"Human eye", objects.PLATE})
 are faces that are smaller than 1/16 of the picture."""
 
 
-def classify(image: Bgr, models: Models, *, idle: ReleaseSlot) -> tuple[Label, ...]:
+def classify(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> tuple[Label, ...]:
     """Return what a picture shows and what kind of picture it is, best first.
 
     Parameters
@@ -56,7 +56,7 @@ def classify(image: Bgr, models: Models, *, idle: ReleaseSlot) -> tuple[Label, .
         The picture, BGR.
     models : Models
         What is installed.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         Entered while a model's process is waited for.
 
     Returns
@@ -71,12 +71,17 @@ def classify(image: Bgr, models: Models, *, idle: ReleaseSlot) -> tuple[Label, .
     """
     labels = list(picture_labels(image))
     model = models.standing(objects.LABELS, "classification")
-    chances = None if model is None else model.probabilities(image, idle)
+    chances = None if model is None else model.probabilities(image, release_slot)
     given = chances if model is not None and model.known else None
     classes = objects.known_classes(models).keys() - PARTS
     found = list(
         objects.detect(
-            image, models, classes=classes, probabilities=given, small_faces=False, idle=idle
+            image,
+            models,
+            classes=classes,
+            probabilities=given,
+            small_faces=False,
+            release_slot=release_slot,
         )
     )
     if model is not None and chances is not None and not _is_blank(labels):

@@ -96,7 +96,7 @@ def detect(
     probabilities: Floats | None = None,
     least: float | None = None,
     small_faces: bool | Corners = True,
-    idle: ReleaseSlot,
+    release_slot: ReleaseSlot,
 ) -> tuple[DetectedObject, ...]:
     """Find objects, best first.
 
@@ -119,7 +119,7 @@ def detect(
         classical detectors give none below 0.5.
     small_faces : bool or ndarray of float64, shape (N, 2)
         Whether faces below 1/16 of the longer side are looked for, or points around which.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         Entered while a model's process is waited for.
 
     Raises
@@ -131,12 +131,12 @@ def detect(
     wanted = set(known_classes(models) if classes is None else classes)
     found: list[DetectedObject] = []
     if model is not None:
-        found, people = _by_models(model, image, models, wanted, probabilities, least, idle)
+        found, people = _by_models(model, image, models, wanted, probabilities, least, release_slot)
         if small_faces and people is not None and PERSON in wanted:
             small_faces = _small(people, image)
     faces = None
     if wanted & MIDS.keys():
-        faces = faces_and_eyes(image, models, wanted, idle, small=small_faces)
+        faces = faces_and_eyes(image, models, wanted, release_slot, small=small_faces)
     found += faces or []
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
     rest -= MIDS.keys() if faces is not None else set()
@@ -173,7 +173,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     wanted: set[str],
     probabilities: Floats | None,
     least: float | None,
-    idle: ReleaseSlot,
+    release_slot: ReleaseSlot,
 ) -> tuple[list[DetectedObject], list[DetectedObject] | None]:
     """Return what the model `objects` finds, with the others' opinions where they belong to it.
 
@@ -184,14 +184,14 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     second = models.standing(OBJECTS_SECOND, "detection")
     labels = models.standing(LABELS, "classification")
     if second is None or labels is None or not (model.known and second.known and labels.known):
-        alone = _by_model(model, image, wanted, idle, least=least)
+        alone = _by_model(model, image, wanted, release_slot, least=least)
         return alone, None  # the weights, and what is weak, are of these three models
     if probabilities is None:
-        probabilities = labels.probabilities(image, idle)
+        probabilities = labels.probabilities(image, release_slot)
     chances = class_chances(probabilities)
     found = fused(
-        _by_model(model, image, wanted, idle, least=LEAST_FIRST),
-        _by_model(second, image, wanted, idle, least=LEAST_SECOND),
+        _by_model(model, image, wanted, release_slot, least=LEAST_FIRST),
+        _by_model(second, image, wanted, release_slot, least=LEAST_SECOND),
         chances,
     )
     animal = float(probabilities[_animal_classes()].sum())
@@ -213,7 +213,7 @@ def _by_model(
     model: Model,
     image: Bgr,
     wanted: Collection[str],
-    idle: ReleaseSlot,
+    release_slot: ReleaseSlot,
     *,
     least: float | None = None,
 ) -> list[DetectedObject]:
@@ -225,7 +225,7 @@ def _by_model(
         return []
     return [
         DetectedObject(names[each.name], each.mid, each.score, each.corners)
-        for each in model.detect(image, classes=asked, least=least, idle=idle)
+        for each in model.detect(image, classes=asked, least=least, release_slot=release_slot)
     ]
 
 

@@ -68,7 +68,7 @@ class _Line:
 
 
 def read(
-    image: Bgr, models: Models, names: Sequence[str], idle: ReleaseSlot
+    image: Bgr, models: Models, names: Sequence[str], release_slot: ReleaseSlot
 ) -> TextDetection | None:
     """Read what is written in a picture.
 
@@ -80,7 +80,7 @@ def read(
         What is installed.
     names : sequence of str
         Tesseract's names of the languages that the text may be in.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         Entered while a model's process is waited for.
 
     Returns
@@ -102,34 +102,34 @@ def read(
         or (names and not scripts & KNOWN_SCRIPTS)
     ):
         return None
-    rows = _read(image, finder, reader, idle)
+    rows = _read(image, finder, reader, release_slot)
     if not rows:
         sigma = DOTS * max(image.shape[:2])
         blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
-        rows = _read(blurred, finder, reader, idle)
+        rows = _read(blurred, finder, reader, release_slot)
     return _detection(rows, names)
 
 
-def _read(image: Bgr, finder: Model, reader: Model, idle: ReleaseSlot) -> list[list[_Line]]:
+def _read(image: Bgr, finder: Model, reader: Model, release_slot: ReleaseSlot) -> list[list[_Line]]:
     """Return the lines of a picture that are read surely, in rows."""
     lines: list[_Line] = []
     left = float(MAX_LENGTH)
-    for corners in find_lines(image, finder, idle):
+    for corners in find_lines(image, finder, release_slot):
         checkpoint()
         width, height = _extent(corners)
         left -= max(width, height) / min(width, height)
         if left < 0:
             break
-        line = _read_line(image, corners, reader, idle)
+        line = _read_line(image, corners, reader, release_slot)
         if line is not None and line.confidence >= LEAST_LINE:
             lines.append(line)
     return in_order(lines)
 
 
-def find_lines(image: Bgr, finder: Model, idle: ReleaseSlot) -> list[NDArray[np.float64]]:
+def find_lines(image: Bgr, finder: Model, release_slot: ReleaseSlot) -> list[NDArray[np.float64]]:
     """Return the corners of each line, shape (4, 2), clockwise from its own top left, in px."""
     side = min(FINDER_PX, max(image.shape[:2]))
-    outputs, placement = finder.run(image, idle, side=side)
+    outputs, placement = finder.run(image, release_slot, side=side)
     chances = np.asarray(next(iter(outputs.values())), np.float32).reshape(placement.size[::-1])
     ink = cv2.dilate((chances > INK).astype(np.uint8), np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(ink, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
@@ -166,12 +166,14 @@ def _from_top_left(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _read_line(
-    image: Bgr, corners: NDArray[np.float64], reader: Model, idle: ReleaseSlot
+    image: Bgr, corners: NDArray[np.float64], reader: Model, release_slot: ReleaseSlot
 ) -> _Line | None:
     """Read a line, one that runs downwards from either side; None where there is nothing."""
     width, height = _extent(corners)
     turns = (0,) if height < TALL * width else (1, 3)
-    read = [_read_level(image, np.roll(corners, turn, axis=0), reader, idle) for turn in turns]
+    read = [
+        _read_level(image, np.roll(corners, turn, axis=0), reader, release_slot) for turn in turns
+    ]
     return max(
         (line for line in read if line is not None), key=lambda line: line.confidence, default=None
     )
@@ -183,7 +185,7 @@ def _extent(corners: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _read_level(
-    image: Bgr, corners: NDArray[np.float64], reader: Model, idle: ReleaseSlot
+    image: Bgr, corners: NDArray[np.float64], reader: Model, release_slot: ReleaseSlot
 ) -> _Line | None:
     width, height = (max(1, round(side)) for side in _extent(corners))
     goal = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
@@ -191,7 +193,7 @@ def _read_level(
     level = cv2.warpPerspective(
         image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    outputs, placement = reader.run(np.asarray(level, np.uint8), idle)
+    outputs, placement = reader.run(np.asarray(level, np.uint8), release_slot)
     chances = np.asarray(next(iter(outputs.values())), np.float32)[0]
     filled = width * placement.scale_x / placement.size[0]  # share of the input
     words, confidence = decoded(chances, reader.metadata("character").split("\n"), filled)

@@ -67,7 +67,7 @@ def is_installed(models: Models) -> bool:
     return all(models.standing(name, "classification") for name in (FIRST, SECOND))
 
 
-def rate(image: Bgr, models: Models, *, idle: ReleaseSlot) -> UnsafeContent:
+def rate(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> UnsafeContent:
     """Return what both models say of a picture.
 
     Parameters
@@ -76,7 +76,7 @@ def rate(image: Bgr, models: Models, *, idle: ReleaseSlot) -> UnsafeContent:
         The picture, at `WORKING_SIZE`.
     models : Models
         What is installed.
-    idle : ReleaseSlot
+    release_slot : ReleaseSlot
         Entered while a model's process is waited for.
 
     Raises
@@ -94,8 +94,13 @@ def rate(image: Bgr, models: Models, *, idle: ReleaseSlot) -> UnsafeContent:
             f"no model for unsafe content is installed; to install it: ltu-compute models install "
             f"{' '.join(missing)}"
         )
-    scores = {each.description: each.score for each in first.classify(image, idle=idle)}
-    others = {each.description: each.score for each in second.classify(as_jpeg(image), idle=idle)}
+    scores = {
+        each.description: each.score for each in first.classify(image, release_slot=release_slot)
+    }
+    others = {
+        each.description: each.score
+        for each in second.classify(as_jpeg(image), release_slot=release_slot)
+    }
     return UnsafeContent(
         explicit_first=sum(scores.get(name, 0.0) for name in EXPLICIT_CLASSES),
         explicit_second=others.get(UNSAFE_CLASS, 0.0),

@@ -35,8 +35,8 @@ class LoadedNetwork(Network):
         super().__init__(name, manifest)
         self._loaded = Loaded(read)
 
-    def _outputs(self, tensor: NDArray[Any], idle: ReleaseSlot) -> Outputs:
-        del idle  # it computes here
+    def _outputs(self, tensor: NDArray[Any], release_slot: ReleaseSlot) -> Outputs:
+        del release_slot  # it computes here
         return self._loaded.run(tensor)
 
 

@@ -202,10 +202,13 @@ class Model(Network):
                 self._session.close()
                 self._session = None
 
-    def _outputs(self, tensor: NDArray[Any], idle: ReleaseSlot) -> Outputs:
+    def _outputs(self, tensor: NDArray[Any], release_slot: ReleaseSlot) -> Outputs:
         if self.known:
             return self._running().run(tensor)
-        with idle(), self._turn.take(self._bounds.seconds):  # the turn ends before the idleness
+        with (
+            release_slot(),
+            self._turn.take(self._bounds.seconds),
+        ):  # the turn ends before the idleness
             return self._running().run(tensor)
 
     def metadata(self, name: str) -> str:

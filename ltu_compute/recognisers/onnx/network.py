@@ -51,7 +51,7 @@ class Network:
         return 2 * max(self.manifest.input.size)
 
     def classify(
-        self, image: Bgr, *, max_results: int = 10, idle: ReleaseSlot = nullcontext
+        self, image: Bgr, *, max_results: int = 10, release_slot: ReleaseSlot = nullcontext
     ) -> tuple[Label, ...]:
         """Return the labels of an image, best first.
 
@@ -61,7 +61,7 @@ class Network:
             The picture.
         max_results : int
             How many, at the most.
-        idle : ReleaseSlot, optional
+        release_slot : ReleaseSlot, optional
             Entered while the model's process is waited for.
 
         Raises
@@ -72,7 +72,7 @@ class Network:
             Others are running, and it had no turn (`ModelQueue`).
         """
         try:
-            scores = self._probabilities(image, idle)
+            scores = self._probabilities(image, release_slot)
         except ModelError as error:
             raise self._failed(error) from None
         best = np.argsort(-scores, kind="stable")[:max_results]
@@ -91,7 +91,7 @@ class Network:
         max_results: int | None = None,
         least: float | None = None,
         side: int | None = None,
-        idle: ReleaseSlot = nullcontext,
+        release_slot: ReleaseSlot = nullcontext,
     ) -> tuple[DetectedObject, ...]:
         """Return the objects in an image, best first, within its borders.
 
@@ -108,7 +108,7 @@ class Network:
         side : int, optional
             Longest side, in px, of what the model sees, where its manifest has a `multiple`.
             Default: that of the manifest.
-        idle : ReleaseSlot, optional
+        release_slot : ReleaseSlot, optional
             Entered while the model's process is waited for.
 
         Raises
@@ -119,7 +119,7 @@ class Network:
             Others are running, and it had no turn (`ModelQueue`).
         """
         try:
-            found, placement = self._detections(image, idle, least, side)
+            found, placement = self._detections(image, release_slot, least, side)
         except ModelError as error:
             raise self._failed(error) from None
         rows, columns = image.shape[:2]
@@ -140,7 +140,7 @@ class Network:
         return objects[:max_results]
 
     def run(
-        self, image: Bgr, idle: ReleaseSlot = nullcontext, *, side: int | None = None
+        self, image: Bgr, release_slot: ReleaseSlot = nullcontext, *, side: int | None = None
     ) -> tuple[Outputs, decoders.Placement]:
         """Return the outputs for an image, and the image's place in the input.
 
@@ -148,7 +148,7 @@ class Network:
         ----------
         image : ndarray of uint8, shape (H, W, 3)
             The picture; the manifest says how it becomes the input.
-        idle : ReleaseSlot, optional
+        release_slot : ReleaseSlot, optional
             Entered while the model's process is waited for.
         side : int, optional
             As in `detect`.
@@ -159,56 +159,56 @@ class Network:
             As `classify`.
         """
         try:
-            return self._run(image, idle, side)
+            return self._run(image, release_slot, side)
         except ModelError as error:
             raise self._failed(error) from None
 
-    def probabilities(self, image: Bgr, idle: ReleaseSlot = nullcontext) -> decoders.Floats:
+    def probabilities(self, image: Bgr, release_slot: ReleaseSlot = nullcontext) -> decoders.Floats:
         """Return the probability of every class of a classifier for an image.
 
         Parameters and errors are those of `run`.
         """
         try:
-            return self._probabilities(image, idle)
+            return self._probabilities(image, release_slot)
         except ModelError as error:
             raise self._failed(error) from None
 
-    def values(self, image: Bgr, idle: ReleaseSlot = nullcontext) -> decoders.Floats:
+    def values(self, image: Bgr, release_slot: ReleaseSlot = nullcontext) -> decoders.Floats:
         """Return the numbers of the first output for an image, in the output's shape.
 
         Parameters and errors are those of `run`; numbers that are none are an error, too.
         """
         try:
-            return self._values(image, idle)
+            return self._values(image, release_slot)
         except ModelError as error:
             raise self._failed(error) from None
 
-    def _probabilities(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
-        outputs, _ = self._run(image, idle)
+    def _probabilities(self, image: Bgr, release_slot: ReleaseSlot) -> decoders.Floats:
+        outputs, _ = self._run(image, release_slot)
         return decoders.probabilities(outputs, self.manifest)
 
     def _detections(
         self,
         image: Bgr,
-        idle: ReleaseSlot,
+        release_slot: ReleaseSlot,
         least: float | None = None,
         side: int | None = None,
     ) -> tuple[decoders.Detections, decoders.Placement]:
-        outputs, placement = self._run(image, idle, side)
+        outputs, placement = self._run(image, release_slot, side)
         return decoders.detections(outputs, self.manifest, least, placement.size), placement
 
-    def _values(self, image: Bgr, idle: ReleaseSlot) -> decoders.Floats:
-        outputs, _ = self._run(image, idle)
+    def _values(self, image: Bgr, release_slot: ReleaseSlot) -> decoders.Floats:
+        outputs, _ = self._run(image, release_slot)
         return decoders.values(outputs)
 
     def _run(
-        self, image: Bgr, idle: ReleaseSlot, side: int | None = None
+        self, image: Bgr, release_slot: ReleaseSlot, side: int | None = None
     ) -> tuple[Outputs, decoders.Placement]:
         canvas, placement = decoders.placed(image, self.manifest, side)
         tensor = decoders.tensor(canvas, self.manifest, self._dtype)
-        return self._outputs(tensor, idle), placement
+        return self._outputs(tensor, release_slot), placement
 
-    def _outputs(self, tensor: NDArray[Any], idle: ReleaseSlot) -> Outputs:
+    def _outputs(self, tensor: NDArray[Any], release_slot: ReleaseSlot) -> Outputs:
         """Return the outputs for an input, by name; raise `ModelError` where there are none."""
         raise NotImplementedError
 
