@@ -35,6 +35,7 @@ THRESHOLD = 0.25  # score that the best threshold becomes: the default of reques
 USUAL_THRESHOLD = 0.0  # logit, where none could be measured
 MAX_OVERLAP = 0.3  # of two boxes of a class, intersection over union
 COMPONENT_PICTURES = 40  # that the components are computed from
+COMPONENT_CELLS = 400  # of each, anywhere, beside those that are learnt from
 STORED_BYTES = 800 << 20  # of all views, as components; pictures beyond are not learnt from
 
 Report = Callable[[float], None]
@@ -202,6 +203,9 @@ class _Trainer:
             maps = self._maps(canvas)
             shape = (maps.shape[1], maps.shape[2])
             chosen = detector.chosen_cells(truth, shape, self._stride, [number])
+            rng = np.random.default_rng([detector.SEED, number])
+            others = rng.permutation(shape[0] * shape[1])[:COMPONENT_CELLS]
+            chosen = np.concatenate([chosen, others])
             found.append(np.ascontiguousarray(maps.reshape(len(maps), -1)[:, chosen].T))
             self._report(0.1 * (number + 1) / len(self._learnt))
         return np.concatenate(found)
