@@ -34,7 +34,9 @@ CHARSETS = frozenset(("ascii", "us-ascii", "utf-8", "iso-8859-1"))  # that a tex
 NAME_BYTES = 1024  # of a field's name as it is sent: errors and replies repeat it
 MAX_JSON_TOKENS = 20_000  # commas, brackets and braces: some 2 MB of objects
 MAX_JSON_DEPTH = 32  # brackets and braces within each other
+MAX_JSON_QUOTES = 50_000  # quotation marks, those within texts included: some 0.1 s of work
 MOST_NUMERALS = 4  # fractions of a JSON body whose spelling is kept; a signed one has two
+_COLON = re.compile(rb"\s*:")
 
 # A number after a member's name; none that is signed is longer.
 _NUMERAL = re.compile(
@@ -349,11 +351,67 @@ def _json_object(request: Request) -> tuple[dict[str, Any], dict[str, str]]:
         raise BadParameters(Problem("", f"the body is not {what} ({error})")) from None
     if not isinstance(body, dict):
         raise BadParameters(Problem("", f"the body must be a JSON object, not {shown(body)}"))
+    _check_names_differ(text)
     for name in body:
         _check_name(len(name))
     fractions = [name for name, value in body.items() if isinstance(value, float)]
     kept = fractions if len(fractions) <= MOST_NUMERALS else ()
     return body, {name: _numeral(text, name, body[name]) for name in kept}
+
+
+def _check_names_differ(text: bytes) -> None:
+    """Refuse a JSON object two members of which have one name: which of them counts is unclear.
+
+    Parameters
+    ----------
+    text : bytes
+        Valid JSON, of an object. Its texts are looked for, not through: pictures are large.
+
+    Raises
+    ------
+    BadParameters
+        A name is there twice. Objects within the object are not looked at.
+    TooManyFields
+        It has more than `MAX_JSON_QUOTES` quotation marks.
+    """
+    quotes = text.count(b'"')
+    if quotes > MAX_JSON_QUOTES:
+        raise TooManyFields(
+            f"body: received {quotes} quotation marks, allowed are {MAX_JSON_QUOTES}",
+            parameter="body",
+        )
+    names: set[str] = set()
+    depth = after = 0
+    while (start := text.find(b'"', after)) >= 0:
+        between = text[after:start]
+        depth += sum(between.count(sign) for sign in (b"{", b"["))
+        depth -= sum(between.count(sign) for sign in (b"}", b"]"))
+        after = _end_of_text(text, start)
+        if depth == 1 and _COLON.match(text, after):
+            name = orjson.loads(text[start:after])
+            if name in names:
+                message = f"body: the name {shown(name)} is there twice"
+                raise BadParameters(Problem("body", message))
+            names.add(name)
+
+
+def _end_of_text(text: bytes, start: int) -> int:
+    """Return where a JSON text ends that begins at a place: after its quotation mark."""
+    end = text.find(b'"', start + 1)
+    while _backslashes_before(text, end) % 2:  # the quotation mark is escaped
+        end = text.find(b'"', end + 1)
+    return end + 1
+
+
+def _backslashes_before(text: bytes, end: int) -> int:
+    """Return how many there are in a row."""
+    looked_at = 4
+    while True:
+        piece = text[max(0, end - looked_at) : end]
+        count = len(piece) - len(piece.rstrip(b"\\"))
+        if count < len(piece):
+            return count
+        looked_at *= 4
 
 
 def _is_utf8(text: bytes) -> bool:
