@@ -173,6 +173,16 @@ def test_json_of_very_many_quotation_marks_is_refused(call: Caller) -> None:
     assert "quotation marks, allowed are 50000" in answer.json["details"]["message"]
 
 
+@pytest.mark.parametrize("value", ["1_0", "+5", "5_", " +5", "1_0.0"])
+def test_numbers_that_only_python_writes_are_refused(call: Caller, value: str) -> None:
+    for operation, name in (("colorPalette", "count"), ("imageQuality", "tolerance")):
+        answer = call.post(operation, data={"image": part(SMALL), name: value})
+        assert answer.status_code == 400
+        assert (
+            f"{name}: received {value.strip()!r}, allowed is" in answer.json["details"]["message"]
+        )
+
+
 @pytest.mark.parametrize("body", [b"classes=M%F6bel", b"classes=" + bytes([0xC3]), b"cl%E4sses=x"])
 def test_a_urlencoded_text_that_is_not_utf_8_is_refused(call: Caller, body: bytes) -> None:
     body = b"image=" + quote(text(PNG)).encode() + b"&" + body

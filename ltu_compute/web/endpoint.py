@@ -6,9 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -23,6 +32,12 @@ def _truth(value: Any) -> Any:
     if value.lower() not in TRUTH:
         raise ValueError("allowed is True or False")
     return TRUTH[value.lower()]
+
+
+def _takes_numbers(annotation: Any) -> bool:
+    """Return whether a field takes a number, and no text."""
+    types = {annotation, *get_args(annotation)}
+    return bool(types & {int, float}) and str not in types
 
 
 Flag = Annotated[bool, BeforeValidator(_truth)]
@@ -70,6 +85,16 @@ class Params(BaseModel):
             return given
         cleaned = {name: cls.cleaned(value) for name, value in given.items()}
         return {name: value for name, value in cleaned.items() if value not in ("", None)}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse numbers as Python writes them: ``1_0``, ``+5``. Clients send neither."""
+        if isinstance(value, str) and ("_" in value or value.lstrip().startswith("+")):
+            name = info.field_name or ""
+            if _takes_numbers(cls.model_fields[name].annotation):
+                raise PydanticCustomError("number", "not a number")
+        return value
 
     @classmethod
     @cache
