@@ -249,6 +249,7 @@ def test_shell_blocks_run(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr.decode()
+    assert rb"\"code\":1," not in done.stdout, "Tuputech's code for a wrong signature"
 
 
 @pytest.mark.parametrize("name", ["quickstart.md", "inspect.md"])
