@@ -26,7 +26,7 @@ class KeyHolder:
     account: Account
 
 
-@dataclass
+@dataclass(frozen=True)
 class Charge:
     """Cost of an answer to a key.
 
@@ -34,18 +34,9 @@ class Charge:
     ----------
     remaining : int or None
         Answers that are left after this one; None: as many as they like.
-    refunded : bool
-        Whether it costs nothing after all.
     """
 
     remaining: int | None
-    refunded: bool = False
-
-    def refund(self) -> None:
-        """Let the answer cost nothing: it is an error, or was given before."""
-        if not self.refunded and self.remaining is not None:
-            self.remaining += 1
-        self.refunded = True
 
 
 @dataclass(frozen=True)
@@ -132,13 +123,9 @@ class KeyCheck:
             raise InvalidKey("the API key is unknown") from None
         if reservation is None:
             raise QuotaExhausted("the quota of the API key is used up")
-        charge = Charge(reservation.remaining)
         try:
-            yield charge
+            yield Charge(reservation.remaining)
         except BaseException:
             self.keys.refund(reservation)
             raise
-        if charge.refunded:
-            self.keys.refund(reservation)
-        else:
-            self.keys.commit(reservation)
+        self.keys.commit(reservation)
