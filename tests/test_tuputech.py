@@ -835,6 +835,7 @@ def test_without_models_no_task_is_run(tmp_path: Path) -> None:
         (ONE_TASK.format("[one]"), "labels"),
         (ONE_TASK.format("[one, two, one]"), "a label is there twice"),
         (ONE_TASK.format("[one, two]") * 2, "two tasks with the same id"),
+        (ONE_TASK.format("[one, two]").replace("a" * 24, PORNOGRAPHY), "is built in"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, text: str, words: str) -> None:

@@ -248,6 +248,10 @@ def _mapped(path: Path | None) -> dict[str, Task]:
     by_id: dict[str, Task] = {task.id: task for task in tasks}
     if len(by_id) < len(tasks):
         raise WrongSetting(f"{name}: {path} has two tasks with the same id")
+    if PORNOGRAPHY in by_id:
+        raise WrongSetting(
+            f"{name}: {path}: task {PORNOGRAPHY} is built in; its labels mean what the vendor's do"
+        )
     return by_id
 
 
