@@ -26,6 +26,7 @@ from ltu_compute.store.signing_clients import SigningClient
 WINDOW_S = 600.0  # seconds that a client's clock may be ahead of ours, or behind
 FEWEST_BITS, MOST_BITS = 1024, 8192  # of a client's key: the vendor's guide makes 1024
 MILLISECONDS_FROM = 1e11  # a larger time is in milliseconds: as seconds it is the year 5138
+LONGEST_TIME = 40  # characters of a timestamp, blanks included
 LONGEST_NONCE = 128  # characters; the SDKs send up to 20
 LONGEST_SIGNATURE = 2048  # characters, line breaks included; a key of 8192 bits makes 1368
 REMEMBERED_KEYS = 256  # public keys that were read and need not be read again
@@ -198,7 +199,7 @@ def public_key_pem(content: bytes) -> str:
 
 
 def _seconds(timestamp: str) -> float:
-    if len(timestamp) > 40 or _TIME.fullmatch(timestamp) is None:
+    if len(timestamp) > LONGEST_TIME or _TIME.fullmatch(timestamp) is None:
         raise WrongTime("timestamp: must be seconds or milliseconds since 1970")
     moment = float(timestamp)
     return moment / 1000 if moment >= MILLISECONDS_FROM else moment

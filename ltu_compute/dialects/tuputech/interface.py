@@ -129,7 +129,8 @@ class TuputechDialect(Dialect):
         del issuer
         described = (
             "RSA-SHA256 (PKCS #1 v1.5) over `secretId,timestamp,nonce` as they are sent, by the "
-            "client's private key, in base64, as the form's field `signature`."
+            "client's private key, in base64. It is a field of the form or of the JSON body, with "
+            "`timestamp` and `nonce`: OpenAPI has no word for that, so `in` says `query`."
         )
         scheme = {"type": "apiKey", "in": "query", "name": "signature", "description": described}
         return {SCHEME: scheme}

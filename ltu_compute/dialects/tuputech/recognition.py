@@ -6,10 +6,8 @@ from typing import Annotated, ClassVar, NotRequired
 from pydantic import AliasChoices, Field
 from typing_extensions import TypedDict
 
-from ltu_compute.dialects.tuputech.interface import (
-    NoImageUsable,
-    dialect,
-)
+from ltu_compute.auth.signatures import LONGEST_NONCE, LONGEST_SIGNATURE, LONGEST_TIME
+from ltu_compute.dialects.tuputech.interface import NoImageUsable, dialect
 from ltu_compute.dialects.tuputech.tasks import Rated, Task, TaskTable
 from ltu_compute.errors import Unprocessable
 from ltu_compute.recognisers.available import Recognisers
@@ -26,12 +24,16 @@ class RecognitionParams(Params):
 
     secret_id: str = Field(max_length=64, description="The client's id, in the path.")
     timestamp: str = Field(
-        "", max_length=64, description="Seconds or milliseconds since 1970, whole or not."
+        "",
+        max_length=LONGEST_TIME,
+        description="Seconds or milliseconds since 1970, whole or not.",
     )
-    nonce: str = Field("", max_length=128, description="Anything that no other request has.")
+    nonce: str = Field(
+        "", max_length=LONGEST_NONCE, description="Anything that no other request has."
+    )
     signature: str = Field(
         "",
-        max_length=4096,
+        max_length=LONGEST_SIGNATURE,
         description="RSA-SHA256 over `secretId,timestamp,nonce` as sent, in base64.",
     )
     tag: list[Annotated[str, Field(max_length=LONGEST_TAG)]] = Field(
