@@ -311,9 +311,15 @@ def test_a_hundred_ignored_names_are_listed(call: Caller) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ['{"resolution": 1e999}', "{'resolution': 1e999}", "{'margin': 0x" + "f" * 4000 + "}"],
+    [
+        '{"resolution": 1e999}',
+        "{'resolution': 1e999}",
+        "{'margin': 0x" + "f" * 4000 + "}",
+        '{"margin": "1_0"}',
+        '{"threshold": "+1"}',
+    ],
 )
-def test_numbers_beyond_all_bounds_in_settings(call: Caller, given: str) -> None:
+def test_numbers_in_settings_that_are_refused(call: Caller, given: str) -> None:
     images = {"image1": part(SMALL), "image2": part(SMALL)}
     assert call.post("differences", data=images | {"fic_settings": given}).status_code == 400
 

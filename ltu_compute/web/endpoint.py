@@ -34,6 +34,21 @@ def _truth(value: Any) -> Any:
     return TRUTH[value.lower()]
 
 
+def plain_number(value: Any) -> Any:
+    """Return a value unless it is a number as Python writes it: ``1_0``, ``+5``.
+
+    Clients send neither, and the parser would take them for ten and five.
+
+    Raises
+    ------
+    PydanticCustomError
+        It is one.
+    """
+    if isinstance(value, str) and ("_" in value or value.lstrip().startswith("+")):
+        raise PydanticCustomError("number", "not a number")
+    return value
+
+
 def _takes_numbers(annotation: Any) -> bool:
     """Return whether a field takes a number, and no text."""
     types = {annotation, *get_args(annotation)}
@@ -89,12 +104,9 @@ class Params(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _plain_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse numbers as Python writes them: ``1_0``, ``+5``. Clients send neither."""
-        if isinstance(value, str) and ("_" in value or value.lstrip().startswith("+")):
-            name = info.field_name or ""
-            if _takes_numbers(cls.model_fields[name].annotation):
-                raise PydanticCustomError("number", "not a number")
-        return value
+        """Refuse numbers as Python writes them, where a number is taken."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        return plain_number(value) if _takes_numbers(annotation) else value
 
     @classmethod
     @cache

@@ -40,7 +40,7 @@ from ltu_compute.kernels.contours import simplified
 from ltu_compute.kernels.homography import inverse, warp_onto
 from ltu_compute.kernels.types import Box, Matrix, Size
 from ltu_compute.operations import comparison
-from ltu_compute.web.endpoint import Flag, ImageField
+from ltu_compute.web.endpoint import Flag, ImageField, plain_number
 
 # ---------------------------------------------------------------------------- distance
 
@@ -162,7 +162,7 @@ PAIR = (
 def _no_truth_value(value: Any) -> Any:
     if isinstance(value, bool):  # which would pass for 0 or 1
         raise ValueError("allowed is a number")  # noqa: TRY004  (what pydantic understands)
-    return value
+    return plain_number(value)
 
 
 def _as_understood(schema: dict[str, Any]) -> None:
