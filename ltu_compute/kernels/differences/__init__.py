@@ -1,8 +1,8 @@
-"""What differs between two shots of the same thing.
+"""Find the differences between two shots of the same thing.
 
-Each step has a module: ``registration`` brings image 2 under image 1, ``light`` and ``sharpness``
-take out what lamp and lens did, ``difference_map`` measures what is left, ``regions`` cuts that
-into differences. ``comparison`` runs them.
+Each step has a module: ``registration`` aligns image 2 with image 1, ``light`` and ``sharpness``
+remove the effects of lamp and lens, ``difference_map`` measures the remaining difference, and
+``regions`` cuts its map into differences. ``comparison`` runs the steps.
 """
 
 from ltu_compute.kernels.differences.comparison import compare

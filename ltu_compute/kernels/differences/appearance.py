@@ -1,4 +1,4 @@
-"""How a difference looks: which shot shows something, how far colours differ, how sharp it is."""
+"""Describe a difference: the shot that shows something, the colour difference, the sharpness."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,27 +12,28 @@ from ltu_compute.kernels.types import Bgr, Mask
 Kind = Literal["missing", "extra", "changed"]
 
 RING_PX = 10
-"""Px compared around a difference that its surroundings are measured on."""
+"""Width, in px compared, of the ring around a difference that represents its surroundings."""
 
-_GAP_PX = 2  # between a difference and what counts as its surroundings: its blur
-_CLEARLY = 2.0  # times the contrast of the other shot that the one which shows something has
+_GAP_PX = 2  # px between a difference and its surroundings: the blur of its border
+_CLEARLY = 2.0  # times the other shot's contrast: least contrast of a shot that shows something
 _SAMPLES = 20_000  # pixels of a difference whose colours are compared: 10 ms
-_NOTICEABLE = 2.3  # ΔE (CIE76) that is just noticeable (Mahy, Van Eycken and Oosterlinck 1994)
+_NOTICEABLE = 2.3  # ΔE (CIE76), just noticeable (Mahy, Van Eycken and Oosterlinck 1994)
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """How a difference looks.
+    """Appearance of a difference.
 
     Attributes
     ----------
     kind : str
-        ``"missing"``: image 1 shows something there that stands out from its surroundings, image 2
-        does not. ``"extra"``: the other way round. ``"changed"``: both do, or neither.
+        ``"missing"``: only image 1 shows something there that contrasts with its surroundings.
+        ``"extra"``: only image 2 does. ``"changed"``: both do, or neither.
     delta_e : float
-        Mean CIEDE2000 difference of the shots over it, in one light: some 1 is just noticeable.
+        Mean CIEDE2000 difference of the shots over it, in the same light; about 1 is just
+        noticeable.
     border_px : float
-        Over how many px compared it fades into its surroundings.
+        Width, in px compared, over which it fades into its surroundings.
     """
 
     kind: Kind
@@ -46,9 +47,9 @@ def appearance(reference: Bgr, shot: Bgr, mask: Mask) -> Appearance:
     Parameters
     ----------
     reference, shot : ndarray of uint8, shapes (H, W, 3)
-        Both shots around it, in one light; with `RING_PX` on each side where there is room.
+        Both shots around it, in the same light, with `RING_PX` on each side where there is room.
     mask : ndarray of uint8, shape (H, W)
-        Where it is: not 0.
+        Not 0 where the difference is.
     """
     inside = np.where(mask > 0, np.uint8(1), np.uint8(0))
     near = cv2.dilate(inside, np.ones((2 * _GAP_PX + 1,) * 2, np.uint8))
@@ -85,14 +86,14 @@ def _lab(picture: Bgr) -> Floats:
 
 
 def _mean_ciede2000(first: Floats, second: Floats) -> float:
-    """Return the mean CIEDE2000 difference of pixels (CIE 142:2001), of every n-th if many.
+    """Return the mean CIEDE2000 difference of pixels (CIE 142:2001); of every n-th if many.
 
     Parameters
     ----------
     first, second : ndarray of float32, shape (N, 3)
         CIE Lab.
     """
-    from skimage.color import deltaE_ciede2000  # noqa: PLC0415  (what is imported is warmed up)
+    from skimage.color import deltaE_ciede2000  # noqa: PLC0415  (imports are warmed up)
 
     step = 1 + len(first) // _SAMPLES
     return float(deltaE_ciede2000(first[::step], second[::step]).mean())

@@ -1,4 +1,4 @@
-"""Areas of the frame that differ, kept small: there may be many, each as wide as the frame."""
+"""Areas of the frame that differ, stored compactly: many may be as wide as the frame."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ Line = tuple[Point, Point]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Piece:
-    """A part of a mask, a bit for each pixel of the level that it was found at.
+    """A part of a mask: one bit per pixel of the pyramid level where it was found.
 
     Attributes
     ----------
     place : Box
-        Where it lies in the frame.
+        Its place in the frame.
     bits : bytes
-        Row by row, without gaps.
+        Row by row, without padding.
     scale : int
-        Pixels of the frame to one of the level, along each side.
+        Pixels of the frame per pixel of the level, along each side.
     """
 
     place: Box
@@ -32,7 +32,7 @@ class _Piece:
     scale: int = 1
 
     def drawn(self, place: Box) -> Mask:
-        """Return what of it lies in a rectangle of the frame, which it meets; 255 and 0."""
+        """Return its mask within a rectangle of the frame that it overlaps: 255 and 0."""
         width, height = self.place.width // self.scale, self.place.height // self.scale
         packed = np.frombuffer(self.bits, np.uint8)
         mask = np.unpackbits(packed, count=width * height).reshape(height, width)
@@ -51,15 +51,15 @@ class _Piece:
 class Area:
     """An area of the frame that differs.
 
-    Its mask is made anew whenever it is asked for: an area may be as large as the frame, and
-    hundreds may lie side by side, such as diagonal lines.
+    Its mask is computed on each access, to save memory: an area may be as large as the frame, and
+    there may be hundreds, such as diagonal lines side by side.
 
     Attributes
     ----------
     place : Box
-        Where it lies in the frame.
+        Its place in the frame.
     peak, strength : float
-        Greatest difference over it, smoothed, and the mean one, ΔE.
+        Greatest difference over it, smoothed, and mean difference, ΔE.
     """
 
     place: Box
@@ -70,11 +70,11 @@ class Area:
 
     @classmethod
     def of(cls, place: Box, mask: Mask, peak: float, strength: float) -> "Area":
-        """Return the area of a mask, not 0 where it differs, of the size of the place."""
+        """Return the area of a mask of the place's size; the mask is not 0 where images differ."""
         return cls(place, peak, strength, (_Piece(place, np.packbits(mask > 0).tobytes()),))
 
     def enlarged(self, scale: int) -> "Area":
-        """Return an area of one piece in px of a frame that is larger by a whole number."""
+        """Return an area of one piece in px of a frame that is `scale` times as large."""
         (piece,) = self.pieces
         place = Box(*(value * scale for value in self.place))
         return Area(
@@ -83,7 +83,7 @@ class Area:
 
     @classmethod
     def union(cls, areas: Sequence["Area"], bridges: Sequence[Line]) -> "Area":
-        """Return the area of all, with lines between points of the frame; at least two."""
+        """Return the union of two or more areas, with lines between points of the frame."""
         left = min(area.place.x for area in areas)
         top = min(area.place.y for area in areas)
         right = max(area.place.x + area.place.width for area in areas)
@@ -97,12 +97,12 @@ class Area:
 
     @cached_property
     def pixels(self) -> int:
-        """How many pixels of the frame it covers."""
+        """Number of pixels of the frame that it covers."""
         return int(cv2.countNonZero(self.mask))
 
     @property
     def mask(self) -> Mask:
-        """255 where it differs, of the size of the place."""
+        """Mask of the place's size: 255 where images differ."""
         whole = self.within(self.place)
         for start, end in self.bridges:
             first, second = ((x - self.place.x, y - self.place.y) for x, y in (start, end))
@@ -110,7 +110,7 @@ class Area:
         return whole
 
     def within(self, place: Box) -> Mask:
-        """Return where it differs within a rectangle of the frame, without lines: 255."""
+        """Return its mask within a rectangle of the frame, without lines: 255 and 0."""
         pieces = list(_meeting(self.pieces, place))
         if len(pieces) == 1 and pieces[0][1] == place:
             return pieces[0][0].drawn(place)
@@ -123,7 +123,7 @@ class Area:
 
 
 def _meeting(pieces: Sequence[_Piece], place: Box) -> Iterator[tuple[_Piece, Box]]:
-    """Yield the pieces that meet a rectangle, and what they have in common with it."""
+    """Yield the pieces that overlap a rectangle, each with its intersection."""
     for piece in pieces:
         common = overlap(piece.place, place)
         if common is not None:
@@ -131,7 +131,7 @@ def _meeting(pieces: Sequence[_Piece], place: Box) -> Iterator[tuple[_Piece, Box
 
 
 def overlap(one: Box, other: Box) -> Box | None:
-    """Return what two rectangles have in common; None where that is nothing."""
+    """Return the intersection of two rectangles; None if they do not overlap."""
     left, top = max(one.x, other.x), max(one.y, other.y)
     right = min(one.x + one.width, other.x + other.width)
     bottom = min(one.y + one.height, other.y + other.height)

@@ -1,8 +1,8 @@
-"""What a blend of two colours looks like: at an edge, a pixel holds some of either.
+"""Recognise blends of two colours: a pixel at an edge mixes the colours of both sides.
 
-In CIE Lab a blend of two saturated colours lies on a curve that leaves the range of their L, a and
-b: yellow beside blue is grey in between. Lenses and sensors blend in linear light, resampling in
-the picture's own values; both blends are known, and neither is a difference.
+In CIE Lab the blends of two saturated colours form a curve that leaves the range of their L, a and
+b: yellow beside blue is grey in between. Lenses and sensors blend in linear light, resampling
+blends the picture's own values. Neither kind of blend is a difference.
 """
 
 import cv2
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats
 
-_LEAST = 0.5  # ΔE from where on a pixel is worth a second look
+_LEAST = 0.5  # ΔE; pixels that differ by less are not examined
 _TWO_HUES = 15.0  # ΔE between two hues, without lightness, whose blends leave their range
-_HUE_SHARE = 0.14  # of the distance of two hues, by which lens and JPEG blur colour differently
-_CHUNK = 1 << 16  # pixels looked at in one go, to bound memory
-_GAMMA = 2.2  # of the picture's values, near enough to sRGB's curve for a blend
+_HUE_SHARE = 0.14  # of the distance of two hues: lens and JPEG blur colours differently
+_CHUNK = 1 << 16  # pixels examined at a time, to bound memory
+_GAMMA = 2.2  # of the picture's values: approximates sRGB's curve
 
 
 def without_blends(
@@ -27,18 +27,18 @@ def without_blends(
     allowance: Floats,
     softness: Floats,
 ) -> Floats:
-    """Return a difference without what blends of the other picture's colours explain.
+    """Reduce a difference where blends of the other picture's colours explain it.
 
     Parameters
     ----------
     beyond : ndarray of float32, shape (H, W)
         Difference of each pixel, ΔE.
     values, other : ndarray of float32, shapes (H, W, 3)
-        The picture that differs and the other, CIE Lab.
+        The picture that differs, and the other picture, in CIE Lab.
     radius : float
-        Displacement that is no difference, in px.
+        Displacement that is not a difference, in px.
     allowance : ndarray of float32, shape (3,)
-        ΔE by channel that is no difference.
+        ΔE per channel that is not a difference.
     softness : ndarray of float32, shape (H, W, 3)
         Share of the local contrast by which a pixel may exceed a blend.
     """
@@ -73,7 +73,7 @@ def without_blends(
 
 
 def _hue_extent(values: Floats, reach: int) -> Floats:
-    """Return the most, ΔE, that two hues within `reach` px may be apart, shape (H, W)."""
+    """Return an upper bound of the distance of two hues within `reach` px, ΔE, shape (H, W)."""
     hues = np.ascontiguousarray(values[..., 1:])
     if np.abs(hues).max(initial=0) < _TWO_HUES / 4:  # grey
         return np.zeros(values.shape[:2], np.float32)
@@ -83,7 +83,7 @@ def _hue_extent(values: Floats, reach: int) -> Floats:
 
 
 def _farthest(around: Floats, from_colour: Floats) -> Floats:
-    """Return the colour of each neighbourhood, shape (N, K, 3), that is farthest from another."""
+    """Return the colour of each neighbourhood, shape (N, K, 3), farthest from a given colour."""
     distance = np.square(around - from_colour[:, None]).sum(axis=2)
     return np.asarray(around[np.arange(len(around)), distance.argmax(axis=1)], np.float32)
 
@@ -91,8 +91,8 @@ def _farthest(around: Floats, from_colour: Floats) -> Floats:
 def _nearest_blend(light: Floats, near: NDArray[np.bool_], softness: Floats) -> Floats:
     """Return the blend nearest to a colour, shape (N, 3).
 
-    `light`, shape (N, 3 + K, 3), holds the colour, the two that are blended and the neighbours. A
-    blend holds as much of either as some neighbour does that is `near`.
+    `light`, shape (N, 3 + K, 3), holds the colour, the two blended colours and the neighbours. The
+    shares of a blend are limited to those of the neighbours that are `near`.
     """
     start, step = light[:, 1], light[:, 2] - light[:, 1]
     length = np.maximum(np.square(step).sum(axis=1), 1e-6)

@@ -1,8 +1,8 @@
-"""What differs between two shots of the same thing.
+"""Compare two shots of the same thing.
 
-The second image is aligned with the first, its light is fitted to the first's, and what is left is
-compared within the reach of what alignment, noise and clipping cannot tell, both ways: a pixel
-counts as different when it lies beyond the range of the other image's neighbourhood.
+The second image is aligned with the first, and its light is fitted to the first's. Then pixels are
+compared in both directions. A pixel differs when it exceeds the range of the other image's
+neighbourhood by more than errors of alignment, noise and clipping explain.
 """
 
 from dataclasses import replace
@@ -58,15 +58,15 @@ from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
-_SMALLER_COPY = 0.75  # px of image 2 to a px of image 1, below which it was made smaller somehow
-_PIXELS_PER_PIXEL = 3  # of a smaller copy, to a px compared: its aliases average out
+_SMALLER_COPY = 0.75  # px of image 2 per px of image 1; below, image 2 is a smaller copy
+_PIXELS_PER_PIXEL = 3  # px of a smaller copy per px compared, along a side: averages its aliases
 _OVERVIEW = 1024  # longest side, px, at which fine comparisons are aligned
 _LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
-_RIM_PX = 3  # px at the rim of what both show that interpolation reaches over
-_ROUGH_REACH = 12  # px of the overview by which a patch may lie elsewhere than its matrix has it
-_NEARLY_FULL = 1.4  # times the overview, from where on patches are found anew at full size
-# Share of the frame from where on several of 12 x 12 patches lie in a part: what they measured is a
-# board in a panel that moved, which looks like a tall part as long as nobody knows.
+_RIM_PX = 3  # px at the rim of the shared area: the reach of interpolation
+_ROUGH_REACH = 12  # px of the overview: farthest displacement of a patch beyond the matrix
+_NEARLY_FULL = 1.4  # times the overview; larger images are measured again at full size
+# Share of the frame; a larger part holds several of the 12 x 12 patches, which have measured it.
+# It is a board that moved in its panel, not a tall part.
 _MEASURED_BY_PATCHES = 6 / 144
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
 
@@ -80,24 +80,24 @@ def compare(
     size2: Size,
     roi1: Mask | None = None,
 ) -> Comparison | None:
-    """Find what differs between two images.
+    """Find the differences between two images.
 
     Parameters
     ----------
     image1, image2 : ndarray of uint8, shapes (H, W, 3)
         The images, reduced to a longest side of ``settings.working_size`` where they are larger.
     settings : ComparisonSettings
-        What counts as a difference.
+        Threshold and other settings of the comparison.
     size1, size2 : Size
-        Sizes of the original images; results are in their px.
+        Sizes of the original images; results are in px of the originals.
     roi1 : ndarray of uint8, shape (H, W), optional
-        Region of interest on image 1, of any size: what is 0 is not compared, and has no say in
-        the alignment where the region moved differently.
+        Region of interest on image 1, of any size. Places with 0 are not compared. They do not
+        affect the alignment where the region moved differently.
 
     Returns
     -------
     Comparison or None
-        None where the images could not be aligned and differ in aspect ratio.
+        None if the images could not be aligned and differ in aspect ratio.
 
     Raises
     ------
@@ -136,12 +136,12 @@ def compare(
     )
     view = View(to_image2, find_bend_of(gray1, target, alignment), frame, reduced2)
     shown_by_both = view.shared() & ~_highlit(image1, image2, view)
-    # Light, focus and noise are told by all that both show; margin and region only exclude. But
-    # where a region moved on its own, all else lies elsewhere.
+    # Light, focus and noise are measured on the whole area that both images show, also outside
+    # the region. But where a region moved on its own, everything else is displaced.
     if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
         shown_by_both &= region_and_rim(roi1, frame)
     remaining = view.bend or alignment
-    px2 = scale_at_centre(to_image2, frame)  # of image 2 to a px compared
+    px2 = scale_at_centre(to_image2, frame)  # px of image 2 per px compared
     residual = 0.0 if remaining is None else remaining.residual_px / px2
     slack = registration_slack(residual / max(frame))
     asked = _asked(frame, margin=settings.margin, size1=size1, roi1=roi1)
@@ -163,7 +163,7 @@ def compare(
     )
     relief: tuple[ReliefPart, ...] = ()
     if differences:
-        # What stands above the plane may be all there is.
+        # All differences may be parts above the plane.
         parallax = parallax_of(gray1, target, alignment, view, steering_region(roi1, reduced1))
         found = parallax and find_relief(reference, seen.aligned_image, shown_by_both, parallax)
         if found:
@@ -205,7 +205,7 @@ def compare(
 
 
 class _Look(NamedTuple):
-    """Two images compared as a view has them."""
+    """Two images compared in the alignment of a view."""
 
     aligned_image: Bgr
     corrected_image: Bgr
@@ -214,9 +214,9 @@ class _Look(NamedTuple):
 
 
 def _longest_side(shown: float, settings: ComparisonSettings, *, small_copy: bool) -> int:
-    """Return the size to compare at, px, where image 2 shows image 1 with `shown` px.
+    """Return the size to compare at, px, if image 2 shows image 1 with `shown` px.
 
-    Image 2 may be the smaller one: nothing is compared that it does not show.
+    Image 2 may be the smaller one: details that it cannot show are not compared.
     """
     if small_copy:
         shown /= _PIXELS_PER_PIXEL
@@ -231,7 +231,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     sizes: tuple[Size, Size],
     roi1: Mask | None,
 ) -> Comparison | None:
-    """Compare at the pixels given, tile by tile; the pictures of the result are reduced ones."""
+    """Compare at full resolution, tile by tile; the pictures of the result are reduced."""
     size1, size2 = sizes
     given1, given2 = size_of(image1), size_of(image2)
     small1, small2 = reduced(image1, _OVERVIEW), reduced(image2, _OVERVIEW)
@@ -250,7 +250,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     smalls = (reduced1, reduced2)
     bend = find_bend_of(gray1, target, alignment)
 
-    # An overview tells what varies slowly: light, highlights.
+    # Light and highlights vary slowly and are measured on an overview.
     overview = reduced(small1, _LIGHT_SIZE)
     over = size_of(overview)
     view = View(
@@ -277,9 +277,9 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
         bend,
         max(given2) / max(reduced2),
     )
-    px2 = scale_at_centre(sampler.matrix, frame)  # of image 2 to a px compared
+    px2 = scale_at_centre(sampler.matrix, frame)  # px of image 2 per px compared
     remaining = bend or alignment
-    overview_px = max(given2) / max(reduced2) / px2  # px compared to a px of the reduced image 2
+    overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
     residual = 0.0 if remaining is None else remaining.residual_px * overview_px
     if alignment is not None:
         sampler = _with_displacement((small1, small2), (reference, sampler), view)
@@ -333,13 +333,13 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
 
 
 def _largest_share(relief: Relief, frame: Size) -> float:
-    """Return which share of the frame the box of the largest part takes."""
+    """Return the share of the frame that the box of the largest part covers."""
     boxes = (part.box for part in relief.parts)
     return max((box.width * box.height for box in boxes), default=0) / (frame.width * frame.height)
 
 
 def _with_displacement(smalls: tuple[Bgr, Bgr], full: tuple[Bgr, Sampler], view: View) -> Sampler:
-    """Measure where the shot lies beyond its matrix: on reduced pictures, then at full size."""
+    """Measure the shot's displacement beyond its matrix: on reduced pictures, then in full."""
     reference, sampler = full
     frame = sampler.frame
     small1 = reduced(reference, _OVERVIEW)
@@ -369,7 +369,7 @@ def _with_displacement(smalls: tuple[Bgr, Bgr], full: tuple[Bgr, Sampler], view:
 
 
 def _compared_mask(sampler: Sampler, view: View, highlit: NDArray[np.bool_]) -> Mask:
-    """Where the shot shows what the frame shows, off its rim and highlights that moved: 255."""
+    """Return where both images show the same scene, off rims and moved highlights: 255."""
     frame = sampler.frame
     mask = np.zeros((frame.height, frame.width), np.uint8)
     size2 = Size(sampler.image.shape[1], sampler.image.shape[0])
@@ -394,7 +394,7 @@ def _compared_mask(sampler: Sampler, view: View, highlit: NDArray[np.bool_]) -> 
 
 @of_reference
 def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArray[np.bool_]:
-    """Where a comparison is asked for, in the frame of the compared image 1."""
+    """Return where a comparison is requested, in the frame of the compared image 1."""
     x = margin * frame.width / size1.width
     y = margin * frame.height / size1.height
     columns = np.arange(frame.width) + 0.5
@@ -409,9 +409,9 @@ def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArr
 
 
 def _highlit(image1: Bgr, image2: Bgr, view: View) -> NDArray[np.bool_]:
-    """Where a highlight that moved hides what either image shows, in the frame.
+    """Return where a highlight that moved hides the scene in either image, in the frame.
 
-    A light that only one of them shows is a difference: a lamp that was lit, a white drop.
+    A light that only one image shows is a difference: a lamp that was lit, a white drop.
     """
     none = np.zeros((view.frame.height, view.frame.width), bool)
     highlights1 = highlight_mask(image1)

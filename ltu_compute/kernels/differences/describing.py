@@ -16,9 +16,9 @@ from ltu_compute.kernels.differences.tiled import Finest
 from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Box, Size
 
-MOST_DIFFERENCES = 2000  # each takes 2 ms to describe
-_PART = 128  # rows of a reduced look that are made at a time
-_OUTLINE_PIXELS = 1_000_000  # area of a place from where on its outline is drawn coarser
+MOST_DIFFERENCES = 2000  # 2 ms each to describe
+_PART = 128  # rows of a reduced picture computed at a time
+_OUTLINE_PIXELS = 1_000_000  # px; the outline of a larger place is drawn coarser
 
 
 def described(
@@ -27,18 +27,18 @@ def described(
     settings: ComparisonSettings,
     sizes: tuple[Size, Size],
 ) -> tuple[Difference, ...]:
-    """Describe areas, largest first; of more than `MOST_DIFFERENCES`, the largest.
+    """Describe areas, largest first: the largest `MOST_DIFFERENCES` at most.
 
     Parameters
     ----------
     areas : list of Area
         In px of the frame.
     finest : Finest
-        The frame's own pixels, and the shot's that lie under them.
+        Pixels of the frame and of the shot under it.
     settings : ComparisonSettings
-        What the strength is multiplied by.
+        Their `weight` multiplies the strength.
     sizes : tuple of Size
-        Of the original images.
+        Sizes of the original images.
     """
     size1, size2 = sizes
     sampler = finest.sampler
@@ -72,14 +72,14 @@ def described(
 
 
 def _look_of(area: Area, finest: Finest) -> tuple[Appearance, int]:
-    """Return how an area looks, and at how many px of the frame to a px that was looked at."""
+    """Return an area's appearance, and the px of the frame per px that was examined."""
     wide = grown(area.place, RING_PX)
     mask = cv2.copyMakeBorder(area.mask, *[RING_PX] * 4, cv2.BORDER_CONSTANT, value=0)
     if mask.size <= _OUTLINE_PIXELS:
         return appearance(*finest.pictures(wide), np.asarray(mask, np.uint8)), 1
     step = int(np.ceil(np.sqrt(mask.size / _OUTLINE_PIXELS)))
     size = (max(1, wide.width // step), max(1, wide.height // step))
-    # Part by part: an area may be as large as the frame, and the shot is never warped as a whole.
+    # Part by part: an area may be as large as the frame, and warping the whole shot takes memory.
     small = [np.zeros((size[1], size[0], 3), np.uint8) for _ in range(2)]
     for top in range(0, size[1], _PART):
         height = min(_PART, size[1] - top)
@@ -93,7 +93,7 @@ def _look_of(area: Area, finest: Finest) -> tuple[Appearance, int]:
 
 
 def overview_map(areas: list[Area], frame: Size, over: Size) -> Floats:
-    """Draw the strength of areas on a reduced map, ΔE, shape (H, W); small ones at least 1 px."""
+    """Draw the strength of areas on a reduced map, ΔE, shape (H, W); each covers 1 px or more."""
     drawn = np.zeros((over.height, over.width), np.float32)
     x, y = over.width / frame.width, over.height / frame.height
     for area in areas:

@@ -1,4 +1,4 @@
-"""Measure by how much each pixel differs beyond misregistration and noise."""
+"""Measure the difference of each pixel beyond misregistration and noise."""
 
 import math
 
@@ -17,9 +17,9 @@ from ltu_compute.kernels.types import Bgr, Mask
 
 _SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range
 _SHARPNESS_AT_CLIPPING = 0.5
-_NOISE_FLOOR = 1.0  # ΔE that any camera's noise may reach
+_NOISE_FLOOR = 1.0  # ΔE, noise of any camera
 _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
-_FINER = 1.5  # times the reference size, from where on the finest scale is that of the pixels
+_FINER = 1.5  # times the reference size; larger images are also compared at the pixels' own scale
 
 
 def measure(
@@ -31,13 +31,13 @@ def measure(
     *,
     play: float,
 ) -> Floats:
-    """Difference of each pixel beyond misregistration and noise, in ΔE.
+    """Return the difference of each pixel beyond misregistration and noise, in ΔE.
 
-    `play` is what the surface may be displaced by beyond its matrix, in px at 400 px longest side.
+    `play` is the surface's possible displacement beyond its matrix, in px at 400 px longest side.
     """
     scale = max(compared.shape) / REFERENCE_SIZE
     level = with_doubt(reference, aligned_image, corrected)
-    # What is not compared must not leak into what is.
+    # Pixels that are not compared must not leak into those that are.
     np.copyto(level, reference, where=~compared[..., None])
     first, second = coordinates(reference, settings), coordinates(level, settings)
     first, second = equally_sharp(first, second, compared)
@@ -46,7 +46,7 @@ def measure(
     difference_map = np.zeros(compared.shape, np.float32)
     sigmas = [sigma * scale for sigma in _SCALES]
     if scale > _FINER:
-        sigmas.append(_SCALES[0])  # more pixels shall show smaller differences
+        sigmas.append(_SCALES[0])  # more pixels show smaller differences
     for sigma in sigmas:
         blurred1 = blurred(first, sigma)
         blurred2 = blurred(second, sigma)
@@ -62,7 +62,7 @@ def measure(
 
 
 def contrast_allowance(reference: Bgr, aligned_image: Bgr) -> Floats:
-    """Share of the local contrast by which sharpness may differ, shape (H, W, 3)."""
+    """Return the share of the local contrast by which sharpness may differ, shape (H, W, 3)."""
     brightest = cv2.max(*(brightest_channel(image) for image in (reference, aligned_image)))
     at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8)) >= 250
     softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
@@ -70,7 +70,7 @@ def contrast_allowance(reference: Bgr, aligned_image: Bgr) -> Floats:
 
 
 def beyond_rim(compared: NDArray[np.bool_]) -> Mask:
-    """Where resampling does not reach over the rim of what both show: 1, elsewhere 0."""
+    """Return 1 where resampling stays within the area that both images show, elsewhere 0."""
     return np.asarray(
         cv2.erode(
             compared.astype(np.uint8),
@@ -83,20 +83,20 @@ def beyond_rim(compared: NDArray[np.bool_]) -> Mask:
 
 
 def registration_slack(residual: float) -> float:
-    """Return by how much a surface that is not flat may be displaced beyond its matrix.
+    """Return the possible displacement of a surface that is not flat beyond its matrix.
 
-    Some times the median residual, given as a share of the longest side, less what is usual on
-    flat surfaces; in px at 400 px longest side.
+    It is a multiple of the median residual, given as a share of the longest side, less the usual
+    residual of flat surfaces; in px at 400 px longest side.
     """
     return max(0.0, 2.5 * residual * REFERENCE_SIZE - 0.5) if np.isfinite(residual) else 0.0
 
 
 def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
-    """Give image 2 the benefit of the doubt where either image is clipped.
+    """Move image 2 towards the reference where either image is clipped.
 
-    A pixel that is blown out only says "at least as bright", a black one "at most". A pixel that
-    was reduced from partly clipped ones, or that noise was cut off from, says so in part: doubt
-    grows from a level of 225 to 250, and from 12 to 4.
+    A blown-out pixel only shows a lower bound of the light, a black one an upper bound. A pixel
+    reduced from partly clipped ones, or with clipped noise, is partly in doubt: doubt grows from
+    a level of 225 to 250, and from 12 to 4.
     """
     gap = cv2.subtract(reference, corrected, dtype=cv2.CV_32F)
     if_darker = cv2.max(_blown_out(aligned_image), _black(reference))
@@ -107,20 +107,20 @@ def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
 
 @of_reference
 def _blown_out(image: Bgr) -> Floats:
-    """Return how much each level may be a brighter one, 0 to 1."""
+    """Return the doubt in each level, 0 to 1: the light may have been brighter."""
     bright = np.clip((np.arange(256, dtype=np.float32) - 225) / 25, 0, 1)
     return np.asarray(cv2.LUT(image, bright), np.float32)
 
 
 @of_reference
 def _black(image: Bgr) -> Floats:
-    """Return how much each level may be a darker one, 0 to 1."""
+    """Return the doubt in each level, 0 to 1: the light may have been darker."""
     dark = np.clip((12 - np.arange(256, dtype=np.float32)) / 8, 0, 1)
     return np.asarray(cv2.LUT(image, dark), np.float32)
 
 
 def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
-    """Return `with_doubt` in whole levels: several times as fast."""
+    """Return `with_doubt` rounded to whole levels; several times as fast."""
     levels = np.arange(256, dtype=np.float32)
     bright = np.rint(np.clip((levels - 225) / 25, 0, 1) * 255).astype(np.uint8)
     dark = np.rint(np.clip((12 - levels) / 8, 0, 1) * 255).astype(np.uint8)
@@ -136,12 +136,12 @@ def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
 
 @of_reference
 def coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
-    """Colours as points of a space in which distance is difference; black to white is 100."""
+    """Return colours as points whose distance is their difference; black to white is 100."""
     unit = image.astype(np.float32) / 255
     if not settings.use_hsv:
         return np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2LAB), np.float32)
     hsv = np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2HSV), np.float32)
-    # The HSV cone: hue runs in a circle and means nothing without saturation and value.
+    # The HSV cone: hue is an angle, and undefined without saturation and value.
     angle = np.deg2rad(hsv[..., 0])
     chroma = hsv[..., 1] * hsv[..., 2]
     cone = np.stack([hsv[..., 2], chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1)
@@ -149,12 +149,12 @@ def coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
 
 
 def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
-    """Estimate the residual's standard deviation by channel, from the median deviation.
+    """Estimate the residual's standard deviation per channel, from the median deviation.
 
-    Where most of the image differs, that would be the difference itself: it is bounded by what the
-    quietest tenth of the image shows.
+    If most of the image differs, the median measures the difference instead of the noise. The
+    estimate is therefore bounded by that of the quietest tenth of the image.
     """
-    step = max(1, max(compared.shape) // 130)  # some 10,000 pixels say as much as all
+    step = max(1, max(compared.shape) // 130)  # about 10,000 pixels suffice
     sampled = compared[::step, ::step]
     if not sampled.any():
         return np.zeros(3, np.float32)
@@ -174,9 +174,9 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
 def beyond_range(
     values: Floats, other: Floats, radius: float, allowance: Floats, softness: Floats
 ) -> Floats:
-    """Return how far values lie beyond the range of the other image's neighbourhood."""
+    """Return by how much values exceed the range of the other image's neighbourhood."""
     low, high = _range(other, radius)
-    # Sharpness differs from shot to shot: an edge or a point may be that much higher.
+    # Sharpness varies between shots: an edge or a point may have that much more contrast.
     beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
     beyond -= cv2.multiply(softness, cv2.subtract(high, low))
     beyond = cv2.subtract(beyond, (*allowance.tolist(), 0))
@@ -187,7 +187,7 @@ def beyond_range(
 
 @of_reference
 def _range(values: Floats, radius: float) -> tuple[Floats, Floats]:
-    """Least and greatest value within `radius` px, which need not be whole."""
+    """Return the least and greatest value within `radius` px, which may be fractional."""
     whole = int(radius)
     part = radius - whole
     low = high = values

@@ -1,9 +1,9 @@
-"""Where the parts of a shot lie beyond what its homography says, measured patch by patch.
+"""Measure the displacement of a shot's parts beyond its homography, patch by patch.
 
-At the pixels a shot was taken with, one homography leaves some pixels: a lens that distorts, a
-sheet that is not flat, an alignment that was found on a reduced image. Patches on a grid are found
-again near where the homography puts them; what they say is smoothed, so that no single part that
-was moved bends the picture under itself.
+At full resolution a homography leaves errors of some pixels: the lens distorts, a sheet is not
+flat, or the alignment was found on a reduced image. Patches on a grid are found again near the
+place that the homography predicts. Their displacements are smoothed, so that a single part that
+was moved does not bend the picture around it.
 """
 
 from collections.abc import Callable
@@ -19,22 +19,22 @@ from ltu_compute.kernels.types import Box, Gray, Points, Size
 _SPACING = (64, 256)  # px between patches: least and most
 _PATCHES_PER_SIDE = 12  # patches along the longest side, while the spacing allows it
 _PATCH_SHARE = 0.75  # side of a patch, as a share of the spacing of fine grids
-_LEAST_PATCH = 56  # px; smaller ones are seldom like nothing beside them
-_LARGEST_PATCH = 112  # px; larger ones say no more
-_PRIOR = 0.004  # loss of correlation that a displacement of 1 px must win back, growing squared
-_PRIOR_PX = 3.0  # up to about that; from there on the loss hardly grows: a board may lie far off
-_SLOPE = 0.0005  # loss of correlation by px: of places that look the same, the nearest
-_TEXTURE_PX = 16  # px to which a patch is reduced to see what there is to go by in it
-_LINE_SHARE = 1e-7  # weight of lines beside that of corners: they tell a displacement across
-_USABLE = 200  # mean of the mask, of 255, over a patch from where on it is looked for
+_LEAST_PATCH = 56  # px; smaller ones are seldom unique in their surroundings
+_LARGEST_PATCH = 112  # px; larger ones are no more exact
+_PRIOR = 0.004  # penalty, in correlation, of a displacement of 1 px; grows with its square
+_PRIOR_PX = 3.0  # px; beyond, the penalty hardly grows: a board may be displaced far
+_SLOPE = 0.0005  # penalty, in correlation, per px: prefers the nearest of similar places
+_TEXTURE_PX = 16  # px to which a patch is reduced to measure its texture
+_LINE_SHARE = 1e-7  # weight of lines relative to corners: they show displacement across only
+_USABLE = 200  # least mean of the mask, of 255, over a patch to search for
 _BLUR = 1.0  # sigma, px, before patches are matched
-_CONTRAST = 4.0  # grey levels of deviation that a patch must show to have a say
-_MIN_CORRELATION = 0.5  # of a patch found again
-_ALIKE_PX = 0.75  # px between displacements that are the same
-_NEIGHBOURS = 2  # of a patch's eight that must have moved with it to be believed
+_CONTRAST = 4.0  # grey levels, least standard deviation of a patch to search for
+_MIN_CORRELATION = 0.5  # least correlation of a patch found again
+_ALIKE_PX = 0.75  # px, greatest distance of displacements that count as equal
+_NEIGHBOURS = 2  # of a patch's eight that must have moved with it to accept its displacement
 _NODE_BLUR = 0.6  # sigma, patches, by which displacements are smoothed
-_ALTERNATIVES = 6  # displacements of neighbouring patches that a place is tried with
-_SETTLED = 0.15  # px: below, patches lie where they are expected and nothing is resampled
+_ALTERNATIVES = 6  # displacements of neighbouring patches to try at a place
+_SETTLED = 0.15  # px; below, patches are where expected and nothing is resampled
 
 CropOf = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Pixels of a rectangle, given by left, top, width and height, also beyond the image's edges."""
@@ -47,11 +47,11 @@ class Displacement:
     Attributes
     ----------
     spacing : tuple of float
-        Distance of the grid's places in x and y, in px; the first lies half of it from the edge.
+        Distance of the grid's places in x and y, in px; the first is half of it from the edge.
     vectors : ndarray of float32, shape (R, C, 2)
         Displacement in x and y at each place, smoothed.
     seen : ndarray of float32, shape (R, C, 2)
-        What the patches there and their neighbours say, not smoothed; nan where they say nothing.
+        Measured displacement of the patch there, not smoothed; nan where unknown.
     """
 
     spacing: tuple[float, float]
@@ -76,7 +76,7 @@ class Displacement:
         return np.asarray((1 - y) * above + y * below, np.float64)
 
     def near(self, place: Box) -> list[tuple[int, int]]:
-        """Return what else patches near a rectangle say, in whole px beyond `at` its middle."""
+        """Return other displacements near a rectangle, in whole px beyond `at` its middle."""
         columns, rows = (
             slice(
                 max(0, int((start - 0.5 * step) / step - 0.5)), int((start + extent) / step + 1.5)
@@ -97,7 +97,7 @@ class Displacement:
         return Displacement(spacing, self.vectors * scale, self.seen * scale)
 
     def plus(self, other: "Displacement") -> "Displacement":
-        """Return this displacement and a finer one's beyond it, on the other's grid."""
+        """Return the sum of this displacement and a finer one beyond it, on the finer grid."""
         rows, columns = other.vectors.shape[:2]
         x = (np.arange(columns) + 0.5) * other.spacing[0] - 0.5
         y = (np.arange(rows) + 0.5) * other.spacing[1] - 0.5
@@ -108,14 +108,14 @@ class Displacement:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Patches of a frame: one in each cell of a grid, where the cell shows most to go by.
+    """Patches of a frame: one in each cell of a grid, where the cell has most texture.
 
     Attributes
     ----------
     spacing : tuple of float
         Extent of a cell in x and y, in px.
     columns, rows : int
-        How many.
+        Numbers of cells.
     patch : int
         Side of a patch, in px.
     middles : ndarray of float64, shape (rows, columns, 2)
@@ -130,7 +130,7 @@ class Grid:
 
     @classmethod
     def over(cls, frame: Size, overview: Gray) -> "Grid":
-        """Return the grid for a frame, of which an overview in grey says what there is to see."""
+        """Return the grid for a frame, with patches placed by the texture of a grey overview."""
         spacing = float(np.clip(max(frame) / _PATCHES_PER_SIDE, *_SPACING))
         columns = max(1, round(frame.width / spacing))
         rows = max(1, round(frame.height / spacing))
@@ -172,19 +172,19 @@ def measured_displacement(
     Parameters
     ----------
     grid : Grid
-        Where the patches lie.
+        Places of the patches.
     reference, shot : callable
         Grey pixels of the frame, and of the shot as the frame should see it.
     usable : callable
-        Where both may be compared: not 0.
+        Not 0 where both may be compared.
     reach : int
-        Farthest displacement looked for, in px, 1 or more.
+        Farthest displacement to search for, in px, 1 or more.
 
     Returns
     -------
     Displacement or None
-        In px of the frame: what lies at p in the reference lies at p plus this in the shot. None
-        where nothing moved by more than can be told, or too few patches say anything.
+        In px of the frame: a point at p in the reference is at p plus this in the shot. None if
+        the greatest displacement is within 0.15 px, or no patch was found again.
     """
     vectors, weights = patches_found(grid, reference, shot, usable, reach)
     if np.count_nonzero(weights) == 0:
@@ -200,7 +200,7 @@ def measured_displacement(
 def patches_found(
     grid: Grid, reference: CropOf, shot: CropOf, usable: CropOf | None, reach: int
 ) -> tuple[Floats, Floats]:
-    """Return how far each patch has moved, shape (R, C, 2), and its weight: 0 where unknown."""
+    """Return the displacement of each patch, shape (R, C, 2), and its weight: 0 where unknown."""
     vectors = np.zeros((grid.rows, grid.columns, 2), np.float32)
     weights = np.zeros((grid.rows, grid.columns), np.float32)
     for row in range(grid.rows):
@@ -217,7 +217,7 @@ def patches_found(
 
 
 def _found_again(patch: Gray, around: Gray, reach: int) -> tuple[tuple[float, float], float] | None:
-    """Where a patch lies in its surroundings, relative to their middle, and with what weight."""
+    """Return a patch's place in its surroundings, relative to their middle, and its weight."""
     soft = cv2.GaussianBlur(patch, (0, 0), _BLUR)
     deviation = float(soft.std())
     if deviation < _CONTRAST:
@@ -235,7 +235,7 @@ def _found_again(patch: Gray, around: Gray, reach: int) -> tuple[tuple[float, fl
 
 
 def _vertex(values: Floats, index: int) -> float:
-    """Offset of the vertex of the parabola through a maximum and its neighbours."""
+    """Return the offset of the vertex of the parabola through a maximum and its neighbours."""
     if not 0 < index < len(values) - 1:
         return 0.0
     before, peak, after = (float(v) for v in values[index - 1 : index + 2])
@@ -244,9 +244,10 @@ def _vertex(values: Floats, index: int) -> float:
 
 
 def _supported(vectors: Floats, weights: Floats, slow: Floats) -> NDArray[np.bool_]:
-    """Whether a patch lies where the slow variation has it, or neighbours moved alike.
+    """Return which patches agree with the slow variation, or with neighbouring patches.
 
-    A part that was moved alone has no say; a sheet that is in pieces has, piece by piece.
+    A single part that was moved is ignored. The pieces of a sheet are kept, each with its own
+    displacement.
     """
     alike = np.linalg.norm(vectors - slow, axis=2) <= _ALIKE_PX
     rows, columns = weights.shape
@@ -264,7 +265,7 @@ def _supported(vectors: Floats, weights: Floats, slow: Floats) -> NDArray[np.boo
 
 
 def _smoothed(vectors: Floats, weights: Floats, slow: Floats) -> Floats:
-    """Return the slow variation, plus what neighbouring patches agree on beyond it."""
+    """Return the slow variation plus the mean deviation of neighbouring patches from it."""
     rows, columns = weights.shape
     beyond = ((vectors - slow) * weights[..., None]).astype(np.float32)
     share = cv2.GaussianBlur(weights, (3, 3), _NODE_BLUR)[..., None]
@@ -297,14 +298,14 @@ def _slow_variation(vectors: Floats, weights: Floats) -> Floats:
 
 
 def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Return the value that half of the weight lies below."""
+    """Return the value below which half of the weight is."""
     return weighted_quantile(values, weights, 0.5)
 
 
 def weighted_quantile(
     values: NDArray[np.float64], weights: NDArray[np.float64], share: float
 ) -> float:
-    """Return the value that a share of the weight lies below."""
+    """Return the value below which a share of the weight is."""
     order = np.argsort(values, kind="stable")
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, total[-1] * share)])

@@ -1,4 +1,4 @@
-"""Look exactly at a suspect place: what differs there, beyond edges that jitter."""
+"""Examine a suspect place exactly: find its differences beyond the jitter of edges."""
 
 from dataclasses import dataclass
 
@@ -19,41 +19,41 @@ from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask
 
-FULL_EVIDENCE = 30.0  # ΔE from where on a pixel is a whole pixel of evidence
+FULL_EVIDENCE = 30.0  # ΔE of a pixel that counts as a whole pixel of evidence
 LEAST_EVIDENCE = 12.0
-"""Evidence, in px that differ fully, that makes a difference: found on drawn and on real boards."""
+"""Least evidence of a difference, in px that differ fully; found on drawn and real boards."""
 
 LEAST_EVIDENCE_ALONE = 5.0
-"""The same away from any edge that both pictures show: a dot of 3 px on plain ground."""
+"""Least evidence away from any edge that both pictures show: a dot of 3 px on plain ground."""
 
-_ALONE = 0.5  # share of a difference that the contrast of the plainer picture may be around it
-_APART_PX = 2  # px around a difference in which an edge may be what differs
-_LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 takes 100 ΔE
-_JITTER_PER_TOLERANCE = 2.0  # px by which an edge may lie elsewhere, all along, per px tolerated
-_LEVELS_OF_NOISE = 8  # levels, of 255, below which nothing is left over
-_LEVELS_OF_EVIDENCE = 77  # levels, of 255, that `FULL_EVIDENCE` takes in grey
-_WINDOW = 17  # side, px, of the windows in which one shift must explain all
-_LEFT_OVER = 8.0  # px that differ fully in a window which no shift explains
-_BLURRED = 7  # px across that the blur of an edge, and its other side, reach
-_COMPACT = 12  # times the square of its depth: what covers less is a lump, and no edge
-_THICK = 5  # px from the border inwards: what is thicker is no edge that jitters
+_ALONE = 0.5  # of a difference's strength: greatest contrast around it in the plainer picture
+_APART_PX = 2  # px around a difference in which an edge may be its cause
+_LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 is 100 ΔE
+_JITTER_PER_TOLERANCE = 2.0  # px an edge may be displaced along its length, per px tolerated
+_LEVELS_OF_NOISE = 8  # levels, of 255, below which no difference remains
+_LEVELS_OF_EVIDENCE = 77  # levels, of 255: `FULL_EVIDENCE` in grey
+_WINDOW = 17  # side, px, of the windows that a single shift must explain
+_LEFT_OVER = 8.0  # px that differ fully, least remainder of a window that no shift explains
+_BLURRED = 7  # px across an edge: reach of its blur and of its other side
+_COMPACT = 12  # times the square of its depth; an area that covers less is a lump, not an edge
+_THICK = 5  # px from the border inwards; a thicker area is not an edge that jitters
 _ALONG_PX = 4  # px beyond a difference in which a shift must explain the edge beside it
-_SLENDER = 4.0  # times the square of its width that a strip along an edge covers at least
-_BLUNT = 2.0  # the same, where it is as wide at its ends: what bulges from an edge tapers
+_SLENDER = 4.0  # times the square of its width: least area of a strip along an edge
+_BLUNT = 2.0  # the same for a strip with wide ends: a bulge of an edge tapers
 _TENSOR_PX = 7  # side, px, of the window in which the direction of an edge is measured
-_HALO = 0.4  # share of the strongest within 2 px below which a pixel is its blur
+_HALO = 0.4  # share of the strongest pixel within 2 px; below, a pixel is its blur
 
 
 @dataclass(frozen=True, eq=False)
 class Precision:
-    """What a level's pictures can tell.
+    """Precision of a level's pictures.
 
     Attributes
     ----------
     radius : float
-        Displacement that is no difference, in px.
+        Displacement that is not a difference, in px.
     noise : ndarray of float32, shape (3,)
-        Standard deviation of the pictures' difference, in ΔE by channel, softened.
+        Standard deviation of the difference of the softened pictures, in ΔE per channel.
     blur : tuple of float
         Sigmas, in px, by which reference and shot are blurred to be equally sharp.
     """
@@ -65,20 +65,20 @@ class Precision:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What an exact look at a place shows.
+    """Result of the exact examination of a place.
 
     Attributes
     ----------
     difference : ndarray of float32, shape (H, W)
         Difference beyond misregistration and noise, ΔE.
     judged : ndarray of float32, shape (H, W)
-        The same, smoothed: what the threshold is compared with.
+        The same, smoothed, for comparison with the threshold.
     labels : ndarray of int32, shape (H, W)
         Areas that differ: 1 and up; 0 elsewhere.
     kept : list of tuple
-        Labels of the areas that are evidence enough, and where each lies.
+        Labels and places of the areas with enough evidence.
     settled : ndarray of uint8, shape (H, W)
-        Where an edge lies elsewhere all along, and all beside it: not 0.
+        Not 0 at and beside an edge that is displaced along its whole length.
     """
 
     difference: Floats
@@ -95,16 +95,16 @@ def sharpened_alike(picture: Bgr, sigma: float) -> Bgr:
 
 @dataclass(frozen=True, eq=False)
 class Exact:
-    """By what an exact look judges.
+    """Parameters of an exact examination.
 
     Attributes
     ----------
     level : float
-        ΔE that counts.
+        Threshold, ΔE.
     precision : Precision
-        What the pictures can tell.
+        Precision of the pictures.
     shifts : list of tuple of int
-        Displacements in x and y, in px, that neighbouring places show.
+        Displacements of neighbouring places in x and y, in px.
     """
 
     level: float
@@ -113,25 +113,25 @@ class Exact:
 
 
 def jitter_px(edge_tolerance: float) -> int:
-    """Return by how many px an edge may lie elsewhere, all along, for a tolerance in px."""
+    """Return how far, in px, a whole edge may be displaced for an edge tolerance in px."""
     return round(_JITTER_PER_TOLERANCE * edge_tolerance)
 
 
 def look_at(
     pictures: tuple[Bgr, Bgr], allowed: Mask, settings: ComparisonSettings, exact: Exact
 ) -> Look:
-    """Look at a place.
+    """Examine a place.
 
     Parameters
     ----------
     pictures : tuple of ndarray of uint8, shapes (H, W, 3)
         Pixels of reference and shot, equally sharp.
     allowed : ndarray of uint8, shape (H, W)
-        Where they are compared: 255.
+        255 where they are compared.
     settings : ComparisonSettings
-        What counts.
+        Settings of the comparison.
     exact : Exact
-        By what it is judged.
+        Parameters of the examination.
     """
     precision, level = exact.precision, exact.level
     reference, shot = pictures
@@ -158,7 +158,7 @@ def look_at(
 
 
 def _least_contrast(reference: Bgr, shot: Bgr) -> Gray:
-    """Contrast around each pixel in the picture that has less of it, in levels."""
+    """Return the contrast around each pixel in the picture with less contrast, in levels."""
     contrasts = []
     for picture in (reference, shot):
         low, high = neighbourhood(softened(picture), _APART_PX)
@@ -169,9 +169,9 @@ def _least_contrast(reference: Bgr, shot: Bgr) -> Gray:
 def _weighed(
     mask: Mask, difference: Floats, level: float, contrast: Gray
 ) -> tuple[NDArray[np.int32], list[tuple[int, Box]], NDArray[np.bool_]]:
-    """Label the areas of a mask; return those that are evidence enough, and which are no edge's.
+    """Label the areas of a mask; return those with enough evidence, and which are off any edge.
 
-    Beside an edge that both pictures show, less than `LEAST_EVIDENCE` may be the edge's.
+    Beside an edge that both pictures show, less than `LEAST_EVIDENCE` may be caused by the edge.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     rows, columns = np.nonzero(labels)
@@ -194,7 +194,7 @@ def _weighed(
 def exact_difference(
     reference: Bgr, shot: Bgr, settings: ComparisonSettings, precision: Precision
 ) -> Floats:
-    """Difference of each pixel beyond misregistration and noise, in ΔE, shape (H, W)."""
+    """Return the difference of each pixel beyond misregistration and noise, ΔE, shape (H, W)."""
     softness = contrast_allowance(reference, shot)
     first, second = (
         blurred(coordinates(picture, settings), BASE_BLUR) for picture in (reference, shot)
@@ -217,12 +217,13 @@ def exact_difference(
 
 
 class _Jitter:
-    """Which parts of a difference go away when the shot is shifted by a few px there.
+    """The parts of a difference that disappear when the shot is shifted by a few px there.
 
-    An edge that lies elsewhere all along does: shifted, the pictures agree, beside it too. A notch,
-    a spur, a gap or a bridge does not, for the edges beside it were where they belong. Judged in
-    windows along the difference, each with a shift of its own. A slender strip is judged with what
-    continues its own edge only: the other side of a track may lie elsewhere by another amount.
+    An edge that is displaced along its whole length disappears: once shifted, the pictures agree,
+    also beside it. A notch, a spur, a gap or a bridge remains, because the edges beside it were in
+    place. Each window along the difference is judged with a shift of its own. A slender strip is
+    judged only with the continuation of its own edge: the other side of a track may be displaced
+    by another amount.
     """
 
     def __init__(
@@ -232,7 +233,7 @@ class _Jitter:
         self.farthest = max(1, *(max(abs(dx), abs(dy)) for dx, dy in shifts))
         self.reference = pictures[0]
         self.low1, self.high1 = neighbourhood(self.reference, radius)
-        # Beyond the place nothing is known: its border goes on.
+        # Pixels beyond the place are unknown: its border is repeated.
         self.shot = np.asarray(
             cv2.copyMakeBorder(pictures[1], *[self.farthest] * 4, cv2.BORDER_REPLICATE), np.uint8
         )
@@ -240,7 +241,7 @@ class _Jitter:
         self.directions = _edge_directions(*pictures)
 
     def take_out(self, mask: Mask, labels: NDArray[np.int32], label: int, place: Box) -> Mask:
-        """Clear, in `mask`, what a shift explains of one labelled area; return where that is."""
+        """Clear the parts of a labelled area in `mask` that a shift explains; return their mask."""
         settled = np.zeros_like(mask)
         margin = _WINDOW // 2
         top, left = max(0, place.y - margin), max(0, place.x - margin)
@@ -280,7 +281,7 @@ class _Jitter:
             if not unexplained.any():
                 break
         explained = (part > 0) & ~unexplained
-        if strip:  # where its edge ends, other edges begin, which did not move along
+        if strip:  # edges beyond its ends did not move with it
             ends = cv2.dilate(explained.astype(np.uint8), np.ones((_WINDOW, _WINDOW)))
             explained = (part > 0) & (ends > 0)
         mask[here][explained] = 0
@@ -290,7 +291,7 @@ class _Jitter:
 
 
 def _is_strip(part: NDArray[np.uint8], width: float) -> bool:
-    """Whether an area is a strip of one width rather than a lump or a bulge."""
+    """Return whether an area is a strip of one width rather than a lump or a bulge."""
     covered = cv2.countNonZero(part)
     if covered >= _SLENDER * width**2:
         return True
@@ -306,22 +307,22 @@ _DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1))
 
 
 def _edge_directions(reference: Bgr, shot: Bgr) -> NDArray[np.uint8]:
-    """Return which of `_DIRECTIONS` the edges around each pixel run in, shape (H, W).
+    """Return the direction, of `_DIRECTIONS`, of the edges around each pixel, shape (H, W).
 
-    The structure tensor of both pictures' mean, in which an edge that moved is one (Bigun and
-    Granlund 1987).
+    It is measured by the structure tensor (Bigun and Granlund 1987) of both pictures' mean, in
+    which an edge that moved appears once.
     """
     mean = cv2.cvtColor(cv2.addWeighted(reference, 0.5, shot, 0.5, 0), cv2.COLOR_BGR2GRAY)
     x, y = cv2.Sobel(mean, cv2.CV_32F, 1, 0), cv2.Sobel(mean, cv2.CV_32F, 0, 1)
     window = (_TENSOR_PX, _TENSOR_PX)
     xx, yy, xy = (cv2.boxFilter(product, -1, window) for product in (x * x, y * y, x * y))
     across = 0.5 * np.arctan2(2 * xy, xx - yy)
-    eighths = np.rint(across / (np.pi / 4)).astype(int) + 2  # an edge runs square to its gradient
+    eighths = np.rint(across / (np.pi / 4)).astype(int) + 2  # edges are normal to gradients
     return np.asarray(eighths % len(_DIRECTIONS), np.uint8)
 
 
 def _continued(part: NDArray[np.uint8], directions: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a part continued along the edges in it by `_ALONG_PX`, and 1 px across: not 0."""
+    """Return a part extended by `_ALONG_PX` along the edges in it, and by 1 px across: not 0."""
     near = part
     for direction, (dx, dy) in enumerate(_DIRECTIONS):
         own = np.where(directions == direction, part, np.uint8(0))
@@ -335,7 +336,7 @@ def _continued(part: NDArray[np.uint8], directions: NDArray[np.uint8]) -> NDArra
 
 
 def _shifts(reach: int, others: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Shifts in x and y of up to `reach` px from none and from others, without repetition."""
+    """Return shifts in x and y of up to `reach` px from zero and from others, without repeats."""
     offsets = range(-reach, reach + 1)
     starts = [(0, 0), *others]
     steps = sorted(

@@ -1,4 +1,4 @@
-"""Filters and units that the steps of a comparison share."""
+"""Filters and units shared by the steps of a comparison."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from ltu_compute.kernels.types import Bgr
 Floats = NDArray[np.float32]
 
 REFERENCE_SIZE = 400
-"""Longest side, in px, of the image that lengths of the comparison are given for."""
+"""Longest side, in px, of the image to which lengths of the comparison refer."""
 
 
 @of_reference

@@ -10,38 +10,39 @@ from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.types import Bgr, Box, Size
 
-_LIGHT_POWER = (0.7, 1.45)  # what another camera or lamp does to the tones
-_LIGHT_GAIN = 4.0  # by which it brightens or darkens, at the most
-_SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that nobody sees
-_FIELD_STEP = 32  # px between the places at which a field that varies slowly is sampled
+_LIGHT_POWER = (0.7, 1.45)  # exponents of the tones: range of cameras and lamps
+_LIGHT_GAIN = 4.0  # greatest factor of brightening or darkening
+_SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that is invisible
+_FIELD_STEP = 32  # px between samples of a field that varies slowly
 _QUADRATIC = 7  # coefficients: a power and the terms up to second degree
-_TERMS = 16  # and up to fourth degree
-_MUCH_BETTER = 0.75  # share of the median residual that a steep field may leave to be one
+_TERMS = 16  # coefficients: a power and the terms up to fourth degree
+_MUCH_BETTER = 0.75  # of the median residual: the most that a steep field may leave
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 
 
 def in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
-    """Fit the light of one image to that of another, robustly against what differs.
+    """Fit the light of one image to that of another, robustly against differences.
 
     Each channel is fitted as a power of the other (gain and gamma) times a quadratic field over
-    the image (a lamp moved), by iteratively reweighted least squares with Tukey's biweight in the
-    logarithm; what remains is corrected by the median over large windows. Where the fit is not
-    what light does, because most of the image shows something else, nothing is corrected.
+    the image (a lamp moved). The fit is made in the logarithm, by iteratively reweighted least
+    squares with Tukey's biweight. The median over large windows corrects the remainder. If the
+    fit is no plausible change of light, because most of the image shows something else, nothing
+    is corrected.
     """
     return _fitted(reference, other, compared)[1]
 
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """How the light of one shot becomes that of another, whatever the size of the picture.
+    """Conversion from the light of one shot to that of another, for pictures of any size.
 
     Attributes
     ----------
     coefficients : ndarray of float32, shape (3, 16)
-        Of each channel: power, then the logarithm's terms 1, x, y, x², xy, y² and those of third
-        and fourth degree, with x and y from -1 to 1 over the picture.
+        For each channel: the power, then the logarithm's terms 1, x, y, x², xy, y² and those of
+        third and fourth degree. x and y range from -1 to 1 over the picture.
     offset : ndarray of float32, shape (h, w, 3)
-        What is added after that, in levels, sampled over the picture.
+        Added after that, in levels, sampled over the picture.
     """
 
     coefficients: Floats
@@ -49,7 +50,7 @@ class Light:
 
     @property
     def is_none(self) -> bool:
-        """Whether no level would change by as much as one step."""
+        """Whether every level would change by less than one step."""
         power, constant, *slopes = np.abs(self.coefficients - np.eye(1, _TERMS, dtype=np.float32)).T
         change = (power * np.log(257) + constant + sum(slopes)) * 255
         return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
@@ -62,11 +63,11 @@ class Light:
         pixels : ndarray of uint8, shape (H, W, 3)
             The part.
         place : Box
-            Where it lies in the frame; it may reach beyond.
+            Its place in the frame; it may extend beyond the frame.
         frame : Size
             Size of the whole picture.
         """
-        # The field varies slowly: known on a coarse grid, interpolated in between.
+        # The field varies slowly: computed on a coarse grid, interpolated in between.
         counts = [max(2, -(-extent // _FIELD_STEP)) for extent in (place.width, place.height)]
         columns, rows = (
             start + (np.arange(count, dtype=np.float32) + 0.5) * extent / count - 0.5
@@ -98,7 +99,7 @@ def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[
     Returns
     -------
     light : Light or None
-        None where nothing is to be corrected.
+        None if nothing is to be corrected.
     corrected : ndarray of uint8, shape (H, W, 3)
         The other image in that light.
     """
@@ -107,7 +108,7 @@ def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[
 
 
 def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Light | None, Bgr]:
-    """Return the light, where it is one, and the other image in it."""
+    """Return the light, None if the fit is not plausible, and the other image in it."""
     if np.array_equal(reference, other):
         return None, other
     height, width = compared.shape
@@ -147,7 +148,7 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
 
 
 def _field_terms(x: Floats, y: Floats) -> list[Floats]:
-    """Return the terms of a light field up to fourth degree, by degree, of one shape."""
+    """Return the terms of a light field up to fourth degree, by degree, in equal shapes."""
     powers = [
         x**across * y ** (degree - across) for degree in (3, 4) for across in range(degree, -1, -1)
     ]
@@ -156,7 +157,7 @@ def _field_terms(x: Floats, y: Floats) -> list[Floats]:
 
 
 def _steeper(coefficients: Floats, basis: Floats, wanted: Floats) -> Floats:
-    """Return coefficients of all terms: those of a steep field, such as a lamp's cone, if one is.
+    """Return coefficients of all terms, also for a steep field such as a lamp's cone.
 
     The terms beyond the quadratic ones are 0 unless they explain much more of the image.
     """
@@ -176,7 +177,7 @@ def _unclipped(values: Floats) -> NDArray[np.bool_]:
 
 
 def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
-    """Coefficients of `basis`, shape (N, T), for `wanted`; drawn to "no change" by a weak prior."""
+    """Fit coefficients of `basis`, shape (N, T), to `wanted`, with a weak prior of no change."""
     prior = np.zeros(basis.shape[1])
     prior[0] = 1.0
     if len(wanted) < 50:
@@ -205,7 +206,7 @@ def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
 
 
 def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
-    """Return whether a fit is a change of light, and explains most of the image."""
+    """Return whether a fit is a plausible change of light and explains most of the image."""
     if len(wanted) == 0:
         return True
     fitted = basis @ coefficients
@@ -220,7 +221,7 @@ def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
 
 
 def _local_offset(residual: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Median of the residual in windows of a third of the image, at most 10 levels."""
+    """Return the median of the residual in windows of a third of the image, at most 10 levels."""
     height, width = residual.shape[:2]
     longest = max(height, width)
     if min(height, width) < 48:

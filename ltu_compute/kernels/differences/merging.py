@@ -1,4 +1,4 @@
-"""Join fragments of one thing, and describe it."""
+"""Join the fragments of one thing."""
 
 from functools import lru_cache
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.differences.areas import Area, Line, Point
 from ltu_compute.kernels.types import Box
 
-_OUTLINE_POINTS = 400  # of an area's outline that distances are measured from
-_OUTLINES = 4096  # outlines that are kept while neighbours are compared: 26 MB
-_NEAR_PX = 5  # fragments no farther apart are one thing
-_SCRATCH_GAP = 1.0  # of the shorter of two fragments' length: gap that a scratch may have
-_SCRATCH_GAP_PX = 24  # and no more than that
-_SLENDER = 3.0  # length to width from where on a fragment has a direction
-_IN_LINE_DEG = 20.0  # by how much the directions of a scratch's fragments may differ
+_OUTLINE_POINTS = 400  # points of an outline from which distances are measured
+_OUTLINES = 4096  # outlines cached while neighbours are compared: 26 MB
+_NEAR_PX = 5  # px; fragments no farther apart are one thing
+_SCRATCH_GAP = 1.0  # of the shorter fragment's length: greatest gap within a scratch
+_SCRATCH_GAP_PX = 24  # px, greatest gap within a scratch
+_SLENDER = 3.0  # ratio of length to width; a less slender fragment has no direction
+_IN_LINE_DEG = 20.0  # degrees, greatest angle between the fragments of a scratch
 
 
 def joined(areas: list[Area]) -> list[Area]:
-    """Join areas that lie side by side, and slender ones that continue each other."""
+    """Join areas that are side by side, and slender ones that continue each other."""
     root = list(range(len(areas)))
 
     def find(index: int) -> int:
@@ -69,7 +69,7 @@ def _whole(point: NDArray[np.float64]) -> Point:
 
 
 def _points(area: Area) -> NDArray[np.float64]:
-    """Return points of the outline, shape (N, 2), some `_OUTLINE_POINTS` if it is long."""
+    """Return points of the outline, shape (N, 2), about `_OUTLINE_POINTS` if it is long."""
     contours, _ = cv2.findContours(area.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = np.concatenate(contours).reshape(-1, 2)
     outline = outline[:: max(1, len(outline) // _OUTLINE_POINTS)]
@@ -80,7 +80,7 @@ def _nearest(
     first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the points of two outlines that are nearest to each other."""
-    # One coordinate after the other, and without the root: a tenth of the time.
+    # One coordinate at a time, and without the root: this takes a tenth of the time.
     distance = np.subtract.outer(first[:, 0], second[:, 0])
     np.square(distance, out=distance)
     vertical = np.subtract.outer(first[:, 1], second[:, 1])
@@ -93,7 +93,7 @@ _Direction = tuple[NDArray[np.float64], NDArray[np.float64], float] | None
 
 
 def _direction(area: Area) -> _Direction:
-    """Centre, direction and length of a slender area; None where it has no direction."""
+    """Return the centre, direction and length of an area; None if it has no direction."""
     moments = cv2.moments(area.mask, binaryImage=True)
     count = moments["m00"]
     if count < 4:

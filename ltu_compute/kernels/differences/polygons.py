@@ -1,4 +1,4 @@
-"""Regions of interest given by polygons: what is compared, and what is not."""
+"""Regions of interest given by polygons to include and to exclude."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from ltu_compute.kernels.resizing import reduced_size
 from ltu_compute.kernels.types import Mask, Size
 
 Polygon = Sequence[tuple[float, float]]
-"""Vertices x, y in px of image 1; the last connects with the first."""
+"""Vertices x, y in px of image 1; the last is connected with the first."""
 
-_LONGEST = 2048  # px, longest side of the mask: bounds its memory, and is finer than a drawn border
-_FRACTION_BITS = 4  # of the coordinates that OpenCV fills between
-_FARTHEST = 1e6  # px: vertices beyond any picture, within what OpenCV fills
+_LONGEST = 2048  # px, longest side of the mask: bounds its memory; finer than a drawn border
+_FRACTION_BITS = 4  # of the coordinates passed to OpenCV
+_FARTHEST = 1e6  # px: beyond any picture, within OpenCV's range of coordinates
 
 
 @of_reference
@@ -33,23 +33,23 @@ def polygons_mask(
     size : Size
         Size of image 1, in px.
     mask : ndarray of uint8, shape (H, W), optional
-        A region of any size: what is 0 is excluded.
+        A region of any size: places with 0 are excluded.
     include : sequence of polygons, optional
-        What is compared lies within one of these. Without them, all of image 1 is.
+        Only places within one of these are compared. Without them, all of image 1 is compared.
     exclude : sequence of polygons, optional
-        What lies within one of these is not compared.
+        Places within one of these are not compared.
 
     Returns
     -------
     ndarray of uint8 or None
-        255 where all of that includes a place, 0 elsewhere; its longest side has at most 2048 px.
-        The mask itself where there are no polygons.
+        255 where the mask and the polygons all include a place, 0 elsewhere; its longest side has
+        at most 2048 px. The mask itself if there are no polygons.
     """
     if not include and not exclude:
         return mask
     small = reduced_size(size, min(_LONGEST, max(size)))
     region = np.full((small.height, small.width), 0 if include else 255, np.uint8)
-    # One by one: filled together, what two of them share would be left out.
+    # One by one: filled together, the intersection of two polygons would be left out.
     for polygon in include:
         cv2.fillPoly(region, [_fixed(polygon, size, small)], 255, shift=_FRACTION_BITS)
     for polygon in exclude:
@@ -60,7 +60,7 @@ def polygons_mask(
 
 
 def _fixed(polygon: Polygon, size: Size, small: Size) -> NDArray[np.int32]:
-    """Return the vertices in px of the mask, as OpenCV's whole numbers."""
+    """Return the vertices in px of the mask, as fixed-point integers for OpenCV."""
     points = np.array(polygon, np.float64).reshape(-1, 2)
     scale = np.array(small, np.float64) / size
     placed = np.clip((points + 0.5) * scale - 0.5, -_FARTHEST, _FARTHEST)

@@ -14,8 +14,8 @@ from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 DELTA_E_PER_THRESHOLD = 8.0
-_HALO = 0.35  # share of the strongest nearby below which a difference is the other's halo
-_MERGED_GAP = 12  # fragments no farther apart are one difference
+_HALO = 0.35  # share of the strongest value nearby; below, a difference is the other's halo
+_MERGED_GAP = 12  # px; fragments no farther apart are one difference
 
 
 def cut_out(
@@ -29,8 +29,8 @@ def cut_out(
 ) -> tuple[Difference, ...]:
     """Cut the difference map into differences, largest first.
 
-    Smoothing decides what is a difference and where; its extent and strength are measured on the
-    map as it was before, because smoothing spreads what is small.
+    Differences are found on the smoothed map. Their extent and strength are measured on the
+    original map, because smoothing spreads small differences.
     """
     level = settings.threshold * DELTA_E_PER_THRESHOLD
     smoothed = _smoothed(difference_map, compared, settings.smooth)
@@ -52,7 +52,7 @@ def cut_out(
     for label in range(1, count):
         x, y, width, height, _ = (int(v) for v in stats[label])
         area = int(areas[label])
-        if area == 0:  # smoothing alone has put something here
+        if area == 0:  # only smoothing created this area
             continue
         area_percent = 100.0 * area / compared.size
         if area_percent < settings.min_area_percent:
@@ -82,13 +82,13 @@ def cut_out(
 
 
 def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float) -> Floats:
-    """Erase what is small, and the halos that blurring leaves."""
+    """Erase small differences, and the halos that blurring leaves."""
     longest = max(compared.shape)
     smoothed = difference_map.copy()
     sigma = 2.5 * smooth
     if sigma > 0.05:
         smoothed = blurred(difference_map, sigma) * beyond_rim(compared)
-    # What fades beside something much stronger is not part of it.
+    # A weak border beside something much stronger is not part of it.
     reach = 2 * max(1, round(6 * longest / REFERENCE_SIZE)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     smoothed[smoothed < _HALO * cv2.dilate(smoothed, kernel)] = 0
@@ -96,10 +96,10 @@ def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float
 
 
 def hysteresis(values: Floats, low: float, high: float) -> Mask:
-    """Areas above `low` that somewhere rise above `high` (Canny, PAMI 1986).
+    """Return the areas above `low` with at least one value above `high` (Canny, PAMI 1986).
 
     scikit-image's ``apply_hysteresis_threshold`` takes 2.7 times as long at 400 x 300 px and four
-    times at 1600 x 1200, and knows no diagonal neighbours.
+    times as long at 1600 x 1200, and does not connect diagonal neighbours.
     """
     above = (values > low).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
@@ -113,7 +113,7 @@ def hysteresis(values: Floats, low: float, high: float) -> Mask:
 def _bridged(mask: Mask, gap: float) -> Mask:
     """Join fragments no farther than `gap` px apart by the shortest lines: a minimum spanning tree.
 
-    Closing alone joins what lies side by side, not the ends of a broken scratch.
+    Morphological closing joins fragments side by side, but not the ends of a broken scratch.
     """
     count, fragments = cv2.connectedComponents(mask, connectivity=8)
     if count <= 2:
@@ -122,12 +122,12 @@ def _bridged(mask: Mask, gap: float) -> Mask:
         255 - mask, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     rows, columns = np.nonzero(mask)
-    labels = places[rows, columns]  # each pixel of the mask has one of its own
+    labels = places[rows, columns]  # each pixel of the mask has its own label
     at = np.zeros((int(places.max()) + 1, 2), np.int64)
     at[labels] = np.stack([columns, rows], axis=1)
     owners = np.zeros(len(at), np.int32)
     owners[labels] = fragments[rows, columns]
-    owner = owners[places]  # the fragment that is nearest
+    owner = owners[places]  # the nearest fragment
     edges = []
     for one, other in (
         ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
@@ -150,7 +150,7 @@ def _bridged(mask: Mask, gap: float) -> Mask:
 
 
 def outline_of(region: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Outline of a connected region, around its pixels' areas rather than through their centres."""
+    """Return the outline of a connected region, around its pixels, not through their centres."""
     factor = 4
     fine = cv2.resize(
         region.astype(np.uint8), None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST

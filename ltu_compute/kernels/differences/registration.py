@@ -1,4 +1,4 @@
-"""Bring image 2 under image 1: alignment, bend and resampling."""
+"""Align image 2 with image 1: homography, bend and resampling."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,10 +25,10 @@ from ltu_compute.kernels.surface import Bend, find_bend
 from ltu_compute.kernels.types import Gray, Matrix, Points, Size
 
 ASPECT_TOLERANCE = 0.01
-"""By how much, relatively, the aspect ratios of images compared as they lie may differ."""
+"""Greatest relative difference of the aspect ratios of images compared without alignment."""
 
-_LOOSE_PX = 1.0  # residual at which another alignment is tried, and one at which none bends
-_FLAT_PX = 0.4
+_LOOSE_PX = 1.0  # px; with a larger residual, another alignment is tried
+_FLAT_PX = 0.4  # px; with a smaller residual, no bend is searched for
 
 
 def find_alignment(gray1: Gray, target: Target) -> Alignment | None:
@@ -49,7 +49,7 @@ def find_alignment(gray1: Gray, target: Target) -> Alignment | None:
     found = _by_keypoints(gray1, target)
     if alike and (found is None or found.residual_px > _LOOSE_PX):
         near = align_near(gray1, gray2)
-        # Pixels alone could be made to agree with anything: what is tracked must lie flat, too.
+        # Pixels alone could be aligned with anything: tracked corners must be in a plane, too.
         flat = near is not None and not near.residual_px > _LOOSE_PX
         if near and flat and (found is None or near.residual_px < 0.5 * found.residual_px):
             return near
@@ -79,12 +79,12 @@ def same_aspect(size1: Size, size2: Size) -> bool:
 
 
 def edge_to_edge(size1: Size, size2: Size) -> Matrix:
-    """Matrix between two images that lie on each other edge to edge."""
+    """Return the matrix between two images that cover each other edge to edge."""
     return rescale_homography(np.eye(3), from_sizes=(size1, size1), to_sizes=(size1, size2))
 
 
 def find_bend_of(gray1: Gray, target: Target, alignment: Alignment | None) -> Bend | None:
-    """How the surface bends beyond its homography, in px of image 2."""
+    """Return the surface's bend beyond its homography, in px of image 2; None if none is found."""
     if alignment is None or alignment.method == "near" or not alignment.residual_px > _FLAT_PX:
         return None
     start, end = tracked_corners(alignment.matrix, gray1, target)
@@ -93,11 +93,11 @@ def find_bend_of(gray1: Gray, target: Target, alignment: Alignment | None) -> Be
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How image 2 lies under the compared image 1: a homography, and where that bends, a bend.
+    """Mapping from the compared image 1 to image 2: a homography, a bend and a relief.
 
-    ``matrix`` maps px of the frame, the compared image 1, to px of image 2, which ``size2`` and
-    ``bend`` are in, too. ``relief``, shape (H, W, 2), is how far each pixel of the frame is
-    displaced beyond that, in px of the frame, where the scene is not flat.
+    ``matrix`` maps px of the frame, which is the compared image 1, to px of image 2. ``size2`` and
+    ``bend`` are in px of image 2, too. ``relief``, shape (H, W, 2), is the displacement of each
+    pixel of the frame beyond that, in px of the frame, where the scene is not flat.
     """
 
     matrix: Matrix
@@ -107,7 +107,7 @@ class View:
     relief: Floats | None = None
 
     def onto2(self, points: Points) -> NDArray[np.float64]:
-        """Return where points of the frame lie on image 2."""
+        """Map points of the frame to image 2."""
         if self.relief is not None:
             columns, rows = np.rint(points).astype(int).T
             rows, columns = (
@@ -119,7 +119,7 @@ class View:
         return places if self.bend is None else places + self.bend.at(places)
 
     def of(self, image2: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Show image 2, or a mask of it, as the compared image 1 sees it."""
+        """Warp image 2, or a mask of it, into the frame."""
         if self._is_plane and np.allclose(self.matrix, edge_to_edge(self.frame, self.size2)):
             flags = cv2.INTER_AREA if self.frame.width <= self.size2.width else cv2.INTER_CUBIC
             return np.asarray(cv2.resize(image2, self.frame, interpolation=flags), np.uint8)
@@ -140,7 +140,7 @@ class View:
         return np.asarray(seen, np.uint8)
 
     def shared(self) -> NDArray[np.bool_]:
-        """Where image 2 shows what the frame shows."""
+        """Return where image 2 shows the scene of the frame."""
         if self._is_plane:
             return overlap_mask(inverse(self.matrix), self.size2, self.frame) > 0
         limits = [self.size2.width - 1, self.size2.height - 1]
@@ -159,7 +159,7 @@ class View:
 
     @cached_property
     def _places(self) -> Floats:
-        """Where each pixel of the frame lies on image 2, shape (H, W, 2)."""
+        """Return the place of each pixel of the frame on image 2, shape (H, W, 2)."""
         columns, rows = np.meshgrid(np.arange(self.frame.width), np.arange(self.frame.height))
         points = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)
         if self.relief is not None:
@@ -167,7 +167,7 @@ class View:
         flat = map_points(points, self.matrix).reshape(self.frame.height, self.frame.width, 2)
         if self.bend is None:
             return flat.astype(np.float32)
-        # A bend varies slowly: told on a coarse grid, interpolated in between.
+        # A bend varies slowly: computed on a coarse grid, interpolated in between.
         step = 8
         coarse = reduced_size(self.frame, max(self.frame) // step)
         centres = [

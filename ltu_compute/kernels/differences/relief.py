@@ -1,9 +1,9 @@
-"""Parts that stand above the plane: the same things, seen from elsewhere.
+"""Parts above the plane: the same things, seen from another place.
 
 Beyond the homography of the plane, a tall part is displaced along the line to the epipole
-(`alignment.parallax`). Along that line each place of image 1 is looked for in image 2, as in stereo
-vision. What is found again a few px away is compared there. A part that is missing, or another
-one, is not found anywhere on its line, and stays a difference.
+(`alignment.parallax`). Each place of image 1 is searched for along that line in image 2, as in
+stereo vision. A place found again a few px away is compared there. A part that is missing or
+replaced is not found anywhere on its line, and remains a difference.
 """
 
 from collections.abc import Callable
@@ -26,39 +26,39 @@ from ltu_compute.kernels.homography import inverse, map_points, scale_at_centre,
 from ltu_compute.kernels.resizing import reduced, reduced_size
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
-_CORNER = 0.15  # ratio of a structure tensor's eigenvalues from where on a corner is one
-_SEARCH_SIZE = 512  # px, longest side of the images that are searched
-_STEP_PX = 0.5  # between displacements that are tried
+_CORNER = 0.15  # ratio of a structure tensor's eigenvalues: least of a corner
+_SEARCH_SIZE = 512  # px, longest side of the searched images
+_STEP_PX = 0.5  # px between displacements that are tried
 _MOST_STEPS = 128  # bounds the time: longer displacements are tried in wider steps
-_WINDOW = 3  # px: side of what is looked for at each place
-_MOST_MISFIT = 40.0  # levels, levelled light: more says no more
-_SMALL_STEP = 3.0  # levels: cost of a neighbour that is displaced by one step more or less
-_LARGE_STEP = 40.0  # levels: cost of one that is displaced by more
-_EDGE = 8.0  # levels between neighbours from where on an edge halves that
+_WINDOW = 3  # px, side of the window searched for at each place
+_MOST_MISFIT = 40.0  # levels, levelled light: upper bound of the misfit of a place
+_SMALL_STEP = 3.0  # levels: cost of a neighbour displaced by one step more or less
+_LARGE_STEP = 40.0  # levels: cost of a neighbour displaced by more
+_EDGE = 8.0  # levels between neighbours; an edge of that contrast halves `_LARGE_STEP`
 _PRIOR = 1.0  # levels by which a displacement must fit better than none
-_TELLING = 15.0  # levels of misfit that noise does not reach, in levelled light
-_FITS = 0.5  # of an area's misfit without displacement that may be left
+_TELLING = 15.0  # levels of misfit above noise, in levelled light
+_FITS = 0.5  # of an area's misfit without displacement: the most that may remain
 _LEAST_GAIN = 300.0  # levels, summed over an area: less is chance
-_LEAST_AREA = 60  # px searched: a smaller thing beside its like may be a defect
+_LEAST_AREA = 60  # px searched: a smaller thing beside a similar one may be a defect
 _LEAST_PX = 0.75  # displacement, px compared; less is within the tolerance of edges
-_SAME_PX = 1.0  # displacements of one part
-_REACH = 1.5  # of a part's displacement: how far what it hides reaches
-_WITHIN = 0.6  # share of a difference that must lie there for it to be that
-_PATCH = 192  # px, longest side of what a part is found again by at full size
-_LEAST_PATCH = 8  # px; less is found anywhere
-_FOUND_AGAIN = 0.5  # correlation of that
+_SAME_PX = 1.0  # px, greatest distance of displacements within a part
+_REACH = 1.5  # of a part's displacement: width of its border, which may be hidden
+_WITHIN = 0.6  # least share of a difference in the surroundings of parts to explain it
+_PATCH = 192  # px, longest side of the patch used to find a part again at full size
+_LEAST_PATCH = 8  # px; a smaller patch is not unique
+_FOUND_AGAIN = 0.5  # least correlation of a patch found again
 _MOST_PARTS = 100  # bounds the reply
 
 
 class Part(NamedTuple):
-    """Something that stands above or below the plane.
+    """Something above or below the plane.
 
     Attributes
     ----------
     box : Box
-        Where it lies in the frame, in px.
+        Its place in the frame, in px.
     displacement : tuple of float
-        How far beyond the plane it is displaced, right and down, in px of the frame.
+        Displacement beyond the plane, right and down, in px of the frame.
     """
 
     box: Box
@@ -67,19 +67,19 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Relief:
-    """What stands above the plane.
+    """The parts above or below the plane.
 
     Attributes
     ----------
     displacement : ndarray of float32, shape (H, W, 2)
-        How far each pixel of the frame is displaced beyond the plane, in px of the frame.
+        Displacement of each pixel of the frame beyond the plane, in px of the frame.
     hidden : ndarray of bool, shape (H, W)
-        What a part hides in image 2, and the very border of parts: not comparable.
+        Places that a part hides in image 2, and the outlines of parts: not comparable.
     surroundings : ndarray of bool, shape (H, W)
-        The borders of parts, as wide as they are displaced: what lies there may be hidden in one of
+        Borders of parts, as wide as the parts are displaced. Places there may be hidden in one of
         the images.
     labels : ndarray of int32, shape (H, W)
-        Which part each pixel belongs to: its place in `parts`, from 1; 0: none of these.
+        The part of each pixel: its place in `parts`, from 1; 0: none of these.
     parts : tuple of Part
         Largest first, at most 100.
     """
@@ -94,30 +94,30 @@ class Relief:
 def parallax_of(
     gray1: Gray, target: Target, alignment: Alignment | None, view: View, region1: Mask | None
 ) -> Parallax | None:
-    """Return whether corners move beyond the plane as seen from elsewhere.
+    """Return the parallax of corners beyond the plane, if they show one.
 
     Parameters
     ----------
     gray1 : ndarray of uint8, shape (H, W)
-        Image 1, of the size that `alignment` speaks of.
+        Image 1, of the size to which `alignment` refers.
     target : Target
         Image 2.
     alignment : Alignment or None
-        That of the plane.
+        Alignment of the plane.
     view : View
-        How image 2 lies under the frame.
+        Mapping from the frame to image 2.
     region1 : ndarray of uint8, shape (H, W), or None
         Region of image 1 that is of interest: 255 within.
 
     Returns
     -------
     Parallax or None
-        In px of the frame. None where the camera did not move, or the scene is flat.
+        In px of the frame. None if the camera did not move, or the scene is flat.
     """
     if alignment is None or alignment.method == "still":
         return None
     start, end = tracked_corners(alignment.matrix, gray1, target, region1=region1)
-    # A corner that is hardly more than an edge slides along it, which looks like a direction.
+    # A corner that is almost an edge slides along it, which looks like a parallax.
     information = information_at(target.gray, start)
     corners = np.trace(information, axis1=1, axis2=2) - 1 >= _CORNER
     start, end = start[corners], end[corners]
@@ -135,21 +135,21 @@ def parallax_of(
 def find_relief(
     reference: Bgr, aligned_image: Bgr, compared: NDArray[np.bool_], parallax: Parallax
 ) -> Relief | None:
-    """Find what is displaced as seen from elsewhere.
+    """Find the parts that are displaced because the camera moved.
 
     Parameters
     ----------
     reference, aligned_image : ndarray of uint8, shapes (H, W, 3)
-        Image 1, and image 2 as it sees it by the homography of the plane.
+        Image 1, and image 2 warped into it by the homography of the plane.
     compared : ndarray of bool, shape (H, W)
-        What both show.
+        True where both show the scene.
     parallax : Parallax
         In px of the frame.
 
     Returns
     -------
     Relief or None
-        None where nothing is displaced.
+        None if nothing is displaced.
     """
     frame = size_of(reference)
     searched = reduced_size(frame, min(_SEARCH_SIZE, max(frame)))
@@ -176,7 +176,7 @@ def find_relief(
 
 
 def _directions(parallax: Parallax, size: Size) -> Floats:
-    """Return in which direction each pixel may be displaced, shape (H, W, 2)."""
+    """Return the direction in which each pixel may be displaced, shape (H, W, 2)."""
     places = _places(size).reshape(-1, 2).astype(np.float64)
     return parallax.direction_at(places).reshape(size.height, size.width, 2).astype(np.float32)
 
@@ -200,7 +200,7 @@ def _search(
         checkpoint()
         seen = cv2.remap(second, grid + np.float32(amount) * directions, None, cv2.INTER_LINEAR)
         costs[..., place] = _misfit(first, np.asarray(seen, np.uint8))
-    costs[~compared] = 0  # nothing is known: the neighbours decide
+    costs[~compared] = 0  # unknown: the neighbours decide
     flat = int(np.argmin(np.abs(tried)))
     index = _smoothest(costs, first, flat)
     chosen = tried[index].astype(np.float32)
@@ -211,22 +211,22 @@ def _search(
 
 
 def _levelled(image: Bgr) -> Bgr:
-    """Level out the light of each channel, for it may differ."""
+    """Level the light of each channel, because it may differ between the images."""
     return np.dstack([equalised(np.ascontiguousarray(image[..., c])) for c in range(3)])
 
 
 def _misfit(first: Bgr, second: Bgr) -> Floats:
-    """Mean difference of a place and its neighbours, in levels, bounded."""
+    """Return the mean difference of each place and its neighbours, in levels, bounded."""
     gap = cv2.transform(cv2.absdiff(first, second), np.full((1, 3), 1 / 3, np.float32))
     mean = cv2.blur(np.asarray(gap, np.float32), (_WINDOW, _WINDOW))
     return np.asarray(np.minimum(mean, _MOST_MISFIT), np.float32)
 
 
 def _smoothest(costs: Floats, image: Bgr, flat: int) -> NDArray[np.intp]:
-    """Choose for each place what fits well and agrees with its neighbours.
+    """Choose a displacement for each place that fits well and agrees with its neighbours.
 
-    Semi-global matching (Hirschmueller, PAMI 2008) along four paths: a neighbour that is displaced
-    by one step more or less costs little, by other amounts more, less so across an edge.
+    Semi-global matching (Hirschmueller, PAMI 2008) along four paths: a neighbour displaced by one
+    step more or less costs little, a larger step costs more, but less so across an edge.
     """
     count = costs.shape[2]
     total = np.zeros_like(costs)
@@ -268,7 +268,7 @@ def _labelled(chosen: Floats) -> tuple[int, NDArray[np.int32]]:
 
 
 def _believed(chosen: Floats, flat: Floats, best: Floats) -> Floats:
-    """Keep areas that fit where they are displaced to, and do not where they are not."""
+    """Keep areas that fit when displaced and do not fit when left in place."""
     count, labels = _labelled(chosen)
     telling = flat > _TELLING
     before, after = (
@@ -282,7 +282,7 @@ def _believed(chosen: Floats, flat: Floats, best: Floats) -> Floats:
 
 
 def _hidden(chosen: Floats, displacement: Floats) -> NDArray[np.bool_]:
-    """Where two places of the frame would lie at one place of image 2: the ground."""
+    """Return the ground that parts hide: places of the frame that share a place on image 2."""
     height, width = chosen.shape
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     x = np.rint(columns + displacement[..., 0]).astype(int)
@@ -291,9 +291,9 @@ def _hidden(chosen: Floats, displacement: Floats) -> NDArray[np.bool_]:
     target = np.where(inside, y * width + x, 0)
     claimed = np.zeros(height * width, bool)
     claimed[target[inside & (chosen != 0)]] = True
-    # A part that is displaced claims its place; ground that lies there is hidden by it.
+    # A displaced part claims its place on image 2, and hides the ground there.
     hidden = (claimed.reshape(height, width) & (chosen == 0)) | ~inside
-    # Along a part's border either the part or its side is seen, at neither's displacement.
+    # Along a part's outline the images show the part or its side, at neither's displacement.
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     border = cv2.morphologyEx((chosen != 0).astype(np.uint8), cv2.MORPH_GRADIENT, cross)
     square = np.ones((3, 3), np.uint8)
@@ -301,7 +301,7 @@ def _hidden(chosen: Floats, displacement: Floats) -> NDArray[np.bool_]:
 
 
 def _parts(chosen: Floats, displacement: Floats) -> tuple[NDArray[np.int32], tuple[Part, ...]]:
-    """Return the parts, largest first, and which pixel belongs to which: its place, from 1."""
+    """Return for each pixel its part's place, from 1, and the parts, largest first."""
     count, labels = _labelled(chosen)
     found = []
     for label in range(1, count + 1):
@@ -319,9 +319,9 @@ def _parts(chosen: Floats, displacement: Floats) -> tuple[NDArray[np.int32], tup
 
 
 def _surroundings(labels: NDArray[np.int32], parts: tuple[Part, ...]) -> NDArray[np.bool_]:
-    """Return where a part hides something in one of the images, or shows its side: its border.
+    """Return the borders of parts: there a part hides something in one image, or shows its side.
 
-    As wide as the part is displaced, in its direction to either side.
+    A border is as wide as the part is displaced, in its direction to either side.
     """
     height, width = labels.shape
     around = np.zeros(labels.shape, np.uint8)
@@ -353,7 +353,7 @@ def made_exact(relief: Relief, reference: Bgr, sampler: Sampler) -> Sampler:
     reference : ndarray of uint8, shape (H, W, 3)
         The frame.
     sampler : Sampler
-        How the shot lies under it, without the relief.
+        Mapping from the frame to the shot, without the relief.
 
     Returns
     -------
@@ -403,11 +403,11 @@ def described_parts(
     relief : Relief
         In px of the frame.
     onto2 : callable
-        Maps points of the frame that lie in the plane to px of image 2.
+        Maps points of the frame that are in the plane to px of image 2.
     frame, size2 : Size
-        Sizes of the frame, and of the image 2 that `onto2` speaks of.
+        Sizes of the frame, and of the image 2 to which `onto2` refers.
     sizes : tuple of Size
-        Of the original images.
+        Sizes of the original images.
     """
     x_scale, y_scale = (np.array(sizes[0]) / frame).tolist()
     described = []
@@ -423,7 +423,7 @@ def described_parts(
 
 
 def without_surroundings(difference_map: Floats, relief: Relief, level: float) -> Floats:
-    """Erase differences that lie wholly in what parts hide as seen from one of the places.
+    """Erase differences within areas that parts hide in one of the images.
 
     Parameters
     ----------
@@ -432,7 +432,7 @@ def without_surroundings(difference_map: Floats, relief: Relief, level: float) -
     relief : Relief
         Of the same frame.
     level : float
-        What counts as an area's difference, in ΔE.
+        Least difference of a pixel of an area, in ΔE.
     """
     count, labels = cv2.connectedComponents((difference_map > level).astype(np.uint8))
     areas = np.bincount(labels.ravel(), minlength=count)
@@ -449,12 +449,12 @@ def enlarged(area: NDArray[np.bool_], frame: Size) -> NDArray[np.bool_]:
 
 
 def lies_in_surroundings(place: Box, mask: Mask, relief: Relief, frame: Size) -> bool:
-    """Return whether an area of a larger frame lies wholly in what parts hide.
+    """Return whether an area of a larger frame is mostly within areas that parts hide.
 
     Parameters
     ----------
     place : Box
-        Where the area lies, in px of the frame.
+        Place of the area, in px of the frame.
     mask : ndarray of uint8, shape (H, W)
         Not 0 where the area is, of the size of the place.
     relief : Relief

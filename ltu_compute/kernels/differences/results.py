@@ -1,4 +1,4 @@
-"""What a comparison finds, and pictures of it."""
+"""Results of a comparison, and pictures of them."""
 
 from dataclasses import dataclass, field
 
@@ -14,18 +14,18 @@ from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Vertices
 
 @dataclass(frozen=True, eq=False)
 class Spot:
-    """Where a difference lies on one of the images, in px of the original.
+    """Place of a difference on one of the images, in px of the original.
 
     Attributes
     ----------
     box : Box
-        Smallest upright rectangle that holds it.
+        Smallest upright rectangle around it.
     circle_center : tuple of float
         x, y of the centre of the smallest circle around its outline.
     circle_radius : float
         Radius of that circle.
     vertices : ndarray of int32, shape (N, 2)
-        Its outline, relative to the corner of the box; the last connects with the first.
+        Its outline, relative to the corner of the box; the last is connected with the first.
     """
 
     box: Box
@@ -36,27 +36,26 @@ class Spot:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """One thing that differs.
+    """A difference between two images.
 
     Attributes
     ----------
     on1, on2 : Spot
-        Where it lies on image 1 and image 2.
+        Its places on image 1 and image 2.
     area_percent : float
         Its share of image 1, in percent.
     strength : float
-        Mean difference over its area: 100 is that between black and white (CIE76 ΔE), times the
-        weight.
+        Mean difference over its area (CIE76 ΔE, 100 between black and white), times the weight.
     kind : str
-        ``"missing"`` where image 1 shows something that image 2 does not, ``"extra"`` the other
-        way round, ``"changed"`` otherwise; see `Appearance`.
+        ``"missing"`` if only image 1 shows something there, ``"extra"`` if only image 2 does,
+        ``"changed"`` otherwise; see `Appearance`.
     delta_e : float
-        Mean CIEDE2000 difference of the images over it, in one light: also what misregistration and
-        noise might explain.
+        Mean CIEDE2000 difference of the images over it, in the same light. It includes what
+        misregistration and noise might explain.
     border_px : float
-        Over how many px of image 1 it fades into its surroundings: some 2 at an edge.
+        Width, in px of image 1, over which it fades into its surroundings: about 2 at an edge.
     margin : float
-        Its greatest strength, in units of the threshold: 1 is just a difference. Infinite where
+        Its greatest strength, in units of the threshold: 1 is just a difference. Infinite if
         the threshold is 0.
     """
 
@@ -72,14 +71,14 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class ReliefPart:
-    """A part that stands above the plane, seen from elsewhere: no difference.
+    """A part above the plane, seen from another place: not a difference.
 
     Attributes
     ----------
     box : Box
-        Where it lies on image 1, in px of the original.
+        Its place on image 1, in px of the original.
     displacement : tuple of float
-        How far beyond the alignment it lies in image 2, right and down, in px of the original.
+        Its displacement in image 2 beyond the alignment, right and down, in px of the original.
     """
 
     box: Box
@@ -88,54 +87,55 @@ class ReliefPart:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What differs between two images, and what was compared.
+    """Differences between two images, and the data that were compared.
 
     Attributes
     ----------
     aligned : bool
-        Whether the images were aligned; otherwise they were compared as they lie.
+        Whether the images were aligned; otherwise they were compared edge to edge.
     alignment : Alignment or None
-        How they were aligned, in px of the reduced images given.
+        The alignment, in px of the reduced images given.
     residual_px : float
         Median distance that the homography leaves between tracked corners, in px compared; NaN
-        where nothing was tracked.
+        if no corners were tracked.
     bend_px : float
-        How far the surface bends from flat at the most, in px compared; 0 where no bend was found.
-        Differences lie where the bend has them, `matrix1to2` is the flat part.
+        Greatest deviation of the surface from flat, in px compared; 0 if no bend was found. The
+        places of differences include the bend; `matrix1to2` is the flat part.
     followed : str
-        What the alignment is of: ``"image"``, or ``"region"`` where the region of interest moved
-        differently from the rest; ``"none"`` where the images were compared as they lie.
+        Subject of the alignment: ``"image"``, or ``"region"`` if the region of interest moved
+        differently from the rest; ``"none"`` if the images were compared edge to edge.
     motion : Motion
-        How the shot lies in the middle of image 1, or of the region of interest; in px of the
+        Motion of the shot in the middle of image 1, or of the region of interest; in px of the
         original images.
     other_motion : Motion or None
-        The same for another part of the images that moved differently and was not followed.
+        Motion of another part of the images that moved differently and was not followed.
     matrix1to2 : ndarray of float64, shape (3, 3)
         Maps px of the original image 1 to px of the original image 2.
     relief : tuple of ReliefPart
-        Parts that are the same but seen from elsewhere, largest first; empty where the scene is
-        flat, the camera stood still, or nothing differed without them.
+        Parts that are the same but seen from another place, largest first. Empty if the scene is
+        flat, the camera did not move, or nothing differed without them.
     differences : tuple of Difference
         Largest first.
     score : float
         Sum over all differences of ``area_percent`` · ``strength``; 0 when nothing differs.
     compared_percent : float
-        Share of image 1 that was compared, in percent: what image 2 shows too, without margin and
-        what the region of interest excludes. 0 when nothing was left to compare.
+        Share of image 1 that was compared, in percent. Margin, places outside the region of
+        interest, and places that image 2 does not show are not compared. 0 if nothing was left to
+        compare.
     resolution : int
         Longest side, in px, at which the images were compared.
     offered : int
         Longest side of image 1, in px.
     reference : ndarray of uint8, shape (H, W, 3)
-        Image 1 as it was compared; an overview of it where it was compared tile by tile, as are
-        the other pictures.
+        Image 1 as it was compared. After a comparison tile by tile, this and the other pictures
+        are overviews.
     aligned_image : ndarray of uint8, shape (H, W, 3)
-        Image 2 as image 1 sees it; black outside.
+        Image 2 warped into image 1; black outside.
     corrected_image : ndarray of uint8, shape (H, W, 3)
         The same in the light of image 1.
     difference_map : ndarray of float32, shape (H, W)
-        Difference of each pixel beyond what misregistration and noise explain, ΔE; 0 where nothing
-        was compared.
+        Difference of each pixel beyond misregistration and noise, ΔE; 0 where nothing was
+        compared.
     """
 
     aligned: bool
@@ -159,7 +159,7 @@ class Comparison:
 
 
 def region_mask(spot: Spot) -> Mask:
-    """Return the area of a difference: 255 within its outline, of the size of its box."""
+    """Return the mask of a difference, of the size of its box: 255 within its outline."""
     mask = np.zeros((spot.box.height, spot.box.width), np.uint8)
     cv2.fillPoly(mask, [spot.vertices.reshape(-1, 1, 2)], 255)
     return mask
@@ -177,7 +177,7 @@ def outline_picture(
     color_bgra : tuple of int
         Blue, green, red and opacity of the line, 0 to 255.
     thickness : int
-        Width of the line, in px, 1 or more; what leaves the box is cut off.
+        Width of the line, in px, 1 or more; the line is cut off at the box.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Show parts of a shot as the reference sees them, without ever warping the whole."""
+"""Warp parts of a shot into the reference's frame, without warping the whole shot."""
 
 from dataclasses import dataclass, replace
 
@@ -13,14 +13,14 @@ from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.surface import Bend
 from ltu_compute.kernels.types import Box, Matrix, Points, Size
 
-_GRID_STEP = 16  # px between the places that are mapped exactly; a homography bends less between
-_RELIEF_STEP = 4  # px of those where parts stand above the plane: their borders are sharp
-_REACH_PX = 4  # px beyond a rectangle that interpolation and blurring see
+_GRID_STEP = 16  # px between exactly mapped places; a homography is almost linear in between
+_RELIEF_STEP = 4  # the same near parts above the plane: their borders are sharp
+_REACH_PX = 4  # px beyond a rectangle that interpolation and blurring use
 
 
 @of_reference
 def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
-    """Return the pixels of a rectangle; beyond the image's edges its border goes on.
+    """Return the pixels of a rectangle; the image's border is repeated beyond its edges.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8
-        A view where the rectangle lies within the image.
+        A view if the rectangle is within the image.
     """
     height, width = image.shape[:2]
     left, top = np.clip(place.x, 0, width - 1), np.clip(place.y, 0, height - 1)
@@ -51,7 +51,7 @@ def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """How a shot lies under the frame: a homography, a bend, a local displacement.
+    """Mapping from the frame to a shot: a homography, a bend, a local displacement.
 
     Attributes
     ----------
@@ -62,14 +62,14 @@ class Sampler:
     frame : Size
         Size of the frame.
     bend : Bend or None
-        What is added to that, in px of a reduced shot.
+        Added to the mapped points, in px of a reduced shot.
     bend_scale : float
-        Px of the shot to a px of the bend.
+        Px of the shot per px of the bend.
     displacement : Displacement or None
-        What is added before all that, in px of the frame.
+        Added before the homography, in px of the frame.
     relief : ndarray of float32, shape (H, W, 2), or None
-        What is added before that where a part stands above the plane, in px of the frame; each
-        vector is for a cell of the frame.
+        Added before the displacement where a part is above the plane, in px of the frame; one
+        vector per cell of the frame.
     """
 
     image: NDArray[np.uint8]
@@ -88,7 +88,7 @@ class Sampler:
         return same and not moved and bool(np.allclose(self.matrix, np.eye(3), atol=1e-6))
 
     def onto_shot(self, points: Points) -> NDArray[np.float64]:
-        """Return where points of the frame, shape (N, 2), lie on the shot, in its px."""
+        """Map points of the frame, shape (N, 2), to px of the shot."""
         places = np.asarray(points, np.float64)
         if self.relief is not None:
             rows, columns = self._cells(places)
@@ -106,7 +106,7 @@ class Sampler:
         return replace(self, displacement=displacement)
 
     def alternatives(self, place: Box, scale: int) -> list[tuple[int, int]]:
-        """Return by how many px, beyond what is assumed, places near a rectangle are displaced.
+        """Return other displacements near a rectangle, in px beyond the assumed one.
 
         The rectangle and the px are those of the frame reduced by `scale`.
         """
@@ -117,12 +117,12 @@ class Sampler:
         return [shift for shift in dict.fromkeys(shifts) if shift != (0, 0)]
 
     def tile(self, place: Box) -> NDArray[np.uint8]:
-        """Return the shot's pixels that lie under a rectangle of the frame."""
+        """Return the shot's pixels warped into a rectangle of the frame."""
         if self.lies_still:
             return crop(self.image, place)
         step = _RELIEF_STEP if self._shows_relief(place) else _GRID_STEP
         columns, rows = (-(-extent // step) + 2 for extent in (place.width, place.height))
-        # Half a step off, so that enlarging interpolates between just these places.
+        # Half a step off, so that enlarging interpolates between exactly these places.
         x = place.x + (np.arange(columns) - 0.5) * step - 0.5
         y = place.y + (np.arange(rows) - 0.5) * step - 0.5
         grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -160,7 +160,7 @@ class Sampler:
         return bool(self.relief[top : bottom + 1, left : right + 1].any())
 
     def _source(self, place: Box) -> NDArray[np.uint8]:
-        """Pixels of the shot, blurred where it has more of them than the frame."""
+        """Return pixels of the shot, blurred if it has a higher resolution than the frame."""
         part = crop(self.image, place)
         scale = scale_at_centre(self.matrix, self.frame)
         if scale > 1.02:

@@ -1,7 +1,7 @@
-"""Find at little cost where two pictures may differ: the places that deserve an exact look.
+"""Find suspect places of two pictures at little cost, for exact examination.
 
-Works on bytes, tile by tile: a pixel is suspect when it lies beyond the range of the other
-picture's neighbourhood, in any channel, by more than noise and contrast explain.
+Works on bytes, tile by tile. A pixel is suspect when, in any channel, it exceeds the range of the
+other picture's neighbourhood by more than noise and contrast explain.
 """
 
 from collections.abc import Iterator
@@ -18,28 +18,28 @@ from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
 TILE = 512
-"""Side of a tile, in px: its pictures and what is made of them stay in a processor's cache."""
+"""Side of a tile, in px: its pictures and intermediate results fit in a processor's cache."""
 
 CELL = 32
-"""Side, in px, of the cells that are suspect or not; a tile holds a whole number of them."""
+"""Side, in px, of the cells that are marked as suspect; a tile has a whole number of cells."""
 
 BASE_BLUR = 0.7  # sigma, px: averages the grain of a sensor, and half a pixel of an edge
-_MARGIN = 8  # px around a tile that blurring and neighbourhoods see
-_CONTRAST_SHARE = 0.12  # of the neighbourhood's contrast: less than the exact look allows for
-_LEAST_PIXELS = 3  # that make a place suspect; a difference that counts has more
-_EDGE_LEVELS = 24  # contrast, of 255, from where on a neighbourhood holds an edge
-_LEVELS_PER_DELTA_E = 1.6  # least step of a channel, of 255, that a step of 1 ΔE takes
+_MARGIN = 8  # px around a tile that blurring and neighbourhoods use
+_CONTRAST_SHARE = 0.12  # of the neighbourhood's contrast: below the exact look's allowance
+_LEAST_PIXELS = 3  # pixels of a suspect place; a difference that counts has more
+_EDGE_LEVELS = 24  # levels, of 255: least contrast of a neighbourhood with an edge
+_LEVELS_PER_DELTA_E = 1.6  # levels, of 255: least step of a channel for a step of 1 ΔE
 
 
 class Level(Protocol):
-    """Two pictures of one size, at one resolution, and where they are compared."""
+    """Two pictures of equal size and resolution, and a mask of the places to compare."""
 
     @property
     def size(self) -> Size:
         """Size of both, in px."""
 
     def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
-        """Return the pixels of a rectangle of the reference, and of the shot as it sees it."""
+        """Return the pixels of a rectangle: of the reference, and of the shot warped into it."""
 
     def allowed(self, place: Box) -> Mask:
         """Return where in a rectangle the pictures are compared: 255, elsewhere 0."""
@@ -47,14 +47,15 @@ class Level(Protocol):
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """From where on a pixel is suspect.
+    """Limits above which a pixel is suspect.
 
     Attributes
     ----------
     low, high : int
-        Levels, of 255, beyond which a pixel belongs to a suspect place, and makes one.
+        Levels, of 255: above `low` a pixel belongs to a suspect place; above `high` it creates
+        one.
     radius : int
-        Displacement that is no difference, in whole px.
+        Displacement that is not a difference, in whole px.
     """
 
     low: int
@@ -73,18 +74,18 @@ class Sensitivity:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What a first pass over two pictures tells.
+    """Result of a first pass over two pictures.
 
     Attributes
     ----------
     cells : ndarray of bool, shape (R, C)
-        Which cells hold a pixel that makes a place suspect.
+        True for cells with a pixel that creates a suspect place.
     share : float
-        Share of the pixels that do.
+        Share of such pixels.
     halved : tuple of ndarray of uint8
-        Both pictures at half the resolution, shapes (H, W, 3), and where they are compared, shape
-        (H, W): 255. Edges that lie within the tolerance lie where the reference has them there:
-        what is no difference must not become one by being averaged.
+        Both pictures at half the resolution, shapes (H, W, 3), and a mask, shape (H, W): 255 where
+        they are compared. Edges displaced within the tolerance are moved to their place in the
+        reference, so that averaging does not turn them into differences.
     """
 
     cells: NDArray[np.bool_]
@@ -93,7 +94,7 @@ class Survey:
 
 
 def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
-    """Pass over two pictures, tile by tile."""
+    """Survey two pictures, tile by tile."""
     width, height = level.size
     cells = np.zeros((-(-height // CELL), -(-width // CELL)), np.float32)
     half = Size(max(1, width // 2), max(1, height // 2))
@@ -131,7 +132,7 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
             whole[at] = cv2.resize(part[even], size, interpolation=cv2.INTER_AREA)
         smaller = cv2.resize(allowed[even], size, interpolation=cv2.INTER_AREA)
         mask_half[at] = np.where(smaller == 255, np.uint8(255), np.uint8(0))
-    # A difference may lie on the border of cells.
+    # A difference may be on the border of cells.
     around = cv2.boxFilter(
         cells, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
@@ -141,9 +142,9 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
 
 
 def suspect_places(cells: NDArray[np.bool_], size: Size) -> Iterator[tuple[Box, Mask]]:
-    """Return rectangles around suspect cells that touch, and the cells within: 255.
+    """Return rectangles around connected suspect cells, and masks of these cells: 255.
 
-    Of what is larger than a tile there are several, side by side.
+    A group of cells that is larger than a tile yields several rectangles, side by side.
     """
     grown_cells = cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(grown_cells, connectivity=8)
@@ -183,12 +184,12 @@ def grown(place: Box, margin: int) -> Box:
 
 @of_reference
 def softened(picture: Bgr) -> Bgr:
-    """Return a picture as it is looked at: blurred by `BASE_BLUR`."""
+    """Return a picture blurred by `BASE_BLUR`, as it is examined."""
     return np.asarray(cv2.GaussianBlur(picture, (3, 3), BASE_BLUR), np.uint8)
 
 
 def _excess(first: Bgr, second: Bgr, ranges: tuple[tuple[Bgr, Bgr], tuple[Bgr, Bgr]]) -> Gray:
-    """Return by how many levels pixels lie beyond the other picture's neighbourhood, both ways."""
+    """Return by how many levels pixels exceed the other picture's neighbourhood, both ways."""
     beyond = cv2.max(
         outside(first, *ranges[1], _CONTRAST_SHARE), outside(second, *ranges[0], _CONTRAST_SHARE)
     )
@@ -208,7 +209,7 @@ def neighbourhood(picture: Bgr, radius: int) -> tuple[Bgr, Bgr]:
 
 
 def outside(values: Bgr, low: Bgr, high: Bgr, contrast_share: float = 0.0) -> Bgr:
-    """Return by how many levels values lie beyond a range, less a share of its width."""
+    """Return by how many levels values are beyond a range, less a share of its width."""
     beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
     if not contrast_share:
         return np.asarray(beyond, np.uint8)

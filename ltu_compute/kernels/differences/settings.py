@@ -1,4 +1,4 @@
-"""What counts as a difference: settings and presets."""
+"""Settings and presets of a comparison."""
 
 import math
 from collections.abc import Mapping
@@ -11,35 +11,35 @@ from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Size
 
 MAX_RESOLUTION = 900
-"""Largest longest side, in px, at which images are compared."""
+"""Upper limit of the longest side, in px, at which images are compared as a whole."""
 
 
 FULL: Literal["full"] = "full"
-"""Resolution: that of the shots themselves."""
+"""Value of `resolution` for the shots' own resolution."""
 
 MAX_FINE_RESOLUTION = 65535
-"""Largest longest side, in px, that may be asked for by number."""
+"""Upper limit of a numeric `resolution`, in px."""
 
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """What counts as a difference.
+    """Settings of a comparison: which differences count.
 
     Attributes
     ----------
     threshold : float
         Colour difference that counts, in units of 8 ΔE (CIE76, 100 between black and white); 0 or
-        more. The higher, the fewer differences. A difference also holds its surroundings of more
-        than half of that.
+        more. The higher, the fewer differences. A difference includes the pixels around it that
+        differ by more than half of the threshold.
     smooth : float
         Smoothing of the difference map, 0 or more: a Gaussian of sigma 2.5 · ``smooth`` px of the
         compared image. The higher, the more small differences are erased.
     margin : int
-        Border that is not compared, in px of the original image 1.
+        Width of the border that is not compared, in px of the original image 1.
     resolution : int or "full"
         Longest side, in px, at which the images are compared. Smaller images are not enlarged.
-        From 16 to 900 the images are compared as a whole. Beyond, or with ``"full"``, which is
-        the resolution of the shots, they are compared tile by tile: see ``tiled``.
+        From 16 to 900 the images are compared as a whole. Above 900, or with ``"full"`` (the
+        resolution of the shots), they are compared tile by tile: see ``tiled``.
     use_hsv : bool
         Compare hue, saturation and value instead of CIE Lab.
     weight : float
@@ -47,13 +47,14 @@ class ComparisonSettings:
     min_area_percent : float
         Differences of a smaller share of image 1 are dropped, in percent.
     edge_tolerance : float
-        Displacement that is no difference, in px compared; 0 or more. It is widened where the
-        alignment's residual says that the surface is not flat.
+        Displacement that is not a difference, in px compared; 0 or more. It is increased if the
+        alignment's residual shows that the surface is not flat.
     include : tuple of polygons
-        Vertices in px of the original image 1: only what lies in one of them is compared, and
-        aligned where the rest moved differently. Empty: all of image 1.
+        Vertices in px of the original image 1. Only places within one of the polygons are
+        compared; if the rest moved differently, only these places are aligned. Empty: all of
+        image 1.
     exclude : tuple of polygons
-        What lies in one of them is not compared.
+        Vertices in px of the original image 1. Places within one of the polygons are not compared.
     """
 
     threshold: float = 0.6
@@ -97,7 +98,7 @@ class ComparisonSettings:
             return max(size)
         if self.is_fine:
             return self.resolution
-        # Fine patterns that were reduced twice would differ by their aliases.
+        # Fine patterns reduced twice would differ by their aliases.
         return max(WORKING_SIZE, 2 * self.resolution)
 
 
@@ -111,5 +112,5 @@ PRESETS: Mapping[int, ComparisonSettings] = MappingProxyType(
         5: replace(_BORDERS, smooth=0.4, min_area_percent=0.05),
     }
 )
-"""Settings by number: 1 fine differences, 2 less noise on borders, 3 and smoothed, 4 and without
-small differences, 5 as 4 but smoothed less."""
+"""Settings by number: 1 fine differences; 2 less noise on borders; 3 as 2, smoothed; 4 as 3,
+without small differences; 5 as 4, but smoothed less."""

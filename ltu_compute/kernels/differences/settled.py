@@ -1,8 +1,8 @@
-"""Align shots that lie nearly as they are: a fixed camera, a part that was put back.
+"""Align shots that hardly moved: a fixed camera, a part that was put back.
 
-Patches are found again near where they were, and a homography is fitted to them that is drawn to
-"as they lie". That costs a fraction of a search by keypoints, and it does not slide along tracks
-that look the same for a while.
+Patches are found again near their old places, and a homography is fitted to them, with a prior of
+no motion. That takes a fraction of the time of a search by keypoints. The homography does not
+slide along tracks that look the same over some length.
 """
 
 import math
@@ -23,31 +23,31 @@ from ltu_compute.kernels.homography import is_plausible, map_points, rescale_hom
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Box, Gray, Matrix, Size
 
-_SIZE = 512  # longest side, px, at which patches are found again
-_REACHES = (14, 4)  # px of that by which a patch may have moved, at first and then
+_SIZE = 512  # px, longest side of the images in which patches are searched for
+_REACHES = (14, 4)  # px of `_SIZE`, greatest displacement of a patch: first pass, second pass
 _LEAST_PATCHES = 8
-_AGREEING = 0.7  # share of the patches that must lie where the homography has them
+_AGREEING = 0.7  # share of the patches that must agree with the homography
 _AGREEING_PX = 1.5  # px of `_SIZE`
 _MIN_AGREEMENT = 0.6  # mean correlation of blocks, see `agreement_of`
-_LEAST_SCALE_PX = 0.3  # px of `_SIZE`: deviation that patches always may have
-_CERTAIN = 0.35  # share of the patches that surely lie where most do; of those, Rayleigh's scale
-_TUKEY = 4.685  # deviations from where on a patch has no say: 95 % efficiency (Huber 1981)
-_PRIOR = 2e-3  # weight of "as they lie", as a share of all patches'
+_LEAST_SCALE_PX = 0.3  # px of `_SIZE`: least Rayleigh scale of the deviations of patches
+_CERTAIN = 0.35  # quantile of the distances that gives Rayleigh's scale: patches sure to agree
+_TUKEY = 4.685  # deviations; patches beyond are ignored: 95 % efficiency (Huber 1981)
+_PRIOR = 2e-3  # weight of the prior of no motion, as a share of all patches' weight
 
 
 def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
-    """Align two shots of one size that lie nearly as they are.
+    """Align two shots of equal size that hardly moved.
 
     Parameters
     ----------
     gray1, gray2 : ndarray of uint8, shapes (H, W)
-        The shots; of equal size.
+        The shots, of equal size.
 
     Returns
     -------
     Alignment or None
-        In px of the arrays given, to about a tenth of a px of 512; None where the shots have moved
-        farther, or too little of them agrees.
+        In px of the arrays given, exact to about a tenth of a px at 512 px longest side. None if
+        the shots have moved farther, or too little of them agrees.
     """
     if gray1.shape != gray2.shape:
         return None
@@ -106,10 +106,10 @@ def _fitted(
     weights: NDArray[np.float64],
     size: Size,
 ) -> tuple[Matrix, NDArray[np.bool_]]:
-    """Homography from `start` to `end`, and which points agree: reweighted least squares (Tukey).
+    """Return the homography from `start` to `end`, and which points agree.
 
-    In coordinates from -1 to 1, linearised, with a prior on the identity: where all edges run one
-    way, nothing slides along them.
+    Reweighted least squares (Tukey) in coordinates from -1 to 1, linearised, with a prior of the
+    identity: if all edges run in one direction, the image does not slide along them.
     """
     half = max(size) / 2
     middle = np.array([(size.width - 1) / 2, (size.height - 1) / 2])
@@ -124,7 +124,7 @@ def _fitted(
     solution = identity.copy()
     pair = np.stack([rows_x, rows_y], axis=1)
     aim = np.stack([u, v], axis=1) - pair @ identity
-    # Most may lie as they are, and a piece elsewhere: it must not draw the rest with it.
+    # Most patches may be in place and one piece displaced: it must not affect the others.
     moved = end - start
     middle_move = [weighted_median(moved[:, axis], weights) for axis in range(2)]
     distance = np.linalg.norm(moved - middle_move, axis=1)
@@ -143,7 +143,7 @@ def _fitted(
 
 
 def _robust(distance: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weigh by distance, in px: Tukey's biweight."""
+    """Reweight by distance, in px: Tukey's biweight."""
     near = weighted_quantile(distance, weights, _CERTAIN)
     scale = max(near / math.sqrt(-2 * math.log(1 - _CERTAIN)), _LEAST_SCALE_PX)
     share = np.clip(1 - np.square(distance / (_TUKEY * scale)), 0, None)

@@ -15,9 +15,9 @@ def equally_sharp(
 ) -> tuple[Floats, Floats]:
     """Blur the sharper of two images until their fine detail is alike.
 
-    Another focus, another lens, another size: none is a difference. The blur is the one under
-    which the images differ least where either has detail, without the tenth of the pixels that
-    differ most, so that a defect has no say.
+    Another focus, lens or size is not a difference. The blur is chosen so that the images differ
+    least where either has detail. The tenth of the pixels that differ most is left out, so that a
+    defect does not affect the blur.
     """
     sigma1, sigma2 = blur_to_match(_lightness(first), _lightness(second), compared)
     if sigma1:
@@ -42,9 +42,9 @@ def blur_to_match(
     luma1, luma2 : ndarray of float32, shapes (H, W)
         Lightness of both, 0 to 100.
     compared : ndarray of bool, shape (H, W)
-        What both show.
+        True where both show the scene.
     gain : float
-        Share of the residual that the first blur may leave.
+        Greatest share of the residual that the first blur may leave.
     """
     detail = np.maximum(np.abs(_detail(luma1)), np.abs(_detail(luma2)))
     if not compared.any():
@@ -73,6 +73,6 @@ def _detail(values: Floats) -> Floats:
 
 
 def _trimmed(residual: Floats) -> float:
-    """Mean magnitude of the residual without its largest tenth."""
+    """Return the mean magnitude of the residual without its largest tenth."""
     magnitude = np.abs(residual)
     return float(magnitude[magnitude <= percentile(magnitude, 90)].mean())

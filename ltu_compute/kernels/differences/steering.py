@@ -1,4 +1,4 @@
-"""What the region of interest does to a comparison: it steers the alignment, and says of what."""
+"""Steer the alignment of a comparison by the region of interest, and report what moved."""
 
 from typing import TypedDict
 
@@ -11,12 +11,12 @@ from ltu_compute.kernels.homography import map_points, rescale_homography, resiz
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Mask, Matrix, Size
 
-_MOST = 0.98  # of image 1: a region that leaves no more than a rim out is all of it
-_RIM_PX = 3  # compared: what smoothing and resampling reach beyond the region
+_MOST = 0.98  # of image 1: a region that only leaves out a rim counts as all of it
+_RIM_PX = 3  # px compared: reach of smoothing and resampling beyond the region
 
 
 class Motions(TypedDict):
-    """What a `Comparison` says of how the shot lies."""
+    """The attributes of a `Comparison` that describe the shot's motion."""
 
     followed: Followed
     motion: Motion
@@ -33,7 +33,7 @@ def steering_region(roi1: Mask | None, size: Size) -> Mask | None:
 
 @of_reference
 def region_and_rim(roi1: Mask, frame: Size) -> NDArray[np.bool_]:
-    """Return where the region of interest is in the frame, and a little beyond."""
+    """Return the region of interest in the frame, widened by a rim."""
     side = 2 * _RIM_PX + 1
     wider = cv2.dilate(_at(roi1, frame).astype(np.uint8), np.ones((side, side), np.uint8))
     return np.asarray(wider > 0, np.bool_)
@@ -47,7 +47,7 @@ def motions(
     reduced_sizes: tuple[Size, Size],
     sizes: tuple[Size, Size],
 ) -> Motions:
-    """Say how the shot lies, and how another part of it does that moved differently.
+    """Describe the shot's motion, and that of another part of it that moved differently.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def motions(
     if planes.other is not None:
         matrix = rescale_homography(planes.other.matrix, from_sizes=reduced_sizes, to_sizes=sizes)
         place = middle
-        if len(planes.other.inlier_points1):  # where it was seen
+        if len(planes.other.inlier_points1):  # at its own place
             onto1 = resizing(reduced_sizes[0], sizes[0])
             place = np.median(map_points(planes.other.inlier_points1, onto1), axis=0)
         other = motion_at(matrix, place, sizes)

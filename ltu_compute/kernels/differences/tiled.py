@@ -1,9 +1,9 @@
-"""Compare two shots at the pixels they were taken with: coarse to fine, tile by tile.
+"""Compare two shots at full resolution, tile by tile.
 
 The alignment is found on reduced pictures and made exact by patches at full size. Then each level
-of a pyramid, from the pixels themselves down to a few hundred, is searched for what differs: at
-the finest level small things are found to the pixel, at the coarser ones those that are faint and
-large. Nothing of the size of the pictures is held in memory but the pictures and a mask.
+of a pyramid, from full resolution down to a few hundred px, is searched for differences. The
+finest level shows small differences to the pixel, the coarser ones faint and large differences.
+The pictures and one mask are the only arrays of full size in memory.
 """
 
 from dataclasses import dataclass
@@ -41,33 +41,33 @@ from ltu_compute.kernels.differences.sharpness import blur_to_match
 from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
-_OVERVIEW = 512  # longest side, px, of what places of patches are chosen on
-_COARSEST = 200  # px: longest side from where on a picture is not reduced further
-_SURROUNDINGS = 14  # px around a suspect place that an exact look needs
-_SAMPLE = 48  # side, px, of the patches that noise and sharpness are measured on
+_OVERVIEW = 512  # px, longest side of the image on which places of patches are chosen
+_COARSEST = 200  # px, least longest side of a reduced picture
+_SURROUNDINGS = 14  # px around a suspect place that an exact examination needs
+_SAMPLE = 48  # px, side of the patches on which noise and sharpness are measured
 _SAMPLES_PER_SIDE = 5
-_LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 takes 100 ΔE
-_NOISE_MULTIPLE = 2.5  # deviations of noise that are no difference
-_EXPLAINED = 0.2  # share of a coarse area that finer ones fill where they are the difference
-_SHARPER = 0.93  # share of the residual that a blur must leave: any blur takes away noise
-_MOSTLY = 0.2  # share of the pixels that are suspect where nearly all differs
-_ABSORBED = 0.7  # share of a finer area that lies in a coarser one where it is part of that
+_LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 is 100 ΔE
+_NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
+_EXPLAINED = 0.2  # least share of a coarse area that finer areas must fill to replace it
+_SHARPER = 0.93  # greatest share of the residual left by a blur: any blur removes noise
+_MOSTLY = 0.2  # share of suspect pixels; above, nearly everything differs
+_ABSORBED = 0.7  # least share of a finer area within a coarser one that absorbs it
 
 
 @dataclass(eq=False)
 class Finest:
-    """The frame's own pixels: the shot is sampled where it is looked at. A `Level`.
+    """The finest `Level`, the frame's own pixels: the shot is only sampled where needed.
 
     Attributes
     ----------
     reference : ndarray of uint8, shape (H, W, 3)
         The frame.
     sampler : Sampler
-        How the shot lies under it.
+        Mapping from the frame to the shot.
     light : Light or None
-        What brings the shot into the reference's light.
+        Conversion of the shot to the reference's light.
     mask : ndarray of uint8, shape (H, W)
-        Where they are compared: 255.
+        255 where they are compared.
     blur : tuple of float
         Sigmas, in px, by which reference and shot are blurred to be equally sharp.
     """
@@ -104,7 +104,7 @@ class Finest:
 
 @dataclass(eq=False)
 class _Reduced:
-    """Pictures reduced to a fraction of the frame, held whole."""
+    """Pictures reduced to a fraction of the frame, held in memory."""
 
     reference: Bgr
     shot: Bgr
@@ -118,9 +118,9 @@ class _Reduced:
         return crop(self.reference, place), crop(self.shot, place)
 
     def settle(self, place: Box, mask: Mask) -> None:
-        """Show what the reference shows where a finer level has found no difference.
+        """Copy the reference to the shot where a finer level found only a displaced edge.
 
-        `place` and `mask`, not 0 there, are of a level of twice the resolution.
+        `place` and `mask`, which is not 0 there, are in px of a level of twice the resolution.
         """
         rows, columns = np.nonzero(mask)
         rows, columns = (rows + place.y) // 2, (columns + place.x) // 2
@@ -134,7 +134,7 @@ class _Reduced:
 
 
 def _allowed(mask: Mask, place: Box) -> Mask:
-    """Cut a rectangle out of a mask; beyond the mask nothing is allowed."""
+    """Cut a rectangle out of a mask; it is 0 beyond the mask."""
     height, width = mask.shape
     inside = np.zeros((place.height, place.width), np.uint8)
     left, top = max(0, place.x), max(0, place.y)
@@ -147,18 +147,18 @@ def _allowed(mask: Mask, place: Box) -> Mask:
 
 
 def displaced(reference: Bgr, sampler: Sampler, compared: Mask, reach: int) -> Displacement | None:
-    """Return what patches say about where the shot lies beyond what the sampler says.
+    """Measure by patches the shot's displacement beyond the sampler's mapping.
 
     Parameters
     ----------
     reference : ndarray of uint8, shape (H, W, 3)
         The frame.
     sampler : Sampler
-        How the shot lies under it.
+        Mapping from the frame to the shot.
     compared : ndarray of uint8, shape (H, W)
-        Where both show the same: 255.
+        255 where both show the same scene.
     reach : int
-        How far patches are looked for, in px.
+        Farthest displacement of a patch to search for, in px.
     """
     overview = gray_of(reduced(reference, _OVERVIEW))
     return measured_displacement(
@@ -179,22 +179,22 @@ def areas_that_differ(
     *,
     slack_px: float,
 ) -> list[Area]:
-    """Find what differs at all levels.
+    """Find the differences at all levels.
 
     Parameters
     ----------
     reference : ndarray of uint8, shape (H, W, 3)
         The frame.
     sampler : Sampler
-        How the shot lies under it.
+        Mapping from the frame to the shot.
     light : Light or None
-        What brings the shot into the reference's light.
+        Conversion of the shot to the reference's light.
     compared : ndarray of uint8, shape (H, W)
-        Where they are compared: 255.
+        255 where they are compared.
     settings : ComparisonSettings
-        What counts.
+        Settings of the comparison.
     slack_px : float
-        Displacement beyond the edge tolerance that the surface may show, in px of the frame.
+        Displacement beyond the edge tolerance to allow for the surface, in px of the frame.
     """
     finest = Finest(reference, sampler, light, compared)
     samples = _samples(finest)
@@ -216,7 +216,7 @@ def areas_that_differ(
         coarser = _Reduced(*survey.halved)
         areas = []
         last = max(level.size) < 2 * _COARSEST or min(level.size) < 32
-        # Where nearly all differs at one level, the next ones tell it as well, at less cost.
+        # If nearly everything differs at this level, coarser levels show it at less cost.
         if survey.share <= _MOSTLY or last:
             for place, own in suspect_places(survey.cells, level.size):
                 checkpoint()
@@ -239,9 +239,9 @@ def areas_that_differ(
 
 
 def _lies_at_the_rim(area: Area, frame: Size, reach: int) -> bool:
-    """Whether an area lies wholly within `reach` px of the frame's border.
+    """Return whether an area is wholly within `reach` px of the frame's border.
 
-    An edge that jitters may have come in from beyond, where nothing is known.
+    It may be an edge from beyond the frame that jitters, which cannot be checked.
     """
     inner = Box(reach, reach, frame.width - 2 * reach, frame.height - 2 * reach)
     left, top = max(0, inner.x - area.place.x), max(0, inner.y - area.place.y)
@@ -257,7 +257,7 @@ def _look_at(level: Level, place: Box, settings: ComparisonSettings, exact: Exac
 
 
 def _areas_of(look: Look, place: Box, own: Mask) -> list[Area]:
-    """Return the areas that a look at a place has shown, where they touch its own cells."""
+    """Return the areas found at a place that touch its own cells."""
     wide = grown(place, _SURROUNDINGS)
     own = cv2.copyMakeBorder(own, *[_SURROUNDINGS] * 4, cv2.BORDER_CONSTANT, value=0)
     areas = []
@@ -274,7 +274,7 @@ def _areas_of(look: Look, place: Box, own: Mask) -> list[Area]:
 
 
 def _with_coarser(found: list[Area], coarse: list[Area], scale: int) -> list[Area]:
-    """Add what a coarser level shows, unless it is what finer ones have shown already."""
+    """Add the areas of a coarser level, except those that finer levels have found already."""
     if scale == 1:
         return coarse
     areas = list(found)
@@ -306,7 +306,7 @@ def _borders(area: Area) -> tuple[int, int, int, int]:
 
 
 def _common(one: Area, other: Area) -> int:
-    """Pixels that two areas share."""
+    """Return the number of pixels that two areas share."""
     place = overlap(one.place, other.place)
     if place is None:
         return 0
@@ -317,7 +317,7 @@ _Samples = tuple[Bgr, Bgr, NDArray[np.bool_]]
 
 
 def _samples(level: Level) -> _Samples:
-    """Return patches from all over the pictures, side by side, and where both may be compared."""
+    """Return patches from all over the pictures, side by side, and their comparable pixels."""
     size = level.size
     side = min(_SAMPLE, *size)
     pictures = []
@@ -339,7 +339,7 @@ def _samples(level: Level) -> _Samples:
 
 
 def _blur_of(samples: _Samples) -> tuple[float, float]:
-    """By how much reference and shot must be blurred to be equally sharp: sigmas, px."""
+    """Return the sigmas, px, by which to blur reference and shot to make them equally sharp."""
     first, second, inside = samples
     luma1, luma2 = (
         np.asarray(cv2.cvtColor(each, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(2.55)
@@ -349,7 +349,7 @@ def _blur_of(samples: _Samples) -> tuple[float, float]:
 
 
 def _noise(samples: _Samples, settings: ComparisonSettings) -> NDArray[np.float32]:
-    """Measure the deviation of the pictures' difference, softened, in ΔE by channel."""
+    """Measure the deviation of the softened pictures' difference, in ΔE per channel."""
     first, second, inside = samples
     softened1, softened2 = (
         blurred(coordinates(each, settings), BASE_BLUR) for each in (first, second)
