@@ -158,15 +158,21 @@ def settled(store: Store, model_id: str, job_id: str) -> bool:
         return custom_models.settle(connection, model_id, job_id, TRAINED, 2000.0)
 
 
+def begin(store: Store, model_id: str, job_id: str) -> None:
+    with store.database.transaction(writes=True) as connection:
+        custom_models.begin(connection, ALICE, model_id, job_id, 1500.0)
+
+
 def test_the_life_of_a_model(store: Store, models: CustomModels) -> None:
     made = models.add(ALICE, "Bolt finder", Kind.DETECTION, classes=["bolt"], description="It is")
     assert (made.status, made.version) == (Status.CREATED, 0)
     assert models.find(ALICE, "BOLT FINDER") == models.find(ALICE, made.id) == made
     assert models.find(BOB, made.id) is None
     job = store.jobs.add(ALICE, "training", "")
-    assert models.begin(ALICE, made.id, job.id).status == Status.TRAINING
+    begin(store, made.id, job.id)
+    assert models.get(ALICE, made.id).status == Status.TRAINING
     with pytest.raises(BadParameters, match="is being trained"):
-        models.begin(ALICE, made.id, "another")
+        begin(store, made.id, "another")
     assert not settled(store, made.id, "another")
     assert settled(store, made.id, job.id)
     store.jobs.cancel(ALICE, job.id)  # stands for its end
@@ -186,15 +192,15 @@ def test_a_training_that_fails_or_is_cancelled_leaves_the_version_before(
 ) -> None:
     made = models.add(ALICE, "Bolts", Kind.DETECTION)
     first = store.jobs.add(ALICE, "training", "")
-    models.begin(ALICE, made.id, first.id)
+    begin(store, made.id, first.id)
     store.jobs.cancel(ALICE, first.id)
     assert models.get(ALICE, made.id).status == Status.CREATED
     second = store.jobs.add(ALICE, "training", "")
-    models.begin(ALICE, made.id, second.id)
+    begin(store, made.id, second.id)
     assert not settled(store, made.id, first.id), "a worker that was believed dead"
     assert settled(store, made.id, second.id)
     store.jobs.cancel(ALICE, second.id)  # stands for its end
-    models.begin(ALICE, made.id, "third")
+    begin(store, made.id, "third")
     with store.database.transaction(writes=True) as connection:
         custom_models.fail(connection, made.id, "third", "no " * 1000, 2000.0)
     store.jobs.delete_account(ALICE)  # as when its time is over

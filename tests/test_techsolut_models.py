@@ -4,6 +4,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -13,13 +14,14 @@ from flask import Flask
 
 from ltu_compute import __version__
 from ltu_compute.app import create_app
+from ltu_compute.dialects.techsolut import models
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.records import Records
 from ltu_compute.jobs.training import TRAINING
 from ltu_compute.jobs.work import Piece, Preparation, Work
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import Claim
+from ltu_compute.store.jobs import Claim, JobLimits
 from ltu_compute.web.service import service_of
 from tests.support import backbones
 from tests.support.client import PASSWORD, USERNAME, token_of
@@ -47,10 +49,10 @@ def served(settings: Settings) -> Iterator[Flask]:
     store.close()
 
 
-def asks(served: Flask, username: str) -> Ask:
+def asks(served: Flask, username: str, quota: int | None = None) -> Ask:
     store = service_of(served).store
     account = store.accounts.by_name(username) or store.accounts.add(username, PASSWORD)
-    key = store.api_keys.add(account.id, now=time.time())[1]
+    key = store.api_keys.add(account.id, quota=quota, now=time.time())[1]
 
     def ask(method: str, path: str, status: int = 200, **given: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}"} | given.pop("headers", {})
@@ -222,6 +224,64 @@ def test_a_training_that_fails_says_why(served: Flask, settings: Settings, ask: 
     run(served, hasty)
     told = ask("GET", f"/v1/tasks/{task}")["error"]["details"]
     assert "did not end within 1e-09 s (LTU_COMPUTE_TRAINING_TIMEOUT)" in told
+
+
+def test_a_refused_training_changes_nothing_and_costs_nothing(
+    served: Flask, settings: Settings, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, on = new_model(ask, "Refused"), data_set(ask)
+    begin(ask, model, on)
+    run(served, settings.model_copy(update={"training_timeout": 1e-9}))
+    before = ask("GET", f"/v1/models/{model}")
+    assert before["status"] == "failed"
+    once = asks(served, USERNAME, quota=1)
+    full = JobLimits(jobs=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(service_of(served).store.jobs, "limits", full)
+        once("POST", f"/v1/models/{model}/train", 429, json={"dataset_id": on})
+    assert ask("GET", f"/v1/models/{model}") == before
+    task = begin(once, model, on)  # the refused one was not charged
+    ask("DELETE", f"/v1/tasks/{task}")
+    refused = once("POST", f"/v1/models/{model}/train", 403, json={"dataset_id": on})
+    assert "quota" in refused["error"]["details"]
+    after = ask("GET", f"/v1/models/{model}")
+    assert (after["status"], after["error"]) == ("failed", before["error"])
+
+
+def test_one_of_parallel_trainings_is_accepted(
+    served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, on = new_model(ask, "Wanted"), data_set(ask)
+    together = threading.Barrier(3, timeout=20)  # all have seen that nobody trains it
+    monkeypatch.setattr(models.backbone, "check", lambda _: together.wait())
+
+    def train(_: int) -> int:
+        answer = served.test_client().post(
+            f"/v1/models/{model}/train", json={"dataset_id": on}, headers=headers
+        )
+        return answer.status_code
+
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    headers = {"Authorization": f"Bearer {store.api_keys.add(account.id, now=time.time())[1]}"}
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(train, range(3))) == [202, 400, 400]
+    claim = claimed(served)
+    store.jobs.cancel(claim.account_id, claim.job_id)
+    assert store.jobs.claim(kinds=[TRAINING]) == []
+
+
+def test_a_training_whose_model_is_gone_fails(served: Flask, settings: Settings, ask: Ask) -> None:
+    model = new_model(ask, "Gone")
+    task = begin(ask, model, data_set(ask))
+    claim = claimed(served)
+    outcome = computed(settings, claim)
+    service_of(served).store.custom_models.delete(claim.account_id, model)  # its job goes on
+    finish(served, claim, outcome)
+    state = ask("GET", f"/v1/tasks/{task}")
+    assert (state["status"], state["error"]["code"]) == ("failed", "not_found")
+    assert "was deleted" in state["error"]["details"]
 
 
 def test_a_training_that_is_cancelled_changes_nothing(

@@ -106,8 +106,8 @@ def test_a_classifier_from_its_pictures_to_its_answers(backbone: Backbone, store
     models = TrainedModels(store.custom_models)
     with pytest.raises(BadParameters, match="was not trained yet"):
         models.find(ALICE, row.id, "classification")
-    store.custom_models.begin(ALICE, row.id, "job")
     with store.database.transaction(writes=True) as connection:
+        custom_models.begin(connection, ALICE, row.id, "job", 1000.0)
         custom_models.settle(connection, row.id, "job", result, 2000.0)
     found = models.find(ALICE, "shapes", "classification")
     assert found is not None

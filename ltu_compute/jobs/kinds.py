@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
+from ltu_compute.errors import NotFound
 from ltu_compute.jobs import detection, failures, training
 from ltu_compute.jobs.detection import DETECTION, DetectionJob
 from ltu_compute.jobs.inspection import (
@@ -83,7 +84,8 @@ class Kind:
         Id and parameters of a job to the job that is to follow when it has ended, or to None.
     ended : callable or None
         Is called in the transaction that ends a part: with the claim, and the part's result or
-        the reason of its failure. The callable then stores the attachment, not the part.
+        the reason of its failure. The callable then stores the attachment, not the part. One of
+        `failures.LASTING` that it raises for a result fails the job instead.
     slow : bool
         Whether a part takes minutes: others are not to wait for it.
     portable : bool
@@ -218,7 +220,8 @@ def _training_ended(connection: Connection, claim: Claim, outcome: Computed | st
         custom_models.fail(connection, model_id, claim.job_id, reason, now)
     elif outcome.attachment is not None:
         trained = training.unpacked(outcome.attachment)
-        custom_models.settle(connection, model_id, claim.job_id, trained, now)
+        if not custom_models.settle(connection, model_id, claim.job_id, trained, now):
+            raise NotFound(f"model {model_id} was deleted, or trained anew, before this ended")
 
 
 KINDS: dict[str, Kind] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ltu_compute.jobs.doorbell import Doorbell
-from ltu_compute.store.jobs import Job, Jobs
+from ltu_compute.store.jobs import Also, Job, Jobs
 
 MOST_WOKEN = 64  # more workers than a service has
 
@@ -32,9 +32,10 @@ class Queue:
         inputs: Mapping[tuple[int, str], bytes] | None = None,
         *,
         job_id: str | None = None,
+        also: Also | None = None,
     ) -> Job:
         """Add a job of one part and have it computed soon; see `Jobs.add`."""
-        job = self.jobs.add(account_id, kind, parameters, inputs, job_id=job_id)
+        job = self.jobs.add(account_id, kind, parameters, inputs, job_id=job_id, also=also)
         self.doorbell.ring()
         return job
 

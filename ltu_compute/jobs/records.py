@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ltu_compute.errors import Unavailable
+from ltu_compute.jobs import failures
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.store.jobs import MAX_ATTEMPTS, Also, Claim, Jobs
 
@@ -70,7 +71,11 @@ class Records:
             self._insist(lambda: self._jobs.fail(claim, computed.error, also=also))
             return
         attachment = None if KINDS[claim.kind].ended else computed.attachment
-        self._insist(lambda: self._jobs.finish(claim, computed.result, attachment, also=also))
+        try:
+            self._insist(lambda: self._jobs.finish(claim, computed.result, attachment, also=also))
+        except tuple(failures.LASTING.values()) as error:  # its kind does not accept the result
+            note("job part refused", claim, reason=str(error))
+            self._finish(claim, Computed(b"", error=failures.dumped(error)))
 
     def _also(self, claim: Claim, outcome: Computed | str) -> Also | None:
         """Return what is done when a job ends, beside that: its kind's own, a job that follows.

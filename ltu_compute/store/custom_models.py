@@ -176,7 +176,7 @@ class CustomModels:
             The account has none of that id.
         """
         with self._database.transaction() as connection:
-            return self._one(connection, account_id, model_id)
+            return _one(connection, account_id, model_id)
 
     def find(self, account_id: str, name: str) -> CustomModel | None:
         """Return the model of an account that has this id, or this name in any case of letters."""
@@ -220,33 +220,9 @@ class CustomModels:
             The account has none of that id.
         """
         with self._database.transaction(writes=True) as connection:
-            model = self._one(connection, account_id, model_id)
+            model = _one(connection, account_id, model_id)
             connection.execute(sa.delete(custom_models).where(custom_models.c.id == model_id))
         return model
-
-    def begin(self, account_id: str, model_id: str, job_id: str) -> CustomModel:
-        """Take note that a job trains a model; `settle` and `fail` hear of this job alone.
-
-        Raises
-        ------
-        NotFound
-            The account has no such model.
-        BadParameters
-            It is being trained already.
-        """
-        with self._database.transaction(writes=True) as connection:
-            locked = sa.select(custom_models.c.id).where(custom_models.c.id == model_id)
-            connection.execute(locked.with_for_update())
-            model = self._one(connection, account_id, model_id)
-            if model.status == Status.TRAINING:
-                message = f"model {model_id} is being trained; wait until that ends, or cancel it"
-                raise BadParameters(Problem("model_id", message))
-            connection.execute(
-                sa.update(custom_models)
-                .where(custom_models.c.id == model_id)
-                .values(job_id=job_id, error="", updated_at=self._clock())
-            )
-            return self._one(connection, account_id, model_id)
 
     def file(self, model_id: str, version: int) -> tuple[str, bytes] | None:
         """Return manifest and ONNX file of a version; None when there is none (any more)."""
@@ -258,14 +234,6 @@ class CustomModels:
         return None if row is None else (row.manifest, bytes(row.content))
 
     # ---------------------------------------------------------------- below the surface
-
-    def _one(self, connection: sa.Connection, account_id: str, model_id: str) -> CustomModel:
-        row = connection.execute(
-            _MODEL.where(custom_models.c.id == model_id, custom_models.c.account_id == account_id)
-        ).first()
-        if row is None:
-            raise NotFound(f"model {model_id[:40]!r} does not exist")
-        return _model(row)
 
     def _check_room(self, connection: sa.Connection, account_id: str, name: str) -> None:
         if connection.dialect.name == "postgresql":  # two that check at once must not both pass
@@ -283,6 +251,28 @@ class CustomModels:
                 f"the account has {len(taken)} models; {self._most} are allowed "
                 f"({PREFIX}MODELS_PER_ACCOUNT)"
             )
+
+
+def begin(
+    connection: sa.Connection, account_id: str, model_id: str, job_id: str, now: float
+) -> None:
+    """Record, in the transaction that adds a job, that it trains a model.
+
+    `settle` and `fail` accept the outcome of this job alone.
+
+    Raises
+    ------
+    NotFound
+        The account has no such model.
+    BadParameters
+        It is being trained already.
+    """
+    is_it = custom_models.c.id == model_id
+    connection.execute(sa.select(custom_models.c.id).where(is_it).with_for_update())
+    if _one(connection, account_id, model_id).status == Status.TRAINING:
+        message = f"model {model_id} is being trained; wait until that ends, or cancel it"
+        raise BadParameters(Problem("model_id", message))
+    connection.execute(sa.update(custom_models).where(is_it).values(job_id=job_id, updated_at=now))
 
 
 def settle(
@@ -351,6 +341,15 @@ _MODEL = sa.select(*_COLUMNS, jobs.c.state.label("job_state")).outerjoin(
 )
 
 
+def _one(connection: sa.Connection, account_id: str, model_id: str) -> CustomModel:
+    row = connection.execute(
+        _MODEL.where(custom_models.c.id == model_id, custom_models.c.account_id == account_id)
+    ).first()
+    if row is None:
+        raise NotFound(f"model {model_id[:40]!r} does not exist")
+    return _model(row)
+
+
 def _model(row: Any) -> CustomModel:
     named = dict(row._mapping)  # noqa: SLF001  (SQLAlchemy's documented name)
     is_training = named.pop("job_state") in ACTIVE
@@ -359,5 +358,6 @@ def _model(row: Any) -> CustomModel:
         "classes": tuple(orjson.loads(named["classes"])),
         "metrics": orjson.loads(named["metrics"]),
         "status": Status.TRAINING if is_training else Status(named["status"]),
+        "error": "" if is_training else named["error"],
     }
     return CustomModel(**named)

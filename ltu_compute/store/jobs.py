@@ -215,6 +215,7 @@ class Jobs:
         *,
         parts: int = 1,
         job_id: str | None = None,
+        also: Also | None = None,
     ) -> Job:
         """Add a job with all of its inputs in one transaction, and return it, queued.
 
@@ -232,6 +233,8 @@ class Jobs:
             1 to `MAX_PARTS`.
         job_id : str, optional
             A UUID of 36 characters that no job has. Default: one is drawn.
+        also : callable, optional
+            Called in the same transaction. An error in it adds no job.
 
         Raises
         ------
@@ -243,6 +246,8 @@ class Jobs:
         _check_parts(parts)
         with self._transaction(writes=True) as connection:
             job_id = self._create(connection, account_id, kind, parameters, parts, job_id=job_id)
+            if also is not None:
+                also(connection)
             job = self._one(connection, job_id)
             for (position, name), content in (inputs or {}).items():
                 self._add_input(connection, job, position, name, content)

@@ -1,9 +1,12 @@
 """Models of an account's own: made, trained on its data sets, deleted; `catalogue` lists them."""
 
+import time
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
+from sqlalchemy import Connection
 
+from ltu_compute.auth.api_keys import KeyCheck
 from ltu_compute.dialects.techsolut import predefined
 from ltu_compute.dialects.techsolut.catalogue import (
     ModelEntry,
@@ -27,7 +30,7 @@ from ltu_compute.jobs.training import TRAINING, TrainingJob
 from ltu_compute.operations import training
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.custom import backbone
-from ltu_compute.store import Store
+from ltu_compute.store import Store, custom_models
 from ltu_compute.store.custom_models import DESCRIPTION_LENGTH
 from ltu_compute.store.data_sets import MOST_CLASSES, Kind
 from ltu_compute.web.dialect import Caller, Exchange
@@ -126,6 +129,7 @@ def train(
     *,
     store: Store,
     recognisers: Recognisers,
+    keys: KeyCheck,
     queue: Queue,
     caller: Caller,
     exchange: Exchange,
@@ -136,7 +140,8 @@ def train(
     A classifier needs 3 labelled pictures of each class, a detector 10 boxes of each class; twenty
     and fifty are better. A quarter is held out: the model never sees it, and its metrics are
     measured on it. When this answers, the training is accepted: a restart of the service does not
-    lose it. The model goes on answering as before until it ends.
+    lose it. The model goes on answering as before until it ends. An accepted training costs one of
+    the key's quota.
     """
     account_id = caller.account.id
     found = store.custom_models.get(account_id, params.model_id)
@@ -152,6 +157,11 @@ def train(
         notice = Notice(params.callback_url, caller.credential)
     task_id = new_task_id()
     job = TrainingJob(account_id, found.id, data_set.id, task_id, exchange.head.request_id, notice)
-    store.custom_models.begin(account_id, found.id, job_id_of(task_id))
-    queue.add(account_id, TRAINING, job.dumps(), job_id=job_id_of(task_id))
+    job_id = job_id_of(task_id)
+
+    def also(connection: Connection) -> None:
+        custom_models.begin(connection, account_id, found.id, job_id, time.time())
+
+    with keys.charge(caller.credential):
+        queue.add(account_id, TRAINING, job.dumps(), job_id=job_id, also=also)
     return accepted(task_id, TRAINING, exchange, service)
