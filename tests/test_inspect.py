@@ -374,6 +374,7 @@ def test_tables_that_are_none(tmp_path: Path, text: str, words: str) -> None:
         (["r.png", "s.png", "--region", "nowhere.png"], "nowhere.png is not a file"),
         (["r.png", "s.png", "--fic-settings", '{"threshold": -1}'], "threshold"),
         (["r.png", "s.png", "--fic-settings", "nonsense"], "fic_settings"),
+        (["r.png", "s.png", "--fic-settings", '{"edge_tolerance": 4}'], "edge_tolerance"),
         (["r.png", "nowhere/*.png"], "no picture matches"),
     ],
 )

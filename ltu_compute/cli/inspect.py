@@ -175,11 +175,15 @@ def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
     if given["fic_settings"] is not None:
         named["fic_settings"] = given["fic_settings"]
     try:
-        compared = DifferencesParams.model_validate(named).settings()
+        params = DifferencesParams.model_validate(named)
+        compared = params.settings()
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(str(part) for part in wrong["loc"])
         raise click.UsageError(f"--fic-settings: {where}: {wrong['msg']}") from None
+    if params.unknown_names:
+        unknown = ", ".join(params.unknown_names)
+        raise click.UsageError(f"--fic-settings: {unknown}: no such setting")
     area, strength = given["max_area"], given["max_strength"]
     count = given["max_count"]
     if count is None and area is None and strength is None:
