@@ -1,5 +1,6 @@
 """Techsolut's data sets: pictures with labels or boxes, one by one or in archives."""
 
+import base64
 import io
 import json
 import struct
@@ -128,6 +129,42 @@ def test_boxes_of_files(
     found = [each["annotations"] for each in added["images"]]
     assert [None if each is None else len(each) for each in found] == boxes
     assert all(each == BOX for one in found for each in one or ())
+
+
+def test_a_picture_that_comes_again_keeps_what_is_not_given(ask: Ask) -> None:
+    one = files(picture(1))
+    place = created(ask, "detection")
+    listed = []
+    for more in ({"annotations": json.dumps([BOX])}, {}, {"annotations": "[]"}, {}):
+        ask("POST", f"{place}/images", 201, data={**files(picture(1)), **more})
+        (kept,) = ask("GET", f"{place}/images")["images"]
+        listed.append(kept["annotations"])
+    ask("POST", f"{place}/images", 201, data={**one, "annotations": "null"})
+    assert listed == [[BOX], [BOX], [], []]
+    assert ask("GET", f"{place}/images")["images"][0]["annotations"] is None
+    place = created(ask, "classification")
+    sent = {"file": [base64.b64encode(picture(1)).decode()]}
+    for more, label in (({"label": "ok"}, "ok"), ({}, "ok"), ({"label": []}, None)):
+        added = ask("POST", f"{place}/images", 201, json=sent | more)
+        assert [each["label"] for each in added["images"]] == [label]
+        assert ask("GET", f"{place}/images")["images"] == added["images"]
+
+
+def test_the_file_of_a_picture(served: Flask, ask: Ask) -> None:
+    place = created(ask, "detection")
+    photo = bytes(cv2.imencode(".jpg", np.full((40, 60, 3), 90, np.uint8))[1])
+    added = ask("POST", f"{place}/images", 201, data=files(picture(1), photo))["images"]
+    account = service_of(served).store.accounts.by_name(USERNAME)
+    assert account is not None
+    key = service_of(served).store.api_keys.add(account.id, now=time.time())[1]
+    client = served.test_client()
+    for one, content, kind in zip(added, (picture(1), photo), ("png", "jpeg"), strict=True):
+        path = f"/v1{place}/images/{one['id']}"
+        answer = client.get(path, headers={"Authorization": f"Bearer {key}"})
+        assert (answer.data, answer.content_type) == (content, f"image/{kind}")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    asks(served, "stranger")("GET", f"{place}/images/{added[0]['id']}", 404)
+    ask("GET", f"{place}/images/img_none", 404)
 
 
 @pytest.mark.parametrize(

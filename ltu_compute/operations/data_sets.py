@@ -35,6 +35,7 @@ def new_image(
     *,
     label: str | None = None,
     boxes: Sequence[Box] | None = None,
+    clears: bool = False,
 ) -> NewImage:
     """Return a picture as it is stored.
 
@@ -50,6 +51,8 @@ def new_image(
         Its class, for classification.
     boxes : sequence of Box, optional
         What is in it, for detection; px of the picture.
+    clears : bool
+        See `NewImage`.
 
     Raises
     ------
@@ -72,6 +75,7 @@ def new_image(
         image.content,
         label,
         fitting,
+        clears,
     )
 
 

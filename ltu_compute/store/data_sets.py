@@ -77,7 +77,13 @@ class DataSet:
 
 @dataclass(frozen=True)
 class NewImage:
-    """A picture that is to be added; see `DataSetImage`."""
+    """A picture that is to be added; see `DataSetImage`.
+
+    Attributes
+    ----------
+    clears : bool
+        Whether a picture that is there already loses its label and boxes where none are given.
+    """
 
     name: str
     sha256: str
@@ -86,6 +92,12 @@ class NewImage:
     content: bytes
     label: str | None = None
     boxes: tuple[Box, ...] | None = None
+    clears: bool = False
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it changes no label and no boxes."""
+        return self.label is None and self.boxes is None and not self.clears
 
 
 @dataclass(frozen=True)
@@ -249,8 +261,9 @@ class DataSets:
         """Add pictures, all or none.
 
         A picture whose bytes the data set has already is not stored again: it gets the new name,
-        label and boxes. To an open data set, classes are added that labels or boxes bring; in
-        another case of letters they are the class that there is.
+        and the new label or boxes where they are given or cleared. To an open data set, classes
+        are added that labels or boxes bring; in another case of letters they are the class that
+        there is.
 
         Raises
         ------
@@ -270,12 +283,17 @@ class DataSets:
             added: dict[str, DataSetImage] = {}
             new: dict[str, NewImage] = {}
             for number, image in enumerate(images):
-                image_id = known.get(image.sha256) or _new_id("img")
-                if image.sha256 not in known:
-                    known[image.sha256] = image_id
+                before = known.get(image.sha256)
+                image_id = _new_id("img") if before is None else before.id
+                if before is None:
                     new[image_id] = image
                 # A microsecond apart, which keeps them in order.
-                added[image_id] = _added(image, image_id, data_set_id, now + 1e-6 * number)
+                one = _added(image, image_id, data_set_id, now + 1e-6 * number)
+                if before is not None:
+                    one = replace(one, created_at=before.created_at)
+                    if image.says_nothing:
+                        one = replace(one, label=before.label, boxes=before.boxes)
+                added[image_id] = known[image.sha256] = one
             self._check_room(connection, account_id, list(new.values()))
             self._check_boxes(connection, data_set_id, list(added.values()))
             for image_id, one in added.items():
@@ -285,7 +303,6 @@ class DataSets:
                         sa.insert(data_set_images).values(**values, content=new[image_id].content)
                     )
                 else:
-                    del values["created_at"]
                     connection.execute(
                         sa.update(data_set_images)
                         .where(data_set_images.c.id == image_id)
@@ -386,13 +403,13 @@ class DataSets:
 
     def _known(
         self, connection: sa.Connection, data_set_id: str, digests: Iterable[str]
-    ) -> dict[str, str]:
-        """Return the ids of the pictures that the data set has already, by their digests."""
-        query = sa.select(data_set_images.c.sha256, data_set_images.c.id).where(
+    ) -> dict[str, DataSetImage]:
+        """Return the pictures that the data set has already, by their digests."""
+        query = _IMAGE.where(
             data_set_images.c.data_set_id == data_set_id,
             data_set_images.c.sha256.in_(list(digests)),
         )
-        return {row.sha256: row.id for row in connection.execute(query)}
+        return {row.sha256: _image(row) for row in connection.execute(query)}
 
     def _lock_account(self, connection: sa.Connection, account_id: str) -> None:
         """Let nobody else change the account's data sets until the transaction ends."""

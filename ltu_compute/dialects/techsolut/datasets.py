@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from typing_extensions import TypedDict
 
-from ltu_compute.dialects.techsolut.interface import dialect
+from ltu_compute.dialects.techsolut.interface import Picture, dialect
 from ltu_compute.dialects.techsolut.recognition import PixelBox
 from ltu_compute.dialects.techsolut.tasks import MOST_ON_PAGE, PAGE, timestamp
 from ltu_compute.errors import BadParameters, MissingImage, Problem
@@ -106,10 +106,11 @@ class NewImagesParams(DatasetParams):
 
     repeated: ClassVar[frozenset[str]] = frozenset({"label", "annotations"})
 
-    label: list[ClassName] = Field(
+    label: list[Annotated[str, Field(max_length=CLASS_LENGTH)]] = Field(
         default=[],
         max_length=MOST_FILES,
-        description="For classification: the class of all files, or one for each in their order.",
+        description="For classification: the class of all files, or one for each in their order. "
+        "Empty: not labelled. Left out: a picture that is there already keeps its label.",
     )
     annotations: list[Any] = Field(
         default=[],
@@ -117,7 +118,8 @@ class NewImagesParams(DatasetParams):
         description="For detection: what is in a file, as JSON: a list of objects with `class` and "
         '`box`, such as `[{"class": "bolt", "box": {"x1": 4, "y1": 8, "x2": 60, "y2": 52}}]`, in '
         "px of the picture. An empty list: nothing of the classes is in it. With several files "
-        "send one for each, in their order. Left out: nobody has looked.",
+        "send one for each, in their order. `null`: nobody has looked. Left out: the same, but a "
+        "picture that is there already keeps its boxes.",
     )
 
 
@@ -256,7 +258,8 @@ def add_dataset_images(
 ) -> AddedImages:
     """Add pictures to a data set, all of them or none.
 
-    A picture that the data set has already, byte by byte, takes the new label or boxes.
+    A picture that the data set has already, byte by byte, takes the new label or boxes; it keeps
+    those that it has when the request gives none.
     """
     data_set = store.data_sets.get(caller.account.id, params.dataset_id)
     skipped: list[str] = []
@@ -298,6 +301,17 @@ def dataset_images(params: ImagesPageParams, store: Store, caller: Caller) -> Da
 
 
 @dialect.endpoint(
+    "datasets.images.get",
+    paths=("/datasets/{dataset_id}/images/{image_id}",),
+    methods=("GET",),
+)
+def dataset_image(params: ImageParams, store: Store, caller: Caller) -> Picture:
+    """Return the file of a picture as it was sent."""
+    found = store.data_sets.image(caller.account.id, params.dataset_id, params.image_id)
+    return Picture(store.data_sets.content(found.id))
+
+
+@dialect.endpoint(
     "datasets.images.delete",
     paths=("/datasets/{dataset_id}/images/{image_id}",),
     methods=("DELETE",),
@@ -324,25 +338,36 @@ def _archive(exchange: Exchange, files: Sequence[ReceivedImage]) -> bytes | None
 def _new_images(
     files: Sequence[ReceivedImage], params: NewImagesParams, data_set: DataSet
 ) -> list[NewImage]:
+    used = "label" if data_set.kind == Kind.CLASSIFICATION else "annotations"
     labels = _labels(params.label, len(files))
-    boxes = _boxes(params.annotations, len(files))
+    given = params.annotations
+    if not given and "annotations" in params.model_fields_set:
+        given = [[]]  # an empty list in a JSON body
+    boxes = _boxes(given, len(files))
     new = []
     for received, label, found in zip(files, labels, boxes, strict=True):
         if received.image is None:
             raise received.error or MissingImage(_problem(FILES.name, "there is no image"))
         new.append(
-            operations.new_image(received.image, received.name, data_set, label=label, boxes=found)
+            operations.new_image(
+                received.image,
+                received.name,
+                data_set,
+                label=label,
+                boxes=found,
+                clears=used in params.model_fields_set,
+            )
         )
     return new
 
 
 def _labels(given: Sequence[str], count: int) -> list[str | None]:
     if len(given) in (0, 1):
-        return [given[0] if given else None] * count
+        return [(given[0] or None) if given else None] * count
     if len(given) != count:
         message = f"received {len(given)} for {count} files, allowed is one for all, or one each"
         raise _wrong("label", message)
-    return list(given)
+    return [label or None for label in given]
 
 
 class _SentBox(BaseModel):

@@ -27,6 +27,7 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
+from ltu_compute.image.formats import format_of
 from ltu_compute.settings import Rate
 from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
 from ltu_compute.web.endpoint import Endpoint
@@ -36,6 +37,7 @@ SCHEME = "apiKey"
 LIMIT = "X-RateLimit-Limit"
 REMAINING = "X-RateLimit-Remaining"
 RESET = "X-RateLimit-Reset"
+PICTURE, BYTES = "image/*", "application/octet-stream"
 REQUEST_ID_LENGTH = 14  # letters and digits after req_, as in the document's sample
 _PLAIN_ID = re.compile(rf"[0-9A-Za-z]{{{REQUEST_ID_LENGTH},}}")
 
@@ -49,6 +51,10 @@ WRONG_METHOD = "The resource exists, but not for this method."
 INCOMPLETE = "The request did not arrive in full."
 TOO_LARGE = "The body, or an image in it, is larger than the service accepts."
 UNAVAILABLE = "The service is busy, or a part of it is missing; see 'details' and Retry-After."
+
+
+class Picture(bytes):
+    """The file of a picture; the reply is the file itself."""
 
 
 class TechsolutDialect(Dialect):
@@ -99,7 +105,13 @@ class TechsolutDialect(Dialect):
             raise
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:
-        """Return a result as JSON, and after it the names that were sent and not used."""
+        """Return a result as JSON, and after it the names that were sent and not used.
+
+        A picture is returned as its file.
+        """
+        if isinstance(result, Picture):
+            found = format_of(result)
+            return Answer(200, bytes(result), f"image/{found.lower()}" if found else BYTES)
         if exchange.ignored:
             result = {**result, "ignored": exchange.ignored}
         return Answer.json(result, exchange.endpoint.status if exchange.endpoint else 200)
@@ -118,10 +130,16 @@ class TechsolutDialect(Dialect):
 
     def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
         """Return the schema of the declared type, with the names that were not used."""
+        if endpoint.result is Picture:
+            return {"type": "string", "format": "binary"}
         described = "Names that were sent and not used."
         names = {"type": "array", "items": {"type": "string"}, "description": described}
         ignored = {"type": "object", "properties": {"ignored": names}}
         return {"allOf": [schema(endpoint.result), ignored]}
+
+    def success_type(self, endpoint: Endpoint) -> str:
+        """Return the type of pictures, or that of JSON."""
+        return PICTURE if endpoint.result is Picture else self.content_type
 
     def failure_schema(self) -> Json:
         """Return the schema of an error."""
