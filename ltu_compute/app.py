@@ -193,7 +193,8 @@ def _sign_off(response: Response, areas: Iterable[Area], counted: metrics.Metric
     if area is not None:
         allowance = exchange.allowance if exchange else None
         if allowance is None and isinstance(area, Dialect) and area.announces_limit:
-            allowance = current_service().rate_limiter.unused(area.default_rate)
+            limiter = current_service().rate_limiter
+            allowance = limiter.unused(area.key_rate(limits_accounts=limiter.limits_accounts))
         response.headers.update(area.reply_headers(allowance))
     seconds = time.perf_counter() - g.started
     images = g.get("images", ())

@@ -209,12 +209,14 @@ def test_the_announced_limit_is_kept(
     assert refused.headers["Retry-After"] == refused.headers[RESET]
 
 
-def test_a_tighter_limit_of_the_service_is_announced_instead(
-    ask: Ask, served: Flask, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("requests", [7, 7000])
+def test_the_operators_limit_takes_the_place_of_the_default(
+    ask: Ask, served: Flask, monkeypatch: pytest.MonkeyPatch, requests: int
 ) -> None:
-    monkeypatch.setattr(service_of(served).rate_limiter, "_rate", Rate(7, 30))
-    assert ask("GET", "/nothing", 404).headers[LIMIT] == "7"
+    monkeypatch.setattr(service_of(served).rate_limiter, "_rate", Rate(requests, 30))
+    assert ask("GET", "/nothing", 404).headers[LIMIT] == str(requests)
     assert 1 <= int(ask("GET", "/nothing", 404).headers[RESET]) <= 30
+    assert ask("POST", "/detect", 400, json={}).headers[LIMIT] == str(requests)
 
 
 def test_a_quota_counts_answers(served: Flask, ask: Ask) -> None:

@@ -114,6 +114,11 @@ class RateLimiter:
         of_account = self._counted(account, self._rate, ACCOUNT)
         return of_account if own is None else _tighter(own, of_account)
 
+    @property
+    def limits_accounts(self) -> bool:
+        """Whether the operator has set a limit of accounts."""
+        return self._rate is not None
+
     def _counted(self, key: str, rate: Rate, whose: str) -> Allowance:
         window = self._counter.count(key, rate.seconds)
         return Allowance(rate, window.requests, window.ends_at, whose)

@@ -225,6 +225,8 @@ class Dialect(ABC):
         File formats of images that are accepted.
     default_rate : Rate or None
         Limit of each key that has none of its own, beside the service's limit of an account.
+    default_yields : bool
+        Whether that default holds only where the operator has set no limit of accounts.
     announces_limit : bool
         Whether replies to requests that were not counted, such as one without credentials, have
         the rate-limit headers too: those of a limit of which nothing is used.
@@ -241,6 +243,7 @@ class Dialect(ABC):
     content_type: str = JSON
     formats: frozenset[str] = frozenset(("JPEG", "PNG", "GIF"))
     default_rate: Rate | None = None
+    default_yields: bool = False
     announces_limit: bool = False
     on_page: bool = False
 
@@ -338,6 +341,16 @@ class Dialect(ABC):
     def header_meanings(self) -> Mapping[str, str]:
         """Return what `reply_headers` may hold: meanings by name, for OpenAPI."""
         return {}
+
+    def key_rate(self, *, limits_accounts: bool) -> Rate | None:
+        """Return the limit of a key that has none of its own.
+
+        Parameters
+        ----------
+        limits_accounts : bool
+            Whether the operator has set a limit of accounts.
+        """
+        return None if self.default_yields and limits_accounts else self.default_rate
 
     # ------------------------------------------------------------------- declarations
 

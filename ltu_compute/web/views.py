@@ -125,10 +125,11 @@ def _admit(service: Service, dialect: Dialect, exchange: Exchange, caller: Calle
     TooManyRequests
         It is over the limit of the caller's key, of the dialect, or of the service.
     """
-    exchange.allowance = service.rate_limiter.count(
+    limiter = service.rate_limiter
+    exchange.allowance = limiter.count(
         caller.account.id,
         f"{dialect.name}:{caller.counted_as}",
-        caller.rate or dialect.default_rate,
+        caller.rate or dialect.key_rate(limits_accounts=limiter.limits_accounts),
         whose=KEY if caller.credential else ACCOUNT,
     )
     if exchange.allowance is not None:

@@ -68,6 +68,7 @@ class TechsolutDialect(Dialect):
     title = "Techsolut API v1"
     prefix = "/v1"
     default_rate = Rate(600, 60)
+    default_yields = True
     announces_limit = True
     errors: ClassVar[Mapping[type[ServiceError], ErrorKind]] = {
         BadParameters: ErrorKind(400, MALFORMED, "invalid_request"),
