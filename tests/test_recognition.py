@@ -424,7 +424,7 @@ def test_unknown_parameters_are_told(call: Caller, operation: str) -> None:
         ("objectDetection", {"provider": "tesseract"},
          "provider: received 'tesseract', allowed is Local or Google"),
         ("textDetection", {"language": "x" * 201}, "allowed are up to 200 characters"),
-        ("classification", {"model": "x" * 65}, "allowed are up to 64 characters"),
+        ("classification", {"model": "x" * 256}, "allowed are up to 255 characters"),
         ("objectDetection", {"classes": "x" * 2001}, "allowed are up to 2000 characters"),
     ],
 )  # fmt: skip

@@ -21,6 +21,7 @@ from ltu_compute.jobs.training import TRAINING
 from ltu_compute.jobs.work import Piece, Preparation, Work
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
+from ltu_compute.store.data_sets import DataSets
 from ltu_compute.store.jobs import Claim, JobLimits
 from ltu_compute.web.service import service_of
 from tests.support import backbones
@@ -136,13 +137,14 @@ def test_a_model_from_its_making_to_its_end(served: Flask, settings: Settings, a
     trained = ask("GET", f"/v1/models/{model}")
     assert (trained["status"], trained["version"]) == ("active", "1.0.0")
     assert trained["metrics"] == state["result"]["metrics"]
+    assert (made["classes"], trained["classes"]) == ([], ["dark", "light"])
     assert trained["metrics"]["held_out_images"] == 2
 
     for name in (model, "day OR night"):
         sent = {"file": files(picture(210, 99))[0], "model": name, "top_k": "1"}
         reply = ask("POST", "/v1/classify", data=sent)
         assert [each["label"] for each in reply["classifications"]] == ["light"]
-        assert reply["model"] == name
+        assert reply["model"] == "Day or night"
     token = token_of(served.test_client())
     sent = {"image": files(picture(20, 98))[0], "model": model}
     ltu = ask(
@@ -210,7 +212,9 @@ def test_a_worker_that_is_lost_costs_nothing_and_counts_once(
     assert ask("GET", f"/v1/tasks/{task}")["status"] == "completed"
 
 
-def test_a_training_that_fails_says_why(served: Flask, settings: Settings, ask: Ask) -> None:
+def test_a_training_that_fails_says_why(
+    served: Flask, settings: Settings, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, on = new_model(ask, "Unlucky"), data_set(ask)
     task = begin(ask, model, on)
     ask("DELETE", f"/v1/datasets/{on}")
@@ -218,7 +222,20 @@ def test_a_training_that_fails_says_why(served: Flask, settings: Settings, ask: 
     state = ask("GET", f"/v1/tasks/{task}")
     assert (state["status"], state["error"]["code"]) == ("failed", "not_found")
     found = ask("GET", f"/v1/models/{model}")
-    assert (found["status"], "does not exist" in found["error"]) == ("failed", True)
+    assert found["status"] == "failed"
+    assert "the data set was deleted before the training ended" in found["error"]
+    on = data_set(ask)
+    task = begin(ask, model, on)
+    claim = claimed(served)
+    gone = ask("GET", f"/v1/datasets/{on}/images")["images"][0]["id"]
+    listed = service_of(served).store.data_sets.images(on)
+    ask("DELETE", f"/v1/datasets/{on}/images/{gone}")
+    with monkeypatch.context() as patch:  # it was deleted after the training had listed it
+        patch.setattr(DataSets, "images", lambda *_: listed)
+        finish(served, claim, computed(settings, claim))
+    details = ask("GET", f"/v1/tasks/{task}")["error"]["details"]
+    assert "a picture of the data set" in details
+    assert gone in details
     task = begin(ask, model, data_set(ask))
     hasty = settings.model_copy(update={"training_timeout": 1e-9})
     run(served, hasty)
@@ -326,6 +343,9 @@ def test_models_are_listed(ask: Ask) -> None:
         ({"name": "x", "type": "segmentation"}, "type: "),
         ({"name": "NUTS", "type": "detection"}, "is the name of a predefined model"),
         ({"name": "yolov8x", "type": "detection"}, "is the name of a predefined model"),
+        ({"name": "\uff4cabels", "type": "detection"}, "is the name of a predefined model"),
+        ({"name": " bolts", "type": "detection"}, "begins or ends with a blank"),
+        ({"name": "MOD_" + 20 * "a", "type": "detection"}, "has the form of an id"),
         ({"name": "x", "type": "detection", "classes": ["a", "A"]}, "are the same name"),
     ],
 )
@@ -333,8 +353,27 @@ def test_what_is_no_model_is_refused(ask: Ask, sent: dict[str, Any], words: str)
     assert words in ask("POST", "/v1/models", 400, json=sent)["error"]["details"]
 
 
-def test_predefined_models_stay(ask: Ask) -> None:
-    assert "stays" in ask("DELETE", "/v1/models/labels", 400)["error"]["details"]
+@pytest.mark.parametrize("name", ["labels", "yolov8x", "LABELS", "tesseract"])
+def test_predefined_models_stay(ask: Ask, name: str) -> None:
+    on = {"dataset_id": "ds_none"}
+    for method, path, more in (("DELETE", "", {}), ("POST", "/train", {"json": on})):
+        refused = ask(method, f"/v1/models/{name}{path}", 400, **more)
+        assert "is predefined" in refused["error"]["details"]
+
+
+def test_names_and_classes_are_as_long_and_odd_as_they_may_be(ask: Ask) -> None:
+    name = 255 * "n"
+    made = ask(
+        "POST",
+        "/v1/models",
+        201,
+        json={"name": name, "type": "detection", "classes": ["nut, M3", "bolt"]},
+    )
+    assert made["classes"] == ["nut, M3", "bolt"]
+    sent = {"file": files(picture(1))[0], "model": name}
+    assert "was not trained yet" in ask("POST", "/v1/detect", 400, data=sent)["error"]["details"]
+    sent = {"name": "By form", "type": "detection", "classes": ["nut, M3", "bolt"]}
+    assert ask("POST", "/v1/models", 201, data=sent)["classes"] == ["nut", "M3", "bolt"]
 
 
 def test_an_account_has_so_many(served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

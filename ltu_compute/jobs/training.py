@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ltu_compute.cancellation import Cancelled, cancellable
-from ltu_compute.errors import Unprocessable
+from ltu_compute.errors import NotFound, Unprocessable
 from ltu_compute.jobs.notices import Notice
 from ltu_compute.jobs.process import report_progress
 from ltu_compute.operations import training
@@ -87,9 +87,14 @@ def compute(parameters: str, settings: Settings) -> Trained:
     store = Store(settings)
     try:
         model = store.custom_models.get(job.account_id, job.model_id)
-        data_set = store.data_sets.get(job.account_id, job.data_set_id)
+        with _during_training(job, "the data set"):
+            data_set = store.data_sets.get(job.account_id, job.data_set_id)
         network = backbone.installed(Models.of(settings))
-        with _limited(settings.training_memory), cancellable(lambda: time.monotonic() > deadline):
+        with (
+            _limited(settings.training_memory),
+            cancellable(lambda: time.monotonic() > deadline),
+            _during_training(job, "a picture of the data set, or all of it,"),
+        ):
             return training.train(
                 model,
                 data_set,
@@ -113,6 +118,17 @@ def compute(parameters: str, settings: Settings) -> Trained:
         raise Unprocessable(f"the network to train on failed: {error}") from None
     finally:
         store.close()
+
+
+@contextmanager
+def _during_training(job: TrainingJob, what: str) -> Iterator[None]:
+    """Raise `NotFound` with a message that says what was deleted before the training ended."""
+    try:
+        yield
+    except NotFound as error:
+        raise NotFound(
+            f"{what} was deleted before the training ended (data set {job.data_set_id}): {error}"
+        ) from None
 
 
 @contextmanager

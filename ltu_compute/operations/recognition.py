@@ -319,8 +319,10 @@ def classify(
             image, max_results=max_results, release_slot=recognisers.release_slot
         )
         return FoundLabels(tuple(found), "Google")
+    answered = ""
     if model:
         installed = recognisers.network(model, "classification")
+        answered = installed.name
         labels = installed.classify(
             image.fit(installed.working_size),
             max_results=max_results,
@@ -331,7 +333,7 @@ def classify(
             image.fit(WORKING_SIZE), recognisers.models, release_slot=recognisers.release_slot
         )[:max_results]
     missing = () if model else _missing(recognisers, labels_by_all_means.USES)
-    return FoundLabels(tuple(labels), "Local", model, missing)
+    return FoundLabels(tuple(labels), "Local", answered, missing)
 
 
 def detect_objects(
@@ -381,8 +383,10 @@ def detect_objects(
         kept = [o for o in found if not wanted or {o.name.casefold(), o.mid.casefold()} & wanted]
         kept = [o for o in kept if o.score >= (least or 0)]
         return FoundObjects(tuple(kept[:max_results]), image.size, "Google")
+    answered = ""
     if model:
         installed = recognisers.network(model, "detection")
+        answered = installed.name
         known = {label.name: label.mid for label in installed.manifest.classes}
         pixels = image.fit(installed.working_size)
         objects = installed.detect(
@@ -405,7 +409,7 @@ def detect_objects(
         objects = tuple(o for o in objects if o.score >= (least or 0))[:max_results]
     size = Size(pixels.shape[1], pixels.shape[0])
     missing = () if model else _missing(recognisers, objects_by_all_means.USES)
-    return FoundObjects(tuple(objects), size, "Local", model, missing)
+    return FoundObjects(tuple(objects), size, "Local", answered, missing)
 
 
 def check_objects(

@@ -4,6 +4,7 @@ The files are rows of the database, so that every replica can load them. A model
 account, and is deleted with it.
 """
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from ltu_compute.store.tables import custom_model_files, custom_models, jobs
 DESCRIPTION_LENGTH = 2000  # characters
 ERROR_LENGTH = 1000  # characters of why a training failed that are kept
 MODELS_PER_ACCOUNT = 100
+_LIKE_ID = re.compile("mod_[0-9a-f]{20}").fullmatch
 
 
 class Status(StrEnum):
@@ -54,6 +56,8 @@ class CustomModel:
         Why the last training failed; "" unless it did.
     job_id : str or None
         The last training.
+    trained_classes : tuple of str
+        Classes that the version knows, in the order of its outputs; empty without a version.
     """
 
     id: str
@@ -70,6 +74,7 @@ class CustomModel:
     job_id: str | None
     created_at: float
     updated_at: float
+    trained_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,9 @@ class CustomModels:
             The account has as many models as it may have.
         """
         check_name("name", name)
+        if _LIKE_ID(name_key(name)):
+            message = f"name: {name[:40]!r} has the form of an id; allowed is another name"
+            raise BadParameters(Problem("name", message))
         check_classes(classes)
         if len(description) > DESCRIPTION_LENGTH:
             message = f"description: received {len(description)} characters, allowed are "
@@ -155,7 +163,7 @@ class CustomModels:
             now,
             now,
         )
-        row = vars(made) | {
+        row = {name: value for name, value in vars(made).items() if name != "trained_classes"} | {
             "name_key": name_key(name),
             "kind": kind.value,
             "classes": orjson.dumps(made.classes).decode(),
@@ -336,8 +344,16 @@ def fail(connection: sa.Connection, model_id: str, job_id: str, reason: str, now
 
 _COLUMNS = [column for column in custom_models.c if column.name != "name_key"]
 # A training that was cancelled, or whose job is gone, leaves the status that was before it.
-_MODEL = sa.select(*_COLUMNS, jobs.c.state.label("job_state")).outerjoin(
-    jobs, jobs.c.id == custom_models.c.job_id
+_MODEL = (
+    sa.select(*_COLUMNS, jobs.c.state.label("job_state"), custom_model_files.c.manifest)
+    .outerjoin(jobs, jobs.c.id == custom_models.c.job_id)
+    .outerjoin(
+        custom_model_files,
+        sa.and_(
+            custom_model_files.c.model_id == custom_models.c.id,
+            custom_model_files.c.version == custom_models.c.version,
+        ),
+    )
 )
 
 
@@ -353,11 +369,14 @@ def _one(connection: sa.Connection, account_id: str, model_id: str) -> CustomMod
 def _model(row: Any) -> CustomModel:
     named = dict(row._mapping)  # noqa: SLF001  (SQLAlchemy's documented name)
     is_training = named.pop("job_state") in ACTIVE
+    manifest = named.pop("manifest")
+    labels = [] if manifest is None else orjson.loads(manifest).get("labels", [])
     named |= {
         "kind": Kind(named["kind"]),
         "classes": tuple(orjson.loads(named["classes"])),
         "metrics": orjson.loads(named["metrics"]),
         "status": Status.TRAINING if is_training else Status(named["status"]),
         "error": "" if is_training else named["error"],
+        "trained_classes": tuple(labels),
     }
     return CustomModel(**named)

@@ -466,10 +466,13 @@ def check_name(parameter: str, name: str) -> None:
     Raises
     ------
     BadParameters
-        It is empty, over 255 characters, or holds control characters.
+        It is empty, over 255 characters, or holds control characters or blanks around it.
     """
     if not name.strip():
         raise BadParameters(Problem(parameter, f"{parameter}: must not be empty"))
+    if name != name.strip():
+        message = f"{parameter}: {name[:80]!r} begins or ends with a blank"
+        raise BadParameters(Problem(parameter, message))
     check_text(parameter, name)
 
 

@@ -218,16 +218,28 @@ def _values(endpoint: Endpoint, wire: Wire) -> dict[str, Any]:
         for value in given:
             _check_size(name, value)
         if name in endpoint.params.repeated:
-            values[name] = [as_text(value) for value in _flat(given)]
+            commas = name in endpoint.params.parted
+            values[name] = [as_text(value) for value in _flat(given, commas=commas)]
         else:
             values[name] = as_text(given[0])
     in_path = {name: wire.path[name] for name in endpoint.path_names if name in wire.path}
     return values | in_path
 
 
-def _flat(given: Iterable[Any]) -> list[Any]:
-    """Return the values of a name that may be repeated: in a form, or as a list in JSON."""
-    return [value for each in given for value in (each if isinstance(each, list) else [each])]
+def _flat(given: Iterable[Any], *, commas: bool = False) -> list[Any]:
+    """Return the values of a name that may be repeated: in a form, or as a list in JSON.
+
+    With ``commas``, texts outside of such a list are parted at commas.
+    """
+    found: list[Any] = []
+    for each in given:
+        if isinstance(each, list):
+            found += each
+        elif commas and isinstance(each, str):
+            found += [part for text in each.split(",") if (part := text.strip())]
+        else:
+            found.append(each)
+    return found
 
 
 def _check_size(name: str, value: Any) -> None:

@@ -73,6 +73,9 @@ class Params(BaseModel):
     repeated: ClassVar[frozenset[str]] = frozenset()
     """Names that may be sent several times; their fields take a list."""
 
+    parted: ClassVar[frozenset[str]] = frozenset()
+    """Names of `repeated` whose texts are parted at commas; the texts in a JSON list are not."""
+
     @property
     def unknown_names(self) -> list[str]:
         """Names within structured values that are not known."""

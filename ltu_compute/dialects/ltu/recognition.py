@@ -33,6 +33,7 @@ from ltu_compute.operations.recognition import MAX_OBJECTS, MAX_WORDS, FoundLabe
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
 from ltu_compute.recognisers.onnx import INSTALL, Model, Rejected
+from ltu_compute.store.names import NAME_LENGTH
 
 
 def _spelt(*names: str) -> BeforeValidator:
@@ -266,10 +267,10 @@ class RecognitionParams(LtuParams):
     )
     model: str = Field(
         "",
-        max_length=64,
-        description="A model that is installed on the service, listed by `GET models`. Empty: "
-        "the service's own means.",
-        json_schema_extra={"x-allowed": "text of at most 64 characters"},
+        max_length=NAME_LENGTH,
+        description="A model that is installed on the service, listed by `GET models`, or the id "
+        "or name of one that the account has trained. Empty: the service's own means.",
+        json_schema_extra={"x-allowed": f"text of at most {NAME_LENGTH} characters"},
     )
     min_score: float = Field(
         0,

@@ -54,7 +54,12 @@ class ModelEntry(TypedDict):
             Field(description="Measured on pictures that the training never saw."),
         ]
     ]
-    classes: NotRequired[Annotated[list[str], Field(description="Of custom models.")]]
+    classes: NotRequired[
+        Annotated[
+            list[str],
+            Field(description="Of custom models: those that it was trained on, or is to be."),
+        ]
+    ]
     base_model: NotRequired[str]
     error: NotRequired[Annotated[str, Field(description="Why the last training failed.")]]
 
@@ -138,7 +143,7 @@ def custom_entry(model: CustomModel) -> ModelEntry:
     }
     if model.metrics:
         entry["metrics"] = model.metrics
-    entry["classes"] = list(model.classes)
+    entry["classes"] = list(model.trained_classes or model.classes)
     entry["base_model"] = model.base_model
     if model.error:
         entry["error"] = model.error

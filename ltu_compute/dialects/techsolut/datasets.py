@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.techsolut.interface import Picture, dialect
@@ -24,6 +24,7 @@ from ltu_compute.store.data_sets import (
     Kind,
     NewImage,
 )
+from ltu_compute.store.names import NAME_LENGTH
 from ltu_compute.web.binding import ReceivedImage
 from ltu_compute.web.dialect import Caller, Exchange
 from ltu_compute.web.endpoint import ImageList, Params
@@ -31,7 +32,6 @@ from ltu_compute.web.service import Service
 
 MOST_FILES = 100  # in one request
 LARGEST_FILES = 2  # of the largest size in one request
-NAME_LENGTH = 255  # characters
 MOST_TOKENS = 500_000  # commas, brackets and braces of annotations: some 50 MB of objects
 LISTED_IMAGES = 100  # that the reply to an archive lists
 
@@ -46,23 +46,11 @@ FILES = ImageList(
 ClassName = Annotated[str, Field(min_length=1, max_length=CLASS_LENGTH)]
 
 
-def parted(given: Any) -> Any:
-    """Part texts at their commas."""
-    if not isinstance(given, list):
-        return given
-    parts = [part for each in given for part in (each.split(",") if _is_text(each) else [each])]
-    stripped = [part.strip() if _is_text(part) else part for part in parts]
-    return [part for part in stripped if part != ""]
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
 class NewDatasetParams(Params):
     """See `create_dataset`."""
 
     repeated: ClassVar[frozenset[str]] = frozenset({"classes"})
+    parted: ClassVar[frozenset[str]] = repeated
 
     name: str = Field(min_length=1, max_length=NAME_LENGTH, description="Its name.")
     type: Literal["classification", "detection"] = Field(
@@ -74,8 +62,6 @@ class NewDatasetParams(Params):
         description="The classes there may be; in a form with commas between them. Default: those "
         "that the pictures bring.",
     )
-
-    _classes = field_validator("classes", mode="before")(parted)
 
 
 class DatasetParams(Params):

@@ -3,7 +3,7 @@
 import time
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from sqlalchemy import Connection
 
 from ltu_compute.auth.api_keys import KeyCheck
@@ -14,7 +14,7 @@ from ltu_compute.dialects.techsolut.catalogue import (
     custom_entry,
     predefined_entries,
 )
-from ltu_compute.dialects.techsolut.datasets import NAME_LENGTH, ClassName, Deleted, parted
+from ltu_compute.dialects.techsolut.datasets import ClassName, Deleted
 from ltu_compute.dialects.techsolut.interface import dialect
 from ltu_compute.dialects.techsolut.tasks import (
     URL_LENGTH,
@@ -33,6 +33,7 @@ from ltu_compute.recognisers.custom import backbone
 from ltu_compute.store import Store, custom_models
 from ltu_compute.store.custom_models import DESCRIPTION_LENGTH
 from ltu_compute.store.data_sets import MOST_CLASSES, Kind
+from ltu_compute.store.names import NAME_LENGTH, name_key
 from ltu_compute.web.dialect import Caller, Exchange
 from ltu_compute.web.endpoint import Params
 from ltu_compute.web.service import Service
@@ -44,6 +45,7 @@ class NewModelParams(Params):
     """See `create_model`."""
 
     repeated: ClassVar[frozenset[str]] = frozenset({"classes"})
+    parted: ClassVar[frozenset[str]] = repeated
 
     name: str = Field(
         min_length=1,
@@ -66,8 +68,6 @@ class NewModelParams(Params):
         "Default: all classes of the data set.",
     )
 
-    _classes = field_validator("classes", mode="before")(parted)
-
 
 class TrainParams(ModelParams):
     """See `train`."""
@@ -86,9 +86,7 @@ def create_model(
     params: NewModelParams, store: Store, recognisers: Recognisers, caller: Caller
 ) -> ModelEntry:
     """Create a model of the account's own. It answers once it has been trained."""
-    reserved = {model["id"].casefold() for model in predefined_entries(recognisers)}
-    reserved |= {*predefined.PRINTED, *map(str.casefold, recognisers.models.names())}
-    if params.name.casefold() in reserved:
+    if _is_predefined(params.name, recognisers):
         message = f"name: {params.name!r} is the name of a predefined model"
         raise BadParameters(Problem("name", message))
     made = store.custom_models.add(
@@ -111,10 +109,7 @@ def delete_model(
     caller: Caller,
 ) -> Deleted:
     """Delete a model of the account's own; its training is cancelled, and it answers no more."""
-    if any(each["id"] == params.model_id for each in predefined_entries(recognisers)):
-        raise BadParameters(
-            Problem("model_id", f"model_id: {params.model_id!r} is predefined; it stays")
-        )
+    _check_custom(params.model_id, recognisers)
     deleted = store.custom_models.delete(caller.account.id, params.model_id)
     if deleted.job_id is not None:
         queue.jobs.cancel(caller.account.id, deleted.job_id)
@@ -144,6 +139,7 @@ def train(
     the key's quota.
     """
     account_id = caller.account.id
+    _check_custom(params.model_id, recognisers)
     found = store.custom_models.get(account_id, params.model_id)
     try:
         data_set = store.data_sets.get(account_id, params.dataset_id)
@@ -165,3 +161,22 @@ def train(
     with keys.charge(caller.credential):
         queue.add(account_id, TRAINING, job.dumps(), job_id=job_id, also=also)
     return accepted(task_id, TRAINING, exchange, service)
+
+
+def _is_predefined(name: str, recognisers: Recognisers) -> bool:
+    names = [model["id"] for model in predefined_entries(recognisers)]
+    names += [*predefined.PRINTED, *recognisers.models.names()]
+    return name_key(name) in set(map(name_key, names))
+
+
+def _check_custom(model_id: str, recognisers: Recognisers) -> None:
+    """Refuse to change a predefined model.
+
+    Raises
+    ------
+    BadParameters
+        It is one, or a name for which one answers.
+    """
+    if _is_predefined(model_id, recognisers):
+        message = f"model_id: {model_id!r} is predefined; allowed are models of the account"
+        raise BadParameters(Problem("model_id", message))

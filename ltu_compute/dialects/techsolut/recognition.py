@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, NotRequired
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from ltu_compute.auth.api_keys import KeyCheck
@@ -21,6 +21,7 @@ from ltu_compute.operations import recognition
 from ltu_compute.operations.recognition import MAX_OBJECTS, Line
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.manifest import coco_mids, open_images_names
+from ltu_compute.store.names import NAME_LENGTH
 from ltu_compute.web.dialect import Caller
 from ltu_compute.web.endpoint import Flag, ImageField, Params
 
@@ -39,11 +40,12 @@ class DetectParams(Params):
     """See `detect`."""
 
     repeated: ClassVar[frozenset[str]] = frozenset({"classes"})
+    parted: ClassVar[frozenset[str]] = repeated
 
     confidence: float = Field(0.25, ge=0, le=1, description="Least confidence of a detection.")
     model: str = Field(
         predefined.DETECTION_DEFAULT,
-        max_length=100,
+        max_length=NAME_LENGTH,
         description="A model that `GET /v1/models` lists, or yolov8x or yolov8n, for which the "
         "best installed one answers.",
     )
@@ -55,16 +57,6 @@ class DetectParams(Params):
     )
     max_detections: int = Field(100, ge=1, le=MAX_OBJECTS, description="How many at most.")
 
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _parted(cls, given: object) -> object:
-        """Part texts at their commas."""
-        if not isinstance(given, list):
-            return given
-        parts = [part for each in given for part in (each.split(",") if _is_text(each) else [each])]
-        parts = [part.strip() if _is_text(part) else part for part in parts]
-        return [part for part in parts if part != ""]
-
     def job(self, recognisers: Recognisers, caller: Caller) -> DetectionJob:
         """Return what is to be computed for a caller."""
         model = predefined.chosen(self.model, "detection", recognisers)
@@ -75,10 +67,6 @@ class DetectParams(Params):
             classes=tuple(self.classes),
             max_detections=self.max_detections,
         )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 class PixelBox(TypedDict):
@@ -171,7 +159,7 @@ class ClassifyParams(Params):
     top_k: int = Field(5, ge=1, le=MOST_LABELS, description="How many labels at most.")
     model: str = Field(
         predefined.CLASSIFICATION_DEFAULT,
-        max_length=100,
+        max_length=NAME_LENGTH,
         description="A model that `GET /v1/models` lists, or resnet101, for which the best "
         "installed one answers.",
     )
@@ -219,7 +207,7 @@ def classify(
             "success": True,
             "classifications": labels,
             "processing_time": round(time.perf_counter() - began, SECONDS_DIGITS),
-            "model": model or predefined.own(recognisers, "classification"),
+            "model": found.model or predefined.own(recognisers, "classification"),
         }
 
 
