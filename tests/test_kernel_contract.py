@@ -44,6 +44,7 @@ from ltu_compute.kernels.classification import (
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.contours import outer_contours, outer_outlines, traced
+from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences import ComparisonSettings, compare, polygons_mask
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
@@ -171,6 +172,15 @@ CASES = [
                 and region.vertices.max(axis=0).tolist() == [region.box[2] - 1, region.box[3] - 1]
                 for region in regions
             )
+        ),
+    ),
+    Case(
+        gray_pair,
+        ("bgr", "bgr"),
+        gray_pair,
+        lambda grays, *images: all(
+            gray.dtype == np.uint8 and gray.shape == image.shape[:2]
+            for gray, image in zip(grays, images, strict=True)
         ),
     ),
     Case(outer_outlines, ("mask",), outer_outlines, are_outlines),
@@ -471,7 +481,7 @@ CASES = [
         kind_and_qualities,
         ("bgr",),
         kind_and_qualities,
-        lambda labels, _: are_scores([label.score for label in labels]),
+        lambda labels, _: all(0.5 <= label.score <= 1 for label in labels),
     ),
     Case(
         picture_labels,
