@@ -174,6 +174,7 @@ def test_the_file_of_a_picture(served: Flask, ask: Ask) -> None:
         ("detection", {"annotations": '[{"class": "a"}]'}, "at 0.box: Field required"),
         ("detection", {"annotations": json.dumps([box(4, 8, 99, 20)])}, "0 <= x1 < x2 <= 60"),
         ("detection", {"annotations": json.dumps([box(9, 8, 4, 20)])}, "received the box 9, 8, 4"),
+        ("detection", {"annotations": json.dumps([box(9, 8, 9.9, 20)])}, "sides of 1 px or more"),
         ("detection", {"annotations": '[{"class": "a", "box": {"x1": 1}}]'}, "at 0.box.y1: Field"),
         ("detection", {"annotations": ["[]", "[]"]}, "received 2 lists for 1 files"),
         ("detection", {"label": "a"}, "label: the data set is for detection"),
@@ -282,6 +283,12 @@ CENTRED = box(22.5, 15, 37.5, 25)
             {"a.png": "ok", "b.png": "bad", "c.png": None},
             id="folders",
         ),
+        pytest.param(
+            "classification",
+            {"x\\ok\\a.png": A, "x\\bad\\b.png": B},
+            {"a.png": "ok", "b.png": "bad"},
+            id="folders with backslashes",
+        ),
     ],
 )
 def test_an_archive(
@@ -293,6 +300,7 @@ def test_an_archive(
     key = "label" if kind == "classification" else "annotations"
     assert {each["filename"]: each[key] for each in added["images"]} == expected
     assert added["skipped"] == ["notes.md", "inner.zip"]
+    assert added["unlabelled"] == [name for name, found in expected.items() if found is None]
 
 
 def coco(**changed: Any) -> str:
@@ -306,6 +314,10 @@ def coco(**changed: Any) -> str:
         ({"a.png": A, "c.json": "{"}, 400, "'c.json' is not JSON"),
         ({"a.png": A, "c.json": "{}"}, 400, "'c.json' is not COCO's JSON"),
         ({"a.png": A, "c.json": coco(categories=[])}, 400, "KeyError: 3"),
+        ({"a.png": A, "c.json": coco(images=[{"id": 7, "file_name": None}])}, 400, "name None"),
+        ({"a.png": A, "c.json": coco(images=[{"id": 1.7, "file_name": "a"}])}, 400, "id 1.7"),
+        ({"a.png": A, "c.json": coco(images=2 * COCO["images"])}, 400, "have the same id"),
+        ({"a.png": A, "a.txt": "0 .5 .5 .01 .5", "classes.txt": "a"}, 400, "sides of 1 px"),
         (
             {"a.png": A, "c.json": coco(annotations=[{"image_id": 7, "category_id": 3}])},
             400,
@@ -410,6 +422,13 @@ def test_boxes_of_a_data_set_are_bounded(ask: Ask, monkeypatch: pytest.MonkeyPat
         ask("POST", f"{place}/images", 201, data={**files(content), "annotations": boxes})
     refused = ask("POST", f"{place}/images", 403, data={**files(C), "annotations": boxes})
     assert f"would have {3 * size} bytes, allowed are {2 * size}" in refused["error"]["details"]
+
+
+def test_pictures_that_an_archive_lacks_are_listed(ask: Ask) -> None:
+    place = created(ask, "detection")
+    sent = archive({"a.png": A, "t.json": coco()})
+    added = ask("POST", f"{place}/images", 201, data=files(sent))
+    assert added["skipped"] == ["b.png (in t.json, not in the archive)"]
 
 
 def test_names_of_pictures_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:

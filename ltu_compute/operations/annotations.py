@@ -59,7 +59,6 @@ class _Sorted:
 
     pictures: dict[str, bytes] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
-    tables: dict[str, bytes] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
 
@@ -70,7 +69,9 @@ def pictures_of(
 
     For detection, boxes are read from COCO's JSON files or from YOLO's text files. The classes of
     YOLO's numbers are listed in a ``data.yaml`` or ``classes.txt``, or are those of the data set.
-    For classification, the folder that a picture is in is its class.
+    For classification, the folder that a picture is in is its class. Paths may have backslashes, as
+    some programs on Windows write them. Pictures that COCO names and the archive lacks are listed
+    among the files that were not used.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def pictures_of(
     if not found.pictures:
         raise _bad(name, "it holds no JPEG, PNG or GIF")
     if kind == Kind.CLASSIFICATION:
-        skipped = [*found.skipped, *found.texts, *found.tables]
+        skipped = [*found.skipped, *found.texts]
         labelled = [
             Unpacked(path, content, PurePosixPath(path).parent.name or None)
             for path, content in found.pictures.items()
@@ -102,18 +103,20 @@ def pictures_of(
         return labelled, skipped[:SKIPPED]
     coco = [path for path in found.texts if path.lower().endswith(".json")]
     if coco:
-        boxes = _coco({path: found.texts.pop(path) for path in coco}, found.pictures, name)
+        tables = {path: found.texts.pop(path) for path in coco}
+        boxes, missing = _coco(tables, found.pictures, name)
         pictures = [
             Unpacked(path, content, boxes=boxes.get(path))
             for path, content in found.pictures.items()
         ]
-        return pictures, [*found.skipped, *found.texts][:SKIPPED]
+        return pictures, [*missing, *found.skipped, *found.texts][:SKIPPED]
     return _yolo(found, classes, name), found.skipped[:SKIPPED]
 
 
 def _by_use(files: Iterable[tuple[str, bytes]]) -> _Sorted:
     found = _Sorted()
-    for path, content in files:
+    for written, content in files:
+        path = written.replace("\\", "/")
         parts = PurePosixPath(path)
         if "__MACOSX" in parts.parts or parts.name.startswith("."):
             continue
@@ -132,8 +135,8 @@ def _by_use(files: Iterable[tuple[str, bytes]]) -> _Sorted:
 
 def _coco(
     tables: Mapping[str, bytes], pictures: Mapping[str, bytes], name: str
-) -> dict[str, tuple[Box, ...]]:
-    """Return the boxes of pictures by their paths.
+) -> tuple[dict[str, tuple[Box, ...]], list[str]]:
+    """Return the boxes of pictures by their paths, and pictures that the archive lacks.
 
     Source: the format of data, https://cocodataset.org/#format-data.
     """
@@ -142,15 +145,23 @@ def _coco(
     for picture in pictures:
         by_name.setdefault(PurePosixPath(picture).name, []).append(picture)
     count = 0
+    missing: list[str] = []
     for path, content in tables.items():
         checkpoint()
         table = _json(path, content, name)
         try:
-            names = {int(each["id"]): str(each["name"]) for each in table["categories"]}
-            files = {int(each["id"]): str(each["file_name"]) for each in table["images"]}
+            names = {_whole(each["id"]): _named(each["name"]) for each in table["categories"]}
+            files = {_whole(each["id"]): _named(each["file_name"]) for each in table["images"]}
+            if len(files) < len(table["images"]):
+                raise ValueError("two images have the same id")  # noqa: TRY301  (worded below)
             places = {
                 number: _place(file, path, pictures, by_name) for number, file in files.items()
             }
+            missing += [
+                f"{file[:100]} (in {path[:80]}, not in the archive)"
+                for number, file in files.items()
+                if places[number] is None and len(missing) < SKIPPED
+            ]
             count += len(table["annotations"])
             _check_count(count, name)
             for place in places.values():
@@ -158,8 +169,8 @@ def _coco(
                     boxes.setdefault(place, [])
             for each in table["annotations"]:
                 left, top, width, height = map(float, each["bbox"])
-                place = places[int(each["image_id"])]
-                label = names[int(each["category_id"])]
+                place = places[_whole(each["image_id"])]
+                label = names[_whole(each["category_id"])]
                 if place is not None:
                     boxes[place].append(Box(label, left, top, left + width, top + height))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -168,7 +179,20 @@ def _coco(
                 f"{path[:80]!r} is not COCO's JSON with images, annotations (bbox, image_id, "
                 f"category_id) and categories: {type(error).__name__}: {str(error)[:80]}",
             ) from None
-    return {path: tuple(found) for path, found in boxes.items()}
+    return {path: tuple(found) for path, found in boxes.items()}, missing
+
+
+def _whole(value: Any) -> int:
+    """Return an id; some programs write them as texts."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"the id {value!r} is not a whole number")
+    return int(value)
+
+
+def _named(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"the name {value!r} is not a text")
+    return value.replace("\\", "/")
 
 
 def _json(path: str, content: bytes, name: str) -> Any:

@@ -22,6 +22,8 @@ from ltu_compute.store.data_sets import MOST_BOXES, Box, DataSet, DataSetImage, 
 
 TRIED_AT = 64  # px that a picture is decoded to, to see that it can be
 SLACK = 1.0  # px that a box may extend beyond the picture's border; it is cut off
+LEAST_SIDE = 1.0  # px of a box
+ROUNDING = 1e-6  # px that a side may lack, where it is computed from shares
 PICTURES_TOGETHER = 20  # of the largest size, by their pixels: 12 s to decode as PNG of 50 MP
 ARCHIVE_ENTRIES = 4000
 ARCHIVE_GROWTH = 2  # of an archive when it is unpacked, against the largest file
@@ -181,12 +183,14 @@ def _fitting(box: Box, image: Image, name: str) -> Box:
         right=min(float(width), box.right),
         bottom=min(float(height), box.bottom),
     )
-    if not within or cut.left >= cut.right or cut.top >= cut.bottom:
+    least = LEAST_SIDE - ROUNDING
+    if not within or cut.right - cut.left < least or cut.bottom - cut.top < least:
         shown = ", ".join(f"{side:g}" for side in sides)
         raise _wrong(
             "annotations",
             f"received the box {shown} (x1, y1, x2, y2) in {_file_name(name)!r}, allowed are "
-            f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}",
+            f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}, and sides of "
+            f"{LEAST_SIDE:g} px or more",
         )
     return cut
 

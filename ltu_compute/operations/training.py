@@ -24,9 +24,9 @@ LEAST_PICTURES = 2  # that have boxes of a class: one to learn from, one to meas
 LEAST_MEASURED = 0.01  # score of boxes that a detector is measured by
 LEAST_CLASSES = 2  # that a classifier distinguishes
 CLASSIFIER_SIDE = 224  # px of its input
-EMBEDDING_SHARE = 0.9  # of the time, as progress reports it
+EMBEDDING_SHARE = 0.9  # of the progress that is reported; the rest is for the fit
 
-Read = Callable[[str], bytes]
+ReadFile = Callable[[str], bytes]
 """Returns the file of a picture, by its id."""
 Report = Callable[[float], None]
 """Is given the share that is done, 0 to 1."""
@@ -99,7 +99,7 @@ def train(
     model: CustomModel,
     data_set: DataSet,
     images: Sequence[DataSetImage],
-    read: Read,
+    read: ReadFile,
     backbone: Backbone,
     *,
     max_pixels: int,
@@ -118,7 +118,7 @@ def train(
     images : sequence of DataSetImage
         The pictures of the data set.
     read : callable
-        See `Read`.
+        See `ReadFile`.
     backbone : Backbone
         The network that it uses.
     max_pixels : int
@@ -147,13 +147,14 @@ def train(
     return _detector(classes, by_hash, picture, backbone, report)
 
 
-Open = Callable[[DataSetImage], Image]
+DecodePicture = Callable[[DataSetImage], Image]
+"""Returns a picture of the data set."""
 
 
 def _classifier(
     classes: Sequence[str],
     images: Sequence[DataSetImage],
-    picture: Open,
+    picture: DecodePicture,
     backbone: Backbone,
     report: Report,
 ) -> Trained:
@@ -201,7 +202,7 @@ def _classifier(
 def _detector(
     classes: Sequence[str],
     images: Sequence[DataSetImage],
-    picture: Open,
+    picture: DecodePicture,
     backbone: Backbone,
     report: Report,
 ) -> Trained:

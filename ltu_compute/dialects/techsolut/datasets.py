@@ -173,7 +173,19 @@ class AddedImages(TypedDict):
     added: Annotated[int, Field(ge=0, description="Pictures that were added or changed.")]
     images: Annotated[list[DatasetImage], Field(description=f"The first {LISTED_IMAGES} of them.")]
     skipped: Annotated[
-        list[str], Field(description="Files of an archive that were not used, the first of them.")
+        list[str],
+        Field(
+            description="Files of an archive that were not used, and pictures that its COCO files "
+            "name and that it lacks; the first 100."
+        ),
+    ]
+    unlabelled: Annotated[
+        list[str],
+        Field(
+            description="Names of those of the added pictures that have no label, or of which "
+            f"nobody has looked what they show; the first {LISTED_IMAGES}. Training leaves them "
+            "out."
+        ),
     ]
     dataset: DatasetSummary
 
@@ -267,6 +279,9 @@ def add_dataset_images(
         "added": len(added),
         "images": [_image(each, data_set.kind) for each in added[:LISTED_IMAGES]],
         "skipped": skipped,
+        "unlabelled": [each.name for each in added if each.label is None and each.boxes is None][
+            :LISTED_IMAGES
+        ],
         "dataset": _summary(store.data_sets.get(caller.account.id, data_set.id)),
     }
 
