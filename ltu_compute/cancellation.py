@@ -26,16 +26,25 @@ class Cancelled(Exception):
 
 
 class _Token:
-    def __init__(self, cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        cancelled: Callable[[], bool],
+        error: Callable[[], Exception] = Cancelled,
+        outer: "_Token | None" = None,
+    ) -> None:
         self._cancelled = cancelled
+        self._error = error
+        self._outer = outer
         self._next_look = 0.0
 
     def check(self, *, at_once: bool) -> None:
+        if self._outer is not None:
+            self._outer.check(at_once=at_once)
         now = monotonic()
         if at_once or now >= self._next_look:
             self._next_look = now + CHECK_EVERY_S
             if self._cancelled():
-                raise Cancelled
+                raise self._error()
 
 
 _current: contextvars.ContextVar[_Token | None] = contextvars.ContextVar("token", default=None)
@@ -58,6 +67,24 @@ def cancellable(cancelled: Callable[[], bool] | None) -> Iterator[None]:
         _current.reset(set_before)
 
 
+@contextmanager
+def limited(exceeded: Callable[[], bool], error: Callable[[], Exception]) -> Iterator[None]:
+    """Have `checkpoint` stop what runs in this block once it exceeds a limit, too.
+
+    Parameters
+    ----------
+    exceeded : callable
+        Returns whether the limit is exceeded; called from the thread of the block.
+    error : callable
+        Returns the exception to raise then.
+    """
+    set_before = _current.set(_Token(exceeded, error, _current.get()))
+    try:
+        yield
+    finally:
+        _current.reset(set_before)
+
+
 def checkpoint(*, at_once: bool = False) -> None:
     """Return if somebody still waits for the result.
 
@@ -69,7 +96,9 @@ def checkpoint(*, at_once: bool = False) -> None:
     Raises
     ------
     Cancelled
-        If nobody does. Do not catch it: what started the work does.
+        If nobody does. Do not catch it: the caller that started the work does.
+    Exception
+        That of a limit that is exceeded; see `limited`.
     """
     token = _current.get()
     if token is not None:

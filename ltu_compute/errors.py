@@ -18,6 +18,7 @@ ServiceError
 │   ├── UnreadableImage     truncated or corrupt
 │   ├── NotEnoughContent    readable, but empty of what the operation looks for
 │   ├── ImagesDoNotMatch    two images of which nothing in common was found
+│   ├── TooManyDifferences  comparing two images takes longer than one pair may take
 │   └── FetchFailed         a remote image could not, or may not, be had
 ├── WrongSetting            the service cannot run as it is set up
 ├── Busy                    all computing slots and all waiting places are taken
@@ -155,6 +156,10 @@ class NotEnoughContent(Unprocessable):
 
 class ImagesDoNotMatch(Unprocessable):
     """Two images that could not be brought into alignment."""
+
+
+class TooManyDifferences(Unprocessable):
+    """Two images that differ in more places than can be compared in the time for one pair."""
 
 
 class FetchFailed(Unprocessable):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ltu_compute import operations
 from ltu_compute.dialects.ltu import comparison
 from ltu_compute.kernels import contours
 from ltu_compute.kernels.contours import simplified
@@ -410,6 +411,16 @@ def test_threshold_weight_and_score(call: Caller) -> None:
     assert heavy["score"] == pytest.approx(3 * plain["score"], rel=1e-6)
     assert none["score"] == 0
     assert plain["info"]["count"] == heavy["info"]["count"] == none["info"]["count"] == 1
+
+
+def test_a_comparison_has_a_limit_of_processor_time(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations.comparison, "MOST_SECONDS", -1.0)
+    pair = {"image1": photograph("coffee.jpg"), "image2": dotted(480, 80)}
+    full = send(call, "differences", **pair, fic_settings='{"resolution": "full"}')
+    assert full.status_code == 422
+    assert "ask for a lower resolution" in full.json["details"]["message"]
 
 
 def test_behaviors_hsv_compares_in_hsv(call: Caller) -> None:

@@ -3,10 +3,18 @@
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from time import thread_time
 
 from imagehash import ImageHash
 
-from ltu_compute.errors import BadParameters, ImagesDoNotMatch, NotEnoughContent, Problem
+from ltu_compute.cancellation import limited
+from ltu_compute.errors import (
+    BadParameters,
+    ImagesDoNotMatch,
+    NotEnoughContent,
+    Problem,
+    TooManyDifferences,
+)
 from ltu_compute.image import Image, alike
 from ltu_compute.image.hashing import perceptual_hash
 from ltu_compute.kernels import alignment
@@ -20,6 +28,7 @@ from ltu_compute.kernels.types import Bgr, Mask, Size
 
 REGION_TOLERANCE = 0.03  # relative: a reduced mask is rounded to whole px
 MIN_KEYPOINTS = 8  # twice what a homography is determined by
+MOST_SECONDS = 60.0  # of processor time for one pair; 50 MP of a moved board take 7 s
 _KEPT_SIZES = 2  # sizes, or readings of 16 bits, at which a prepared reference keeps its pixels
 PLENTY = 100  # ORB keypoints; ORB finds fewer than SIFT, so an image that has them is not empty
 
@@ -142,6 +151,8 @@ def differences(
         Nothing in common was found, and the images cannot be compared without alignment.
     NotEnoughContent
         Region, margin and framing leave nothing to compare.
+    TooManyDifferences
+        The comparison takes more than `MOST_SECONDS` of processor time.
     """
     prepared = None
     if isinstance(reference, PreparedReference):
@@ -156,7 +167,19 @@ def differences(
     else:
         image1, roi1 = reference.fit(longest), None if region is None else region.mask()
     image2 = shot.fit(settings.working_size(shot.size))
-    with nullcontext() if prepared is None else prepared.kept.in_use(image1, roi1):
+    until = thread_time() + MOST_SECONDS
+
+    def too_many() -> TooManyDifferences:
+        return TooManyDifferences(
+            f"{reference.name} and {shot.name} differ in too many places to compare them within "
+            f"{MOST_SECONDS:g} s of processor time at {longest} px: ask for a lower resolution",
+            parameter=shot.name,
+        )
+
+    with (
+        nullcontext() if prepared is None else prepared.kept.in_use(image1, roi1),
+        limited(lambda: thread_time() > until, too_many),
+    ):
         comparison = compared(
             image1, image2, settings, size1=reference.size, size2=shot.size, roi1=roi1
         )
