@@ -1,5 +1,5 @@
 # The service as an image: docker build -t ltu-compute . && docker run -p 8000:8000 -v ltu:/data ltu-compute
-# It holds the recognition models (fetches 250 MB, keeps 100 MB); --build-arg MODELS= leaves them out.
+# It holds the recognition models (it fetches 280 MB); --build-arg MODELS= leaves them out.
 
 # By tag, so that a rebuild gets Debian's security updates: see SECURITY.md.
 FROM python:3.13-slim-bookworm AS build

@@ -2,7 +2,7 @@
 # `make bench` measures how fast it is and `make bench-accuracy` how right its answers are; both
 # write benchmarks/README.md.
 #
-# The first `make run` also fetches the recognition models (250 MB, about a minute; 100 MB stay):
+# The first `make run` also fetches the recognition models (280 MB, about a minute):
 # `make run MODELS=` leaves them out, `make run MODELS="objects labels"` installs some.
 PYTHON ?= python3
 MODELS ?= default
