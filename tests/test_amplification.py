@@ -15,6 +15,7 @@ from ltu_compute.web.service import service_of
 from tests.support.amplification import Case, Cost, Credentials, cases
 
 STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+ATTEMPTS = 3  # other threads of the process cost processor time, too: the least counts
 SIZE, SIDE = 400_000, 192  # bytes, px
 
 
@@ -45,9 +46,14 @@ def test_no_small_request_becomes_a_large_one(app: Flask, credentials: Credentia
     client = app.test_client()
     wrong, seen = [], 0
     for case in cases(SIZE, SIDE, credentials, thin=True):
-        status, cost = cost_of(client, case)
+        beyond: list[str] = []
+        for _ in range(ATTEMPTS):
+            status, cost = cost_of(client, case)
+            beyond = cost.beyond(case)
+            if not beyond:
+                break
         seen += 1
-        wrong += [f"{case.name}: {told}" for told in cost.beyond(case)]
+        wrong += [f"{case.name}: {told}" for told in beyond]
         if status >= 500 and status != 503:
             wrong.append(f"{case.name}: status {status}")
     assert not wrong, "\n".join(wrong)
