@@ -16,7 +16,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/ltu-compute serve --quickstart
 
 test: check
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n "$$(($$(nproc) + 1))" --dist worksteal # one more: tests wait for processes
 
 check: $(VENV)/.test
 	@PATH="$(abspath $(BIN)):$$PATH" tools/check

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--examples",
         type=int,
-        default=20,
+        default=8,
         help="How many random requests test_generated.py makes of an operation, besides the"
         " systematic ones (default: %(default)s; the same ones each time).",
     )
