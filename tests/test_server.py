@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -236,8 +236,11 @@ def test_workers_share_out_clients_that_keep_their_connections(tmp_path: Path) -
     """Else a few stations would compute in one process while the other idles."""
 
     def sockets(process: str) -> int:
-        files = Path(f"/proc/{process}/fd").iterdir()
-        return sum(str(file.readlink()).startswith("socket:") for file in files)
+        count = 0
+        for file in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                count += str(file.readlink()).startswith("socket:")
+        return count
 
     with started(tmp_path / "data") as (printed, pid), ExitStack() as clients:
         children = Path(f"/proc/{pid}/task/{pid}/children")
