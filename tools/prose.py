@@ -1,4 +1,4 @@
-"""Check the prose of the project: Markdown, docstrings, comments and messages.
+"""Check the prose of the project: Markdown, docstrings, comments, messages, and the page's texts.
 
 The rules are those of CONTRIBUTING.md under "Plain English", as far as a program can check them.
 proselint runs them, beside some checks of its own. Usage: ``tools/prose.py [FILE ...]``.
@@ -61,6 +61,12 @@ DATA = ("ltu_compute/kernels/languages.py",)  # modules whose strings are lists 
 # Beginnings of paths whose prose does not follow the rules yet.
 UNREVISED: tuple[str, ...] = ()
 
+ENGLISH = "i18n.js"  # the module with the page's texts
+JAVASCRIPT = re.compile(
+    r"""(?P<comment>/\*.*?\*/|//[^\n]*)|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`""",
+    re.DOTALL,
+)
+JSDOC = re.compile(r"@\w+(?: \{[^}]*\}+)?(?: \[?[\w.]+\]?)?")
 KEEP_NEWLINES = re.compile(r"[^\n]")
 CODE = re.compile(
     r"^( *)```.*?^\1```|<!--.*?-->|``[^`]+``|`[^`\n]+`|:\w+:`[^`]+`", re.MULTILINE | re.DOTALL
@@ -111,12 +117,35 @@ def prose_of_python(source: str, *, messages: bool = True) -> str:
     return "".join("".join(line) for line in kept)
 
 
+def prose_of_javascript(source: str, *, messages: bool) -> str:
+    """Return the comments of a module, and its messages, in place; the rest is blank."""
+    kept = KEEP_NEWLINES.sub(" ", source)
+    for match in JAVASCRIPT.finditer(source):
+        text = match[0]
+        if match["comment"]:
+            text = JSDOC.sub(lambda tag: "." + " " * (len(tag[0]) - 1), text)
+            text = re.sub(
+                r"/\*+|\*+/|^ *\* ?|//", lambda m: " " * len(m[0]), text, flags=re.MULTILINE
+            )
+        elif not messages:
+            continue
+        kept = (
+            kept[: match.start()]
+            + text[:-1]
+            + (text[-1:] if text[-1:] == "\n" else ".")
+            + kept[match.end() :]
+        )
+    return kept
+
+
 def prose_of(path: Path) -> str:
     """Return the prose of a file, at the positions it has there."""
     text = path.read_text("utf-8")
     if path.suffix == ".py":
         ast.parse(text)
         text = prose_of_python(text, messages=str(path.relative_to(ROOT)) not in DATA)
+    elif path.suffix == ".js":
+        text = prose_of_javascript(text, messages=path.name == ENGLISH)
     return blanked(text, CODE, DOCTEST, LINK)
 
 
@@ -172,7 +201,11 @@ def files() -> Iterator[Path]:
     """Yield the files whose prose is checked."""
     for name in EVERYWHERE:
         path = ROOT / name
-        found = [path] if path.is_file() else [*path.rglob("*.py"), *path.rglob("*.md")]
+        found = (
+            [path]
+            if path.is_file()
+            else [each for end in ("py", "md", "js") for each in path.rglob(f"*.{end}")]
+        )
         for each in sorted(found):
             if each != Path(__file__) and not str(each.relative_to(ROOT)).startswith(UNREVISED):
                 yield each

@@ -31,7 +31,8 @@ export class Account {
   }
 
   /**
-   * Ask for name and password, or for a token of the identity provider; whoever asks meanwhile gets the same answer.
+   * Ask for name and password, or for a token of the identity provider. Callers that ask meanwhile get the
+   * same answer.
    * @param {string} [reason]
    * @returns {Promise<boolean>} whether somebody is signed in
    */

@@ -19,7 +19,7 @@ export class Failure extends Error {
    * @param {Kind} kind
    * @param {string} message in the service's words; empty where it did not answer
    * @param {Problem[]} problems
-   * @param {number} retryAfter seconds; 0: not told
+   * @param {number} retryAfter seconds; 0: unknown
    */
   constructor(kind, message, problems = [], retryAfter = 0) {
     super(message);

@@ -64,7 +64,7 @@ export class Bench {
   }
 
   /**
-   * Show one pane in which the second picture lies over the first.
+   * Show one pane with the second picture over the first.
    * @param {string} label
    */
   overlaid(label) {

@@ -90,7 +90,7 @@ export function readout(figure, words, others = [], mood = "") {
 }
 
 /**
- * A bar that is filled to a share; the number itself stands beside it in words.
+ * A bar that is filled to a share; the number itself is beside it in words.
  * @param {number} share 0 to 1
  */
 export function meter(share) {
@@ -166,7 +166,7 @@ export async function copy(text) {
     await navigator.clipboard.writeText(text);
     return;
   }
-  // Pages that came by http from another machine have no clipboard of their own.
+  // Pages loaded by http from another machine have no clipboard.
   const area = h("textarea", { class: "quietly", value: text, readonly: true });
   document.body.append(area);
   area.select();

@@ -71,12 +71,12 @@ export class Desk {
     return this.slots.filter(({ field }, index) => field.required && !this.pictures[index]).length;
   }
 
-  /** Return what tells one set of pictures from another. */
+  /** Return a key of the set of pictures. */
   get subject() {
     return this.slots.map((_, index) => this.pictures[index]?.url ?? "").join(" ");
   }
 
-  /** Return what tells one request from another. */
+  /** Return a key of the request. */
   get signature() {
     return JSON.stringify([this.values, this.subject, this.region?.picture?.url]);
   }

@@ -33,7 +33,7 @@ export class Form {
       novalidate: true,
       onsubmit: (/** @type {Event} */ e) => e.preventDefault(),
     });
-    /** @type {Map<string, HTMLElement>} where problems with a parameter are told */
+    /** @type {Map<string, HTMLElement>} places for problems with a parameter */
     this.problems = new Map();
     this.render();
   }
@@ -80,7 +80,7 @@ export class Form {
   }
 
   /**
-   * Tell problems beside the parameters that they name; return the others.
+   * Show problems beside the parameters that they name; return the others.
    * @param {{parameter: string, message: string}[]} problems
    */
   tell(problems) {

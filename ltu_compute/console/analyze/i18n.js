@@ -1,5 +1,5 @@
 /**
- * The page's own words, in English and French. What the service says is shown as it comes.
+ * The page's own words, in English and French. Messages of the service are shown unchanged.
  * @module
  */
 import { french } from "./french.js";
@@ -84,7 +84,7 @@ export const english = {
   "need-picture_one": "One picture is missing.",
   "need-picture_other": "{n} pictures are missing.",
   failed: "No result",
-  "see-settings": "No result: a setting is refused. The reason stands beside it.",
+  "see-settings": "No result: a setting is refused. The reason is beside it.",
   "error-offline": "The service cannot be reached. Everything is kept; asked again in {n} s.",
   "error-offline-long":
     "The service cannot be reached. Everything is kept: try again once it is back.",
@@ -112,7 +112,7 @@ export const english = {
   "blink-go": "Blink",
   "blink-other": "Other picture",
   "blink-shows": "Shown: {name}",
-  "needs-transform": "To lay the pictures over each other, switch on transform.",
+  "needs-transform": "To overlay the pictures, switch on transform.",
   differences_one: "difference",
   differences_other: "differences",
   score: "Score",
@@ -180,7 +180,7 @@ export const english = {
   pictures_one: "{n} picture",
   pictures_other: "{n} pictures",
   roi: "Region of interest",
-  "roi-help": "Only what lies within is compared.",
+  "roi-help": "Only the area within is compared.",
   rectangle: "Rectangle",
   polygon: "Polygon",
   "from-mask": "Object mask",
@@ -297,7 +297,7 @@ export function percent(share, digits = 1) {
 }
 
 /**
- * Return a share of a picture; those that are small with as many digits as tell them from nothing.
+ * Return a share of a picture; small ones with enough digits to differ from 0.
  * @param {number} share in percent
  */
 export function areaWords(share) {

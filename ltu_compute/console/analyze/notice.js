@@ -1,5 +1,5 @@
 /**
- * What is wrong with a request as a whole, and when it is asked again.
+ * Notices about a request as a whole, and about the next attempt.
  * @module
  */
 import { h, replace } from "./dom.js";
@@ -37,7 +37,7 @@ export class Notice {
   /**
    * Ask again after a while, a few times.
    * @param {"offline" | "busy"} kind
-   * @param {number} seconds 0: not told
+   * @param {number} seconds 0: unknown
    * @param {string} told by the service
    */
   comeBack(kind, seconds, told) {

@@ -1,5 +1,5 @@
 /**
- * What the service can do, read from its OpenAPI document: operations, their pictures, their
+ * Operations of the service, read from its OpenAPI document: operations, their pictures, their
  * parameters. Nothing here knows an operation by name.
  * @module
  */

@@ -73,7 +73,7 @@ export class Panel {
     this.regionClear.textContent = t("roi-clear");
     this.regionClear.onclick = () => region.clear();
     const tool = (/** @type {"rectangle" | "polygon"} */ kind) => {
-      // A click without a position comes from the keyboard.
+      // A click without a position is one of the keyboard.
       const onclick = (/** @type {MouseEvent} */ event) => region.start(kind, event.detail === 0);
       return h("button", { ...SMALL, disabled, onclick }, t(kind));
     };

@@ -7,7 +7,7 @@
  * @typedef {object} Picture
  * @property {Blob} blob what is sent
  * @property {string} name
- * @property {string} source the address that it came from, else empty
+ * @property {string} source the address that it was fetched from, else empty
  * @property {string} url of the blob, for this page only
  * @property {number} width px, upright as its EXIF says; 0: the browser cannot show it
  * @property {number} height

@@ -1,5 +1,5 @@
 /**
- * What can be told of any reply, whatever the operation: its parts, its pictures, its boxes.
+ * Parts, pictures and boxes of any reply, whatever the operation.
  * @module
  */
 import { boxAround } from "./geometry.js";

@@ -73,7 +73,7 @@ export async function printReport({ operation, form, sent, region, reply }, titl
 }
 
 /**
- * Return the places that a reply tells of on one of its pictures.
+ * Return the places of a reply on one of its pictures.
  * @param {any} reply
  * @param {Picture} picture
  * @param {number} index

@@ -7,7 +7,7 @@ const CLIENT = "ltu-api";
 const EARLY = 0.75; // of a token's life, after which it is renewed
 const LONGEST_DELAY_MS = 2 ** 31 - 1; // of setTimeout
 
-/** What the token endpoint answers instead of tokens. */
+/** An error of the token endpoint. */
 export class Refused extends Error {
   /**
    * @param {string} message
@@ -20,7 +20,7 @@ export class Refused extends Error {
 }
 
 export class Session extends EventTarget {
-  /** @param {string} tokenUrl empty, if the tokens come from an identity provider elsewhere */
+  /** @param {string} tokenUrl empty, if an identity provider elsewhere issues the tokens */
   constructor(tokenUrl) {
     super();
     this.tokenUrl = tokenUrl;
@@ -112,7 +112,7 @@ export class Session extends EventTarget {
     this.refreshToken = body.refresh_token;
     clearTimeout(this.timer);
     const delay = Math.min(1000 * EARLY * body.expires_in, LONGEST_DELAY_MS);
-    // What goes wrong in the background is told when a request needs the token.
+    // Errors in the background are reported when a request needs the token.
     this.timer = setTimeout(() => this.renew().catch(() => {}), delay);
   }
 }

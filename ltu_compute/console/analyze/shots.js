@@ -1,5 +1,5 @@
 /**
- * Many shots against one reference: sent as a job, with a verdict for each as it comes.
+ * Many shots against one reference: sent as a job, with a verdict for each as it arrives.
  * @module
  */
 import { Failure } from "./api.js";
@@ -36,7 +36,7 @@ export class Shots {
     this.files = [];
     this.allowed = 0;
     this.open = false;
-    /** @type {any} the job as the service last told of it */
+    /** @type {any} the last known state of the job */
     this.job = null;
     /** @type {Row[]} */
     this.rows = [];
@@ -206,7 +206,7 @@ export class Shots {
     return form;
   }
 
-  /** Ask how far the job is; what has come is shown. */
+  /** Ask for the job's progress, and show its results so far. */
   async #follow() {
     const before = this.job.inspected;
     await this.#ask("GET", "");

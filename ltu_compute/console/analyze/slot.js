@@ -85,7 +85,7 @@ export class Slot {
   }
 
   /**
-   * Tell what is wrong with the picture.
+   * Show what is wrong with the picture.
    * @param {string | null} message
    * @param {...HTMLElement} waysOn
    */

@@ -71,7 +71,7 @@ export class Pane extends EventTarget {
   }
 
   /**
-   * Lay an element over the whole picture.
+   * Place an element over the whole picture.
    * @template {HTMLElement | SVGElement} E
    * @param {E} element
    * @param {number[] | null} [matrix] homography from its px to those of the picture
@@ -84,7 +84,7 @@ export class Pane extends EventTarget {
     return element;
   }
 
-  /** Lay a drawing, in px of the picture, over it. */
+  /** Place a drawing, in px of the picture, over it. */
   draw() {
     const drawing = svg("svg", {
       viewBox: `0 0 ${this.width} ${this.height}`,
@@ -96,7 +96,7 @@ export class Pane extends EventTarget {
 
   /**
    * See all of the picture.
-   * @param {boolean} [tell] whether panes that move along are told
+   * @param {boolean} [tell] whether linked panes move along
    */
   fit(tell = true) {
     const { clientWidth, clientHeight } = this.viewport;
@@ -127,7 +127,7 @@ export class Pane extends EventTarget {
    * @param {number} x
    * @param {number} y
    * @param {number} scale screen px a px
-   * @param {boolean} [tell] whether panes that move along are told
+   * @param {boolean} [tell] whether linked panes move along
    */
   look(x, y, scale, tell = true) {
     this.fitted = false;

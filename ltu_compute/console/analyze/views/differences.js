@@ -10,7 +10,7 @@ import { messageOf, outlineOf, dataUrl } from "../reply.js";
 import { showMarks } from "./marks.js";
 import { comparePair } from "./over.js";
 
-/** What the form begins with: the matrices are what the pictures are laid over each other by. */
+/** First values of the form: the matrices overlay the pictures. */
 export const start = { transform: true };
 
 /** @param {import("./index.js").Context} context */
@@ -93,7 +93,7 @@ function place(entry, pane) {
 }
 
 /**
- * Lay the picture of a difference where it belongs.
+ * Place the picture of a difference where it belongs.
  * @param {any} entry
  * @param {import("../stage.js").Pane} pane
  */

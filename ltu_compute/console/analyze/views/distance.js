@@ -1,5 +1,5 @@
 /**
- * distance: the decision, where on the scale it lies, and the matching boxes joined across the pair.
+ * distance: the decision, its place on the scale, and the matching boxes joined across the pair.
  * @module
  */
 import { readout, table } from "../controls.js";

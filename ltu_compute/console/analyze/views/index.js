@@ -5,7 +5,7 @@
 
 /**
  * @typedef {object} Context
- * @property {any} reply as it came
+ * @property {any} reply as received
  * @property {any} result
  * @property {any} info
  * @property {import("../pictures.js").Picture[]} pictures

@@ -1,5 +1,5 @@
 /**
- * Outlines on a pane, and the list that tells of them: what is pointed at in one lights up in both.
+ * Outlines on a pane, and the list of them: an item under the pointer lights up in both.
  * @module
  */
 import { LISTED, more, newId } from "../controls.js";

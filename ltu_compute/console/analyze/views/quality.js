@@ -93,7 +93,7 @@ function open(key, end) {
  * @param {string} label
  * @param {string} words the value
  * @param {number} share of the gauge
- * @param {string} low what stands at its ends
+ * @param {string} low words at its ends
  * @param {string} high
  */
 function gauge(label, words, share, low, high) {

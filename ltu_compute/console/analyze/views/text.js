@@ -1,5 +1,5 @@
 /**
- * textDetection: the words where they stand, to be selected over the picture.
+ * textDetection: the words at their places, to be selected over the picture.
  * @module
  */
 import { copyButton, readout } from "../controls.js";
@@ -78,7 +78,7 @@ export function show({ result, info, panes, bench, details, memo }) {
 }
 
 /**
- * Return a word that can be selected where it stands.
+ * Return a word that can be selected at its place.
  * @param {{x: number, y: number}[]} outline from the word's own top left, clockwise
  * @param {string} text
  * @param {number} ems its width, in heights of the letters
