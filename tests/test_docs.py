@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from textwrap import indent
 
+import click
 import pytest
 from flask import Flask
 
 from ltu_compute import dialects
+from ltu_compute.cli import main
 from ltu_compute.dialects.ltu import dialect as ltu
 from ltu_compute.errors import ServiceError
 from ltu_compute.recognisers.onnx import manifest
@@ -250,6 +253,57 @@ def test_shell_blocks_run(
     )
     assert done.returncode == 0, done.stderr.decode()
     assert rb"\"code\":1," not in done.stdout, "Tuputech's code for a wrong signature"
+
+
+# A command line of the project; words such as add|list stay together.
+COMMAND = re.compile(
+    r"(?:^|[(|&;]\s*|\$\()"
+    r"((?:[^\s=]*/)?(?:ltu-compute|make)(?=\s|$)(?:[^|&;()\n#]|(?<=\w)\|(?=\w))*)",
+    re.MULTILINE,
+)
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the command lines of a shell block that begin one of the project's programs."""
+    found = COMMAND.findall(re.sub(r"\\\n\s*", " ", text))
+    return [shlex.split(line.replace("…", "")) for line in found]
+
+
+def assert_exists(words: list[str]) -> None:
+    """Assert that a command line names commands, options and targets that there are."""
+    program, *rest = words
+    if program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert [word for word in rest if "=" not in word and word not in targets] == [], words
+        return
+    command: click.Command = main
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        names = rest.pop(0).split("|")
+        found = [command.get_command(click.Context(command), name) for name in names]
+        assert all(found), words
+        command = found[0]
+    options = {option for param in command.params for option in param.opts} | {"--help"}
+    given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    assert given <= options, words
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_blocks_that_are_not_run_name_what_there_is(path: Path) -> None:
+    for language, text in blocks(path):
+        if language == NOT_RUN:
+            for words in commands(text):
+                assert_exists(words)
+            for file in re.findall(r"\bdeploy/[\w.-]+", text):
+                assert (ROOT / file).exists(), file
+
+
+def test_a_command_that_is_not_there_is_noticed() -> None:
+    assert commands("KEY=$(ltu-compute apikey add A | tail -1)") == [
+        ["ltu-compute", "apikey", "add", "A"]
+    ]
+    for line in ("ltu-compute nothing", "ltu-compute inspect a b --nothing", "make nothing"):
+        with pytest.raises(AssertionError):
+            assert_exists(shlex.split(line))
 
 
 @pytest.mark.parametrize("name", ["quickstart.md", "inspect.md"])
