@@ -10,6 +10,7 @@ import orjson
 
 from ltu_compute.image import Image
 from ltu_compute.jobs.notices import Notice
+from ltu_compute.jobs.parameters import JobParameters
 from ltu_compute.operations import recognition
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.custom.models import TrainedModels
@@ -23,7 +24,7 @@ IMAGE = "image"  # name of the input
 
 
 @dataclass(frozen=True)
-class DetectionJob:
+class DetectionJob(JobParameters):
     """Parameters of a detection job.
 
     Attributes
@@ -54,18 +55,6 @@ class DetectionJob:
     task: str = ""
     request_id: str = ""
     notice: Notice | None = None
-
-    def dumps(self) -> str:
-        """Return the parameters as JSON."""
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def loads(cls, text: str) -> "DetectionJob":
-        """Return the parameters that `dumps` wrote."""
-        named: dict[str, Any] = orjson.loads(text)
-        notice = named.pop("notice")
-        classes = tuple(named.pop("classes"))
-        return cls(**named, classes=classes, notice=Notice(**notice) if notice else None)
 
 
 @dataclass(frozen=True)

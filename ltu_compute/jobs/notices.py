@@ -14,12 +14,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import orjson
+from dataclasses import dataclass
 
 from ltu_compute.errors import FetchFailed, Unavailable
+from ltu_compute.jobs.parameters import JobParameters
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
@@ -57,7 +55,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class NoticeJob:
+class NoticeJob(JobParameters):
     """The parameters of a notice.
 
     Attributes
@@ -71,16 +69,6 @@ class NoticeJob:
     of: str
     kind: str
     notice: Notice
-
-    def dumps(self) -> str:
-        """Return the parameters as JSON."""
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def loads(cls, text: str) -> "NoticeJob":
-        """Return the parameters that `dumps` wrote."""
-        named: dict[str, Any] = orjson.loads(text)
-        return cls(named["of"], named["kind"], Notice(**named["notice"]))
 
 
 def notice_id(job_id: str) -> str:

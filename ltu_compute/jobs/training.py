@@ -8,15 +8,15 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from ltu_compute.cancellation import Cancelled, cancellable
 from ltu_compute.errors import NotFound, Unprocessable
 from ltu_compute.jobs.notices import Notice
+from ltu_compute.jobs.parameters import JobParameters
 from ltu_compute.jobs.process import report_progress
 from ltu_compute.operations import training
 from ltu_compute.recognisers.custom import backbone
@@ -34,7 +34,7 @@ SEPARATOR = b"\n"  # between the JSON and the file of what is packed
 
 
 @dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(JobParameters):
     """Parameters of a training job.
 
     Attributes
@@ -55,17 +55,6 @@ class TrainingJob:
     task: str = ""
     request_id: str = ""
     notice: Notice | None = None
-
-    def dumps(self) -> str:
-        """Return the parameters as JSON."""
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def loads(cls, text: str) -> "TrainingJob":
-        """Return the parameters that `dumps` wrote."""
-        named: dict[str, Any] = orjson.loads(text)
-        notice = named.pop("notice")
-        return cls(**named, notice=Notice(**notice) if notice else None)
 
 
 def compute(parameters: str, settings: Settings) -> Trained:
