@@ -38,11 +38,11 @@ from ltu_compute.jobs.runner import Runner, runners_for
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import people
 from ltu_compute.recognisers.faces import Face
-from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import KeptResult, Store, tables
 from ltu_compute.store.results import KEPT_EACH, KEPT_S, LARGEST
 from ltu_compute.web.service import service_of
+from tests.support.applications import api_key, application
 from tests.support.client import FIXTURES, IMAGES, PASSWORD, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
 from tests.support.timing import PATIENCE_S
@@ -68,22 +68,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     boxes = [(16, 16, 16, 24, 0.9, 0), (48, 16, 16, 24, 0.8, 0), (32, 50, 10, 10, 0, 0.6)]
     install(models, "objects", yolo(boxes), BOXES)
     settings = Settings(data_dir=data, models_dir=models, max_upload_bytes=1 << 20)
-    store = prepare(settings)
-    store.accounts.add(USERNAME, PASSWORD)
-    app = create_app(settings)
-    yield app
-    service_of(app).recognisers.models.close()
-    service_of(app).store.close()
-    store.close()
+    with application(settings) as app:
+        yield app
 
 
 @pytest.fixture
 def key(served: Flask) -> str:
     """A key of its own for each test, good for five answers."""
-    store = service_of(served).store
-    account = store.accounts.by_name(USERNAME)
-    assert account is not None
-    return str(store.api_keys.add(account.id, now=time.time(), quota=5)[1])
+    return api_key(served, quota=5)
 
 
 @pytest.fixture

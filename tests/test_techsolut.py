@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from ltu_compute.app import create_app
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.techsolut import dialect, predefined
 from ltu_compute.dialects.techsolut.interface import LIMIT, REMAINING, RESET, request_id
 from ltu_compute.errors import Busy
 from ltu_compute.openapi import PAGE, document
-from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.store.data_sets import Kind
 from ltu_compute.web.dialect import find_area
 from ltu_compute.web.service import service_of
-from tests.support.client import IMAGES, PASSWORD, USERNAME, token_of
+from tests.support.applications import api_key, application
+from tests.support.client import IMAGES, USERNAME, token_of
 from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
 from tests.support.pictures import shaded
 
@@ -46,22 +45,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("techsolut"), models_dir=models, max_upload_bytes=1 << 20
     )
-    store = prepare(settings)
-    store.accounts.add(USERNAME, PASSWORD)
-    app = create_app(settings)
-    yield app
-    service_of(app).recognisers.models.close()
-    service_of(app).store.close()
-    store.close()
+    with application(settings) as app:
+        yield app
 
 
 @pytest.fixture
 def key(served: Flask) -> str:
     """A key of its own for each test."""
-    store = service_of(served).store
-    account = store.accounts.by_name(USERNAME)
-    assert account is not None
-    return str(store.api_keys.add(account.id, now=time.time())[1])
+    return api_key(served)
 
 
 @pytest.fixture

@@ -15,16 +15,15 @@ import numpy as np
 import pytest
 from flask import Flask
 
-from ltu_compute.app import create_app
 from ltu_compute.dialects.techsolut import datasets
 from ltu_compute.operations import annotations
 from ltu_compute.operations import data_sets as operations
-from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store import data_sets as store
 from ltu_compute.store.data_sets import Kind
 from ltu_compute.web.service import service_of
-from tests.support.client import PASSWORD, USERNAME
+from tests.support.applications import api_key, application
+from tests.support.client import USERNAME
 
 Ask = Callable[..., Any]
 MAX_BYTES = 100_000
@@ -43,18 +42,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
         max_upload_bytes=MAX_BYTES,
         data_set_images_per_account=1000,
     )
-    store = prepare(settings)
-    store.accounts.add(USERNAME, PASSWORD)
-    app = create_app(settings)
-    yield app
-    service_of(app).store.close()
-    store.close()
+    with application(settings) as app:
+        yield app
 
 
 def asks(served: Flask, username: str) -> Ask:
-    store = service_of(served).store
-    account = store.accounts.by_name(username) or store.accounts.add(username, PASSWORD)
-    key = store.api_keys.add(account.id, now=time.time())[1]
+    key = api_key(served, username)
 
     def ask(method: str, path: str, status: int = 200, **given: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}"}

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,13 @@ import requests
 import yaml
 from flask import Flask
 
-from ltu_compute.app import create_app
 from ltu_compute.dialects.techsolut import dialect
 from ltu_compute.operations import recognition
-from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store.data_sets import Kind
 from ltu_compute.web.service import service_of
-from tests.support.client import FIXTURES, IMAGES, PASSWORD, ROOT, USERNAME, Live
+from tests.support.applications import api_key, application
+from tests.support.client import FIXTURES, IMAGES, ROOT, USERNAME, Live
 from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
 from tests.support.pictures import shaded
 from tests.support.timing import PATIENCE_S
@@ -61,21 +59,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     install(models, "objects", yolo([(16, 24, 16, 16, 0.92, 0)]), BOXES)
     install(models, "labels", colours(), COLOURS)
     settings = Settings(data_dir=tmp_path_factory.mktemp("document"), models_dir=models)
-    store = prepare(settings)
-    store.accounts.add(USERNAME, PASSWORD)
-    app = create_app(settings)
-    yield app
-    service_of(app).recognisers.models.close()
-    service_of(app).store.close()
-    store.close()
+    with application(settings) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
 def key(served: Flask) -> str:
-    store = service_of(served).store
-    account = store.accounts.by_name(USERNAME)
-    assert account is not None
-    return str(store.api_keys.add(account.id, now=time.time())[1])
+    return api_key(served)
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,18 @@ import pytest
 from flask import Flask
 
 from ltu_compute import __version__
-from ltu_compute.app import create_app
 from ltu_compute.dialects.techsolut import models
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.records import Records
 from ltu_compute.jobs.training import TRAINING
 from ltu_compute.jobs.work import Piece, Preparation, Work
-from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store.data_sets import DataSets
 from ltu_compute.store.jobs import Claim, JobLimits
 from ltu_compute.web.service import service_of
 from tests.support import backbones
-from tests.support.client import PASSWORD, USERNAME, token_of
+from tests.support.applications import api_key, application
+from tests.support.client import USERNAME, token_of
 from tests.support.onnx_models import BOXES, install, yolo
 
 Ask = Callable[..., Any]
@@ -41,19 +40,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def served(settings: Settings) -> Iterator[Flask]:
-    store = prepare(settings)
-    store.accounts.add(USERNAME, PASSWORD)
-    app = create_app(settings)
-    yield app
-    service_of(app).recognisers.models.close()
-    service_of(app).store.close()
-    store.close()
+    with application(settings) as app:
+        yield app
 
 
 def asks(served: Flask, username: str, quota: int | None = None) -> Ask:
-    store = service_of(served).store
-    account = store.accounts.by_name(username) or store.accounts.add(username, PASSWORD)
-    key = store.api_keys.add(account.id, quota=quota, now=time.time())[1]
+    key = api_key(served, username, quota=quota)
 
     def ask(method: str, path: str, status: int = 200, **given: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}"} | given.pop("headers", {})

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from ltu_compute.app import create_app
 from ltu_compute.dialects import notices
 from ltu_compute.dialects.techsolut.tasks import estimated_seconds, job_id_of, new_task_id
 from ltu_compute.jobs.detection import DETECTION
@@ -26,11 +25,11 @@ from ltu_compute.jobs.notices import FIRST_WAIT_S, NOTICE, Notices
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.records import Records
 from ltu_compute.jobs.runner import Runner
-from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store.jobs import MAX_ATTEMPTS, JobLimits, Jobs, State
 from ltu_compute.web.service import service_of
-from tests.support.client import PASSWORD, ROOT, USERNAME
+from tests.support.applications import application
+from tests.support.client import ROOT, USERNAME
 from tests.support.onnx_models import BOXES, install, yolo
 from tests.support.pictures import shaded
 from tests.support.timing import PATIENCE_S, until
@@ -54,14 +53,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def served(settings: Settings) -> Iterator[Flask]:
-    store = prepare(settings)
-    store.accounts.add(USERNAME, PASSWORD)
-    store.accounts.add("mallory", "a password of hers")
-    app = create_app(settings)
-    yield app
-    service_of(app).recognisers.models.close()
-    service_of(app).store.close()
-    store.close()
+    with application(settings) as app:
+        service_of(app).store.accounts.add("mallory", "a password of hers")
+        yield app
 
 
 @pytest.fixture
