@@ -2,6 +2,8 @@
 
 This is what a worker process computes, whether for a batch, for a job of the service or on a
 cluster. Arguments and results can be pickled.
+
+The module is long because limits, verdict and the types that are pickled are declared together.
 """
 
 import hashlib

@@ -433,11 +433,6 @@ def _resized(gray: Gray, scale: float) -> Gray:
     return np.asarray(cv2.resize(gray, size, interpolation=interpolation), np.uint8)
 
 
-def _sharpened(gray: Gray) -> Gray:
-    blurred = cv2.GaussianBlur(gray, (0, 0), 2.0)
-    return np.asarray(cv2.addWeighted(gray, 3.0, blurred, -2.0, 0), np.uint8)
-
-
 def _cut(gray: Gray, x: float, y: float, width: float, height: float) -> Gray:
     """Cut out the part within the picture."""
     left, top = max(0, round(x)), max(0, round(y))
@@ -470,12 +465,6 @@ def _shared_area(first: NDArray[np.float64], second: NDArray[np.float64]) -> tup
     low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
     areas = [float(np.prod(bounds[2:] - bounds[:2])) for bounds in (first, second)]
     return float(np.prod(np.maximum(high - low, 0))), *areas
-
-
-def _nested_share(corners: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Return which share of the smaller one is within the other."""
-    shared, first, second = _shared_area(_bounds(corners), _bounds(others))
-    return shared / max(min(first, second), 1e-9)
 
 
 def _alike(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:

@@ -2,6 +2,8 @@
 
 The pictures are rows of the database, so that every replica and every worker sees them. They
 belong to an account, count against its quota, and are deleted with their data set or account.
+
+The module is long because the checks of names, labels and boxes are beside the rows that need them.
 """
 
 import time
