@@ -50,6 +50,7 @@ def create_app(
     dialects: Iterable[Dialect] = DIALECTS,
     fetcher: Fetcher | None = None,
     clock: Callable[[], float] = time.time,
+    first_account: pages.FirstAccount | None = None,
 ) -> Flask:
     """Return the service as a WSGI application.
 
@@ -63,6 +64,8 @@ def create_app(
         What gets remote images; tests give their own.
     clock : callable
         Seconds since the epoch, for tokens.
+    first_account : FirstAccount, optional
+        The account that quick start has made; the sign-in says where its password is.
 
     Notes
     -----
@@ -89,7 +92,7 @@ def create_app(
         else keycloak.realm_blueprint(store, key_ring, settings, clock)
     )
     document = partial(openapi.document, dialects, settings.oidc_issuer)
-    app.register_blueprint(pages.blueprint(document, openapi.yaml_text))
+    app.register_blueprint(pages.blueprint(document, openapi.yaml_text, first_account))
 
     recognisers = Recognisers.of(settings)
     recognisers.models.report()

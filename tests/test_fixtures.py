@@ -89,6 +89,15 @@ def test_images_are_small_enough_for_a_repository() -> None:
     assert sum(path.stat().st_size for path in IMAGES.iterdir()) < 6_000_000
 
 
+def test_sample_of_the_page_is_the_pair_made_smaller() -> None:
+    program = load_program()
+    for name in program.SAMPLE:
+        encoded = program.encode(program.sample(program.Drawing(name, read_image(name))))
+        stored = (program.SAMPLE_FOLDER / name).read_bytes()
+        made, kept = (cv2.imdecode(np.frombuffer(b, np.uint8), 1) for b in (encoded, stored))
+        assert np.abs(np.asarray(made, float) - np.asarray(kept, float)).mean() < 2
+
+
 def test_stored_drawings_are_what_the_program_draws() -> None:
     """One test, because drawing takes seconds: pictures first, then what is said of them."""
     program = load_program()

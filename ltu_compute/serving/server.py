@@ -18,7 +18,12 @@ from ltu_compute.errors import Unavailable, WrongSetting
 from ltu_compute.serving import worker
 from ltu_compute.serving.application import Application
 from ltu_compute.serving.log import Log
-from ltu_compute.serving.preparation import Credentials, first_account, prepare
+from ltu_compute.serving.preparation import (
+    FIRST_ACCOUNT,
+    Credentials,
+    first_account,
+    prepare,
+)
 from ltu_compute.serving.process import (
     end_process_group,
     lead_process_group,
@@ -27,6 +32,7 @@ from ltu_compute.serving.process import (
 from ltu_compute.serving.request import HEADERS, LINE_BYTES
 from ltu_compute.settings import PREFIX, Settings
 from ltu_compute.web import logs
+from ltu_compute.web.pages import FirstAccount
 from ltu_compute.web.service import service_of
 
 log = logging.getLogger("ltu_compute")
@@ -41,8 +47,14 @@ STOPPING_S = 120
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn, set up for computing: one process per processor, threads that wait for clients."""
 
-    def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ready: Callable[[str], None],
+        first_account: FirstAccount | None = None,
+    ) -> None:
         self._settings = settings
+        self._first_account = first_account
         self._ready = ready
         super().__init__()
 
@@ -81,7 +93,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Application:
         """Return the application that the workers share, warmed up before they part."""
-        app = create_app(self._settings)
+        app = create_app(self._settings, first_account=self._first_account)
         with suppress(Unavailable):  # it is logged, and /readyz reports it
             service_of(app).warm_up()
         # All this stays. To look through it for garbage would take each worker time, and a copy.
@@ -151,7 +163,10 @@ def serve(
         sys.stdout.write(f"Listening on {address}\n")
         sys.stdout.flush()
 
-    Server(settings, ready).run()
+    kept = (
+        FirstAccount(account.username, str(settings.data_dir / FIRST_ACCOUNT)) if account else None
+    )
+    Server(settings, ready, kept).run()
 
 
 def _check_address(settings: Settings) -> None:

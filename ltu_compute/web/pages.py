@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import mimetypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ STRICT_POLICY = f"{SOURCES}style-src 'self'; require-trusted-types-for 'script';
 # Swagger UI sets styles inline, and draws its icons from data: addresses.
 POLICY = f"{SOURCES}style-src 'self' 'unsafe-inline'; {NOWHERE}"
 PICTURE = "/analyze/picture"
+START = "/analyze/start.json"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,26 @@ class Asset:
         return response
 
 
+@dataclass(frozen=True)
+class FirstAccount:
+    """The account that quick start has made, as the sign-in of the Analyze page names it.
+
+    Attributes
+    ----------
+    username : str
+        Its name.
+    file : str
+        The file of the service's machine that keeps its password.
+    """
+
+    username: str
+    file: str
+
+
 def blueprint(
-    document: Callable[[], dict[str, Any]], yaml_text: Callable[[dict[str, Any]], str]
+    document: Callable[[], dict[str, Any]],
+    yaml_text: Callable[[dict[str, Any]], str],
+    first_account: FirstAccount | None = None,
 ) -> Blueprint:
     """Return ``/`` (Analyze), ``/docs`` (Swagger UI), ``/openapi.json`` and ``/openapi.yaml``."""
     routes = Blueprint("pages", __name__)
@@ -86,22 +105,7 @@ def blueprint(
     def as_yaml() -> Asset:
         return Asset.of(yaml_text(document()).encode(), "application/yaml")
 
-    analyze = {
-        file.relative_to(ANALYZE).as_posix(): Asset.of(file.read_bytes(), _mimetype(file))
-        for file in ANALYZE.rglob("*.*")
-    }
-
-    @routes.get("/")
-    def start() -> Response:
-        return _strict(analyze["index.html"].response())
-
-    @routes.get("/analyze/<path:name>")
-    def analyze_asset(name: str) -> Response:
-        if name not in analyze:
-            raise NotFound(f"nothing is served at {request.path}")
-        return _strict(analyze[name].response())
-
-    routes.post(PICTURE)(_remote_picture)
+    _add_analyze(routes, first_account)
 
     @routes.get("/openapi.json")
     def openapi_json() -> Response:
@@ -120,6 +124,32 @@ def blueprint(
         return _served(SWAGGER_UI if name in ASSETS else CONSOLE, name)
 
     return routes
+
+
+def _add_analyze(routes: Blueprint, first_account: FirstAccount | None) -> None:
+    analyze = {
+        file.relative_to(ANALYZE).as_posix(): Asset.of(file.read_bytes(), _mimetype(file))
+        for file in ANALYZE.rglob("*.*")
+    }
+
+    @routes.get("/")
+    def start() -> Response:
+        return _strict(analyze["index.html"].response())
+
+    @routes.get("/analyze/<path:name>")
+    def analyze_asset(name: str) -> Response:
+        if name not in analyze:
+            raise NotFound(f"nothing is served at {request.path}")
+        return _strict(analyze[name].response())
+
+    begin = {"first_account": first_account and asdict(first_account)}
+    about = Asset.of(orjson.dumps(begin), "application/json")
+
+    @routes.get(START)
+    def start_information() -> Response:
+        return _strict(about.response())
+
+    routes.post(PICTURE)(_remote_picture)
 
 
 def _remote_picture() -> Response:

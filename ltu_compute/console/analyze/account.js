@@ -7,9 +7,13 @@ import { t } from "./i18n.js";
 import { Refused } from "./session.js";
 
 export class Account {
-  /** @param {import("./session.js").Session} session */
-  constructor(session) {
+  /**
+   * @param {import("./session.js").Session} session
+   * @param {import("./start.js").FirstAccount | null} first the account that quick start has made
+   */
+  constructor(session, first) {
     this.session = session;
+    this.first = first;
     this.dialog = /** @type {HTMLDialogElement} */ (byId("session"));
     /** @type {Promise<boolean> | null} */
     this.asking = null;
@@ -47,7 +51,9 @@ export class Account {
    */
   #ask(reason) {
     const { dialog, session } = this;
-    const name = field("username", "text", "username", session.name);
+    const first = session.name || session.external ? null : this.first;
+    const known = session.name || (first?.username ?? "");
+    const name = field("username", "text", "username", known);
     const password = field("password", "password", "current-password");
     const token = field("token", "password", "off");
     const problem = h("p", { class: "problem", role: "alert" });
@@ -58,6 +64,7 @@ export class Account {
       {},
       h("h2", { id: "session-title" }, t("session-title")),
       h("p", { class: "muted" }, reason || t(session.external ? "token-help" : "session-help")),
+      first && h("p", { class: "hint" }, t("first-account", { ...first })),
       ...(session.external
         ? [h("label", {}, t("token"), token)]
         : [h("label", {}, t("username"), name), h("label", {}, t("password"), password)]),
@@ -78,7 +85,7 @@ export class Account {
     later.addEventListener("click", () => dialog.close());
     replace(dialog, form);
     dialog.showModal();
-    (session.external ? token : session.name ? password : name).focus();
+    (session.external ? token : known ? password : name).focus();
     return new Promise((resolve) =>
       dialog.addEventListener("close", () => resolve(session.open), { once: true }),
     );

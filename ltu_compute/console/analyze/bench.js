@@ -16,6 +16,7 @@ export class Bench {
     this.slots = [];
     this.notice = h("div", { class: "notice", role: "alert" });
     this.remark = h("div", { class: "remark", role: "status" }); // stays when there is a reply
+    this.start = h("div", {}); // what to begin with, while there is no picture
     this.readout = h("div", { class: "readout" });
     this.tools = h("div", { class: "tools" });
     this.row = h("div", { class: "row panes" });
@@ -30,6 +31,7 @@ export class Bench {
     this.redraw = () => {};
     element.append(
       this.progress,
+      this.start,
       this.readout,
       this.notice,
       this.remark,

@@ -2,6 +2,7 @@
  * An operation with all that the user has set for it and got from it.
  * @module
  */
+import { isUnfit } from "./file-kinds.js";
 import { Form } from "./form.js";
 import { RegionEditor } from "./region.js";
 import { resultOf } from "./reply.js";
@@ -60,15 +61,16 @@ export class Desk {
     const sent = {};
     this.slots.forEach(({ field }, index) => {
       const picture = this.pictures[index];
-      if (picture) sent[field.name] = picture;
+      if (picture && !isUnfit(picture.unreadable)) sent[field.name] = picture;
     });
     if (this.region?.picture) sent[this.regionField] = this.region.picture;
     return sent;
   }
 
-  /** Return how many pictures must still be given. */
+  /** Return how many pictures must still be given; a file that is none does not count. */
   get missing() {
-    return this.slots.filter(({ field }, index) => field.required && !this.pictures[index]).length;
+    const { sent } = this;
+    return this.slots.filter(({ field }) => field.required && !sent[field.name]).length;
   }
 
   /** Return a key of the set of pictures. */

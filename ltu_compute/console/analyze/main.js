@@ -16,6 +16,7 @@ import { showRail, titleOf } from "./rail.js";
 import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
+import { firstAccount, offerSample } from "./start.js";
 import { viewOf } from "./views/index.js";
 import { hold } from "./views/over.js";
 
@@ -25,17 +26,19 @@ import { hold } from "./views/over.js";
 
 const DESCRIPTION = "/openapi.json";
 const FETCH_PICTURE = "/analyze/picture";
+const FIRST_OPERATION = "differences"; // where the page opens
 const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
 const QUIET_MS = 180; // without a change, until something is computed
 const THEME = "ltu-compute-theme";
 
 startLanguage();
-const service = serviceOf(await (await fetch(DESCRIPTION)).json());
+const [description, first] = await Promise.all([fetch(DESCRIPTION), firstAccount()]);
+const service = serviceOf(await description.json());
 const { operations } = service;
 const session = new Session(service.tokenUrl);
 const api = new Api(session);
-const account = new Account(session);
+const account = new Account(session, first);
 const latest = new Latest();
 const bench = new Bench(byId("bench"));
 const details = h("div", { class: "details" });
@@ -64,10 +67,11 @@ let desk;
 
 /**
  * Take an operation to hand.
- * @param {string} name the first operation, if there is none of this name
+ * @param {string} name if there is none of this name, the page's first one
  */
 async function choose(name) {
-  const operation = operations.find((each) => each.name === name) ?? operations[0];
+  const named = (/** @type {string} */ wanted) => operations.find((each) => each.name === wanted);
+  const operation = named(name) ?? named(FIRST_OPERATION) ?? operations[0];
   const chosen = desks.get(operation.name) ?? (await deskOf(operation, pictures, acts));
   if (location.hash.slice(1) !== name) return; // another one was chosen meanwhile
   desks.set(operation.name, chosen);
@@ -102,11 +106,20 @@ function showDesk() {
   region?.detach();
   bench.place(slots);
   slots.forEach((slot, index) => slot.show(pictures[index]));
-  if (pictures[0]) region?.attach();
+  if (pictures[0]?.width) region?.attach();
   desk.forgetOthers();
   clearProblems();
+  showStart();
   panel.show(desk);
   showReply();
+}
+
+function showStart() {
+  const empty = desk.slots.every((_, index) => !pictures[index]);
+  offerSample(bench.start, empty ? desk.slots.length : 0, {
+    give: (files) => giveFiles(files, 0),
+    fail: () => notice.tell(t("error-offline-long")),
+  });
 }
 
 // ------------------------------------------------------------------------------ pictures
@@ -160,9 +173,10 @@ function give(picture, index) {
   working(false);
   if (index === 0) region?.detach();
   slots[index].show(picture);
-  if (index === 0 && picture) region?.attach();
+  if (index === 0 && picture?.width) region?.attach();
   if (focused) slots[index].focus();
   release(before);
+  showStart();
   desk.forgetOthers();
   panel.show(desk);
   showReply();

@@ -2,15 +2,19 @@
  * Pictures that the user has given, and pictures in replies.
  * @module
  */
+import { isAnimated, kindOf } from "./file-kinds.js";
+
+const HEAD_BYTES = 4096; // enough to recognise a kind of file
 
 /**
  * @typedef {object} Picture
  * @property {Blob} blob what is sent
  * @property {string} name
  * @property {string} source the address that it was fetched from, else empty
- * @property {string} url of the blob, for this page only
+ * @property {string} url of what is shown, for this page only
  * @property {number} width px, upright as its EXIF says; 0: the browser cannot show it
  * @property {number} height
+ * @property {string} unreadable kind of a file that the browser cannot show; else empty
  */
 
 /**
@@ -20,9 +24,28 @@
  * @returns {Promise<Picture>}
  */
 export async function pictureOf(blob, name, source = "") {
-  const url = URL.createObjectURL(blob);
+  const head = new Uint8Array(await blob.slice(0, HEAD_BYTES).arrayBuffer());
+  const url = URL.createObjectURL(isAnimated(head) ? await firstFrame(blob) : blob);
   const { width, height } = await sizeOf(url);
-  return { blob, name, source, url, width, height };
+  return { blob, name, source, url, width, height, unreadable: width ? "" : kindOf(head) };
+}
+
+/**
+ * Return the first frame of an animation, which is the one that the service analyses.
+ * @param {Blob} blob
+ * @returns {Promise<Blob>} the file itself where it cannot be read
+ */
+async function firstFrame(blob) {
+  try {
+    const frame = await createImageBitmap(blob);
+    const { canvas, context } = canvasOf(frame.width, frame.height);
+    context.drawImage(frame, 0, 0);
+    frame.close();
+    return await blobOf(canvas);
+  } catch (error) {
+    if (error instanceof DOMException) return blob; // reported as unreadable
+    throw error;
+  }
 }
 
 /** @param {Picture | undefined} picture */

@@ -74,6 +74,18 @@ export class Slot {
         t("remove"),
       ),
     );
+    if (!picture.width) {
+      replace(
+        this.place,
+        h(
+          "div",
+          { class: "unreadable", role: "alert" },
+          h("p", { class: "lead" }, t("unreadable", { name: picture.name })),
+          h("p", {}, t(`file-${picture.unreadable}`)),
+        ),
+      );
+      return;
+    }
     replace(this.place, this.pane.element);
     this.pane.show(picture);
   }

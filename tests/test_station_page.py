@@ -1,0 +1,102 @@
+"""The Analyze page as a station: a first minute, a part after the other, nothing lost."""
+
+import io
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from flask import Flask
+from PIL import Image as Pillow
+from playwright.sync_api import Browser, Page, expect
+
+from ltu_compute.web.service import service_of
+from tests.support.browser import new_page, watch
+from tests.support.client import Live
+
+NAME, WORD = "station", "a password for the station"
+
+
+@pytest.fixture(scope="module")
+def page(live: Live, app: Flask, browser: Browser) -> Iterator[Page]:
+    """A page, opened without an operation; tests go on where the one before ended."""
+    accounts = service_of(app).store.accounts
+    made = accounts.add(NAME, WORD)
+    page = new_page(browser, viewport={"width": 1280, "height": 800}, color_scheme="dark")
+    complaints = watch(page, live.url, refusals=True)
+    page.goto(live.url)
+    sign_in(page)
+    yield page
+    page.close()
+    accounts.remove(made.id)
+    assert complaints == []
+
+
+def sign_in(page: Page) -> None:
+    page.fill("#username", NAME)
+    page.fill("#password", WORD)
+    page.click("dialog button[type=submit]")
+    page.locator("dialog[open]").wait_for(state="detached")
+
+
+def file(name: str, content: bytes) -> dict[str, object]:
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def give(page: Page, place: int, name: str, content: bytes) -> None:
+    inputs = page.locator(".slot").nth(place).locator("input[multiple]")
+    inputs.first.set_input_files([file(name, content)])  # type: ignore[list-item]
+    expect(page.locator(".slot").nth(place).locator(".file")).to_have_text(name)
+
+
+def middle(page: Page) -> tuple[int, ...]:
+    """Return the colour in the middle of the first pane."""
+    shot = Pillow.open(io.BytesIO(page.locator(".slot .viewport").first.screenshot()))
+    return tuple(np.asarray(shot.convert("RGB"))[shot.height // 2, shot.width // 2])
+
+
+def encoded(picture: Pillow.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_a_sample_is_one_click_after_signing_in(page: Page) -> None:
+    expect(page.locator(".rail a[aria-current]")).to_have_text("Differences")
+    page.click("#sample")
+    expect(page.locator(".slot").first.locator(".mark")).to_have_count(4)
+    expect(page.locator("#sample")).to_have_count(0)
+
+
+def test_the_stage_shows_what_is_analysed(page: Page) -> None:
+    clear = Pillow.new("RGBA", (64, 48), (0, 0, 0, 0))
+    give(page, 0, "clear.png", encoded(clear, "PNG"))
+    assert middle(page) == (255, 255, 255)
+    red, green = (Pillow.new("RGB", (64, 48), colour) for colour in ("red", "green"))
+    moving = encoded(red, "GIF", save_all=True, append_images=[green], duration=20, loop=0)
+    give(page, 0, "moving.gif", moving)
+    page.wait_for_timeout(100)
+    assert middle(page) == (255, 0, 0)
+    turned = Pillow.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    give(page, 0, "turned.jpg", encoded(red, "JPEG", exif=turned))
+    expect(page.locator(".slot-head").first).to_contain_text(re.compile("48 . 64 px"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC photo"),
+        ("scan.tif", b"II*\0" + bytes(99), "TIFF"),
+        ("cut.jpg", b"\xff\xd8\xff\xe0" + bytes(99), "damaged or cut off"),
+        ("empty.png", b"", "is empty"),
+    ],
+)
+def test_an_unreadable_file_says_what_it_is(
+    page: Page, name: str, content: bytes, told: str
+) -> None:
+    give(page, 1, name, content)
+    card = page.locator(".slot .unreadable")
+    expect(card).to_contain_text(f"{name} cannot be read.")
+    expect(card).to_contain_text(told)
+    expect(page.locator(".slot").nth(1).locator("img")).to_have_count(0)
