@@ -485,10 +485,11 @@ def test_pictures_go_along_and_old_results_do_not(page: Page) -> None:
 # ---------------------------------------------------------------------- region of interest
 
 
-def test_region_is_drawn(page: Page) -> None:
+def test_regions_are_drawn_named_moved_and_lost(page: Page) -> None:
     analyze(page, "differences", *CUPS)  # one differs, at the spoon
     open_region(page)
-    page.locator("#region").get_by_text("Rectangle").click()
+    compare, ignore = (page.locator("#region").get_by_text(use) for use in ("Compare", "Ignore"))
+    compare.click()
     box = page.locator(".slot .base").first.bounding_box()
     assert box is not None
 
@@ -504,13 +505,19 @@ def test_region_is_drawn(page: Page) -> None:
 
     after(page, drag)
     assert headline(page) == "0 differences"
-    expect(page.locator(".region-words")).to_have_text("1 region")
-    handle = page.locator(".handle").first
-    after(page, lambda: handle.press("ArrowLeft"))
+    expect(page.locator(".regions li")).to_have_count(1)
+    after(page, lambda: page.locator(".handle").first.press("ArrowLeft"))
+    tag = page.locator(".region-tag")
+    before = tag.bounding_box()
+    after(page, lambda: tag.press("ArrowRight"))
+    assert before != tag.bounding_box()
+    page.get_by_label("Name", exact=True).fill("cup")
+    expect(tag).to_have_text("cup")
+    after(page, lambda: page.get_by_label("Use", exact=True).select_option("ignore"))
+    assert headline(page) == "1 difference"  # the cup is ignored, the spoon is not
     after(page, lambda: page.locator("#region").get_by_text("Clear").click())
-    assert headline(page) == "1 difference"
 
-    page.locator("#region").get_by_text("Polygon").click()
+    ignore.click()
 
     def outline() -> None:
         for corner in ((0.7, 0.3), (0.97, 0.4), (0.97, 0.8), (0.7, 0.8)):
@@ -518,8 +525,12 @@ def test_region_is_drawn(page: Page) -> None:
         page.keyboard.press("Enter")
 
     after(page, outline)
+    assert headline(page) == "0 differences"
+    after(page, lambda: page.get_by_label("Use", exact=True).select_option("compare"))
     assert headline(page) == "1 difference"
-    expect(page.locator(".handle")).to_have_count(4)
+    expect(page.locator(".handle:not(.middle)")).to_have_count(4)
+    page.locator(".handle.middle").first.press("Enter")
+    expect(page.locator(".handle:not(.middle)")).to_have_count(5)
     compared = page.locator(".figures dd").nth(1).inner_text()
     assert 5 < float(compared.rstrip("%")) < 20
     expect(page.locator(".actions .help")).to_contain_text("image1_roi.png")
@@ -529,9 +540,14 @@ def test_region_is_drawn(page: Page) -> None:
     mask = np.asarray(Pillow.open(io.BytesIO(saved.value.path().read_bytes())).convert("L"))
     assert mask.mean() / 255 == pytest.approx(0.27 * 0.45, rel=0.05)
     text = print_report(page).text_content() or ""
-    assert "Region 1, polygon(" in text
+    assert "Compared: Region 1(" in text
     assert page.locator("#report .within").count() == 1
     page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+    after(page, lambda: give(page, CUPS[0]))  # another reference, of the same size
+    expect(page.locator(".remark")).to_contain_text(f"belonged to {CUPS[0]} and went with it")
+    expect(page.locator(".regions li")).to_have_count(0)
+    after(page, lambda: page.get_by_role("button", name="Draw them on this").click())
+    expect(page.locator(".region-tag")).to_have_text("Region 1")
     after(page, lambda: page.locator("#region").get_by_text("Clear").click())
 
 
@@ -539,22 +555,21 @@ def test_region_from_the_object_mask_and_by_keyboard(page: Page) -> None:
     analyze(page, "differences", *CUPS)
     open_region(page)
     after(page, lambda: page.locator("#region").get_by_text("Object mask").click())
-    expect(page.locator(".region-words")).to_have_text("the object in image1")
+    expect(page.locator(".regions")).to_contain_text("the object in image1")
     after(page, lambda: page.locator("#region").get_by_text("Clear").click())
-    rectangle = page.locator("#region").get_by_text("Rectangle")
-    after(page, lambda: rectangle.press("Enter"))
-    expect(page.locator(".handle")).to_have_count(4)
+    after(page, lambda: page.locator("#region").get_by_text("Compare").press("Enter"))
+    expect(page.locator(".handle")).to_have_count(8)
     focused = page.locator(".handle:focus")
-    expect(focused).to_have_attribute("aria-label", re.compile("^Corner 1 "))
+    expect(focused).to_have_attribute("aria-label", re.compile("^Corner 1\\."))
     after(page, lambda: page.keyboard.press("ArrowRight"))  # stays there through what is computed
-    expect(focused).to_have_attribute("aria-label", re.compile("^Corner 1 "))
+    expect(focused).to_have_attribute("aria-label", re.compile("^Corner 1\\."))
     after(page, lambda: page.locator(".handle").first.press("Delete"))
     expect(page.locator(".handle")).to_have_count(0)
 
 
 def open_region(page: Page) -> None:
     if not page.locator("#region").is_visible():
-        page.locator("summary", has_text="Region of interest").click()
+        page.locator("summary", has_text="Regions").click()
 
 
 # -------------------------------------------------------------------------- giving pictures

@@ -22,7 +22,7 @@ export class Desk {
    * @param {(Picture | undefined)[]} pictures by place; all desks share them
    * @param {object} acts
    * @param {() => void} acts.changed
-   * @param {() => void} acts.regionChanged
+   * @param {import("./region.js").RegionEditor["acts"]} acts.region
    * @param {(index: number) => import("./slot.js").Giving} acts.giving
    */
   constructor(operation, view, presets, pictures, acts) {
@@ -48,7 +48,7 @@ export class Desk {
     if (region) {
       const target = region.name.replace(REGION, "");
       const slot = this.slots.find(({ field }) => field.name === target) ?? this.slots[0];
-      this.region = new RegionEditor(slot.pane, target, region.name, acts.regionChanged);
+      this.region = new RegionEditor(slot.pane, target, region.name, acts.region);
     }
   }
 

@@ -6,7 +6,7 @@ import { Account } from "./account.js";
 import { Api, Failure, Latest } from "./api.js";
 import { Bench } from "./bench.js";
 import { deskOf } from "./desk.js";
-import { byId, debounced, h, replace } from "./dom.js";
+import { byId, debounced, fill, h, replace } from "./dom.js";
 import { language, setLanguage, startLanguage, t } from "./i18n.js";
 import { button, Notice } from "./notice.js";
 import { serviceOf } from "./operations.js";
@@ -85,10 +85,20 @@ async function choose(name) {
 /** @type {Parameters<typeof deskOf>[2]} */
 const acts = {
   changed,
-  regionChanged: () => {
-    panel.showRegion(desk);
-    panel.showActions(desk);
-    changed();
+  region: {
+    changed: () => {
+      panel.showRegion(desk);
+      panel.showActions(desk);
+      changed();
+    },
+    shown: () => panel.showRegion(desk),
+    lost: ({ name }, fits) => {
+      const again = button("roi-again", () => {
+        replace(bench.remark);
+        desk.region?.restore();
+      });
+      fill(bench.remark, h("p", {}, t("roi-lost", { name })), fits && again);
+    },
   },
   giving: (index) => ({
     files: (files) => giveFiles(files, index),
@@ -106,7 +116,8 @@ function showDesk() {
   region?.detach();
   bench.place(slots);
   slots.forEach((slot, index) => slot.show(pictures[index]));
-  if (pictures[0]?.width) region?.attach();
+  if (pictures[0]?.width) region?.attach(pictures[0]);
+  else region?.forget();
   desk.forgetOthers();
   clearProblems();
   showStart();
@@ -133,7 +144,7 @@ async function giveFiles(files, index) {
   const left = files.slice(taken.length).map((file) => file.name);
   const given = await Promise.all(taken.map((file) => pictureOf(file, file.name)));
   given.forEach((picture, offset) => give(picture, index + offset));
-  if (left.length) replace(bench.remark, h("p", {}, t("left-out", { names: left.join(", ") })));
+  if (left.length) fill(bench.remark, h("p", {}, t("left-out", { names: left.join(", ") })));
 }
 
 /**
@@ -173,7 +184,8 @@ function give(picture, index) {
   working(false);
   if (index === 0) region?.detach();
   slots[index].show(picture);
-  if (index === 0 && picture?.width) region?.attach();
+  if (index === 0 && picture?.width) region?.attach(picture);
+  else if (index === 0) region?.forget();
   if (focused) slots[index].focus();
   release(before);
   showStart();

@@ -7,6 +7,7 @@ import { byId, h, replace } from "./dom.js";
 import { blobOfBase64, save } from "./files.js";
 import { t } from "./i18n.js";
 import { summaryOf, titleOf } from "./rail.js";
+import { RegionList } from "./regions.js";
 import { picturesIn, readable } from "./reply.js";
 import { printReport } from "./report.js";
 import { asCurl, asJson, asPython } from "./snippets.js";
@@ -27,7 +28,7 @@ export class Panel {
     this.acts = acts;
     this.place = byId("panel");
     this.actions = h("div", { class: "actions" });
-    this.regionWords = h("p", { class: "region-words" });
+    this.regions = new RegionList();
     this.regionClear = h("button", { type: "button", class: "quiet small" });
   }
 
@@ -51,11 +52,11 @@ export class Panel {
   }
 
   /**
-   * Say which regions there are.
+   * List the regions.
    * @param {Desk} desk
    */
   showRegion({ region }) {
-    this.regionWords.textContent = region?.words ?? "";
+    this.regions.show(region);
     const focused = document.activeElement === this.regionClear;
     this.regionClear.disabled = region?.empty ?? true;
     if (focused && this.regionClear.disabled) {
@@ -72,10 +73,11 @@ export class Panel {
     const { takeMask } = this.acts;
     this.regionClear.textContent = t("roi-clear");
     this.regionClear.onclick = () => region.clear();
-    const tool = (/** @type {"rectangle" | "polygon"} */ kind) => {
+    const tool = (/** @type {import("./region.js").Use} */ use) => {
       // A click without a position is one of the keyboard.
-      const onclick = (/** @type {MouseEvent} */ event) => region.start(kind, event.detail === 0);
-      return h("button", { ...SMALL, disabled, onclick }, t(kind));
+      const onclick = (/** @type {MouseEvent} */ event) => region.start(use, event.detail === 0);
+      const patch = h("i", { class: `patch ${use}`, "aria-hidden": true });
+      return h("button", { ...SMALL, disabled, onclick }, patch, t(`roi-${use}`));
     };
     const whole = section(
       t("roi"),
@@ -84,13 +86,13 @@ export class Panel {
       h(
         "div",
         { class: "row", id: "region" },
-        tool("rectangle"),
-        tool("polygon"),
+        tool("compare"),
+        tool("ignore"),
         takeMask && h("button", { ...SMALL, disabled, onclick: takeMask }, t("from-mask")),
         this.regionClear,
       ),
-      this.regionWords,
       region.hint,
+      this.regions.element,
     );
     whole.addEventListener("toggle", () => (memo.regionOpen = whole.open));
     return whole;

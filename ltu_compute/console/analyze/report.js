@@ -8,6 +8,7 @@ import { wordsOf } from "./form.js";
 import { boxAround } from "./geometry.js";
 import { areaWords, language, number, percent, t } from "./i18n.js";
 import { wireText } from "./operations.js";
+import { isUpright } from "./region.js";
 import { infoOf, messageOf, placesIn, resultOf } from "./reply.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
@@ -108,7 +109,9 @@ function figure(name, picture, places, sum, region) {
   const drawing = svg(
     "svg",
     { viewBox: `0 0 ${width} ${height}` },
-    region?.shapes.map(({ points }) => svg("polygon", { ...outlined(points), class: "within" })),
+    region?.shapes.map(({ points, use }) =>
+      svg("polygon", { ...outlined(points), class: `within ${use}` }),
+    ),
     places.flatMap(({ outline, box }, index) => {
       const { x, y } = box;
       return [
@@ -196,13 +199,13 @@ function regionOf(region) {
   if (!region) return [];
   const px = (/** @type {number} */ value) => String(Math.round(value));
   /** @type {[string, string][]} */
-  const rows = region.shapes.map(({ kind, points }, index) => {
+  const rows = region.shapes.map((shape) => {
+    const { points } = shape;
     const { x, y, width, height } = boxAround(points);
-    const where =
-      kind === "rectangle"
-        ? `x ${px(x)}, y ${px(y)}, ${px(width)} × ${px(height)} px`
-        : points.map((point) => `(${px(point.x)}, ${px(point.y)})`).join(" ");
-    return [t(`roi-${kind}`, { n: index + 1 }), where];
+    const where = isUpright(points)
+      ? `x ${px(x)}, y ${px(y)}, ${px(width)} × ${px(height)} px`
+      : points.map((point) => `(${px(point.x)}, ${px(point.y)})`).join(" ");
+    return [t(`roi-${shape.use}d`, { name: region.nameOf(shape) }), where];
   });
   if (region.object) rows.push([t("roi"), t("roi-object", { name: region.target })]);
   return rows;
