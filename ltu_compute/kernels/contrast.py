@@ -1,5 +1,7 @@
 """Make pictures grey for what looks at shapes, such as keypoints."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -43,6 +45,9 @@ def _channel(image: Bgr, index: int) -> Gray:
 @of_reference
 def _contrasts(image: Bgr) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the deviation of fine detail, in levels: of brightness, blue, green and red."""
-    several = cv2.merge([gray_of(image), *cv2.split(image)]).astype(np.float32)
-    detail = several - cv2.GaussianBlur(several, (0, 0), _DETAIL_PX)
-    return np.asarray(np.sqrt(np.square(detail).mean(axis=(0, 1))), np.float64)
+    deviations = []
+    for plane in (gray_of(image), *cv2.split(image)):
+        values = plane.astype(np.float32)
+        detail = cv2.subtract(values, cv2.GaussianBlur(values, (0, 0), _DETAIL_PX))
+        deviations.append(cv2.norm(detail) / math.sqrt(detail.size))
+    return np.array(deviations)

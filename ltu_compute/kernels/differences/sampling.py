@@ -1,6 +1,8 @@
 """Warp parts of a shot into the reference's frame, without warping the whole shot."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,26 +20,30 @@ _RELIEF_STEP = 4  # the same near parts above the plane: their borders are sharp
 _REACH_PX = 4  # px beyond a rectangle that interpolation and blurring use
 
 
+Sample = TypeVar("Sample", np.uint8, np.float32)
+
+
 @of_reference
-def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
+def crop(image: NDArray[Sample], place: Box) -> NDArray[Sample]:
     """Return the pixels of a rectangle; the image's border is repeated beyond its edges.
 
     Parameters
     ----------
-    image : ndarray of uint8, shape (H, W) or (H, W, 3)
+    image : ndarray of uint8 or float32, shape (H, W) or (H, W, 3)
         The image.
     place : Box
         The rectangle.
 
     Returns
     -------
-    ndarray of uint8
+    ndarray of the same type
         A view if the rectangle is within the image.
     """
     height, width = image.shape[:2]
-    left, top = np.clip(place.x, 0, width - 1), np.clip(place.y, 0, height - 1)
-    right = int(np.clip(place.x + place.width, left + 1, width))
-    bottom = int(np.clip(place.y + place.height, top + 1, height))
+    # Python's own numbers: NumPy would take longer for them than for the pixels.
+    left, top = min(max(place.x, 0), width - 1), min(max(place.y, 0), height - 1)
+    right = min(max(place.x + place.width, left + 1), width)
+    bottom = min(max(place.y + place.height, top + 1), height)
     part = image[top:bottom, left:right]
     before_x = max(0, min(-place.x, place.width - part.shape[1]))
     before_y = max(0, min(-place.y, place.height - part.shape[0]))
@@ -46,7 +52,7 @@ def crop(image: NDArray[np.uint8], place: Box) -> NDArray[np.uint8]:
     if not (before_x or before_y or after_x or after_y):
         return part
     padded = cv2.copyMakeBorder(part, before_y, after_y, before_x, after_x, cv2.BORDER_REPLICATE)
-    return np.asarray(padded, np.uint8)
+    return np.asarray(padded, image.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +86,7 @@ class Sampler:
     displacement: Displacement | None = None
     relief: Floats | None = None
 
-    @property
+    @cached_property
     def lies_still(self) -> bool:
         """Whether the shot's pixels are the frame's."""
         same = self.image.shape[:2] == (self.frame.height, self.frame.width)
@@ -162,8 +168,12 @@ class Sampler:
     def _source(self, place: Box) -> NDArray[np.uint8]:
         """Return pixels of the shot, blurred if it has a higher resolution than the frame."""
         part = crop(self.image, place)
-        scale = scale_at_centre(self.matrix, self.frame)
-        if scale > 1.02:
-            sigma = 0.5 * np.sqrt(scale**2 - 1)
-            part = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
+        if self._blur:
+            part = np.asarray(cv2.GaussianBlur(part, (0, 0), self._blur), np.uint8)
         return part
+
+    @cached_property
+    def _blur(self) -> float:
+        """Sigma, in px of the shot, by which it is blurred before it is made smaller; 0: none."""
+        scale = scale_at_centre(self.matrix, self.frame)
+        return 0.5 * float(np.sqrt(scale**2 - 1)) if scale > 1.02 else 0.0

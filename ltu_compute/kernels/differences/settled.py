@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.alignment import Alignment, agreement_of
 from ltu_compute.kernels.differences.displacement import (
     Grid,
+    matchable,
     patches_found,
     weighted_median,
     weighted_quantile,
@@ -56,16 +57,18 @@ def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
     if min(size) < 4 * _REACHES[0]:
         return None
     grid = Grid.over(size, small1)
+    soft1 = matchable(small1)
     matrix = np.eye(3)
     for reach in _REACHES:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         seen = cv2.warpPerspective(
             small2, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
+        soft2 = matchable(np.asarray(seen, np.uint8))
         vectors, weights = patches_found(
             grid,
-            lambda *place: crop(small1, Box(*place)),
-            lambda *place, seen=seen: crop(np.asarray(seen, np.uint8), Box(*place)),
+            lambda *place: crop(soft1, Box(*place)),
+            lambda *place, soft2=soft2: crop(soft2, Box(*place)),
             None,
             reach,
         )

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.areas import Area, overlap
 from ltu_compute.kernels.differences.difference_map import coordinates, doubted, noise_of
-from ltu_compute.kernels.differences.displacement import Displacement, Grid, measured_displacement
+from ltu_compute.kernels.differences.displacement import (
+    Displacement,
+    Grid,
+    matchable,
+    measured_displacement,
+)
 from ltu_compute.kernels.differences.evidence import (
     Exact,
     Look,
@@ -42,6 +47,7 @@ from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 _OVERVIEW = 512  # px, longest side of the image on which places of patches are chosen
+_AT_ONCE = 1 << 20  # px; the patches of a smaller frame are cut out of the whole, warped once
 _COARSEST = 200  # px, least longest side of a reduced picture
 _SURROUNDINGS = 14  # px around a suspect place that an exact examination needs
 _SAMPLE = 48  # px, side of the patches on which noise and sharpness are measured
@@ -160,11 +166,22 @@ def displaced(reference: Bgr, sampler: Sampler, compared: Mask, reach: int) -> D
     reach : int
         Farthest displacement of a patch to search for, in px.
     """
-    overview = gray_of(reduced(reference, _OVERVIEW))
+    grid = Grid.over(sampler.frame, gray_of(reduced(reference, _OVERVIEW)))
+    width, height = sampler.frame
+    if width * height <= _AT_ONCE:
+        whole = matchable(gray_of(reference))
+        seen = matchable(gray_of(sampler.tile(grown(Box(0, 0, width, height), reach))))
+        return measured_displacement(
+            grid,
+            lambda *place: crop(whole, Box(*place)),
+            lambda left, top, *size: crop(seen, Box(left + reach, top + reach, *size)),
+            lambda *place: _allowed(compared, Box(*place)),
+            reach,
+        )
     return measured_displacement(
-        Grid.over(sampler.frame, overview),
-        lambda *place: gray_of(crop(reference, Box(*place))),
-        lambda *place: gray_of(sampler.tile(Box(*place))),
+        grid,
+        lambda *place: matchable(gray_of(crop(reference, Box(*place)))),
+        lambda *place: matchable(gray_of(sampler.tile(Box(*place)))),
         lambda *place: _allowed(compared, Box(*place)),
         reach,
     )
