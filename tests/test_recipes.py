@@ -72,6 +72,13 @@ def test_the_schema_of_the_documentation_is_current(update_golden: bool) -> None
     assert SCHEMA.read_text() == text
 
 
+LEARNT = {
+    "method": "variation-1",
+    "good_shots": 5,
+    "reference_sha256": "0" * 64,
+    "learnt_with": {"resolution": 400, "use_hsv": False, "edge_tolerance": 1.0},
+    "map": {"path": "map.png", "sha256": "0" * 64},
+}
 WRONG = {
     "of another version": ({"version": 2}, "version"),
     "with an unknown key": ({"limit": {}}, "limit"),
@@ -96,16 +103,8 @@ WRONG = {
         "ignored",
     ),
     "with mm and no scale": ({"limits": {"max_area_mm2": 2}}, "px_per_mm"),
-    "with a learnt tolerance": (
-        {
-            "tolerance": {
-                "method": "variation",
-                "good_shots": 5,
-                "map": {"path": "map.png", "sha256": "0" * 64},
-            }
-        },
-        "tolerance",
-    ),
+    "with a tolerance of another method": ({"tolerance": LEARNT | {"method": "x"}}, "method"),
+    "with the tolerance of another reference": ({"tolerance": LEARNT}, "another reference"),
 }
 
 

@@ -8,6 +8,7 @@ from ltu_compute.cli.load import load
 from ltu_compute.cli.model_commands import models
 from ltu_compute.cli.people import people
 from ltu_compute.cli.recipe import recipe
+from ltu_compute.cli.teach import teach
 from ltu_compute.cli.tuputech import tuputech
 from ltu_compute.cli.worker import worker
 
@@ -17,6 +18,7 @@ main.add_command(load)
 main.add_command(models)
 main.add_command(people)
 main.add_command(recipe)
+main.add_command(teach)
 main.add_command(tuputech)
 main.add_command(worker)
 

@@ -161,6 +161,7 @@ def _by_recipe(
         recipe.judging(image),
         settings.max_upload_bytes,
         settings.max_pixels,
+        recipes.tolerance_of(recipe, path.parent),
     )
     return [Pair(reference.name, shot) for shot in shots_of(names)], options, content
 

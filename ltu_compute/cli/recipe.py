@@ -90,7 +90,8 @@ def check(file: Path) -> None:
 
 @recipe.command()
 @click.argument("file", type=FILE)
-def show(file: Path) -> None:
+@click.option("--map", "picture", type=FILE, help="File for a picture of its tolerance (PNG).")
+def show(file: Path, picture: Path | None) -> None:
     """Say in a few lines what a recipe does."""
     from ltu_compute.jobs.report import limits_in_words
 
@@ -106,11 +107,29 @@ def show(file: Path) -> None:
     ]
     if limits.mm2 is not None:
         lines.append(f"scale      {found.px_per_mm:g} px per mm, {limits.mm2:.4g} mm² in all")
+    if found.tolerance is not None:
+        lines.append(f"tolerance  taught by {found.tolerance.good_shots} good shots")
+    if picture is not None:
+        _draw(found, file, image, picture)
     for region in found.regions:
         own = next((each for each in limits.regions if each.name == region.name), None)
         words = "" if own is None else f": {_own(own, limits.mm2)}"
         lines.append(f"region     {region.name}, {region.use}, {len(region.polygon)} points{words}")
     click.echo("\n".join(lines))
+
+
+def _draw(found: "Recipe", file: Path, reference: "Image", picture: Path) -> None:
+    """Write a picture of a recipe's tolerance."""
+    from ltu_compute.jobs import recipe as recipes
+    from ltu_compute.operations import teaching
+
+    content = recipes.tolerance_of(found, file.parent)
+    if content is None:
+        raise click.ClickException(f"{file}: the recipe has no tolerance; see ltu-compute teach")
+    try:
+        picture.write_bytes(teaching.picture(teaching.loaded(content), reference))
+    except OSError as error:
+        raise click.ClickException(f"{picture}: {error.strerror}") from error
 
 
 @recipe.command("schema")
@@ -137,6 +156,7 @@ def _loaded(file: Path) -> "tuple[Recipe, Image]":
     try:
         found = recipes.load(file)
         source = recipes.reference_of(found, file.parent, settings.max_upload_bytes)
+        recipes.tolerance_of(found, file.parent)
         return found, _image(source.content or b"", source.name)
     except ServiceError as error:
         raise click.ClickException("\n".join(str(error).split("; "))) from error

@@ -32,6 +32,7 @@ from ltu_compute.jobs import pictures
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings
 from ltu_compute.kernels.types import Box
+from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference, differences
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
@@ -124,11 +125,17 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     max_bytes: int = 50 << 20
     max_pixels: int = 50_000_000
+    tolerance: bytes | None = None  # file of a map; see operations.teaching
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings and limits: results of other ones are not taken over."""
-        named = {"settings": asdict(self.settings), "limits": asdict(self.limits)}
+        """SHA-256 of all that decides: results of other settings or limits are not taken over."""
+        named: dict[str, Any] = {
+            "settings": asdict(self.settings),
+            "limits": asdict(self.limits),
+        }
+        if self.tolerance is not None:
+            named["tolerance"] = hashlib.sha256(self.tolerance).hexdigest()
         return hashlib.sha256(orjson.dumps(named, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -333,7 +340,9 @@ class Inspector:
                 mask_sha256 = hashlib.sha256(mask_content).hexdigest()
             image = self._image(content, "reference")
             sha256 = hashlib.sha256(content).hexdigest()
-            kept = _Reference(PreparedReference(image, mask), sha256, mask_sha256)
+            learnt = self._options.tolerance
+            tolerance = None if learnt is None else teaching.loaded(learnt)
+            kept = _Reference(PreparedReference(image, mask, tolerance), sha256, mask_sha256)
             self._references[key] = kept
         self._references.move_to_end(key)
         while len(self._references) > 1 and (

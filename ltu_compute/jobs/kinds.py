@@ -103,7 +103,7 @@ class Kind:
 # ------------------------------------------------------------------------- inspections
 
 INSPECTION = "inspection"
-REFERENCE, REGION = "reference", "region"  # names of what all parts share
+REFERENCE, REGION, TOLERANCE = "reference", "region", "tolerance"  # what all parts share
 NAME, SHOT, URL, PROBLEM = "name", "shot", "url", "problem"  # and of a part's own
 
 
@@ -142,7 +142,13 @@ class InspectionJob:
 
 def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> Part:
     job = InspectionJob.loads(parameters)
-    options = Options(job.settings, job.limits, settings.max_upload_bytes, settings.max_pixels)
+    options = Options(
+        job.settings,
+        job.limits,
+        settings.max_upload_bytes,
+        settings.max_pixels,
+        shared.get(TOLERANCE),
+    )
     inspector = Inspector(options, Fetcher(settings))
     reference = Source(job.reference, shared[REFERENCE])
     region = Source(REGION, shared[REGION]) if REGION in shared else None

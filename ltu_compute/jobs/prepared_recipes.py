@@ -9,6 +9,7 @@ from ltu_compute.image import Image
 from ltu_compute.jobs.inspection import Inspection, Limits, Verdict, inspected
 from ltu_compute.jobs.recipe import Recipe
 from ltu_compute.kernels.differences import ComparisonSettings
+from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference
 
 KEPT = 32  # recipes
@@ -25,9 +26,12 @@ class PreparedRecipe:
     limits: Limits
 
     @classmethod
-    def of(cls, recipe: Recipe, reference: Image) -> "PreparedRecipe":
-        """Return a recipe with its picture, ready for shots."""
-        prepared = PreparedReference(reference)
+    def of(
+        cls, recipe: Recipe, reference: Image, tolerance: bytes | None = None
+    ) -> "PreparedRecipe":
+        """Return a recipe with its picture and the file of its tolerance, ready for shots."""
+        learnt = None if tolerance is None else teaching.loaded(tolerance)
+        prepared = PreparedReference(reference, tolerance=learnt)
         return cls(recipe, prepared, recipe.comparison_settings(), recipe.judging(reference))
 
     def inspect(self, shot: Image, name: str) -> Inspection:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,8 @@ from ltu_compute.kernels.differences import (
     PRESETS,
     ComparisonSettings,
 )
+from ltu_compute.operations import teaching
+from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Taught
 
 VERSION = 1
 SCHEMA_ID = "urn:ltu-compute:recipe:1"
@@ -141,12 +144,28 @@ class RecipeSettings(_Model):
     edge_tolerance: Annotated[float, Field(ge=0, le=20)] | None = None
 
 
-class Tolerance(_Model):
-    """Differences of good parts, learnt from several of them. Version 1 only has a place for it."""
+class LearntWith(_Model):
+    """Settings that decide what is measured; with others, the tolerance does not hold."""
 
-    method: Name
-    good_shots: int = Field(ge=2, le=50)
-    map: Picture
+    resolution: int | Literal["full"]
+    use_hsv: bool
+    edge_tolerance: Annotated[float, Field(ge=0, le=20)]
+
+
+class Tolerance(_Model):
+    """Differences of good parts, learnt from several of them."""
+
+    method: Literal["variation-1"] = Field(description="How it was learnt, and what the map means.")
+    good_shots: int = Field(
+        ge=LEAST_SHOTS, le=MOST_SHOTS, description="Shots learnt, the reference among them."
+    )
+    reference_sha256: Sha256 = Field(description="Of the reference that it was learnt for.")
+    learnt_with: LearntWith
+    map: Picture = Field(
+        description="Grey PNG of four maps of the whole reference, one below the other. Three are "
+        "how much lighter, darker and of another chroma a shot may be, in 1/2.55 ΔE. The fourth "
+        "is how far edges may be displaced, in 1/16 px of the map."
+    )
 
 
 class Recipe(_Model):
@@ -164,7 +183,7 @@ class Recipe(_Model):
         None, description="Pixels of the reference per mm."
     )
     tolerance: Tolerance | None = Field(
-        None, description="Reserved: a learnt tolerance. This version refuses it."
+        None, description="Variation of good shots; made by `ltu-compute teach`."
     )
 
     @model_validator(mode="after")
@@ -175,9 +194,22 @@ class Recipe(_Model):
         names = [each.name for each in self.regions]
         if len(set(names)) < len(names):
             raise ValueError("two regions have the same name")
-        if self.tolerance is not None:
-            raise ValueError("a learnt tolerance is not supported by this version")
+        learnt = self.tolerance
+        if learnt is not None:
+            if learnt.reference_sha256 != self.reference.sha256:
+                raise ValueError("tolerance: learnt for another reference: teach again")
+            if learnt.learnt_with != self.learning():
+                raise ValueError("tolerance: learnt with other settings: teach again")
         return self
+
+    def learning(self) -> LearntWith:
+        """Return the settings that decide what is measured."""
+        found = self.comparison_settings()
+        return LearntWith(
+            resolution=found.resolution,
+            use_hsv=found.use_hsv,
+            edge_tolerance=found.edge_tolerance,
+        )
 
     def comparison_settings(self) -> ComparisonSettings:
         """Return how shots are compared."""
@@ -236,8 +268,17 @@ def parsed(text: bytes | str, name: str = "recipe") -> Recipe:
     BadParameters
         Each problem, by its place in the file.
     """
+    return _validated(lambda: Recipe.model_validate_json(text), name)
+
+
+def of(named: Mapping[str, Any], name: str = "recipe") -> Recipe:
+    """Return the recipe that an object holds, as `parsed` does."""
+    return _validated(lambda: Recipe.model_validate(named), name)
+
+
+def _validated(read: Callable[[], Recipe], name: str) -> Recipe:
     try:
-        return Recipe.model_validate_json(text)
+        return read()
     except ValidationError as error:
         problems = []
         for wrong in error.errors(include_url=False):
@@ -287,12 +328,64 @@ def reference_of(recipe: Recipe, folder: Path, max_bytes: int) -> Source:
         content = file_content(path, max_bytes, "reference")
         check_hash(recipe, content)
         return Source(path, content)
-    try:
-        content = base64.b64decode(given.data or "", validate=True)
-    except binascii.Error as error:
-        raise _wrong(f"reference.data: not base64 ({error})") from None
+    content = _decoded(given.data or "", "reference.data")
     check_hash(recipe, content)
     return Source(f"reference of {recipe.name}", content)
+
+
+def tolerance_of(recipe: Recipe, folder: Path) -> bytes | None:
+    """Return the file of a recipe's tolerance, its hash and form checked; None: it has none.
+
+    Raises
+    ------
+    BadParameters
+        It is not the file that the recipe names, or no map of tolerances.
+    NotFound, TooManyBytes, UnreadableImage
+        There is no such file, or it cannot be read.
+    """
+    if recipe.tolerance is None:
+        return None
+    given = recipe.tolerance.map
+    if given.path is not None:
+        content = file_content(str(folder / given.path), teaching.MAP_BYTES, "tolerance")
+    else:
+        content = _decoded(given.data or "", "tolerance.map.data")
+    check_tolerance(recipe, content)
+    return content
+
+
+def check_tolerance(recipe: Recipe, content: bytes) -> None:
+    """Refuse a file that is not the tolerance that a recipe names.
+
+    Raises
+    ------
+    BadParameters
+        Its SHA-256 is another, or it is no map of tolerances.
+    """
+    if recipe.tolerance is None:
+        raise _wrong("tolerance: the recipe names none")
+    found = hashlib.sha256(content).hexdigest()
+    if found != recipe.tolerance.map.sha256:
+        raise _wrong(
+            f"tolerance.map.sha256: {recipe.tolerance.map.sha256[:12]}… is not that of the map, "
+            f"{found[:12]}…"
+        )
+    teaching.loaded(content, "tolerance.map")
+
+
+def taught(recipe: Recipe, found: Taught) -> Recipe:
+    """Return a recipe with what was learnt for its reference, the map within it."""
+    content = teaching.dumped(found.tolerance)
+    learnt = Tolerance(
+        method="variation-1",
+        good_shots=found.good_shots,
+        reference_sha256=recipe.reference.sha256,
+        learnt_with=recipe.learning(),
+        map=Picture(
+            data=base64.b64encode(content).decode(), sha256=hashlib.sha256(content).hexdigest()
+        ),
+    )
+    return recipe.model_copy(update={"tolerance": learnt})
 
 
 def check_hash(recipe: Recipe, content: bytes) -> None:
@@ -326,6 +419,13 @@ def schema() -> dict[str, Any]:
         **described,
         "title": "ltu-compute recipe, version 1",
     }
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise _wrong(f"{where}: not base64 ({error})") from None
 
 
 def _wrong(message: str) -> BadParameters:

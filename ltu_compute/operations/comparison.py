@@ -19,7 +19,7 @@ from ltu_compute.image import Image, alike
 from ltu_compute.image.hashing import perceptual_hash
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels.alignment import Alignment
-from ltu_compute.kernels.differences import Comparison, ComparisonSettings
+from ltu_compute.kernels.differences import Comparison, ComparisonSettings, Learnt, Tolerance
 from ltu_compute.kernels.differences import compare as compared
 from ltu_compute.kernels.distance import ImageDistance, image_distance
 from ltu_compute.kernels.keypoints import WORKING_SIZE, detect_keypoints, detect_orb_keypoints
@@ -90,11 +90,16 @@ class PreparedReference:
         The reference.
     region : Image, optional
         Mask of the reference: where it is 0, nothing is compared.
+    tolerance : Tolerance, optional
+        What may differ from the reference.
     """
 
-    def __init__(self, image: Image, region: Image | None = None) -> None:
+    def __init__(
+        self, image: Image, region: Image | None = None, tolerance: Tolerance | None = None
+    ) -> None:
         self.image = image
         self.region = region
+        self.tolerance = tolerance
         self.kept = Kept()
         self._pixels: dict[tuple[int, int], Bgr] = {}  # by longest side and bits of a sample
         self._mask: Mask | None = None
@@ -104,7 +109,9 @@ class PreparedReference:
         """Bytes of memory that it takes, about."""
         files = len(self.image.content) + (len(self.region.content) if self.region else 0)
         pixels = sum(each.nbytes for each in self._pixels.values())
-        return files + pixels + self.kept.bytes + (0 if self._mask is None else self._mask.nbytes)
+        tolerance = 0 if self.tolerance is None else self.tolerance.map.nbytes
+        mask = 0 if self._mask is None else self._mask.nbytes
+        return files + pixels + self.kept.bytes + mask + tolerance
 
     def fit(self, image: Image, longest: int) -> Bgr:
         """Return the pixels of the reference, read as `image` reads them; see `Image.fit`."""
@@ -129,6 +136,7 @@ def differences(
     settings: ComparisonSettings,
     *,
     region: Image | None = None,
+    learnt: Learnt | None = None,
 ) -> Comparison:
     """Find what differs between two images; see `kernels.differences`.
 
@@ -142,6 +150,8 @@ def differences(
         How they are compared.
     region : Image, optional
         Mask of the reference: where it is 0, nothing is compared. A prepared reference has its own.
+    learnt : Learnt, optional
+        What earlier good shots taught. Default: the prepared reference's tolerance.
 
     Raises
     ------
@@ -158,6 +168,7 @@ def differences(
     if isinstance(reference, PreparedReference):
         if region is not None:
             raise ValueError("a prepared reference has its region")
+        learnt = learnt or reference.tolerance
         prepared, region, reference = reference, reference.region, reference.image
     _check_region(reference, region)
     reference, shot = alike(reference, shot)
@@ -181,7 +192,13 @@ def differences(
         limited(lambda: thread_time() > until, too_many),
     ):
         comparison = compared(
-            image1, image2, settings, size1=reference.size, size2=shot.size, roi1=roi1
+            image1,
+            image2,
+            settings,
+            size1=reference.size,
+            size2=shot.size,
+            roi1=roi1,
+            learnt=learnt,
         )
     if comparison is None:
         raise ImagesDoNotMatch(

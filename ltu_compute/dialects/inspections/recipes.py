@@ -11,7 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.inspections.interface import InspectionsDialect
-from ltu_compute.errors import NotFound, ServiceError, StorageFull
+from ltu_compute.errors import BadParameters, NotFound, Problem, ServiceError, StorageFull
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.prepared_recipes import PreparedRecipe, PreparedRecipes
@@ -158,6 +158,9 @@ def store_recipe(
     """
     found = recipes.parsed(params.recipe)
     recipes.check_hash(found, reference.content)
+    if found.tolerance is not None:
+        message = "recipe: tolerance: the service does not store learnt tolerances; leave it out"
+        raise BadParameters(Problem("recipe", message))
     picture = recipes.Picture(path="reference", sha256=found.reference.sha256)
     kept = found.model_copy(update={"reference": picture})
     text = recipes.dumped(kept).decode()

@@ -24,6 +24,7 @@ from ltu_compute.kernels.differences.settings import (
     PRESETS,
     ComparisonSettings,
 )
+from ltu_compute.kernels.differences.tolerance import Learnt, Recorder, Tolerance
 
 __all__ = [
     "ASPECT_TOLERANCE",
@@ -35,9 +36,12 @@ __all__ = [
     "Comparison",
     "ComparisonSettings",
     "Difference",
+    "Learnt",
     "Polygon",
+    "Recorder",
     "ReliefPart",
     "Spot",
+    "Tolerance",
     "compare",
     "outline_picture",
     "polygons_mask",

@@ -45,6 +45,7 @@ from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
 from ltu_compute.kernels.differences.tiled import Finest, areas_that_differ, displaced
+from ltu_compute.kernels.differences.tolerance import Learnt, judges_of
 from ltu_compute.kernels.highlights import highlight_mask
 from ltu_compute.kernels.homography import (
     corners_of,
@@ -79,6 +80,7 @@ def compare(
     size1: Size,
     size2: Size,
     roi1: Mask | None = None,
+    learnt: Learnt | None = None,
 ) -> Comparison | None:
     """Find the differences between two images.
 
@@ -93,6 +95,8 @@ def compare(
     roi1 : ndarray of uint8, shape (H, W), optional
         Region of interest on image 1, of any size. Places with 0 are not compared. They do not
         affect the alignment where the region moved differently.
+    learnt : Learnt, optional
+        What earlier good shots taught: a `Tolerance`, or a `Recorder` that notes more.
 
     Returns
     -------
@@ -109,7 +113,9 @@ def compare(
             raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
     roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
     if settings.is_fine:
-        return _compared_finely(image1, image2, settings, sizes=(size1, size2), roi1=roi1)
+        return _compared_finely(
+            image1, image2, settings, sizes=(size1, size2), roi1=roi1, learnt=learnt
+        )
     reduced1, reduced2 = size_of(image1), size_of(image2)
     gray1, gray2 = gray_pair(image1, image2)
     target = Target(gray2)
@@ -149,7 +155,10 @@ def compare(
     def look(view: View, shared: NDArray[np.bool_]) -> _Look:
         aligned_image = view.of(image2)
         corrected = in_light_of(reference, aligned_image, shared)
-        difference_map = measure(reference, aligned_image, corrected, shared, settings, play=slack)
+        judges = judges_of(learnt, shared, settings.threshold * DELTA_E_PER_THRESHOLD)
+        difference_map = measure(
+            reference, aligned_image, corrected, shared, settings, play=slack, judges=judges
+        )
         return _Look(aligned_image, corrected, difference_map * (shared & asked), shared & asked)
 
     seen = look(view, shown_by_both)
@@ -230,6 +239,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     *,
     sizes: tuple[Size, Size],
     roi1: Mask | None,
+    learnt: Learnt | None = None,
 ) -> Comparison | None:
     """Compare at full resolution, tile by tile; the pictures of the result are reduced."""
     size1, size2 = sizes
@@ -286,7 +296,9 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     compared = _compared_mask(sampler, view, highlit)
     compared &= _asked(frame, margin=settings.margin, size1=size1, roi1=roi1).view(np.uint8) * 255
     slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
-    areas = areas_that_differ(reference, sampler, light, compared, settings, slack_px=slack)
+    areas = areas_that_differ(
+        reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
+    )
     relief: tuple[ReliefPart, ...] = ()
     parallax = None
     if areas:
@@ -300,7 +312,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
         areas = [
             area
             for area in areas_that_differ(
-                reference, sampler, light, compared, settings, slack_px=slack
+                reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
             )
             if not lies_in_surroundings(area.place, area.mask, stands, frame)
         ]

@@ -1,6 +1,7 @@
 """Measure the difference of each pixel beyond misregistration and noise."""
 
 import math
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,6 +23,19 @@ _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
 _FINER = 1.5  # times the reference size; larger images are also compared at the pixels' own scale
 
 
+class Judge(Protocol):
+    """Measures by how much pixels exceed the range of the other image's neighbourhood."""
+
+    def excess(
+        self, values: Floats, other: Floats, radius: float, allowance: Floats, softness: Floats
+    ) -> Floats:
+        """Return the excess of each channel, ΔE, 0 or more, shape (H, W, 3)."""
+
+
+Judges = tuple[Judge, Judge]
+"""Judges of the reference's pixels and of the shot's."""
+
+
 def measure(
     reference: Bgr,
     aligned_image: Bgr,
@@ -30,10 +44,12 @@ def measure(
     settings: ComparisonSettings,
     *,
     play: float,
+    judges: Judges | None = None,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise, in ΔE.
 
     `play` is the surface's possible displacement beyond its matrix, in px at 400 px longest side.
+    `judges` measure it in their own way; see `beyond_range`.
     """
     scale = max(compared.shape) / REFERENCE_SIZE
     level = with_doubt(reference, aligned_image, corrected)
@@ -51,8 +67,10 @@ def measure(
         blurred1 = blurred(first, sigma)
         blurred2 = blurred(second, sigma)
         allowance = 2.5 * noise_of(blurred1 - blurred2, compared)
-        for one, other in ((blurred1, blurred2), (blurred2, blurred1)):
-            beyond = beyond_range(one, other, radius, allowance, softness)
+        for one, other, judge in zip(
+            (blurred1, blurred2), (blurred2, blurred1), judges or (None, None), strict=True
+        ):
+            beyond = beyond_range(one, other, radius, allowance, softness, judge=judge)
             if not settings.use_hsv:
                 beyond = without_blends(
                     beyond, one, other, radius=radius, allowance=allowance, softness=softness
@@ -172,21 +190,55 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
 
 
 def beyond_range(
-    values: Floats, other: Floats, radius: float, allowance: Floats, softness: Floats
+    values: Floats,
+    other: Floats,
+    radius: float,
+    allowance: Floats,
+    softness: Floats,
+    *,
+    judge: Judge | None = None,
 ) -> Floats:
-    """Return by how much values exceed the range of the other image's neighbourhood."""
-    low, high = _range(other, radius)
-    # Sharpness varies between shots: an edge or a point may have that much more contrast.
-    beyond = cv2.max(cv2.subtract(low, values), cv2.subtract(values, high))
-    beyond -= cv2.multiply(softness, cv2.subtract(high, low))
-    beyond = cv2.subtract(beyond, (*allowance.tolist(), 0))
-    cv2.max(beyond, 0, beyond)
+    """Return by how much values exceed the range of the other image's neighbourhood.
+
+    A judge measures that in its own way, for each channel.
+    """
+    if judge is None:
+        low, high = range_within(other, radius)
+        beyond = excess_beyond(values, low, high, allowance, softness)
+    else:
+        beyond = judge.excess(values, other, radius, allowance, softness)
     cv2.multiply(beyond, beyond, beyond)
     return np.asarray(cv2.sqrt(cv2.transform(beyond, np.ones((1, 3), np.float32))), np.float32)
 
 
+def excess_beyond(
+    values: Floats,
+    low: Floats,
+    high: Floats,
+    allowance: Floats,
+    softness: Floats,
+    *,
+    below: Floats | None = None,
+    above: Floats | None = None,
+) -> Floats:
+    """Return by how much values exceed a range that is widened by `below` and `above`, ΔE.
+
+    All arrays have the shape (H, W, 3); the excess of each channel is 0 or more.
+    """
+    under, over = cv2.subtract(low, values), cv2.subtract(values, high)
+    if below is not None:
+        under -= below
+    if above is not None:
+        over -= above
+    # Sharpness varies between shots: an edge or a point may have that much more contrast.
+    beyond = cv2.max(under, over)
+    beyond -= cv2.multiply(softness, cv2.subtract(high, low))
+    beyond = cv2.subtract(beyond, (*allowance.tolist(), 0))
+    return np.asarray(cv2.max(beyond, 0, beyond), np.float32)
+
+
 @of_reference
-def _range(values: Floats, radius: float) -> tuple[Floats, Floats]:
+def range_within(values: Floats, radius: float) -> tuple[Floats, Floats]:
     """Return the least and greatest value within `radius` px, which may be fractional."""
     whole = int(radius)
     part = radius - whole

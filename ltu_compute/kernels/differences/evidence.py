@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.blending import without_blends
 from ltu_compute.kernels.differences.difference_map import (
+    Judges,
     beyond_range,
     contrast_allowance,
     coordinates,
@@ -105,11 +106,14 @@ class Exact:
         Precision of the pictures.
     shifts : list of tuple of int
         Displacements of neighbouring places in x and y, in px.
+    judges : tuple of Judge, optional
+        What earlier good shots taught of the place.
     """
 
     level: float
     precision: Precision
     shifts: list[tuple[int, int]]
+    judges: Judges | None = None
 
 
 def jitter_px(edge_tolerance: float) -> int:
@@ -136,7 +140,7 @@ def look_at(
     precision, level = exact.precision, exact.level
     reference, shot = pictures
     inside = np.where(allowed > 0, np.uint8(1), np.uint8(0))
-    difference = exact_difference(reference, shot, settings, precision) * inside
+    difference = exact_difference(reference, shot, settings, precision, exact.judges) * inside
     judged = difference.copy()
     if settings.smooth > 0.02:
         judged = blurred(difference, 2.5 * settings.smooth) * inside
@@ -192,7 +196,11 @@ def _weighed(
 
 
 def exact_difference(
-    reference: Bgr, shot: Bgr, settings: ComparisonSettings, precision: Precision
+    reference: Bgr,
+    shot: Bgr,
+    settings: ComparisonSettings,
+    precision: Precision,
+    judges: Judges | None = None,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise, ΔE, shape (H, W)."""
     softness = contrast_allowance(reference, shot)
@@ -201,8 +209,10 @@ def exact_difference(
     )
     allowance = np.asarray(2.5 * precision.noise, np.float32)
     beyond = np.zeros(first.shape[:2], np.float32)
-    for one, other in ((first, second), (second, first)):
-        differs = beyond_range(one, other, precision.radius, allowance, softness)
+    for one, other, judge in zip(
+        (first, second), (second, first), judges or (None, None), strict=True
+    ):
+        differs = beyond_range(one, other, precision.radius, allowance, softness, judge=judge)
         if not settings.use_hsv:
             differs = without_blends(
                 differs,

@@ -43,6 +43,7 @@ from ltu_compute.kernels.differences.screening import (
 )
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import blur_to_match
+from ltu_compute.kernels.differences.tolerance import Learnt
 from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
@@ -195,6 +196,7 @@ def areas_that_differ(
     settings: ComparisonSettings,
     *,
     slack_px: float,
+    learnt: Learnt | None = None,
 ) -> list[Area]:
     """Find the differences at all levels.
 
@@ -212,7 +214,11 @@ def areas_that_differ(
         Settings of the comparison.
     slack_px : float
         Displacement beyond the edge tolerance to allow for the surface, in px of the frame.
+    learnt : Learnt, optional
+        What earlier good shots taught.
     """
+    if learnt is not None:
+        learnt.begin()
     finest = Finest(reference, sampler, light, compared)
     samples = _samples(finest)
     finest.blur = _blur_of(samples)
@@ -238,7 +244,11 @@ def areas_that_differ(
             for place, own in suspect_places(survey.cells, level.size):
                 checkpoint()
                 shifts = sampler.alternatives(place, scale)
-                exact = Exact(level_delta_e, precision, shifts)
+                judges = None
+                if learnt is not None:
+                    wide = grown(place, _SURROUNDINGS)
+                    judges = learnt.within(wide, level.size, level.allowed(wide), level_delta_e)
+                exact = Exact(level_delta_e, precision, shifts, judges)
                 look = _look_at(level, place, settings, exact)
                 coarser.settle(grown(place, _SURROUNDINGS), look.settled)
                 reach = jitter_px(settings.edge_tolerance) + int(np.ceil(radius)) + 1

@@ -1,0 +1,281 @@
+"""Learn from several good shots what may differ: a variation model.
+
+Each shot is compared with the reference, and a `Recorder` notes by how much it exceeds what
+alignment, light and noise explain. `learned` makes a tolerance of these notes. A shot that differs
+from the reference where no other one does is left out: one bad part among the good ones must not
+be learnt. Five shots do not show all the variation of good parts, so that it is extended. Each
+shot is left out in turn, and the least extension by which the others accept it is chosen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.differences.tolerance import (
+    EDGE,
+    LEVELS_PER_DELTA_E,
+    REACH_PX,
+    SIDE,
+    STEPS_PER_PX,
+    Tolerance,
+)
+from ltu_compute.kernels.types import Bgr, Mask, Size
+
+MEMORY = 192 << 20  # bytes of all notes together
+_EXPLAINED = (
+    0.3  # share of the excess that may remain where the displacement of an edge explains it
+)
+_SPREADS = ((1.0, 1), (1.5, 2), (2.0, 4), (3.0, 6))
+"""Factors on the variation seen, and px of the map around it that it extends to: the least that
+suffices is taken."""
+_ACCEPTED = 0.0002  # share of the frame that may remain of a good shot that was left out, median
+_ODD = 5.0  # times the median of the others: what remains of a shot that is not like them
+_ODD_SHARE = 0.0005  # share of the frame, the least that makes a shot odd
+
+_FAR = 40  # levels, of 255: a pixel that is farther from the median counts no more
+_SHOWN = 40.0  # ΔE of the strongest colour on a drawn map
+_FAINT = 0.6  # share of a drawn map's reference that is replaced by white
+
+Seen = NDArray[np.uint8]
+"""Notes of a `Recorder`, shape (REACH_PX + 1, H, W, 3)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """Lesson of good shots.
+
+    Attributes
+    ----------
+    tolerance : Tolerance
+        What may differ.
+    odd : tuple of int
+        Shots that were left out: they differ where no other one does.
+    remains : tuple of float
+        By shot, the share of the frame in which it exceeds what the others taught.
+    places : tuple of tuple of float
+        By shot, the middle of what exceeds it most, in shares of width and height.
+    """
+
+    tolerance: Tolerance
+    odd: tuple[int, ...]
+    remains: tuple[float, ...]
+    places: tuple[tuple[float, float], ...]
+
+
+def map_size(reference: Size, compared: int, shots: int) -> Size:
+    """Return the size of the map that is learnt of a reference.
+
+    Parameters
+    ----------
+    reference : Size
+        Size of the reference, px.
+    compared : int
+        Longest side at which shots are compared, px.
+    shots : int
+        Number of shots; their notes take `MEMORY` at most.
+    """
+    each = 3 * (REACH_PX + 1)  # bytes of a pixel's notes
+    longest = max(reference)
+    most = np.sqrt(MEMORY * longest**2 / (each * max(1, shots) * reference[0] * reference[1]))
+    scale = min(SIDE, compared, longest, int(most)) / longest
+    return Size(*(max(1, round(side * scale)) for side in reference))
+
+
+def learned(notes: Sequence[Seen], threshold: float) -> Variation:
+    """Make a tolerance of the notes of several shots.
+
+    Parameters
+    ----------
+    notes : sequence of ndarray of uint8, shapes (REACH_PX + 1, H, W, 3)
+        What `Recorder` noted of each good shot.
+    threshold : float
+        ΔE from which a difference counts.
+
+    Raises
+    ------
+    ValueError
+        There are no notes, or of different shapes.
+    """
+    if not notes or len({each.shape for each in notes}) != 1:
+        raise ValueError("notes of one or more shots, of one shape, are needed")
+    level = threshold * LEVELS_PER_DELTA_E
+    kept = list(range(len(notes)))
+    odd: list[int] = []
+    while True:
+        model = _Model([notes[index] for index in kept], level)
+        remains = [model.remains_of(number) for number in range(len(kept))]
+        shares = np.array([float(np.count_nonzero(each)) / each.size for each in remains])
+        worst = int(shares.argmax())
+        others = np.delete(shares, worst)
+        if (
+            len(kept) < 3
+            or len(odd) + 1 > len(notes) // 3
+            or shares[worst] < max(_ODD_SHARE, _ODD * float(np.median(others)))
+        ):
+            break
+        odd.append(kept.pop(worst))
+    by_shot = dict(zip(kept, remains, strict=True))
+    for index in odd:
+        by_shot[index] = model.remains_of_other(notes[index])
+    ordered = [by_shot[index] for index in range(len(notes))]
+    return Variation(
+        model.tolerance(),
+        tuple(sorted(odd)),
+        tuple(float(np.count_nonzero(each)) / each.size for each in ordered),
+        tuple(_middle(each) for each in ordered),
+    )
+
+
+def most_typical(pictures: Sequence[Bgr]) -> int:
+    """Return the number of the picture that is nearest to the median of all.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of uint8, shapes (H, W, 3)
+        Of one size, aligned, in one light.
+    """
+    median = np.median(np.stack(pictures), axis=0).astype(np.uint8)
+    away = [np.minimum(cv2.absdiff(each, median), _FAR).mean() for each in pictures]
+    return int(np.argmin(away))
+
+
+def drawn(tolerance: Tolerance, reference: Bgr) -> Bgr:
+    """Draw a tolerance on its reference.
+
+    Red: a shot may be lighter; blue: darker; green: of another chroma; the stronger, the more.
+    Edges that may be displaced are yellow.
+
+    Parameters
+    ----------
+    tolerance : Tolerance
+        What is drawn.
+    reference : ndarray of uint8, shape (H, W, 3)
+        The reference, which appears faint and grey.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Of the size of the reference given.
+    """
+    size = reference.shape[1::-1]
+    whole = cv2.resize(tolerance.map, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    gray = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    faint = 255 - (1 - _FAINT) * (255 - gray)
+    canvas = np.repeat(faint[..., None], 3, axis=2)
+    strengths = np.clip(whole[..., :EDGE] / (LEVELS_PER_DELTA_E * _SHOWN), 0, 1)
+    displaced = np.clip(whole[..., EDGE] / (STEPS_PER_PX * REACH_PX), 0, 1)
+    for strength, colour in zip(
+        (*np.dsplit(strengths, 3), displaced[..., None]), _COLOURS, strict=True
+    ):
+        canvas = (1 - strength) * canvas + strength * np.array(colour, np.float32)
+    return np.asarray(np.rint(canvas), np.uint8)
+
+
+_COLOURS = ((0, 0, 220), (220, 60, 0), (0, 160, 0), (0, 190, 255))  # BGR
+
+
+class _Model:
+    """Variation of some shots.
+
+    Parameters
+    ----------
+    notes : sequence of ndarray
+        Of each shot.
+    level : float
+        Threshold, in steps of the map.
+    """
+
+    def __init__(self, notes: Sequence[Seen], level: float) -> None:
+        self._level = level
+        displaced = [_displaced(each, level) for each in notes]
+        self._reach = _spread(np.max(displaced, axis=0), 2)
+        self._seen = np.stack([_at(each, self._reach) for each in notes])
+        ordered = np.sort(self._seen, axis=0)
+        self._most = ordered[-1]
+        self._second = ordered[-2] if len(notes) > 1 else np.zeros_like(ordered[-1])
+        self._factor, self._around = self._chosen()
+
+    def _others(self, number: int) -> Seen:
+        """Return the greatest excess of all shots but one."""
+        own = self._seen[number]
+        return np.asarray(np.where(own < self._most, self._most, self._second), np.uint8)
+
+    def _chosen(self) -> tuple[float, int]:
+        """Return the least spread by which shots accept each other."""
+        if len(self._seen) < 2:
+            return _SPREADS[-2]
+        for factor, around in _SPREADS:
+            shares = []
+            for number in range(len(self._seen)):
+                allowed = _extended(self._others(number), factor, around)
+                shares.append(np.mean(_exceeding(self._seen[number], allowed, self._level)))
+            if np.median(shares) <= _ACCEPTED:
+                break
+        return factor, around
+
+    def remains_of(self, number: int) -> Mask:
+        """Return where a shot of the model exceeds what the others taught: not 0."""
+        if len(self._seen) < 2:
+            return np.zeros(self._reach.shape, np.uint8)
+        allowed = _extended(self._others(number), self._factor, self._around)
+        return _exceeding(self._seen[number], allowed, self._level)
+
+    def remains_of_other(self, notes: Seen) -> Mask:
+        """Return where another shot exceeds what was taught: not 0."""
+        allowed = _extended(self._most, self._factor, self._around)
+        return _exceeding(_at(notes, self._reach), allowed, self._level)
+
+    def tolerance(self) -> Tolerance:
+        """Return the tolerance that the shots taught."""
+        amounts = _extended(self._most, self._factor, self._around)
+        edge = np.asarray(self._reach * STEPS_PER_PX, np.uint8)
+        learnt = np.dstack([amounts, edge])
+        if learnt.shape[2] != EDGE + 1:
+            raise AssertionError("a map has four channels")
+        return Tolerance(learnt)
+
+
+def _displaced(notes: Seen, level: float) -> NDArray[np.uint8]:
+    """Return the least displacement, px, that explains most of a shot's excess; 0: none does."""
+    worst = notes.max(axis=3)
+    near = [cv2.dilate(each, np.ones((3, 3), np.uint8)) for each in worst]
+    displaced = np.zeros(worst.shape[1:], np.uint8)
+    suspect = near[0] > level / 2
+    for reach in range(REACH_PX, 0, -1):
+        explained = suspect & (near[reach] <= _EXPLAINED * near[0].astype(np.float32))
+        displaced[explained] = reach
+    return displaced
+
+
+def _at(notes: Seen, reach: NDArray[np.uint8]) -> Seen:
+    """Return the excess that remains where edges may be displaced by `reach` px."""
+    return np.asarray(np.take_along_axis(notes, reach[None, ..., None], axis=0)[0], np.uint8)
+
+
+def _extended(seen: Seen, factor: float, around: int) -> Seen:
+    """Return the variation seen times a factor, also of the places within `around` px."""
+    scaled = cv2.multiply(_spread(seen, around), factor)
+    return np.asarray(scaled, np.uint8)
+
+
+def _spread(values: NDArray[np.uint8], around: int) -> NDArray[np.uint8]:
+    side = 2 * around + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.dilate(values, kernel), np.uint8)
+
+
+def _exceeding(seen: Seen, allowed: Seen, level: float) -> Mask:
+    """Return where a shot's excess is beyond what is allowed by the threshold: not 0."""
+    return np.asarray((cv2.subtract(seen, allowed) > level).any(axis=2), np.uint8)
+
+
+def _middle(mask: Mask) -> tuple[float, float]:
+    """Return the middle of the largest area of a mask, in shares of width and height."""
+    count, _, stats, middles = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count < 2:
+        return 0.5, 0.5
+    x, y = middles[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
+    return float((x + 0.5) / mask.shape[1]), float((y + 0.5) / mask.shape[0])

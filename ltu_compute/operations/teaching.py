@@ -1,0 +1,249 @@
+"""Learn from good shots of a part what may differ between them; see `kernels.variation`."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ltu_compute.cancellation import checkpoint
+from ltu_compute.errors import BadParameters, Problem, ServiceError
+from ltu_compute.image import Image
+from ltu_compute.image.encoding import png
+from ltu_compute.kernels.differences import Comparison, ComparisonSettings, Recorder, Tolerance
+from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD
+from ltu_compute.kernels.differences.tolerance import SIDE
+from ltu_compute.kernels.types import Bgr
+from ltu_compute.kernels.variation import Seen, drawn, learned, map_size, most_typical
+from ltu_compute.operations.comparison import PreparedReference, differences
+
+LEAST_SHOTS, MOST_SHOTS = 2, 50
+MAP_BYTES = 6 << 20
+"""Most bytes of the file of a map: its pixels are 4 MB at most, and noise grows by a little."""
+
+_TYPICAL_SIZE = 160  # px, longest side at which shots are compared with their median
+_FIRST_TRIES = 3  # shots tried as a reference until half of the others align with it
+_RESOLUTION = 400  # px, longest side at which the most typical shot is looked for
+
+Load = Callable[[int], Image]
+"""Returns a shot by its number; it is asked more than once, so that few are in memory."""
+
+
+class LeftOut(NamedTuple):
+    """A shot that was not learnt: its number, and why."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """Lesson of good shots.
+
+    Attributes
+    ----------
+    tolerance : Tolerance
+        What may differ from the reference.
+    reference : int or None
+        Number of the shot that is the reference; None where it was given.
+    good_shots : int
+        Good shots learnt, the reference among them.
+    left_out : tuple of LeftOut
+        The others.
+    """
+
+    tolerance: Tolerance
+    reference: int | None
+    good_shots: int
+    left_out: tuple[LeftOut, ...]
+
+
+def teach(
+    count: int, load: Load, settings: ComparisonSettings, *, reference: Image | None = None
+) -> Taught:
+    """Learn what may differ between good shots.
+
+    Parameters
+    ----------
+    count : int
+        Number of good shots.
+    load : callable
+        Returns a shot by its number.
+    settings : ComparisonSettings
+        How shots will be compared.
+    reference : Image, optional
+        What they are compared with. Default: the most typical one of the shots.
+
+    Raises
+    ------
+    BadParameters
+        There are too few shots or too many, or none is like the reference. A shot that cannot be
+        read or compared is left out.
+    """
+    least = LEAST_SHOTS if reference is None else LEAST_SHOTS - 1
+    if not least <= count <= MOST_SHOTS:
+        raise _wrong(f"{count} good shots; {least} to {MOST_SHOTS} are needed")
+    chosen = None
+    if reference is None:
+        chosen = _most_typical(count, load, settings)
+        reference = load(chosen)
+    others = [number for number in range(count) if number != chosen]
+    lesson = _lesson(reference, others, load, settings)
+    if not lesson.notes:
+        reasons = "; ".join(f"shot {number + 1}: {why}" for number, why in lesson.left_out)
+        raise _wrong(f"no other shot is like the reference ({reasons})")
+    numbers = sorted(lesson.notes)
+    found = learned(
+        [lesson.notes[number] for number in numbers], settings.threshold * DELTA_E_PER_THRESHOLD
+    )
+    for index in found.odd:
+        x, y = found.places[index]
+        at = f"{round(x * reference.width)}, {round(y * reference.height)}"
+        share = 100 * found.remains[index]
+        reason = f"differs from the others in {share:.2g} % of the picture, most around {at} px"
+        lesson.left_out.append(LeftOut(numbers[index], reason))
+    learnt = len(numbers) - len(found.odd) + 1
+    return Taught(found.tolerance, chosen, learnt, tuple(sorted(lesson.left_out)))
+
+
+class _Lesson(NamedTuple):
+    """Notes of the shots that can be learnt, by number, and the shots that cannot."""
+
+    notes: dict[int, Seen]
+    left_out: list[LeftOut]
+
+
+def _lesson(
+    reference: Image, numbers: list[int], load: Load, settings: ComparisonSettings
+) -> _Lesson:
+    """Compare shots with the reference."""
+    prepared = PreparedReference(reference)
+    compared = settings.resolution if isinstance(settings.resolution, int) else max(reference.size)
+    size = map_size(reference.size, compared, len(numbers))
+    lesson = _Lesson({}, [])
+    unaligned: dict[int, Seen] = {}
+    own = hashlib.sha256(reference.content).digest()
+    known: set[bytes] = set()
+    for number in numbers:
+        checkpoint()
+        try:
+            shot = load(number)
+        except ServiceError as error:
+            lesson.left_out.append(LeftOut(number, str(error)))
+            continue
+        digest = hashlib.sha256(shot.content).digest()
+        if digest == own:
+            continue
+        if digest in known:
+            lesson.left_out.append(LeftOut(number, "the same file as another"))
+            continue
+        known.add(digest)
+        recorder = Recorder(size)
+        try:
+            found = differences(prepared, shot, settings, learnt=recorder)
+        except ServiceError as error:
+            lesson.left_out.append(LeftOut(number, str(error)))
+            continue
+        (lesson.notes if found.aligned else unaligned)[number] = recorder.seen
+    if len(unaligned) > len(lesson.notes):  # parts without texture, under a camera that is fixed
+        lesson.notes.update(unaligned)
+    else:
+        reason = "could not be aligned with the reference"
+        lesson.left_out.extend(LeftOut(number, reason) for number in unaligned)
+    return lesson
+
+
+def _most_typical(count: int, load: Load, settings: ComparisonSettings) -> int:
+    """Return the number of the shot that is nearest to the median of all, aligned."""
+    coarse = settings.resolution if isinstance(settings.resolution, int) else _RESOLUTION
+    settings = replace(settings, resolution=min(coarse, _RESOLUTION), include=(), exclude=())
+    best: dict[int, Bgr] = {}
+    for first in range(min(count, _FIRST_TRIES)):
+        try:
+            reference = load(first)
+        except ServiceError:
+            continue
+        prepared = PreparedReference(reference)
+        small = _small(reference.fit(settings.working_size(reference.size)))
+        pictures = {first: small}
+        unaligned: dict[int, Bgr] = {}
+        for number in range(count):
+            if number == first:
+                continue
+            checkpoint()
+            try:
+                found = differences(prepared, load(number), settings)
+            except ServiceError:
+                continue  # reported where shots are learnt
+            own = pictures if found.aligned else unaligned
+            own[number] = _seen_by(found, small)
+        if len(pictures) == 1:
+            pictures |= unaligned
+        if len(pictures) > len(best):
+            best = pictures
+        if 2 * len(best) > count:
+            break
+    if not best:
+        raise _wrong("none of the first shots can be read")
+    numbers = sorted(best)
+    return numbers[most_typical([best[number] for number in numbers])]
+
+
+def _small(picture: Bgr) -> Bgr:
+    height, width = picture.shape[:2]
+    scale = _TYPICAL_SIZE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _seen_by(found: Comparison, small: Bgr) -> Bgr:
+    """Return the shot in place and light of the reference, of a reduced picture's size."""
+    size = small.shape[1::-1]
+    return np.asarray(
+        cv2.resize(found.corrected_image, size, interpolation=cv2.INTER_AREA), np.uint8
+    )
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def dumped(tolerance: Tolerance) -> bytes:
+    """Return a tolerance as a grey PNG: lighter, darker, chroma and edges, one below the other."""
+    return png(np.ascontiguousarray(np.vstack(np.dsplit(tolerance.map, 4))[..., 0]))
+
+
+def loaded(content: bytes, name: str = "tolerance") -> Tolerance:
+    """Return the tolerance that a file holds.
+
+    Raises
+    ------
+    BadParameters
+        It is no file that `dumped` wrote.
+    """
+    if len(content) > MAP_BYTES:
+        raise _wrong(f"{len(content)} bytes; {MAP_BYTES} are allowed", name)
+    try:
+        image = Image.from_bytes(content, max_pixels=4 * SIDE * SIDE, name=name)
+        if image.height % 4 or max(image.width, image.height // 4) > SIDE:
+            raise _wrong(
+                f"{image.width} x {image.height} px; four maps of at most {SIDE} px a side, one "
+                "below the other, are needed",
+                name,
+            )
+        planes = np.vsplit(image.gray(), 4)
+    except BadParameters:
+        raise
+    except ServiceError as error:
+        raise _wrong(f"not a map of tolerances ({error})", name) from None
+    return Tolerance(np.ascontiguousarray(np.dstack(planes)))
+
+
+def picture(tolerance: Tolerance, reference: Image) -> bytes:
+    """Return a PNG that shows a tolerance on its reference; see `kernels.variation.drawn`."""
+    return png(drawn(tolerance, reference.fit(SIDE)))
+
+
+def _wrong(message: str, name: str = "good shots") -> BadParameters:
+    return BadParameters(Problem(name, f"{name}: {message}"))
