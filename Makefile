@@ -16,6 +16,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/ltu-compute serve --quickstart
 
 test: check
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/pytest -n "$$(($$(nproc) + 1))" --dist worksteal # one more: tests wait for processes
 
 check: $(VENV)/.test

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
@@ -32,6 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="How many random requests test_generated.py makes of an operation, besides the"
         " systematic ones (default: %(default)s; the same ones each time).",
     )
+
+
+def pytest_configure() -> None:
+    cv2.setNumThreads(1)  # as in the service: threads that wait for each other cost a fifth
 
 
 @pytest.fixture
