@@ -1,5 +1,6 @@
 """The Analyze page as a station: a first minute, a part after the other, nothing lost."""
 
+import base64
 import io
 import re
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from PIL import Image as Pillow
 from playwright.sync_api import Browser, Page, expect
 
 from ltu_compute.web.service import service_of
+from tests.support import inspections
 from tests.support.browser import new_page, watch
-from tests.support.client import Live
+from tests.support.client import IMAGES, Live
 
 NAME, WORD = "station", "a password for the station"
 
@@ -100,3 +102,56 @@ def test_an_unreadable_file_says_what_it_is(
     expect(card).to_contain_text(f"{name} cannot be read.")
     expect(card).to_contain_text(told)
     expect(page.locator(".slot").nth(1).locator("img")).to_have_count(0)
+
+
+DROP = """([name, base64]) => {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
+  const target = document.querySelector("#panel h2");
+  target.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
+def drop(page: Page, name: str, content: bytes) -> None:
+    """Drop a file on the panel: on no place for a picture."""
+    page.evaluate(DROP, [name, base64.b64encode(content).decode()])
+
+
+def readout(page: Page) -> str:
+    return " ".join(page.locator(".readout").inner_text().split())
+
+
+def test_the_next_shot_keeps_zoom_view_and_settings(page: Page) -> None:
+    give(page, 0, "reference.png", inspections.reference())
+    drop(page, "bad.png", inspections.bad())
+    expect(page.locator(".headline.bad")).to_contain_text("NG")
+    assert "NG 1 difference Differences 1 of at most 0" in readout(page)
+    page.get_by_text("Swipe", exact=True).click()
+    page.keyboard.press("n")  # to the difference
+    view = page.locator(".over-place .canvas")
+    before = view.get_attribute("style")
+    assert "scale(1)" not in str(before)
+    drop(page, "good.png", inspections.good())
+    expect(page.locator(".headline.good")).to_contain_text("OK")
+    expect(page.locator(".over-place img.base")).to_have_attribute("alt", "good.png")
+    assert view.get_attribute("style") == before
+    page.get_by_text("Side by side", exact=True).click()
+
+
+def test_limits_judge_at_once(page: Page) -> None:
+    drop(page, "bad.png", inspections.bad(3))
+    expect(page.locator(".headline.bad")).to_be_visible()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.fill("#limits [name=max_count]", "1")
+    expect(page.locator(".headline.good")).to_contain_text("OK")
+    page.fill("#limits [name=px_per_mm]", "10")  # the part is 16 mm by 12 mm
+    page.fill("#limits [name=max_area_mm2]", "0.5")
+    expect(page.locator(".limits .broken")).to_have_count(1)
+    assert "mm² of at most 0.5 mm²" in readout(page)
+    assert requests == []
+    page.fill("#limits [name=px_per_mm]", "")
+    page.fill("#limits [name=max_count]", "0")
+    drop(page, "flag.png", (IMAGES / "flag.png").read_bytes())
+    expect(page.locator(".headline.bad")).to_contain_text("not the same thing")

@@ -12,6 +12,7 @@ import { link, Pane } from "./stage.js";
 export class Bench {
   /** @param {HTMLElement} element */
   constructor(element) {
+    this.element = element;
     /** @type {Slot[]} */
     this.slots = [];
     this.notice = h("div", { class: "notice", role: "alert" });
@@ -74,8 +75,28 @@ export class Bench {
     if (this.overPlace.parentNode !== this.row) replace(this.row, this.overPlace);
   }
 
+  /**
+   * Take away what is drawn of a reply, and keep the view while the next one is awaited.
+   * @param {import("./pictures.js").Picture} shot
+   */
+  wait(shot) {
+    this.linked?.abort();
+    for (const pane of this.panes) pane.clear();
+    replace(this.joints);
+    this.redraw = () => {};
+    if (this.overPlace.isConnected) this.over.show(shot);
+    this.#waiting(true);
+  }
+
+  /** @param {boolean} yes */
+  #waiting(yes) {
+    this.element.classList.toggle("waiting", yes);
+    for (const part of [this.readout, this.tools]) part.inert = yes;
+  }
+
   /** Take away what belongs to a reply. */
   clear() {
+    this.#waiting(false);
     this.linked?.abort();
     for (const pane of this.panes) pane.clear();
     replace(this.readout);

@@ -80,13 +80,17 @@ export function readout(figure, words, others = [], mood = "") {
       " ",
       h("span", {}, words),
     ),
-    others.length > 0 &&
-      h(
-        "dl",
-        { class: "figures" },
-        others.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-      ),
+    others.length > 0 && figures(others),
   ];
+}
+
+/** @param {[string, Child][]} named words and figure */
+export function figures(named) {
+  return h(
+    "dl",
+    { class: "figures" },
+    named.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 /**

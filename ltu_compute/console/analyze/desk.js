@@ -4,6 +4,7 @@
  */
 import { isUnfit } from "./file-kinds.js";
 import { Form } from "./form.js";
+import { firstJudging } from "./limits.js";
 import { RegionEditor } from "./region.js";
 import { resultOf } from "./reply.js";
 import { Slot } from "./slot.js";
@@ -33,6 +34,7 @@ export class Desk {
     this.values = { ...view.start };
     /** @type {Record<string, any>} what the user has set in the view */
     this.memo = {};
+    this.judging = firstJudging();
     this.form = new Form(operation, this.values, presets, acts.changed);
     /** @type {any} the latest */
     this.reply = null;
@@ -71,6 +73,16 @@ export class Desk {
   get missing() {
     const { sent } = this;
     return this.slots.filter(({ field }) => field.required && !sent[field.name]).length;
+  }
+
+  /**
+   * Return by what a shot is judged.
+   * @returns {import("./verdict.js").Rules}
+   */
+  get rules() {
+    const { limits, pxPerMm } = this.judging;
+    const { width = 0, height = 0 } = this.pictures[0] ?? {};
+    return { limits, regions: [], mm2: pxPerMm ? (width * height) / pxPerMm ** 2 : 0 };
   }
 
   /** Return a key of the set of pictures. */

@@ -7,6 +7,7 @@ import { Api, Failure, Latest } from "./api.js";
 import { Bench } from "./bench.js";
 import { deskOf } from "./desk.js";
 import { byId, debounced, fill, h, replace } from "./dom.js";
+import { listenToKeys } from "./keys.js";
 import { language, setLanguage, startLanguage, t } from "./i18n.js";
 import { button, Notice } from "./notice.js";
 import { serviceOf } from "./operations.js";
@@ -17,6 +18,7 @@ import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
 import { firstAccount, offerSample } from "./start.js";
+import { showNoMatch } from "./views/differences.js";
 import { viewOf } from "./views/index.js";
 import { hold } from "./views/over.js";
 
@@ -27,6 +29,8 @@ import { hold } from "./views/over.js";
 const DESCRIPTION = "/openapi.json";
 const FETCH_PICTURE = "/analyze/picture";
 const FIRST_OPERATION = "differences"; // where the page opens
+const JUDGED = "differences"; // whose result is OK or NG
+const NO_MATCH = /nothing in common/; // in the message where no comparison was possible
 const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
 const QUIET_MS = 180; // without a change, until something is computed
@@ -53,6 +57,8 @@ const panel = new Panel({
   takeMask: maskOperation ? () => takeMask(maskOperation) : null,
   account: () => session.name,
   shots: (chosen) => shots.section(chosen, service.paths),
+  judges: ({ name }) => name === JUDGED,
+  judgingChanged: () => showReply(),
 });
 const runSoon = debounced(() => run(), QUIET_MS);
 
@@ -182,24 +188,48 @@ function give(picture, index) {
   const focused = slots[index].element.contains(document.activeElement);
   latest.cancel();
   working(false);
-  if (index === 0) region?.detach();
+  if (index === 0) {
+    region?.detach();
+    for (const pane of [...bench.panes, bench.over]) pane.fit(false); // another subject: seen whole
+  }
   slots[index].show(picture);
   if (index === 0 && picture?.width) region?.attach(picture);
   else if (index === 0) region?.forget();
   if (focused) slots[index].focus();
   release(before);
   showStart();
+  desk.memo.selected = -1;
   desk.forgetOthers();
-  panel.show(desk);
+  if (index === 0) panel.show(desk); // else what has the focus there keeps it
   showReply();
   changed();
+}
+
+/** Return the place that the next picture goes to: the first free one, else that of the shot. */
+function nextPlace() {
+  const free = desk.slots.findIndex((_, index) => !pictures[index]);
+  return free < 0 ? desk.slots.length - 1 : free;
+}
+
+/**
+ * Take what is dropped anywhere but on a place for a picture.
+ * @param {DragEvent} event
+ */
+function takeDrop(event) {
+  event.preventDefault(); // a miss opens no file
+  document.body.classList.remove("dropping");
+  const { files, types } = event.dataTransfer ?? {};
+  if (files?.length) giveFiles([...files], nextPlace());
+  else if (types?.includes("text/uri-list")) {
+    const [address] = event.dataTransfer?.getData("text/uri-list").split("\n") ?? [];
+    giveAddress(address.trim(), nextPlace());
+  }
 }
 
 /** @param {ClipboardEvent} event */
 function takePaste(event) {
   const files = [...(event.clipboardData?.files ?? [])];
-  const free = desk.slots.findIndex((_, index) => !pictures[index]);
-  const index = free < 0 ? desk.slots.length - 1 : free;
+  const index = nextPlace();
   if (files.length) {
     event.preventDefault();
     giveFiles(files, index);
@@ -284,13 +314,20 @@ function working(yes) {
 let showing = 0; // which reply
 
 async function showReply() {
-  const { reply, view, memo, slots } = desk;
+  const { reply, view, memo, slots, rules } = desk;
   const number = ++showing;
   const current = () => number === showing;
   hold();
+  panel.showActions(desk);
+  const shot = pictures[slots.length - 1];
+  if (!reply && shot?.width && !desk.missing && desk.live && session.open) {
+    bench.wait(shot); // for the next reply, in the view that there is
+    details.inert = true;
+    return;
+  }
   bench.clear();
   replace(details);
-  panel.showActions(desk);
+  details.inert = false;
   if (!reply) return;
   await view.show({
     reply,
@@ -302,6 +339,7 @@ async function showReply() {
     details,
     current,
     memo,
+    rules,
   });
   if (!current()) return;
   const headline = bench.readout.querySelector(".headline")?.textContent;
@@ -317,6 +355,11 @@ async function showReply() {
  * @param {Failure} failure
  */
 async function explain({ kind, message, problems, retryAfter }) {
+  if (!desk.reply) {
+    bench.clear(); // what was awaited does not come
+    replace(details);
+    details.inert = false;
+  }
   byId("bench").classList.add("stale");
   const again = () => button("try-again", () => run(true));
   if (kind === "expired") {
@@ -329,6 +372,12 @@ async function explain({ kind, message, problems, retryAfter }) {
     return;
   }
   const sentence = kind === "refused" ? "" : t(`error-${kind}`);
+  if (desk.operation.name === JUDGED && NO_MATCH.test(message)) {
+    clearProblems();
+    showNoMatch(bench);
+    byId("said").textContent = bench.readout.textContent;
+    return;
+  }
   const elsewhere = desk.form.tell(problems);
   const ofAll = (/** @type {string} */ told) =>
     desk.slots.length > 1 && desk.slots.every(({ field }) => told.includes(field.name));
@@ -406,6 +455,20 @@ function startPreferences() {
   });
 }
 
+/**
+ * Go to the next difference or to the one before.
+ * @param {1 | -1} direction
+ */
+function step(direction) {
+  const entries = [...details.querySelectorAll(".found button")];
+  const last = desk.memo.selected ?? -1;
+  const next = last < 0 && direction < 0 ? entries.length - 1 : last + direction;
+  const entry = entries[next];
+  if (!(entry instanceof HTMLElement) || !desk.reply) return;
+  entry.click();
+  entry.scrollIntoView({ block: "nearest" });
+}
+
 function startListening() {
   session.addEventListener("change", () => {
     if (!session.open) return;
@@ -415,9 +478,15 @@ function startListening() {
   addEventListener("hashchange", () => choose(location.hash.slice(1)));
   addEventListener("online", () => notice.retries && run(true));
   document.addEventListener("paste", takePaste);
-  for (const name of ["dragover", "drop"]) {
-    document.addEventListener(name, (event) => event.preventDefault()); // a miss opens no file
-  }
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.body.classList.remove("dropping"); // out of the window
+  });
+  document.addEventListener("drop", takeDrop);
+  listenToKeys({ n: () => step(1), p: () => step(-1) });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(true);
   });

@@ -6,6 +6,7 @@ import { copyButton, section } from "./controls.js";
 import { byId, h, replace } from "./dom.js";
 import { blobOfBase64, save } from "./files.js";
 import { t } from "./i18n.js";
+import { limitsSection } from "./limits.js";
 import { summaryOf, titleOf } from "./rail.js";
 import { RegionList } from "./regions.js";
 import { picturesIn, readable } from "./reply.js";
@@ -23,6 +24,8 @@ export class Panel {
    * @param {(() => void) | null} acts.takeMask finds the object in the first picture
    * @param {() => string} acts.account
    * @param {(desk: Desk) => HTMLElement | null} acts.shots the section for many shots
+   * @param {(operation: import("./operations.js").Operation) => boolean} acts.judges whether its result is OK or NG
+   * @param {() => void} acts.judgingChanged
    */
   constructor(acts) {
     this.acts = acts;
@@ -42,6 +45,7 @@ export class Panel {
       h("p", { class: "muted" }, summaryOf(operation)),
       h("button", run, t("run")),
       operation.remote && h("p", { class: "help" }, t("run-remote")),
+      this.acts.judges(operation) && limitsSection(desk.judging, this.acts.judgingChanged),
       section(t("settings"), true, form.element),
       region && this.#region(desk, region),
       this.acts.shots(desk),

@@ -7,6 +7,7 @@ import { section } from "./controls.js";
 import { h, replace } from "./dom.js";
 import { save } from "./files.js";
 import { t } from "./i18n.js";
+import { percentLimits } from "./verdict.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {{position: number, shot: string, verdict: string, reason: string}} Row */
@@ -34,7 +35,6 @@ export class Shots {
     this.acts = acts;
     /** @type {File[]} */
     this.files = [];
-    this.allowed = 0;
     this.open = false;
     /** @type {any} the last known state of the job */
     this.job = null;
@@ -80,14 +80,6 @@ export class Shots {
         this.show();
       },
     });
-    const allowed = h("input", {
-      type: "number",
-      min: 0,
-      max: 999,
-      value: this.allowed,
-      id: "shots-allowed",
-      onchange: () => (this.allowed = Math.max(0, Math.trunc(allowed.valueAsNumber || 0))),
-    });
     const ready = files.length > 0 && this.desk?.pictures[0] && !busy;
     const start = { type: "button", class: "primary small", id: "shots-start", disabled: !ready, onclick: () => this.start() };
     const focused = this.place.contains(document.activeElement) && document.activeElement?.id;
@@ -95,7 +87,6 @@ export class Shots {
     replace(
       this.place,
       h("div", { class: "row" }, h("label", { class: "button small" }, words, choice)),
-      h("label", { class: "limit" }, t("shots-allowed"), allowed),
       !this.desk?.pictures[0] && h("p", { class: "help" }, t("shots-reference")),
       h("div", { class: "row" }, h("button", start, t("shots-start"))),
       this.trouble && h("p", { class: "problem", role: "alert" }, this.trouble),
@@ -190,7 +181,7 @@ export class Shots {
   }
 
   #form() {
-    const { values, pictures, region, regionField } = /** @type {Desk} */ (this.desk);
+    const { values, pictures, region, regionField, rules } = /** @type {Desk} */ (this.desk);
     const form = new FormData();
     const [reference] = pictures;
     if (reference) form.append("reference", reference.blob, reference.name);
@@ -202,7 +193,9 @@ export class Shots {
       const value = values.fic_settings?.[name];
       if (value !== undefined) form.append(name, String(value));
     }
-    form.append("max_count", String(this.allowed));
+    for (const [name, value] of Object.entries(percentLimits(rules))) {
+      form.append(name, String(value));
+    }
     return form;
   }
 

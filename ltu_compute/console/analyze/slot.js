@@ -46,6 +46,7 @@ export class Slot {
     this.tell(null);
     const { name } = this.field;
     const description = known(`${name}?`) ?? this.field.description;
+    if (!picture?.width) this.pane.empty();
     if (!picture) {
       replace(this.head, h("strong", {}, name), h("span", { class: "muted" }, description));
       replace(this.place, this.#empty());
@@ -177,6 +178,7 @@ export class Slot {
     this.element.addEventListener("drop", (event) => {
       event.preventDefault();
       event.stopPropagation();
+      document.body.classList.remove("dropping");
       inside(false);
       const { files, types } = event.dataTransfer ?? {};
       if (files?.length) this.giving.files([...files]);

@@ -30,6 +30,7 @@ export class Pane extends EventTarget {
     this.scale = 1;
     this.x = this.y = 0;
     this.fitted = true;
+    this.shown = false; // whether there is a picture
     this.frozen = false; // while something is drawn, moving is off
     /** @type {Map<number, PointerEvent>} */
     this.pointers = new Map();
@@ -39,10 +40,13 @@ export class Pane extends EventTarget {
   }
 
   /**
-   * Show a picture; what was drawn over another one goes.
+   * Show a picture; what was drawn over another one goes. Where a part of another one was looked
+   * at, the same part of this one is shown.
    * @param {{url: string, width: number, height: number, name: string}} picture
    */
   show(picture) {
+    const before = this.shown && this.viewport.clientWidth > 0 ? this.view : null;
+    const [width, height] = [this.width, this.height];
     const base = h("img", {
       src: picture.url,
       alt: picture.name,
@@ -51,7 +55,18 @@ export class Pane extends EventTarget {
     });
     this.size(picture.width || 640, picture.height || 480);
     this.canvas.replaceChildren(base);
-    this.fit();
+    this.shown = true;
+    if (!before || before.fitted) this.fit();
+    else {
+      const at = { x: (before.x / width) * this.width, y: (before.y / height) * this.height };
+      this.look(at.x, at.y, before.zoom * this.#fitting(), false);
+    }
+  }
+
+  /** Take the picture away: the next one is shown whole. */
+  empty() {
+    this.canvas.replaceChildren();
+    this.shown = false;
   }
 
   /**
@@ -100,8 +115,8 @@ export class Pane extends EventTarget {
    */
   fit(tell = true) {
     const { clientWidth, clientHeight } = this.viewport;
+    this.fitted = true; // once it is on the page
     if (!clientWidth || !clientHeight) return;
-    this.fitted = true;
     this.scale = this.#fitting();
     this.x = (clientWidth - this.width * this.scale) / 2;
     this.y = (clientHeight - this.height * this.scale) / 2;
@@ -114,6 +129,7 @@ export class Pane extends EventTarget {
    */
   zoomTo(box) {
     const { clientWidth, clientHeight } = this.viewport;
+    if (!clientWidth) return; // not on the page
     const margin = 2.5;
     const side = Math.min(
       clientWidth / Math.max(box.width * margin, 24),
@@ -314,6 +330,10 @@ export class Pane extends EventTarget {
  */
 export function link(first, second, across) {
   const stop = new AbortController();
+  const follow = (/** @type {Pane} */ pane, /** @type {Pane} */ other) => {
+    const { view } = pane;
+    other.follow({ ...view, ...across(view, pane) });
+  };
   for (const [pane, other] of [
     [first, second],
     [second, first],
@@ -321,12 +341,11 @@ export function link(first, second, across) {
     pane.addEventListener(
       "move",
       (event) => {
-        if (!(/** @type {CustomEvent} */ (event).detail)) return;
-        const view = pane.view;
-        other.follow({ ...view, ...across(view, pane) });
+        if (/** @type {CustomEvent} */ (event).detail) follow(pane, other);
       },
       { signal: stop.signal },
     );
   }
+  if (first.viewport.clientWidth && !first.view.fitted) follow(first, second);
   return stop;
 }

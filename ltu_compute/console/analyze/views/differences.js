@@ -2,36 +2,45 @@
  * differences: their number, boxes on both pictures, swipe and blink, and a list that zooms.
  * @module
  */
-import { readout } from "../controls.js";
+import { figures, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { boxAround, project } from "../geometry.js";
 import { areaWords, number, percent, t } from "../i18n.js";
+import { judged, limitFigures } from "../verdict.js";
 import { messageOf, outlineOf, dataUrl } from "../reply.js";
 import { showMarks } from "./marks.js";
 import { comparePair } from "./over.js";
+
+const NOT_ALIGNED = "none"; // method of a pair that was compared as it is
 
 /** First values of the form: the matrices overlay the pictures. */
 export const start = { transform: true };
 
 /** @param {import("./index.js").Context} context */
 export function show(context) {
-  const { reply, result, info, panes, bench, details, memo } = context;
+  const { reply, result, info, panes, bench, details, memo, rules } = context;
   const { diffOnImage1: first, diffOnImage2: second, matOn1, matOn2 } = result;
   const { count, compared, alignment } = info;
   const px = (/** @type {number | null} */ value) =>
     value === null ? "–" : `${number(value, 2)} px`;
+  const checked = judged(weighed(result), rules);
+  const broken = checked.some((check) => check.broken);
+  const apart = broken && alignment.method === NOT_ALIGNED;
+  const counted = `${number(count)} ${t("differences", { n: count })}`;
   replace(
     bench.readout,
     readout(
-      count,
-      t("differences", { n: count }),
-      [
-        [t("score"), number(reply.details.score, 2)],
-        [t("compared"), percent(compared)],
-        [t("alignment"), `${alignment.method} · ${px(alignment.residual_px)}`],
-      ],
-      count ? "bad" : "good",
+      t(broken ? "verdict-NG" : "verdict-OK"),
+      apart ? t("not-the-same") : counted,
+      [],
+      broken ? "bad" : "good",
     ),
+    !apart && limitFigures(checked, rules.mm2),
+    figures([
+      [t("score"), number(reply.details.score, 2)],
+      [t("compared"), percent(compared)],
+      [t("alignment"), `${alignment.method} · ${px(alignment.residual_px)}`],
+    ]),
     messageOf(reply) && h("p", { class: "reservation" }, messageOf(reply)),
   );
   if (matOn1 && matOn2) {
@@ -73,6 +82,27 @@ export function show(context) {
       })),
     );
   });
+}
+
+/**
+ * Say that nothing of the reference is in the shot: there was nothing to compare.
+ * @param {import("../bench.js").Bench} bench
+ */
+export function showNoMatch(bench) {
+  replace(bench.readout, readout(t("verdict-NG"), t("not-the-same"), [], "bad"));
+}
+
+/**
+ * Return the differences of a reply as they are judged.
+ * @param {any} result
+ * @returns {import("../verdict.js").Weighed[]}
+ */
+export function weighed({ diffOnImage1 }) {
+  return diffOnImage1.map((/** @type {any} */ { boundingBox, area_percent, strength }) => ({
+    box: boundingBox,
+    area_percent,
+    strength,
+  }));
 }
 
 /**

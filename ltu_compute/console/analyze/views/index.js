@@ -13,6 +13,7 @@
  * @property {import("../bench.js").Bench} bench
  * @property {HTMLElement} details the part of the panel that is the view's
  * @property {() => boolean} current whether the page still shows this reply
+ * @property {import("../verdict.js").Rules} rules by which a shot is judged
  * @property {Record<string, any>} memo what the user has set in this view, kept between replies
  */
 

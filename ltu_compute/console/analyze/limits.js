@@ -1,0 +1,83 @@
+/**
+ * The limits of a good shot, as fields of the panel.
+ * @module
+ */
+import { newId, section } from "./controls.js";
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+
+/** @typedef {import("./verdict.js").Limits} Limits */
+/** @typedef {{limits: Limits, pxPerMm: number, open: boolean}} Judging what the user has set; pxPerMm 0: not known */
+
+/** @returns {Judging} */
+export function firstJudging() {
+  return { limits: { max_count: 0 }, pxPerMm: 0, open: true };
+}
+
+/** @type {[keyof Limits, Record<string, unknown>][]} names of recipes, and what their fields allow */
+const FIELDS = [
+  ["max_count", { step: 1, max: 999 }],
+  ["max_area_percent", { step: "any", max: 100 }],
+  ["max_area_mm2", { step: "any" }],
+  ["max_strength", { step: "any", max: 1000 }],
+];
+
+/**
+ * Return the section of the panel.
+ * @param {Judging} judging changed in place
+ * @param {() => void} onchange
+ */
+export function limitsSection(judging, onchange) {
+  const rows = FIELDS.map(([name, allowed]) => {
+    const row = field(name, allowed, judging.limits[name], (value) => {
+      if (value === undefined) delete judging.limits[name];
+      else judging.limits[name] = name === "max_count" ? Math.trunc(value) : value;
+      onchange();
+    });
+    if (name === "max_area_mm2") row.hidden = !judging.pxPerMm;
+    return row;
+  });
+  const scale = field("px_per_mm", { step: "any" }, judging.pxPerMm || undefined, (value) => {
+    judging.pxPerMm = value ?? 0;
+    const byScale = rows[FIELDS.findIndex(([name]) => name === "max_area_mm2")];
+    byScale.hidden = !value;
+    if (!value) delete judging.limits.max_area_mm2;
+    onchange();
+  });
+  const whole = section(
+    t("limits"),
+    judging.open,
+    h("p", { class: "help" }, t("limits-help")),
+    h("div", { class: "limit-fields" }, rows, scale),
+  );
+  whole.id = "limits";
+  whole.addEventListener("toggle", () => (judging.open = whole.open));
+  return whole;
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, unknown>} allowed
+ * @param {number | undefined} value
+ * @param {(value: number | undefined) => void} give undefined: no limit
+ */
+function field(name, allowed, value, give) {
+  const input = h("input", {
+    id: newId(name),
+    type: "number",
+    min: 0,
+    name,
+    placeholder: "–",
+    value: value === undefined ? "" : String(value),
+    autocomplete: "off",
+    ...allowed,
+  });
+  input.addEventListener("input", () => {
+    const given = input.valueAsNumber;
+    const fits = input.value === "" ? !input.validity.badInput : given >= 0;
+    if (fits) input.removeAttribute("aria-invalid");
+    else input.setAttribute("aria-invalid", "true");
+    if (fits) give(input.value === "" ? undefined : given);
+  });
+  return h("label", { class: "limit" }, h("span", {}, t(name)), input);
+}
