@@ -99,6 +99,11 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
+def _has_place(endpoint: Endpoint) -> bool:
+    """Return whether an operation is one of the page's: what is below another belongs to that."""
+    return bool(endpoint.images) and "/" not in endpoint.name
+
+
 class _Described:
     """One dialect's part of the document; all its names carry the dialect's."""
 
@@ -124,7 +129,7 @@ class _Described:
                 "tags": [self._dialect.title],
                 "summary": endpoint.summary,
                 "description": _description(endpoint),
-                **({PAGE: True} if self._dialect.on_page and endpoint.images else {}),
+                **({PAGE: True} if self._dialect.on_page and _has_place(endpoint) else {}),
                 **({} if endpoint.public else {"security": [{s: []} for s in self.schemes]}),
                 **self._parameters(endpoint, in_query=method in ("GET", "DELETE")),
                 **({} if method in ("GET", "DELETE") else self._body(endpoint)),

@@ -456,7 +456,7 @@ def test_presets_and_sliders(page: Page) -> None:
     after(page, sweep)
     assert 1 <= len(sent) - requests <= 3
     assert float(threshold.input_value()) > 9
-    after(page, lambda: page.get_by_role("button", name="Back to preset 4").click())
+    after(page, lambda: page.get_by_role("button", name="Back to Relaxed").click())
     expect(threshold).to_have_value("0.6")
     after(page, lambda: page.locator("input[name=preset][value='1']").check())
     assert headline(page) == "NG 1 difference"
@@ -647,7 +647,7 @@ def test_copies_run_elsewhere(page: Page, service: Live) -> None:
     page.locator(".actions").get_by_role("button", name="JSON").first.click()
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     assert copied == {"fic_settings": {"threshold": 2}, "transform": True}
-    after(page, lambda: page.get_by_role("button", name="Back to preset 1").click())
+    after(page, lambda: page.get_by_role("button", name="Back to Strict").click())
 
 
 def test_saves(page: Page) -> None:
@@ -861,7 +861,9 @@ def test_french(open_page: Open) -> None:
     after(page, lambda: give(page, REFERENCE, SHOT))
     assert headline(page) == "NG 4 différences"
     expect(page.locator(".figures:not(.limits)")).to_contain_text("10,8")
-    expect(page.locator(".presets")).to_contain_text("moins de bruit sur les bords")
+    counts = page.locator(".presets .count > :first-child")
+    expect(counts).to_have_text(["4", "4", "2", "2", "2"])
+    expect(page.locator(".presets label").first).to_contain_text("Stricte préréglage 1")
     assert f"Compte\u00a0: {USERNAME}" in (print_report(page).text_content() or "")
     page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
     expect(page.get_by_role("button", name="Agrandir", exact=True)).to_have_count(2)

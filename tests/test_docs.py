@@ -51,10 +51,10 @@ RUN = (
 def presets(call: Caller) -> str:
     listed = call.get("differences/presets").json["result"]["presets"]
     names = list(listed[0]["settings"])
-    body = [
-        (p["preset"], p["description"], *(p["settings"][name] for name in names)) for p in listed
-    ]
-    return rows(("preset", "what it does", *(f"`{name}`" for name in names)), *body)
+    uses = [(p["preset"], p["name"], p["description"], p["purpose"]) for p in listed]
+    body = [(p["preset"], *(p["settings"][name] for name in names)) for p in listed]
+    use = rows(("preset", "name", "what it does", "what it is for"), *uses)
+    return f"{use}\n\n{rows(('preset', *(f'`{name}`' for name in names)), *body)}"
 
 
 def settings(_: Caller) -> str:

@@ -492,9 +492,23 @@ def test_a_surface_that_is_not_flat_is_told(call: Caller) -> None:
 def test_presets_are_listed_without_a_token(app: Any) -> None:
     answer = app.test_client().get("/v2/services/image/differences/presets")
     listed = answer.json["result"]["presets"]
-    assert [p["preset"] for p in listed] == [1, 2, 3, 4, 5]
+    assert [p["preset"] for p in listed] == [1, 2, 5, 3, 4]  # from strict to relaxed
     first = listed[0]["settings"]
     assert (first["threshold"], first["smooth"], first["resolution"]) == (0.6, 0.2, 400)
+
+
+def test_differences_are_counted_for_each_preset(call: Caller) -> None:
+    part = {name: photograph(file) for name, file in (("image1", PART), ("image2", SHOT))}
+    counts = send(call, "differences/counts", **part).json["result"]["counts"]
+    assert [(c["preset"], c["count"]) for c in counts] == [(1, 4), (2, 4), (5, 2), (3, 2), (4, 2)]
+    for preset in ("2", "4"):
+        alone = send(call, "differences", **part, preset=preset).json["details"]["info"]["count"]
+        assert alone == next(c["count"] for c in counts if c["preset"] == int(preset))
+    stain = '{"include": [[[1200, 600], [1400, 600], [1400, 740], [1200, 740]]]}'
+    within = send(call, "differences/counts", **part, fic_settings=stain).json["result"]["counts"]
+    assert {c["count"] for c in within} == {1}
+    rim = send(call, "differences/counts", **part, fic_settings='{"margin": 600}')
+    assert {c["count"] for c in rim.json["result"]["counts"]} == {None}
 
 
 # ----------------------------------------------------------------------- alignmentMatrix

@@ -180,7 +180,8 @@ def dialect_groups() -> dict[str, click.Group]:
 def _is_command(endpoint: Endpoint) -> bool:
     """Return whether an endpoint needs nothing that only a running service has."""
     images = endpoint.images and all(isinstance(image, ImageField) for image in endpoint.images)
-    return bool(images) and set(endpoint.resources.values()) <= {Recognisers}
+    named = "/" not in endpoint.name  # what is below another operation is no word of its own
+    return bool(images) and named and set(endpoint.resources.values()) <= {Recognisers}
 
 
 def short_forms() -> dict[str, click.Command]:

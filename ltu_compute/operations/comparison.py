@@ -1,6 +1,7 @@
 """Comparison of two images: distance, differences, alignment."""
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from time import thread_time
@@ -137,6 +138,7 @@ def differences(
     *,
     region: Image | None = None,
     learnt: Learnt | None = None,
+    seconds: float = MOST_SECONDS,
 ) -> Comparison:
     """Find what differs between two images; see `kernels.differences`.
 
@@ -152,6 +154,8 @@ def differences(
         Mask of the reference: where it is 0, nothing is compared. A prepared reference has its own.
     learnt : Learnt, optional
         What earlier good shots taught. Default: the prepared reference's tolerance.
+    seconds : float
+        Processor time that the comparison may take.
 
     Raises
     ------
@@ -162,7 +166,7 @@ def differences(
     NotEnoughContent
         Region, margin and framing leave nothing to compare.
     TooManyDifferences
-        The comparison takes more than `MOST_SECONDS` of processor time.
+        The comparison takes more processor time than it may.
     """
     prepared = None
     if isinstance(reference, PreparedReference):
@@ -178,7 +182,7 @@ def differences(
     else:
         image1, roi1 = reference.fit(longest), None if region is None else region.mask()
     image2 = shot.fit(settings.working_size(shot.size))
-    until = thread_time() + MOST_SECONDS
+    until = thread_time() + seconds
 
     def too_many() -> TooManyDifferences:
         return TooManyDifferences(
@@ -215,6 +219,50 @@ def differences(
             parameter=(region or reference).name,
         )
     return comparison
+
+
+def count_differences(
+    reference: Image,
+    shot: Image,
+    variants: Sequence[ComparisonSettings],
+    *,
+    region: Image | None = None,
+) -> list[int | None]:
+    """Count the differences between two images, once for each of several settings.
+
+    Parameters
+    ----------
+    reference, shot : Image
+        The pair.
+    variants : sequence of ComparisonSettings
+        How they are compared. The part of the work that needs the reference alone is done once.
+    region : Image, optional
+        Mask of the reference: where it is 0, nothing is compared.
+
+    Returns
+    -------
+    list of int or None
+        By variant; None where its margin leaves nothing to compare.
+
+    Raises
+    ------
+    ServiceError
+        Those of `differences`; the processor time is that of one pair for all variants together.
+    """
+    prepared = PreparedReference(reference, region)
+    until = thread_time() + MOST_SECONDS
+    found: list[int | None] = []
+    for settings in variants:
+        left = max(0.0, until - thread_time())
+        try:
+            compared = differences(prepared, shot, settings, seconds=left)
+        except NotEnoughContent:
+            if not settings.margin:
+                raise
+            found.append(None)
+        else:
+            found.append(len(compared.differences))
+    return found
 
 
 def _check_region(reference: Image, region: Image | None) -> None:

@@ -40,6 +40,7 @@ export class Desk {
     this.reply = null;
     this.answered = ""; // what the reply is the answer to
     this.seen = ""; // the pictures that it is about
+    this.counted = ""; // the pictures and the region that the presets' counts are about
 
     const region = operation.pictures.find(({ name, required }) => !required && REGION.test(name));
     const others = operation.pictures.filter((field) => field !== region);

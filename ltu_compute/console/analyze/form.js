@@ -8,7 +8,13 @@ import { known, number, t } from "./i18n.js";
 
 /** @typedef {import("./operations.js").Field} Field */
 /** @typedef {import("./operations.js").Operation} Operation */
-/** @typedef {{preset: number, description: string, settings: Record<string, any>}} Preset */
+/**
+ * @typedef {object} Preset
+ * @property {number} preset
+ * @property {string} name
+ * @property {string} purpose
+ * @property {Record<string, any>} settings
+ */
 /** @typedef {Record<string, any>} Values */
 
 const PRESET = "preset"; // the parameter that chooses one of an operation's presets
@@ -35,7 +41,36 @@ export class Form {
     });
     /** @type {Map<string, HTMLElement>} places for problems with a parameter */
     this.problems = new Map();
+    /** @type {Map<number, number | null>} differences that presets find on the pair at hand */
+    this.counts = new Map();
     this.render();
+  }
+
+  /**
+   * Say how many differences the presets find on the pair at hand.
+   * @param {import("./counts.js").Counted[]} counts
+   */
+  count(counts) {
+    this.counts = new Map(counts.map(({ preset, count }) => [preset, count]));
+    for (const place of this.element.querySelectorAll("[data-count]")) {
+      this.#showCount(place, Number(place.getAttribute("data-count")));
+    }
+  }
+
+  /**
+   * @param {Element} place
+   * @param {number} preset
+   */
+  #showCount(place, preset) {
+    const count = this.counts.get(preset);
+    replace(
+      place,
+      typeof count === "number" && [
+        h("span", { "aria-hidden": true }, number(count)),
+        h("span", { class: "quietly" }, t("preset-count", { n: count })),
+      ],
+    );
+    place.setAttribute("title", typeof count === "number" ? t("preset-count", { n: count }) : "");
   }
 
   render() {
@@ -147,8 +182,21 @@ export class Form {
             ?.focus();
           this.onchange();
         });
-        const said = known(`preset.${preset.preset}`) ?? preset.description;
-        return h("label", {}, input, h("b", {}, String(preset.preset)), h("span", {}, said));
+        const count = h("span", { class: "count", "data-count": preset.preset });
+        this.#showCount(count, preset.preset);
+        return h(
+          "label",
+          {},
+          input,
+          h(
+            "span",
+            {},
+            h("b", {}, presetName(preset)),
+            h("small", {}, ` ${t("preset-number", { n: preset.preset })}`),
+          ),
+          count,
+          h("small", { class: "purpose" }, known(`preset.${preset.preset}`) ?? preset.purpose),
+        );
       }),
       problem,
     );
@@ -176,7 +224,7 @@ export class Form {
                 this.onchange();
               },
             },
-            preset ? t("back-to-preset", { n: preset.preset }) : t("reset"),
+            preset ? t("back-to-preset", { name: presetName(preset) }) : t("reset"),
           ),
       );
     };
@@ -342,6 +390,11 @@ export function scaleOf(field, usual) {
       return field.whole ? Math.round(exact) : Number(exact.toPrecision(3));
     },
   };
+}
+
+/** @param {Preset} preset */
+function presetName({ preset, name }) {
+  return known(`preset.${preset}.name`) ?? name.charAt(0).toUpperCase() + name.slice(1);
 }
 
 /** @param {Field} field */

@@ -5,6 +5,7 @@
 import { Account } from "./account.js";
 import { Api, Failure, Latest } from "./api.js";
 import { Bench } from "./bench.js";
+import { Counts } from "./counts.js";
 import { deskOf } from "./desk.js";
 import { byId, debounced, fill, h, replace } from "./dom.js";
 import { listenToKeys } from "./keys.js";
@@ -44,6 +45,7 @@ const session = new Session(service.tokenUrl);
 const api = new Api(session);
 const account = new Account(session, first);
 const latest = new Latest();
+const counts = new Counts(api);
 const bench = new Bench(byId("bench"));
 const details = h("div", { class: "details" });
 const notice = new Notice(bench.notice, () => run(true));
@@ -297,6 +299,7 @@ async function run(asked = false) {
     if (LOCAL_PROVIDERS.has(infoOf(reply).provider)) now.memo.local = now.provider;
     clearProblems();
     await showReply();
+    counts.ask(now);
   } catch (error) {
     working(false);
     if (!(error instanceof Failure)) throw error;

@@ -30,6 +30,7 @@
  * @property {Field[]} fields
  * @property {boolean} remote whether pictures may be sent to a provider elsewhere
  * @property {string | null} presets where its presets are listed
+ * @property {string | null} counts where differences are counted for each preset
  */
 
 const FORM = "multipart/form-data";
@@ -69,7 +70,7 @@ function operationOf(description, path, declared) {
   const names = Object.keys(form.properties);
   const isPicture = (/** @type {string} */ name) => form.properties[name].format === "binary";
   if (!names.some(isPicture)) return null;
-  const presets = `${path}/presets`;
+  const [presets, counts] = [`${path}/presets`, `${path}/counts`];
   return {
     name: path.slice(path.lastIndexOf("/") + 1),
     path,
@@ -87,6 +88,7 @@ function operationOf(description, path, declared) {
       .map((field) => /** @type {Field} */ (field)),
     remote: NOT_ENABLED in (declared.responses ?? {}),
     presets: description.paths[presets]?.get ? presets : null,
+    counts: description.paths[counts]?.post ? counts : null,
   };
 }
 

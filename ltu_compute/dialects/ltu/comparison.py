@@ -157,6 +157,12 @@ PAIR = (
     ImageField("image1", "The reference."),
     ImageField("image2", "The shot that is compared with it."),
 )
+REGION = ImageField(
+    "image1_roi",
+    "Mask of image 1: where it is 0, nothing is compared. Where the rest moved differently, the "
+    "alignment is that of what the mask includes.",
+    required=False,
+)
 
 
 def _no_truth_value(value: Any) -> Any:
@@ -302,6 +308,14 @@ PRESETS = {
     4: "less noise on borders, differences smoothed, small differences masked",
     5: "less noise on borders, differences smoothed less than by 4, small differences masked",
 }
+PURPOSES = {  # from benchmarks/README.md and the part of fixtures/images, whose digit is .0025 %
+    1: ("strict", "Every change counts, such as a wrong digit or a fine scratch."),
+    2: ("firm", "Edges may be off by 2 px compared. A wrong digit still counts."),
+    5: ("medium", "Specks and fine scratches do not count, nor does a wrong digit."),
+    3: ("soft", "Dust and grain do not count, nor does a wrong digit or a fine scratch."),
+    4: ("relaxed", "Only large changes count. A wrong digit or a fine scratch is missed."),
+}
+"""Name and use of each preset, the most sensitive first."""
 
 MASKS_PER_IMAGE = 2  # times the image's pixels, that the masks on it may have together
 SMALL = 0.75  # share of the resolution asked for below which the reply says so
@@ -352,15 +366,22 @@ class DifferencesParams(LtuParams):
     @property
     def unknown_names(self) -> list[str]:
         """Names within ``fic_settings`` that mean nothing."""
-        return [f"fic_settings.{name}" for name in self.fic_settings.model_extra or ()]
+        return _unknown(self.fic_settings)
 
     def settings(self) -> kernel.ComparisonSettings:
         """Return the preset, changed by what ``fic_settings`` says."""
-        given = self.fic_settings
-        changed = {name: getattr(given, name) for name in given.model_fields_set & SHARED}
-        if "behaviors" in given.model_fields_set:
-            changed["use_hsv"] = given.behaviors.strip().upper() == "HSV"
-        return dataclasses.replace(kernel.PRESETS[self.preset], **changed)
+        return _changed(kernel.PRESETS[self.preset], self.fic_settings)
+
+
+def _unknown(given: FicSettings) -> list[str]:
+    return [f"fic_settings.{name}" for name in given.model_extra or ()]
+
+
+def _changed(preset: kernel.ComparisonSettings, given: FicSettings) -> kernel.ComparisonSettings:
+    changed = {name: getattr(given, name) for name in given.model_fields_set & SHARED}
+    if "behaviors" in given.model_fields_set:
+        changed["use_hsv"] = given.behaviors.strip().upper() == "HSV"
+    return dataclasses.replace(preset, **changed)
 
 
 class Center(TypedDict):
@@ -487,15 +508,7 @@ class DifferencesInfo(Info):
     "differences",
     layout=DIFFERENCES,
     aliases=("imagesDifferences",),
-    images=(
-        *PAIR,
-        ImageField(
-            "image1_roi",
-            "Mask of image 1: where it is 0, nothing is compared. Where the rest moved "
-            "differently, the alignment is that of what the mask includes.",
-            required=False,
-        ),
-    ),
+    images=(*PAIR, REGION),
 )
 def differences(
     image1: Image, image2: Image, image1_roi: Image | None, params: DifferencesParams
@@ -651,14 +664,16 @@ class Preset(TypedDict):
     """A preset and its numbers."""
 
     preset: int
-    description: str
+    name: Annotated[str, Field(description="Our name of its sensitivity.")]
+    description: Annotated[str, Field(description="The vendor's words.")]
+    purpose: Annotated[str, Field(description="Its use: the changes that count.")]
     settings: dict[str, Any]
 
 
 class PresetsResult(TypedDict):
     """See `presets`."""
 
-    presets: list[Preset]
+    presets: Annotated[list[Preset], Field(description="The most sensitive first.")]
 
 
 @dialect.operation(
@@ -676,10 +691,66 @@ def presets() -> Reply[PresetsResult, Info]:
             "presets": [
                 {
                     "preset": number,
+                    "name": name,
                     "description": PRESETS[number],
-                    "settings": _wire_settings(settings),
+                    "purpose": purpose,
+                    "settings": _wire_settings(kernel.PRESETS[number]),
                 }
-                for number, settings in kernel.PRESETS.items()
+                for number, (name, purpose) in PURPOSES.items()
+            ]
+        },
+        {},
+    )
+
+
+class CountsParams(LtuParams):
+    """See `counts`."""
+
+    fic_settings: Annotated[FicSettings, BeforeValidator(_settings_object)] = Field(
+        default_factory=FicSettings,
+        description="Settings, as a JSON object, that override those of every preset, such as "
+        "include and exclude.",
+        json_schema_extra={"example": {}},
+    )
+
+    @property
+    def unknown_names(self) -> list[str]:
+        """Names within ``fic_settings`` that mean nothing."""
+        return _unknown(self.fic_settings)
+
+
+class PresetCount(TypedDict):
+    """Number of differences that a preset finds."""
+
+    preset: int
+    name: Annotated[str, Field(description="Our name of its sensitivity.")]
+    count: Annotated[
+        int | None, Field(description="Differences; null where its margin leaves nothing.")
+    ]
+
+
+class CountsResult(TypedDict):
+    """See `counts`."""
+
+    counts: Annotated[list[PresetCount], Field(description="The most sensitive first.")]
+
+
+@dialect.operation("differences/counts", label="counts", layout=STANDARD, images=(*PAIR, REGION))
+def counts(
+    image1: Image, image2: Image, image1_roi: Image | None, params: CountsParams
+) -> Reply[CountsResult, Info]:
+    """Count the differences that each preset of `differences` finds in a pair.
+
+    It takes about as long as one request for each preset. `GET differences/presets` has the use
+    of each.
+    """
+    settings = [_changed(kernel.PRESETS[number], params.fic_settings) for number in PURPOSES]
+    found = comparison.count_differences(image1, image2, settings, region=image1_roi)
+    return Reply(
+        {
+            "counts": [
+                {"preset": number, "name": name, "count": count}
+                for (number, (name, _)), count in zip(PURPOSES.items(), found, strict=True)
             ]
         },
         {},
