@@ -104,7 +104,8 @@ async function failureOf(answer) {
   const retryAfter = Number(answer.headers.get("Retry-After") ?? 0);
   try {
     const body = JSON.parse(told);
-    const message = body.details?.message ?? body.detail ?? body.error_description ?? "";
+    const message =
+      body.details?.message ?? body.detail ?? body.error_description ?? body.error?.details ?? "";
     return new Failure(kind, message, body.errors ?? [], retryAfter);
   } catch {
     return new Failure(kind, `HTTP ${answer.status} ${answer.statusText}`, [], retryAfter);

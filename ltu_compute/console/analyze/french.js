@@ -4,8 +4,11 @@
  * @module
  */
 
+import { french as training } from "./train-words.js";
+
 /** @type {Record<string, string>} */
 export const french = {
+  ...training,
   skip: "Aller aux images",
   docs: "API",
   language: "Langue",

@@ -3,11 +3,13 @@
  * @module
  */
 import { french } from "./french.js";
+import { english as training } from "./train-words.js";
 
 /** @typedef {"en" | "fr"} Language */
 
 /** @type {Record<string, string>} */
 export const english = {
+  ...training,
   skip: "Skip to the pictures",
   docs: "API",
   language: "Language",

@@ -19,6 +19,7 @@ import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
 import { firstAccount, offerSample } from "./start.js";
+import { Training } from "./train.js";
 import { showNoMatch } from "./views/differences.js";
 import { viewOf } from "./views/index.js";
 import { hold } from "./views/over.js";
@@ -62,6 +63,7 @@ const panel = new Panel({
   judges: ({ name }) => name === JUDGED,
   judgingChanged: () => showReply(),
 });
+const training = new Training(service.paths);
 const runSoon = debounced(() => run(), QUIET_MS);
 
 /** @type {(Picture | undefined)[]} by place; the same for all operations */
@@ -78,6 +80,15 @@ let desk;
  * @param {string} name if there is none of this name, the page's first one
  */
 async function choose(name) {
+  const trains = training.offers(name);
+  byId("bench").hidden = byId("panel").hidden = trains;
+  training.show(trains);
+  if (trains) {
+    latest.cancel();
+    desk ??= await deskOf(operations[0], pictures, acts); // for what the page does at any time
+    showTraining();
+    return;
+  }
   const named = (/** @type {string} */ wanted) => operations.find((each) => each.name === wanted);
   const operation = named(name) ?? named(FIRST_OPERATION) ?? operations[0];
   const chosen = desks.get(operation.name) ?? (await deskOf(operation, pictures, acts));
@@ -115,10 +126,17 @@ const acts = {
   }),
 };
 
+function showTraining() {
+  showRail(operations, training.name, training.names);
+  document.title = `${t("train")} – LTU Compute`;
+  byId("here").textContent = t("train");
+  training.render();
+}
+
 function showDesk() {
   const { operation, slots, region } = desk;
   replace(bench.remark);
-  showRail(operations, operation);
+  showRail(operations, operation, training.names);
   document.title = `${titleOf(operation)} – LTU Compute`;
   byId("here").textContent = titleOf(operation);
   region?.detach();
@@ -221,7 +239,8 @@ function takeDrop(event) {
   event.preventDefault(); // a miss opens no file
   document.body.classList.remove("dropping");
   const { files, types } = event.dataTransfer ?? {};
-  if (files?.length) giveFiles([...files], nextPlace());
+  if (training.shown) training.add([...(files ?? [])]);
+  else if (files?.length) giveFiles([...files], nextPlace());
   else if (types?.includes("text/uri-list")) {
     const [address] = event.dataTransfer?.getData("text/uri-list").split("\n") ?? [];
     giveAddress(address.trim(), nextPlace());
@@ -231,6 +250,10 @@ function takeDrop(event) {
 /** @param {ClipboardEvent} event */
 function takePaste(event) {
   const files = [...(event.clipboardData?.files ?? [])];
+  if (training.shown) {
+    training.add(files);
+    return;
+  }
   const index = nextPlace();
   if (files.length) {
     event.preventDefault();
@@ -454,7 +477,8 @@ function startPreferences() {
       form.render();
       for (const { pane } of slots) pane.translate();
     }
-    showDesk();
+    if (training.shown) showTraining();
+    else showDesk();
   });
 }
 
@@ -467,7 +491,7 @@ function step(direction) {
   const last = desk.memo.selected ?? -1;
   const next = last < 0 && direction < 0 ? entries.length - 1 : last + direction;
   const entry = entries[next];
-  if (!(entry instanceof HTMLElement) || !desk.reply) return;
+  if (!(entry instanceof HTMLElement) || !desk.reply || training.shown) return;
   entry.click();
   entry.scrollIntoView({ block: "nearest" });
 }
@@ -491,6 +515,7 @@ function startListening() {
   document.addEventListener("drop", takeDrop);
   listenToKeys({ n: () => step(1), p: () => step(-1) });
   document.addEventListener("keydown", (event) => {
+    if (training.shown) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(true);
   });
 }
@@ -500,6 +525,6 @@ startPreferences();
 await choose(location.hash.slice(1));
 startListening();
 document.documentElement.dataset.ready = "";
-account.signIn();
+if (!training.shown) account.signIn();
 // All views, so that no operation has to wait for its own, or lacks it when the connection is lost.
 await Promise.all(operations.map(({ name }) => viewOf(name)));

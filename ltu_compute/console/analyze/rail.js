@@ -9,9 +9,10 @@ import { known, t } from "./i18n.js";
 
 /**
  * @param {Operation[]} operations
- * @param {Operation} current
+ * @param {Operation | string} current an operation, or the name of another view
+ * @param {string[]} others names of views that are no operations
  */
-export function showRail(operations, current) {
+export function showRail(operations, current, others) {
   const rail = byId("rail");
   const focused = rail.contains(document.activeElement);
   /** @type {Map<string, Operation[]>} */
@@ -23,11 +24,13 @@ export function showRail(operations, current) {
     const title = several ? `${operation.group} · ${words}` : words;
     groups.set(title, [...(groups.get(title) ?? []), operation]);
   }
-  const entry = (/** @type {Operation} */ operation) => {
-    const href = `#${operation.name}`;
-    const here = operation === current ? "page" : null;
-    const title = summaryOf(operation);
-    return h("li", {}, h("a", { href, "aria-current": here, title }, titleOf(operation)));
+  const entry = (/** @type {Operation | string} */ view) => {
+    const here = view === current ? "page" : null;
+    const [href, title, words] =
+      typeof view === "string"
+        ? [`#${view}`, t(`${view}-about`), t(view)]
+        : [`#${view.name}`, summaryOf(view), titleOf(view)];
+    return h("li", {}, h("a", { href, "aria-current": here, title }, words));
   };
   replace(
     rail,
@@ -35,6 +38,7 @@ export function showRail(operations, current) {
       h("h2", {}, title),
       h("ul", {}, members.map(entry)),
     ]),
+    others.length > 0 && [h("h2", {}, t("own-models")), h("ul", {}, others.map(entry))],
   );
   const here = rail.querySelector("[aria-current]");
   here?.scrollIntoView({ block: "nearest", inline: "center" });
