@@ -155,3 +155,31 @@ def test_limits_judge_at_once(page: Page) -> None:
     page.fill("#limits [name=max_count]", "0")
     drop(page, "flag.png", (IMAGES / "flag.png").read_bytes())
     expect(page.locator(".headline.bad")).to_contain_text("not the same thing")
+
+
+def test_a_reload_loses_nothing_but_the_password(page: Page) -> None:
+    give(page, 0, "reference.png", inspections.reference())
+    drop(page, "bad.png", inspections.bad())
+    page.fill("#limits [name=max_count]", "2")
+    page.locator("input[type=number][name='fic_settings.margin']").fill("3")
+    page.get_by_text("Swipe", exact=True).click()
+    expect(page.locator(".headline.good")).to_contain_text("OK")
+    expect(page.locator("#kept")).to_contain_text("kB")
+    page.wait_for_timeout(1000)  # it is kept 0.3 s after the last change
+    page.reload()
+    expect(page.locator("dialog")).to_contain_text("still here")
+    assert page.input_value("#username") == NAME
+    page.fill("#password", WORD)
+    page.keyboard.press("Enter")
+    expect(page.locator(".headline.good")).to_contain_text("OK")
+    expect(page.locator(".over-place img.base")).to_have_attribute("alt", "bad.png")
+    assert page.input_value("#limits [name=max_count]") == "2"
+    expect(page.locator("input[type=number][name='fic_settings.margin']")).to_have_value("3")
+    forget = page.get_by_role("button", name="Forget everything")
+    forget.click()
+    page.get_by_role("button", name="Really forget?").click()
+    expect(page.locator("#sample")).to_be_visible()
+    page.reload()
+    expect(page.locator("dialog")).to_contain_text("With the account of this service")
+    sign_in(page)
+    expect(page.locator("#sample")).to_be_visible()

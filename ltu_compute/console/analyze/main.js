@@ -8,6 +8,7 @@ import { Bench } from "./bench.js";
 import { Counts } from "./counts.js";
 import { deskOf } from "./desk.js";
 import { byId, debounced, fill, h, replace } from "./dom.js";
+import { Keeper } from "./keep.js";
 import { listenToKeys } from "./keys.js";
 import { language, setLanguage, startLanguage, t } from "./i18n.js";
 import { button, Notice } from "./notice.js";
@@ -19,6 +20,7 @@ import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
 import { firstAccount, offerSample } from "./start.js";
+import { deskState, objectMask, pictureEntries, restoreDesk, restoredPictures } from "./state.js";
 import { Training } from "./train.js";
 import { showNoMatch } from "./views/differences.js";
 import { viewOf } from "./views/index.js";
@@ -35,14 +37,20 @@ const JUDGED = "differences"; // whose result is OK or NG
 const NO_MATCH = /nothing in common/; // in the message where no comparison was possible
 const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
+const KEEP_MS = 300; // without a change, until it is kept in the browser
 const QUIET_MS = 180; // without a change, until something is computed
 const THEME = "ltu-compute-theme";
 
 startLanguage();
-const [description, first] = await Promise.all([fetch(DESCRIPTION), firstAccount()]);
+const keeper = new Keeper();
+const [description, first, kept] = await Promise.all([
+  fetch(DESCRIPTION),
+  firstAccount(),
+  keeper.open(),
+]);
 const service = serviceOf(await description.json());
 const { operations } = service;
-const session = new Session(service.tokenUrl);
+const session = new Session(service.tokenUrl, keeper.account);
 const api = new Api(session);
 const account = new Account(session, first);
 const latest = new Latest();
@@ -62,14 +70,17 @@ const panel = new Panel({
   shots: (chosen) => shots.section(chosen, service.paths),
   judges: ({ name }) => name === JUDGED,
   judgingChanged: () => showReply(),
+  forget: startAnew,
 });
 const training = new Training(service.paths);
 const runSoon = debounced(() => run(), QUIET_MS);
 
 /** @type {(Picture | undefined)[]} by place; the same for all operations */
-const pictures = [];
+const pictures = await restoredPictures(kept);
 /** @type {Map<string, Desk>} */
 const desks = new Map();
+/** @type {Record<string, import("./state.js").DeskState>} of operations not chosen since the page was loaded */
+let waiting = /** @type {any} */ (kept.desks ?? {});
 /** @type {Desk} the one in use */
 let desk;
 
@@ -97,8 +108,61 @@ async function choose(name) {
   desk = chosen;
   latest.cancel();
   working(false);
+  const state = waiting[operation.name];
+  delete waiting[operation.name];
+  if (state) restoreDesk(chosen, state);
   showDesk();
+  if (state && chosen.region && pictures[0]?.width) await restoreRegions(chosen.region, state);
   runSoon();
+}
+
+/**
+ * @param {import("./region.js").RegionEditor} region
+ * @param {import("./state.js").DeskState} state
+ */
+async function restoreRegions(region, { regions }) {
+  if (regions.length) await region.load(regions);
+  if (!(kept.object instanceof Blob)) return;
+  const url = URL.createObjectURL(kept.object);
+  await region.take(url);
+  URL.revokeObjectURL(url);
+}
+
+// ------------------------------------------------------------------------- what is kept
+
+const keepSoon = debounced(keep, KEEP_MS);
+
+/** Keep everything in the browser, as it is now. */
+async function keep() {
+  const states = [...desks].map(([name, each]) => [name, deskState(each)]);
+  const object = [...desks.values()].find(({ region }) => region?.object)?.region?.object;
+  await keeper.keep({
+    desks: { ...waiting, ...Object.fromEntries(states) },
+    ...pictureEntries(pictures),
+    object: (await objectMask(object)) ?? (waiting[JUDGED] && kept.object),
+  });
+  panel.showKept(keeper);
+}
+
+/** Forget everything, here and in the browser. */
+async function startAnew() {
+  await keeper.forget();
+  waiting = {};
+  delete kept.object;
+  pictures.forEach(release);
+  pictures.length = 0;
+  desks.clear();
+  await choose(location.hash.slice(1));
+  panel.showKept(keeper);
+}
+
+async function takeAccount() {
+  const { name } = session;
+  const other = keeper.account !== "" && name !== "" && name !== keeper.account;
+  keeper.account = name || keeper.account;
+  keeper.paused = false;
+  if (other) await startAnew(); // what another account left is nobody's here
+  keepSoon();
 }
 
 /** @type {Parameters<typeof deskOf>[2]} */
@@ -290,6 +354,7 @@ async function takeMask(operation) {
 // ------------------------------------------------------------------------------- running
 
 function changed() {
+  keepSoon();
   notice.retries = 0;
   runSoon();
 }
@@ -500,8 +565,17 @@ function startListening() {
   session.addEventListener("change", () => {
     if (!session.open) return;
     notice.clear(); // whatever asked to sign in
+    takeAccount();
     runSoon();
   });
+  session.addEventListener("signout", () => {
+    keeper.paused = true;
+    keeper.forget();
+    panel.showKept(keeper);
+  });
+  for (const name of ["click", "input", "change", "keyup", "pointerup"]) {
+    document.addEventListener(name, keepSoon);
+  }
   addEventListener("hashchange", () => choose(location.hash.slice(1)));
   addEventListener("online", () => notice.retries && run(true));
   document.addEventListener("paste", takePaste);
@@ -524,7 +598,8 @@ byId("bench").append(details);
 startPreferences();
 await choose(location.hash.slice(1));
 startListening();
+panel.showKept(keeper);
 document.documentElement.dataset.ready = "";
-if (!training.shown) account.signIn();
+if (!training.shown) account.signIn(pictures.length ? t("session-reloaded") : "");
 // All views, so that no operation has to wait for its own, or lacks it when the connection is lost.
 await Promise.all(operations.map(({ name }) => viewOf(name)));

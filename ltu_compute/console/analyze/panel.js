@@ -5,7 +5,7 @@
 import { copyButton, section } from "./controls.js";
 import { byId, h, replace } from "./dom.js";
 import { blobOfBase64, save } from "./files.js";
-import { t } from "./i18n.js";
+import { bytes, language, t } from "./i18n.js";
 import { limitsSection } from "./limits.js";
 import { summaryOf, titleOf } from "./rail.js";
 import { RegionList } from "./regions.js";
@@ -26,11 +26,13 @@ export class Panel {
    * @param {(desk: Desk) => HTMLElement | null} acts.shots the section for many shots
    * @param {(operation: import("./operations.js").Operation) => boolean} acts.judges whether its result is OK or NG
    * @param {() => void} acts.judgingChanged
+   * @param {() => void} acts.forget all that is on the page and kept in the browser
    */
   constructor(acts) {
     this.acts = acts;
     this.place = byId("panel");
     this.actions = h("div", { class: "actions" });
+    this.kept = h("div", { class: "kept", id: "kept" });
     this.regions = new RegionList();
     this.regionClear = h("button", { type: "button", class: "quiet small" });
   }
@@ -50,9 +52,37 @@ export class Panel {
       region && this.#region(desk, region),
       this.acts.shots(desk),
       this.actions,
+      this.kept,
     );
     this.showRegion(desk);
     this.showActions(desk);
+  }
+
+  /**
+   * Say what the browser keeps.
+   * @param {import("./keep.js").Keeper} keeper
+   */
+  showKept({ database, bytes: size, full, paused }) {
+    const forget = h("button", { type: "button", class: "quiet small" }, t("forget"));
+    forget.addEventListener("click", () => {
+      if (forget.dataset.sure) return this.acts.forget();
+      forget.dataset.sure = "yes";
+      forget.textContent = t("forget-sure");
+    });
+    forget.addEventListener("blur", () => {
+      delete forget.dataset.sure;
+      forget.textContent = t("forget");
+    });
+    const words = !database
+      ? t("kept-nothing")
+      : full
+        ? t("kept-part")
+        : t(paused ? "kept-paused" : "kept", { size: bytes(size) });
+    const now = `${words} ${size}`;
+    if (this.kept.dataset.now === now && this.kept.lang === language()) return; // keeps the focus
+    this.kept.dataset.now = now;
+    this.kept.lang = language();
+    replace(this.kept, h("p", { class: "help" }, words), database && !paused && size > 0 && forget);
   }
 
   /**

@@ -20,11 +20,14 @@ export class Refused extends Error {
 }
 
 export class Session extends EventTarget {
-  /** @param {string} tokenUrl empty, if an identity provider elsewhere issues the tokens */
-  constructor(tokenUrl) {
+  /**
+   * @param {string} tokenUrl empty, if an identity provider elsewhere issues the tokens
+   * @param {string} [name] of the account that was here last
+   */
+  constructor(tokenUrl, name = "") {
     super();
     this.tokenUrl = tokenUrl;
-    this.name = "";
+    this.name = name;
     this.access = "";
     this.refreshToken = "";
     this.generation = 0; // what was asked for in an earlier one does not count any more
@@ -78,6 +81,7 @@ export class Session extends EventTarget {
   async signOut() {
     const token = this.refreshToken;
     this.forget();
+    this.dispatchEvent(new Event("signout"));
     if (this.external) return;
     const form = new URLSearchParams({ client_id: CLIENT, refresh_token: token });
     try {

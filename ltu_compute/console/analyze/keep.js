@@ -1,0 +1,151 @@
+/**
+ * The page's memory in the browser: a reload or a crash loses nothing but the password.
+ *
+ * Everything is in one IndexedDB store under names; it stays on this machine. It is bounded in bytes
+ * and days, and gone when the user says so, signs out, or another account signs in.
+ * @module
+ */
+
+const DATABASE = "ltu-compute";
+const STORE = "kept";
+const ABOUT = "about"; // name of the entry about the others
+const MOST_BYTES = 512e6; // of files together
+const MOST_DAYS = 30; // without a change
+const DAY_MS = 86_400_000;
+
+/** @typedef {{at: number, account: string}} About */
+/** @typedef {Record<string, unknown>} Entries by name; a Blob is a file */
+
+export class Keeper {
+  constructor() {
+    /** @type {IDBDatabase | null} null: the browser keeps nothing */
+    this.database = null;
+    /** @type {Map<string, unknown>} what was written last, so that it is not written again */
+    this.written = new Map();
+    this.account = "";
+    this.paused = false;
+    /** Whether there was no room for all. */
+    this.full = false;
+    /** @type {Promise<void>} */
+    this.writing = Promise.resolve();
+  }
+
+  /**
+   * Open the store and return what it keeps; nothing where it is too old.
+   * @returns {Promise<Entries>}
+   */
+  async open() {
+    try {
+      const request = indexedDB.open(DATABASE, 1);
+      request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+      this.database = await done(request);
+    } catch (error) {
+      if (error instanceof DOMException) return {}; // private windows of some browsers
+      throw error;
+    }
+    const store = this.database.transaction(STORE).objectStore(STORE);
+    const [names, values] = await Promise.all([done(store.getAllKeys()), done(store.getAll())]);
+    /** @type {Entries} */
+    const entries = Object.fromEntries(names.map((name, at) => [String(name), values[at]]));
+    const about = /** @type {About | undefined} */ (entries[ABOUT]);
+    if (!about || Date.now() - about.at > MOST_DAYS * DAY_MS) {
+      await this.forget();
+      return {};
+    }
+    this.account = about.account;
+    this.written = new Map(Object.entries(entries).map(([name, value]) => [name, signed(value)]));
+    return entries;
+  }
+
+  /** Return how many bytes of files are kept. */
+  get bytes() {
+    const sizes = [...this.written.values()].map((value) => (value instanceof Blob ? value.size : 0));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  /**
+   * Keep these entries, and no other; one after the other call.
+   * @param {Entries} entries the most important files first: those beyond the bound are left out
+   */
+  keep(entries) {
+    this.writing = this.writing.then(() => this.#write(entries));
+    return this.writing;
+  }
+
+  /** @param {Entries} entries */
+  async #write(entries) {
+    if (!this.database || this.paused) return;
+    const { kept, full } = bounded(entries);
+    const changed = [...kept].filter(([name, value]) => this.written.get(name) !== signed(value));
+    const gone = [...this.written.keys()].filter((name) => name !== ABOUT && !kept.has(name));
+    if (!changed.length && !gone.length) return;
+    const transaction = this.database.transaction(STORE, "readwrite");
+    const store = transaction.objectStore(STORE);
+    for (const name of gone) store.delete(name);
+    for (const [name, value] of changed) store.put(value, name);
+    /** @type {About} */
+    const about = { at: Date.now(), account: this.account };
+    store.put(about, ABOUT);
+    try {
+      await new Promise((resolve, reject) => {
+        transaction.oncomplete = resolve;
+        transaction.onabort = () => reject(transaction.error);
+      });
+    } catch (error) {
+      if (!(error instanceof DOMException) || error.name !== "QuotaExceededError") throw error;
+      this.full = true; // the browser has less room
+      return;
+    }
+    this.full = full;
+    for (const name of gone) this.written.delete(name);
+    for (const [name, value] of changed) this.written.set(name, signed(value));
+  }
+
+  async forget() {
+    this.written.clear();
+    this.full = false;
+    if (!this.database) return;
+    await done(this.database.transaction(STORE, "readwrite").objectStore(STORE).clear());
+  }
+}
+
+/**
+ * Return the entries whose files fit the bound.
+ * @param {Entries} entries
+ */
+function bounded(entries) {
+  /** @type {Map<string, unknown>} */
+  const kept = new Map();
+  let bytes = 0;
+  let full = false;
+  for (const [name, value] of Object.entries(entries)) {
+    if (value === undefined) continue;
+    const size = value instanceof Blob ? value.size : 0;
+    if (bytes + size > MOST_BYTES) full = true;
+    else {
+      bytes += size;
+      kept.set(name, value);
+    }
+  }
+  return { kept, full };
+}
+
+/**
+ * Return a key of a value: the file itself, or the text of anything else.
+ * @param {unknown} value
+ */
+function signed(value) {
+  return value instanceof Blob ? value : JSON.stringify(value);
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}

@@ -1,0 +1,87 @@
+/**
+ * The page's state as it is kept: pictures, settings, limits, regions and views.
+ * @module
+ */
+import { blobOf, canvasOf, pictureOf } from "./pictures.js";
+
+/** @typedef {import("./desk.js").Desk} Desk */
+/** @typedef {import("./keep.js").Entries} Entries */
+/** @typedef {import("./pictures.js").Picture} Picture */
+/** @typedef {{values: any, memo: any, judging: any, regions: any[]}} DeskState */
+
+const VIEW = ["mode", "swipe", "selected", "regionOpen", "opacity"]; // of a memo
+
+/**
+ * Return a desk as it is kept.
+ * @param {Desk} desk
+ * @returns {DeskState}
+ */
+export function deskState({ values, memo, judging, region }) {
+  const kept = VIEW.filter((name) => name in memo).map((name) => [name, memo[name]]);
+  const state = { values, memo: Object.fromEntries(kept), judging, regions: region?.regions ?? [] };
+  return JSON.parse(JSON.stringify(state)); // as it is now
+}
+
+/**
+ * Set a desk as it was; its regions wait for their picture.
+ * @param {Desk} desk
+ * @param {DeskState} state
+ */
+export function restoreDesk(desk, { values, memo, judging }) {
+  Object.assign(desk.values, values);
+  Object.assign(desk.memo, memo);
+  Object.assign(desk.judging, judging);
+  desk.form.render();
+}
+
+/**
+ * Return pictures as they are kept.
+ * @param {(Picture | undefined)[]} pictures
+ * @returns {Entries}
+ */
+export function pictureEntries(pictures) {
+  /** @type {Entries} */
+  const entries = {};
+  pictures.forEach((picture, index) => {
+    if (!picture) return;
+    entries[`picture-${index}`] = picture.blob;
+    entries[`picture-${index}-name`] = { name: picture.name, source: picture.source };
+  });
+  return entries;
+}
+
+/**
+ * @param {Entries} entries
+ * @returns {Promise<(Picture | undefined)[]>} by place
+ */
+export async function restoredPictures(entries) {
+  /** @type {(Picture | undefined)[]} */
+  const pictures = [];
+  for (const [key, value] of Object.entries(entries)) {
+    const [, index] = /^picture-(\d+)$/.exec(key) ?? [];
+    if (index === undefined || !(value instanceof Blob)) continue;
+    const { name, source } = /** @type {any} */ (entries[`${key}-name`]);
+    pictures[Number(index)] = await pictureOf(value, name, source);
+  }
+  return pictures;
+}
+
+/** @type {WeakMap<HTMLCanvasElement, Promise<Blob>>} */
+const masks = new WeakMap();
+
+/**
+ * Return the object of a region as a mask: white within, black outside.
+ * @param {HTMLCanvasElement | null | undefined} object
+ * @returns {Promise<Blob | undefined>}
+ */
+export async function objectMask(object) {
+  if (!object) return undefined;
+  const known = masks.get(object);
+  if (known) return known;
+  const { canvas, context } = canvasOf(object.width, object.height);
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(object, 0, 0);
+  const made = blobOf(canvas);
+  masks.set(object, made);
+  return made;
+}
