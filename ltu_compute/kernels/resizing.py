@@ -11,6 +11,8 @@ from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr, Gray, Size
 
 _STRIPE_PIXELS = 1 << 17
+_LEAST_HALVED = 3  # times the wanted size, from which a picture is halved first
+_LEAST_ODD_PX = 256  # px of an odd side from which its last one may be left out: 0.4 % of it
 
 
 def reduced_size(size: Size, longest: int) -> Size:
@@ -52,6 +54,32 @@ def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     if max(height, width) <= longest:
         return image
     size = reduced_size(Size(width, height), longest)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def shrunk(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Return a picture at a smaller size, by the mean of areas.
+
+    It is halved while it is three times as large: OpenCV takes 0.5 ms to halve 2 MP in color and
+    7 ms to reduce them by another factor. An odd last row or column of a large picture is left out.
+    Areas that do not begin with a halved pixel are blurred by up to a third of a pixel.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W) or (H, W, C)
+        The picture.
+    size : Size
+        In px, no side larger than the picture's.
+    """
+    while min(image.shape[1] // size.width, image.shape[0] // size.height) >= _LEAST_HALVED:
+        rows, columns = (side if side < _LEAST_ODD_PX else side & ~1 for side in image.shape[:2])
+        if rows % 2 or columns % 2:
+            break
+        even = image[:rows, :columns]
+        half = (even.shape[1] // 2, even.shape[0] // 2)
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[1::-1] == size:
+        return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -1,9 +1,16 @@
 """Reducing pictures, in px and in channels."""
 
+import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, reduced, reduced_size
+from ltu_compute.kernels.resizing import (
+    brightest_channel,
+    darkest_channel,
+    reduced,
+    reduced_size,
+    shrunk,
+)
 from ltu_compute.kernels.types import Size
 
 
@@ -33,6 +40,18 @@ def test_each_pixel_is_the_mean_of_its_area() -> None:
 def test_what_is_small_enough_stays(longest: int) -> None:
     image = np.zeros((4, 16), np.uint8)
     assert reduced(image, longest) is image
+
+
+@pytest.mark.parametrize("size", [Size(160, 40), Size(30, 9), Size(20, 1), Size(1, 1)])
+def test_halving_first_gives_the_mean_of_areas(size: Size) -> None:
+    """Rounding twice, and leaving out an odd last column, change a smooth picture by little."""
+    ramp = np.add.outer(np.arange(80), np.arange(321) // 2).astype(np.uint8)[..., np.newaxis]
+    image = np.repeat(ramp, 3, axis=2)
+    at_once = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    found = shrunk(image, size)
+    assert found.shape == (size.height, size.width, 3)
+    assert np.abs(found.astype(int) - at_once).max() <= 3
+    assert shrunk(image, Size(321, 80)) is image
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.types import Bgr
+from ltu_compute.kernels.resizing import shrunk
+from ltu_compute.kernels.types import Bgr, Size
 from ltu_compute.recognisers.onnx.manifest import Manifest
 from ltu_compute.recognisers.onnx.session import ModelError, Outputs
 
@@ -123,10 +124,9 @@ def _resized(image: Bgr, width: int, height: int) -> Bgr:
     rows, columns = image.shape[:2]
     if (columns, rows) == (width, height):
         return image
-    smaller = width <= columns and height <= rows
-    resized: Bgr = cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    )
+    if width <= columns and height <= rows:
+        return shrunk(image, Size(width, height))
+    resized: Bgr = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return resized
 
 
