@@ -193,13 +193,17 @@ def read_barcodes(gray: Gray, *, matrix: bool = True, linear: bool = True) -> tu
 
 
 def _decoded(
-    gray: Gray,
-    formats: Sequence[zxingcpp.BarcodeFormat],
+    gray: Gray, formats: Sequence[zxingcpp.BarcodeFormat], *, level: bool = False
 ) -> list[Barcode]:
-    """Read the codes of a picture with zxing-cpp."""
+    """Read the codes of a picture with zxing-cpp.
+
+    Of level codes, dark on light, only the picture as it is must be looked at: a third of the time.
+    """
     found = zxingcpp.read_barcodes(
         gray,
         formats=zxingcpp.BarcodeFormats(formats),
+        try_rotate=not level,
+        try_invert=not level,
         text_mode=zxingcpp.TextMode.Plain,
     )
     return [_barcode(each, _outline(each)) for each in found if _is_sure(each)]
@@ -342,7 +346,7 @@ def _read_stacked(gray: Gray, parts: Sequence[Area]) -> list[Barcode]:
         return []
     level = whole.sampled(gray, along, down).round().astype(np.uint8)
     for picture in (level, np.bitwise_not(level)):
-        found = _decoded(picture, _STACKED)
+        found = _decoded(picture, _STACKED, level=True)
         places = [(code.corners * _STACKED_STEP_PX - half) @ whole.axes for code in found]
         if found:
             return [
