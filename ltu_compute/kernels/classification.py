@@ -478,7 +478,8 @@ def _step_features(image: Bgr) -> tuple[float, float, float, float]:
             np.uint8,
         )
     )
-    counts = np.bincount(step.ravel(), minlength=256) / step.size
+    counts = np.ravel(cv2.calcHist([step], [0], None, [256], [0, 256])).astype(np.float64)
+    counts /= step.size
     return (
         float(counts[0]),
         float(counts[:4].sum()),

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.types import Gray
 
 _CELL_PX = 4
@@ -99,14 +100,15 @@ def _paper(levels: NDArray[np.float32], outside: NDArray[np.bool_]) -> float:
     inside = levels[~outside]
     if inside.size == 0:
         return 255.0
-    dark, light = np.percentile(inside, (_DARK_PERCENT, 100 - _DARK_PERCENT)).tolist()
+    dark = percentile(inside, _DARK_PERCENT)
+    light = percentile(inside, 100 - _DARK_PERCENT)
     ends = [
         levels[:, :_BESIDE][~outside[:, :_BESIDE]],
         levels[:, -_BESIDE:][~outside[:, -_BESIDE:]],
     ]
     beside = np.concatenate(ends)
-    is_dark = beside.size > 0 and float(np.median(beside)) < (dark + light) / 2
-    return float(dark if is_dark else light)
+    is_dark = beside.size > 0 and median(beside) < (dark + light) / 2
+    return dark if is_dark else light
 
 
 def striped_areas(gray: Gray) -> Iterator[Area]:
@@ -197,10 +199,10 @@ def _area_of(
     points = (places + 0.5) * cell_px - 0.5
     along_u = points @ across
     along_v = points @ np.array([-across[1], across[0]])
-    low_u, high_u = np.percentile(along_u, [1, 99])
-    low_v, high_v = np.percentile(along_v, [4, 96])
-    width = float(high_u - low_u) + _CELL_PX
-    height = float(high_v - low_v) + _CELL_PX
+    low_u, high_u = percentile(along_u, 1), percentile(along_u, 99)
+    low_v, high_v = percentile(along_v, 4), percentile(along_v, 96)
+    width = high_u - low_u + _CELL_PX
+    height = high_v - low_v + _CELL_PX
     if width < 6 * _CELL_PX or coherence < _AREA_COHERENCE:
         return None
     middle = np.array([(low_u + high_u) / 2, (low_v + high_v) / 2])

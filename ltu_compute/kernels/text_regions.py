@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.order_statistics import median
 from ltu_compute.kernels.types import Box, Gray
 
 FEATURES = (
@@ -210,7 +211,7 @@ def _line_features(marks: _Marks, members: NDArray[np.intp]) -> NDArray[np.float
     """Return how alike the marks of a line are, and what they are like."""
     members = members[np.argsort(marks.x[members], kind="stable")]
     height = marks.height[members]
-    typical = float(np.median(height))
+    typical = median(height)
     middle = marks.x[members] + marks.width[members] / 2
     bottoms = marks.y[members] + height
     beside = middle - middle.mean()
@@ -228,7 +229,7 @@ def _line_features(marks: _Marks, members: NDArray[np.intp]) -> NDArray[np.float
             np.log(stroke).std(),
             fill.mean(),
             fill.std(),
-            np.median(residual) / typical,
+            median(residual) / typical,
             contrast.mean() / 255,
             contrast.std() / contrast.mean(),
             gaps.std() / max(float(gaps.mean()), 1.0),

@@ -151,10 +151,16 @@ def _contradict(noun: int, found: DetectedObject) -> bool:
     nouns, chain = imagenet_nouns(), chain_of(noun)
     if found.mid not in objects.animals() or nouns[chain[-1]].name != ANIMAL:
         return False
-    kin = {nouns[each].mid for each in chain}
-    kin |= {nouns[each].mid for each in range(len(nouns)) if noun in chain_of(each)}
     names = {nouns[noun].name for noun in chain}
-    return found.mid not in kin and not names & set(objects.KIN.get(found.mid, ()))
+    return found.mid not in _kin(noun) and not names & set(objects.KIN.get(found.mid, ()))
+
+
+@cache
+def _kin(noun: int) -> frozenset[str]:
+    """Return the mids of the groups that a noun is in, and of what is in it."""
+    nouns = imagenet_nouns()
+    within = [each for each in range(len(nouns)) if noun in chain_of(each)]
+    return frozenset(nouns[each].mid for each in (*chain_of(noun), *within))
 
 
 @cache

@@ -340,12 +340,15 @@ def _logit(score: float) -> float:
 
 
 def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return the intersection over union of two upright boxes, given by their corners (4, 2)."""
-    low = np.maximum(one.min(axis=0), other.min(axis=0))
-    high = np.minimum(one.max(axis=0), other.max(axis=0))
-    common = float(np.prod(np.maximum(high - low, 0)))
-    areas = [float(np.prod(np.ptp(box, axis=0))) for box in (one, other)]
-    return common / max(sum(areas) - common, 1e-9)
+    """Return the intersection over union of two boxes, by corners from the top left."""
+    (left, top), _, (right, bottom), _ = one.tolist()
+    (other_left, other_top), _, (other_right, other_bottom), _ = other.tolist()
+    width = min(right, other_right) - max(left, other_left)
+    height = min(bottom, other_bottom) - max(top, other_top)
+    common = max(width, 0.0) * max(height, 0.0)
+    areas = (right - left) * (bottom - top)
+    areas += (other_right - other_left) * (other_bottom - other_top)
+    return float(common / max(areas - common, 1e-9))
 
 
 def is_contradicted(found: DetectedObject, chances: Mapping[str, float], animal: float) -> bool:
