@@ -1,5 +1,6 @@
 """Techsolut's models: made, trained by a job on a data set, asked, and deleted."""
 
+import functools
 import io
 import threading
 import time
@@ -113,6 +114,7 @@ def run(served: Flask, settings: Settings) -> None:
 
 
 def test_a_model_from_its_making_to_its_end(served: Flask, settings: Settings, ask: Ask) -> None:
+    client = served.test_client()
     model = new_model(ask, "Day or night", description="of a yard", base_model="yolov8n")
     made = ask("GET", f"/v1/models/{model}")
     assert (made["status"], made["version"], made["custom"]) == ("created", "0.0.0", True)
@@ -137,15 +139,13 @@ def test_a_model_from_its_making_to_its_end(served: Flask, settings: Settings, a
         reply = ask("POST", "/v1/classify", data=sent)
         assert [each["label"] for each in reply["classifications"]] == ["light"]
         assert reply["model"] == "Day or night"
-    token = token_of(served.test_client())
-    sent = {"image": files(picture(20, 98))[0], "model": model}
-    ltu = ask(
-        "POST",
-        "/v2/services/image/classification",
-        data=sent,
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    assert "dark" in str(ltu)
+    ltu = functools.partial(ask, headers={"Authorization": f"Bearer {token_of(client)}"})
+    listed = ltu("GET", "/v2/services/image/models")["result"]["trained"]
+    mine = {"id": model, "name": "Day or night", "task": "classification", "labels": 2}
+    assert mine | {"version": 1} in listed
+    for name in (model, "day OR night"):
+        sent = {"image": files(picture(20, 98))[0], "model": name}
+        assert "dark" in str(ltu("POST", "/v2/services/image/classification", data=sent))
 
     assert ask("DELETE", f"/v1/models/{model}") == {"id": model, "deleted": True}
     ask("GET", f"/v1/models/{model}", 404)
@@ -163,6 +163,10 @@ def test_a_model_is_its_account_s_alone(served: Flask, settings: Settings, ask: 
     stranger("DELETE", f"/v1/models/{model}", 404)
     stranger("POST", f"/v1/models/{model}/train", 404, json={"dataset_id": on})
     assert stranger("GET", "/v1/models?custom_only=true")["models"] == []
+    token = token_of(served.test_client(), "mallory")
+    bearer = {"Authorization": f"Bearer {token}"}
+    listed = stranger("GET", "/v2/services/image/models", headers=bearer)
+    assert listed["result"]["trained"] == []
     sent = {"file": files(picture(1))[0], "model": model}
     stranger("POST", "/v1/classify", 400, data=sent)
     hers = new_model(stranger, "Mine")

@@ -33,7 +33,10 @@ from ltu_compute.operations.recognition import MAX_OBJECTS, MAX_WORDS, FoundLabe
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
 from ltu_compute.recognisers.onnx import INSTALL, Model, Rejected
+from ltu_compute.store import Store
+from ltu_compute.store.custom_models import CustomModel
 from ltu_compute.store.names import NAME_LENGTH
+from ltu_compute.web.dialect import Caller
 
 
 def _spelt(*names: str) -> BeforeValidator:
@@ -268,8 +271,8 @@ class RecognitionParams(LtuParams):
     model: str = Field(
         "",
         max_length=NAME_LENGTH,
-        description="A model that is installed on the service, listed by `GET models`, or the id "
-        "or name of one that the account has trained. Empty: the service's own means.",
+        description="A model that `GET models` lists: the name of an installed one, or the id or "
+        "name of one that the account has trained. Empty: the service's own means.",
         json_schema_extra={"x-allowed": f"text of at most {NAME_LENGTH} characters"},
     )
     min_score: float = Field(
@@ -484,6 +487,16 @@ class InstalledModel(TypedDict):
     opset: Annotated[int, Field(description="Version of ONNX's operators.")]
 
 
+class AccountModel(TypedDict):
+    """A model that the account has trained."""
+
+    id: str
+    name: Annotated[str, Field(description="`model` takes it, or the id.")]
+    task: Literal["classification", "detection"]
+    labels: Annotated[int, Field(description="How many classes it knows.")]
+    version: Annotated[int, Field(ge=1, description="How often it was trained.")]
+
+
 class FailedModel(TypedDict):
     """A model that cannot be used."""
 
@@ -495,6 +508,9 @@ class ModelsResult(TypedDict):
     """See `models`."""
 
     models: list[InstalledModel]
+    trained: Annotated[
+        list[AccountModel], Field(description="Of the account, the newest first; others see none.")
+    ]
     failed: list[FailedModel]
     missing: Annotated[
         list[str],
@@ -512,17 +528,22 @@ class ModelsInfo(Info):
 
 
 @dialect.operation("models", layout=STANDARD, images=(), methods=("GET",))
-def models(recognisers: Recognisers) -> Reply[ModelsResult, ModelsInfo]:
-    """List the models: those installed, why others are not usable, and those that are missing.
+def models(
+    recognisers: Recognisers, store: Store, caller: Caller
+) -> Reply[ModelsResult, ModelsInfo]:
+    """List the models: installed, trained by the account, not usable with the reason, and missing.
 
     Those for classification and detection are what `model` of `classification` and
-    `objectDetection` selects from, as they were when the service started.
+    `objectDetection` selects from. Installed models are listed as they were when the service
+    started.
     """
+    _, made = store.custom_models.page(caller.account.id)
     found = recognisers.models.all()
     missing = recognisers.models.missing()
     return Reply(
         {
             "models": [_installed(model) for model in found if isinstance(model, Model)],
+            "trained": [_trained(model) for model in made if model.version],
             "failed": [
                 {"name": model.name, "reason": model.reason}
                 for model in found
@@ -532,6 +553,16 @@ def models(recognisers: Recognisers) -> Reply[ModelsResult, ModelsInfo]:
         },
         {"note": INSTALL} if missing else {},
     )
+
+
+def _trained(model: CustomModel) -> AccountModel:
+    return {
+        "id": model.id,
+        "name": model.name,
+        "task": model.kind.value,
+        "labels": len(model.trained_classes),
+        "version": model.version,
+    }
 
 
 def _installed(model: Model) -> InstalledModel:
