@@ -7,13 +7,18 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import jsonschema
+import numpy as np
 import pytest
 from flask import Flask
 
 from ltu_compute.dialects.inspections.recipes import dialect
+from ltu_compute.image.encoding import png
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.prepared_recipes import PreparedRecipes
+from ltu_compute.kernels.differences import Tolerance
+from ltu_compute.operations import teaching
 from ltu_compute.store import recipes as stored
 from ltu_compute.web.service import service_of
 from tests.support import inspections
@@ -170,3 +175,91 @@ def test_an_account_has_its_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(stored, "MOST_RECIPES", 2)
     monkeypatch.setattr(stored, "MOST_BYTES", len(REFERENCE))
     ask("POST", status=403, data=form())
+
+
+def lit(seed: int) -> bytes:
+    """Return a good shot with a reflection."""
+    content = np.frombuffer(inspections.good(seed), np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR).astype(float)
+    picture[85:105, 110:140] += 60
+    return png(np.asarray(np.clip(picture, 0, 255), np.uint8))
+
+
+def test_good_shots_teach_a_recipe(ask: Ask) -> None:
+    ask("POST", status=201, data=form())
+    ask("POST", "/cover/teach", status=400)  # there are no good shots
+    ids = [
+        ask("POST", "/cover/good-shots", status=201, data=shot(content))["id"]
+        for content in (inspections.good(1), lit(2), lit(3), inspections.good(4))
+    ]
+    bad = ask("POST", "/cover/good-shots", status=201, data=shot(inspections.bad(2)))
+    again = ask("POST", "/cover/good-shots", status=201, data=shot(inspections.bad(2)))
+    assert again == bad
+    listed = ask("GET", "/cover/good-shots")
+    assert [each["id"] for each in listed["good_shots"]] == [*ids, bad["id"]]
+    taught = ask("POST", "/cover/teach", status=201)
+    assert (taught["version"], taught["good_shots"]) == (2, 5)
+    (left,) = taught["left_out"]
+    assert left["id"] == bad["id"]
+    assert "differs from the others" in left["reason"]
+    shown = ask("GET", "/cover/tolerance")
+    assert shown["map"] == taught["map"]
+    assert base64.b64decode(shown["map"]).startswith(b"\x89PNG")
+    ask("GET", "/cover/tolerance?version=1", status=404)
+
+    verdicts = {}
+    for version in (1, 2):
+        path = f"/cover/inspect?version={version}"
+        verdicts[version] = [
+            ask("POST", path, data=shot(content))["verdict"]
+            for content in (lit(9), inspections.bad(2))
+        ]
+    assert verdicts == {1: ["NG", "NG"], 2: ["OK", "NG"]}
+
+    assert ask("DELETE", f"/cover/good-shots/{bad['id']}")["total"] == 4
+    ask("DELETE", f"/cover/good-shots/{bad['id']}", status=404)
+    ask("DELETE", "/cover")
+    ask("GET", "/cover/good-shots", status=404)
+    ask("POST", status=201, data=form())
+    assert ask("GET", "/cover/good-shots")["total"] == 0
+
+
+def test_a_tolerance_is_stored_and_comes_back(ask: Ask) -> None:
+    """The map is sent as a file, within the recipe, or is that of the stored version."""
+    content = teaching.dumped(Tolerance(np.full((30, 40, 4), 9, np.uint8)))
+    sha256 = hashlib.sha256(content).hexdigest()
+    learnt = {
+        "method": "variation-1",
+        "good_shots": 5,
+        "reference_sha256": hashlib.sha256(REFERENCE).hexdigest(),
+        "learnt_with": {"resolution": 400, "use_hsv": False, "edge_tolerance": 1.0},
+        "map": {"path": "tolerance", "sha256": sha256},
+    }
+    assert "send the map" in ask("POST", status=400, data=form(tolerance=learnt))["detail"]
+    data = {"data": base64.b64encode(content).decode(), "sha256": sha256}
+    ask("POST", status=201, data=form(tolerance=learnt | {"map": data}))
+    whole = ask("GET", "/cover?embed=true")["recipe"]
+    assert whole["tolerance"]["map"] == data
+    assert ask("GET", "/cover")["recipe"]["tolerance"] == learnt
+    ask("POST", status=201, data=form(tolerance=learnt, limits={"max_count": 3}))
+    assert ask("GET", "/cover?embed=true")["recipe"]["tolerance"]["map"] == data
+    other = form("other", tolerance=learnt) | {"tolerance": (io.BytesIO(content), "t.png")}
+    ask("POST", status=201, data=other)
+    wrong = form("other", tolerance=learnt) | {"tolerance": (io.BytesIO(REFERENCE), "t.png")}
+    assert "not that of the map" in ask("POST", status=400, data=wrong)["detail"]
+    unnamed = form("other") | {"tolerance": (io.BytesIO(content), "t.png")}
+    assert "leave it out" in ask("POST", status=400, data=unnamed)["detail"]
+
+
+def test_good_shots_have_their_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask("POST", "/cover/good-shots", status=404, data=shot(inspections.good(1)))
+    ask("POST", status=201, data=form())
+    monkeypatch.setattr(stored, "MOST_GOOD_SHOTS", 1)
+    ask("POST", "/cover/good-shots", status=201, data=shot(inspections.good(1)))
+    refused = ask("POST", "/cover/good-shots", status=403, data=shot(inspections.good(2)))
+    assert "delete some" in refused["detail"]
+    monkeypatch.setattr(stored, "MOST_GOOD_SHOTS", 9)
+    monkeypatch.setattr(stored, "MOST_BYTES", 2 * len(REFERENCE))
+    ask("POST", "/cover/good-shots", status=403, data=shot(inspections.good(2)))
+    monkeypatch.setattr(teaching, "MOST_SECONDS", 0.0)
+    assert "processor time" in ask("POST", "/cover/teach", status=422)["detail"]

@@ -1,15 +1,17 @@
 """Learn from good shots of a part what may differ between them; see `kernels.variation`."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import thread_time
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ltu_compute.cancellation import checkpoint
-from ltu_compute.errors import BadParameters, Problem, ServiceError
+from ltu_compute.errors import BadParameters, Problem, ServiceError, TooManyDifferences
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings, Recorder, Tolerance
@@ -20,6 +22,7 @@ from ltu_compute.kernels.variation import Seen, drawn, learned, map_size, most_t
 from ltu_compute.operations.comparison import PreparedReference, differences
 
 LEAST_SHOTS, MOST_SHOTS = 2, 50
+MOST_SECONDS = 60.0  # of processor time for one request to teach
 MAP_BYTES = 6 << 20
 """Most bytes of the file of a map: its pixels are 4 MB at most, and noise grows by a little."""
 
@@ -61,7 +64,12 @@ class Taught:
 
 
 def teach(
-    count: int, load: Load, settings: ComparisonSettings, *, reference: Image | None = None
+    count: int,
+    load: Load,
+    settings: ComparisonSettings,
+    *,
+    reference: Image | None = None,
+    most_seconds: float = math.inf,
 ) -> Taught:
     """Learn what may differ between good shots.
 
@@ -75,22 +83,27 @@ def teach(
         How shots will be compared.
     reference : Image, optional
         What they are compared with. Default: the most typical one of the shots.
+    most_seconds : float
+        Processor time that it may take, s.
 
     Raises
     ------
     BadParameters
         There are too few shots or too many, or none is like the reference. A shot that cannot be
         read or compared is left out.
+    TooManyDifferences
+        It takes more than `most_seconds`.
     """
     least = LEAST_SHOTS if reference is None else LEAST_SHOTS - 1
     if not least <= count <= MOST_SHOTS:
         raise _wrong(f"{count} good shots; {least} to {MOST_SHOTS} are needed")
+    watch = _Watch(count, most_seconds)
     chosen = None
     if reference is None:
-        chosen = _most_typical(count, load, settings)
+        chosen = _most_typical(count, load, settings, watch)
         reference = load(chosen)
     others = [number for number in range(count) if number != chosen]
-    lesson = _lesson(reference, others, load, settings)
+    lesson = _lesson(reference, others, load, settings, watch)
     if not lesson.notes:
         reasons = "; ".join(f"shot {number + 1}: {why}" for number, why in lesson.left_out)
         raise _wrong(f"no other shot is like the reference ({reasons})")
@@ -108,6 +121,23 @@ def teach(
     return Taught(found.tolerance, chosen, learnt, tuple(sorted(lesson.left_out)))
 
 
+class _Watch:
+    """Ends a lesson that takes too much processor time."""
+
+    def __init__(self, count: int, most_seconds: float) -> None:
+        self._until = thread_time() + most_seconds
+        self._message = (
+            f"{count} good shots cannot be learnt within {most_seconds:g} s of processor time: "
+            "delete some, or lower the recipe's resolution"
+        )
+
+    def check(self) -> None:
+        """Raise where the time is over, or the caller has cancelled."""
+        checkpoint()
+        if thread_time() > self._until:
+            raise TooManyDifferences(self._message, parameter="name")
+
+
 class _Lesson(NamedTuple):
     """Notes of the shots that can be learnt, by number, and the shots that cannot."""
 
@@ -116,7 +146,11 @@ class _Lesson(NamedTuple):
 
 
 def _lesson(
-    reference: Image, numbers: list[int], load: Load, settings: ComparisonSettings
+    reference: Image,
+    numbers: list[int],
+    load: Load,
+    settings: ComparisonSettings,
+    watch: "_Watch",
 ) -> _Lesson:
     """Compare shots with the reference."""
     prepared = PreparedReference(reference)
@@ -127,7 +161,7 @@ def _lesson(
     own = hashlib.sha256(reference.content).digest()
     known: set[bytes] = set()
     for number in numbers:
-        checkpoint()
+        watch.check()
         try:
             shot = load(number)
         except ServiceError as error:
@@ -155,7 +189,7 @@ def _lesson(
     return lesson
 
 
-def _most_typical(count: int, load: Load, settings: ComparisonSettings) -> int:
+def _most_typical(count: int, load: Load, settings: ComparisonSettings, watch: "_Watch") -> int:
     """Return the number of the shot that is nearest to the median of all, aligned."""
     coarse = settings.resolution if isinstance(settings.resolution, int) else _RESOLUTION
     settings = replace(settings, resolution=min(coarse, _RESOLUTION), include=(), exclude=())
@@ -172,7 +206,7 @@ def _most_typical(count: int, load: Load, settings: ComparisonSettings) -> int:
         for number in range(count):
             if number == first:
                 continue
-            checkpoint()
+            watch.check()
             try:
                 found = differences(prepared, load(number), settings)
             except ServiceError:

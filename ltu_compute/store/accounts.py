@@ -15,7 +15,15 @@ from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.settings import PREFIX
 from ltu_compute.store import names, passwords
 from ltu_compute.store.database import Database
-from ltu_compute.store.tables import accounts, custom_models, data_sets, jobs, recipes, sessions
+from ltu_compute.store.tables import (
+    accounts,
+    custom_models,
+    data_sets,
+    good_shots,
+    jobs,
+    recipes,
+    sessions,
+)
 
 PASSWORD_LENGTH = 1024
 
@@ -196,7 +204,7 @@ class Accounts:
         with self._database.transaction(writes=True) as connection:
             _one(connection.execute(sa.delete(accounts).where(accounts.c.id == account_id)))
             # Which may belong to accounts of an external provider, too: no foreign key.
-            for table in (jobs, data_sets, custom_models, recipes):
+            for table in (jobs, data_sets, custom_models, recipes, good_shots):
                 connection.execute(sa.delete(table).where(table.c.account_id == account_id))
 
     def check_password(self, username: str, password: str) -> Account | None:

@@ -1,18 +1,21 @@
 """Recipes that live in the service, with their pictures: versions by name, for each account."""
 
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from ltu_compute.errors import BadParameters, NotFound, Problem, StorageFull
 from ltu_compute.store.database import Database
 from ltu_compute.store.names import check_text
-from ltu_compute.store.tables import recipes
+from ltu_compute.store.tables import good_shots, recipes
 
 MOST_RECIPES = 200  # versions of all recipes of an account together
-MOST_BYTES = 512 << 20  # of their pictures and texts
+MOST_BYTES = 512 << 20  # of their pictures, texts and good shots
+MOST_GOOD_SHOTS = 49  # of a recipe; its reference is another one
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class StoredRecipe:
     text : str
         The recipe, as JSON.
     bytes : int
-        Of the text and the reference picture.
+        Of the text, the reference picture and the tolerance.
     created_at : float
         Seconds since 1970 (UTC).
     """
@@ -39,13 +42,40 @@ class StoredRecipe:
     created_at: float
 
 
+@dataclass(frozen=True)
+class GoodShot:
+    """A good shot of a recipe, without its picture.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of the picture, hexadecimal.
+    bytes : int
+        Of the picture.
+    created_at : float
+        Seconds since 1970 (UTC).
+    """
+
+    id: str
+    sha256: str
+    bytes: int
+    created_at: float
+
+
 class Recipes:
     """The recipes of all accounts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, account_id: str, name: str, text: str, reference: bytes) -> StoredRecipe:
+    def add(
+        self,
+        account_id: str,
+        name: str,
+        text: str,
+        reference: bytes,
+        tolerance: bytes | None = None,
+    ) -> StoredRecipe:
         """Store a recipe: the first version of its name, or the next.
 
         Raises
@@ -58,29 +88,24 @@ class Recipes:
         check_text("name", name)
         if "/" in name:
             raise BadParameters(Problem("name", "name: a stored recipe's name has no slash"))
-        size = len(text.encode()) + len(reference)
+        size = len(text.encode()) + len(reference) + len(tolerance or b"")
         mine = recipes.c.account_id == account_id
         with self._database.transaction(writes=True) as connection:
-            if connection.dialect.name == "postgresql":  # two at once must not both pass
-                key = sa.func.hashtextextended(f"recipes {account_id}", 0)
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-            count, stored = connection.execute(
-                sa.select(
-                    sa.func.count(),
-                    sa.cast(sa.func.coalesce(sa.func.sum(recipes.c.bytes), 0), sa.BigInteger),
-                ).where(mine)
-            ).one()
+            _lock(connection, account_id)
+            count, stored = _counted(connection, account_id)
             if count >= MOST_RECIPES or stored + size > MOST_BYTES:
-                raise StorageFull(
-                    f"the account has {count} versions of recipes with {stored} bytes; "
-                    f"{MOST_RECIPES} and {MOST_BYTES} bytes are allowed: delete some"
-                )
+                raise _full(count, stored)
             latest = connection.execute(
                 sa.select(sa.func.max(recipes.c.version)).where(mine, recipes.c.name == name)
             ).scalar()
             made = StoredRecipe(str(uuid.uuid4()), name, (latest or 0) + 1, text, size, time.time())
             connection.execute(
-                sa.insert(recipes).values(**vars(made), account_id=account_id, reference=reference)
+                sa.insert(recipes).values(
+                    **vars(made),
+                    account_id=account_id,
+                    reference=reference,
+                    tolerance=tolerance,
+                )
             )
         return made
 
@@ -143,8 +168,107 @@ class Recipes:
             raise NotFound("the recipe was deleted", parameter="name")
         return bytes(content)
 
+    def tolerance(self, recipe_id: str) -> bytes | None:
+        """Return the learnt tolerance of a version, None where it has none.
+
+        Raises
+        ------
+        NotFound
+            It was deleted meanwhile.
+        """
+        query = sa.select(recipes.c.tolerance).where(recipes.c.id == recipe_id)
+        with self._database.transaction() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotFound("the recipe was deleted", parameter="name")
+        return None if row[0] is None else bytes(row[0])
+
+    def add_good_shot(self, account_id: str, name: str, content: bytes) -> GoodShot:
+        """Store a good shot of a recipe; one that is stored already is returned.
+
+        Raises
+        ------
+        NotFound
+            The account has no such recipe.
+        StorageFull
+            The recipe has as many good shots, or the account as many bytes, as it may have.
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        made = GoodShot(str(uuid.uuid4()), sha256, len(content), time.time())
+        of_recipe = (good_shots.c.account_id == account_id, good_shots.c.recipe == name)
+        with self._database.transaction(writes=True) as connection:
+            _lock(connection, account_id)
+            named = sa.select(recipes.c.id).where(
+                recipes.c.account_id == account_id, recipes.c.name == name
+            )
+            if connection.execute(named.limit(1)).first() is None:
+                raise _none(name, None)
+            known = connection.execute(_GOOD_SHOT.where(*of_recipe)).all()
+            for row in known:
+                if row.sha256 == sha256:
+                    return GoodShot(*row)
+            if len(known) >= MOST_GOOD_SHOTS:
+                raise StorageFull(
+                    f"the recipe has {len(known)} good shots; {MOST_GOOD_SHOTS} are allowed: "
+                    "delete some"
+                )
+            count, stored = _counted(connection, account_id)
+            if stored + len(content) > MOST_BYTES:
+                raise _full(count, stored)
+            connection.execute(
+                sa.insert(good_shots).values(
+                    **vars(made), account_id=account_id, recipe=name, content=content
+                )
+            )
+        return made
+
+    def good_shots(self, account_id: str, name: str) -> list[GoodShot]:
+        """Return the good shots of a recipe, the first one first.
+
+        Raises
+        ------
+        NotFound
+            The account has no such recipe.
+        """
+        self.get(account_id, name)
+        query = _GOOD_SHOT.where(
+            good_shots.c.account_id == account_id, good_shots.c.recipe == name
+        ).order_by(good_shots.c.created_at, good_shots.c.id)
+        with self._database.transaction() as connection:
+            return [GoodShot(*row) for row in connection.execute(query)]
+
+    def good_shot(self, account_id: str, name: str, shot_id: str) -> bytes:
+        """Return the picture of a good shot.
+
+        Raises
+        ------
+        NotFound
+            The recipe has no such shot.
+        """
+        query = sa.select(good_shots.c.content).where(*_good_shot(account_id, name, shot_id))
+        with self._database.transaction() as connection:
+            content = connection.execute(query).scalar_one_or_none()
+        if content is None:
+            raise _no_shot(name, shot_id)
+        return bytes(content)
+
+    def delete_good_shot(self, account_id: str, name: str, shot_id: str) -> None:
+        """Delete a good shot of a recipe.
+
+        Raises
+        ------
+        NotFound
+            The recipe has no such shot.
+        """
+        query = sa.delete(good_shots).where(*_good_shot(account_id, name, shot_id))
+        with self._database.transaction(writes=True) as connection:
+            if not connection.execute(query).rowcount:
+                raise _no_shot(name, shot_id)
+
     def delete(self, account_id: str, name: str, version: int | None = None) -> int:
         """Delete a version of a recipe, or all of them; return how many it were.
+
+        Its good shots are deleted with the last version.
 
         Raises
         ------
@@ -156,6 +280,13 @@ class Recipes:
             where.append(recipes.c.version == version)
         with self._database.transaction(writes=True) as connection:
             deleted = int(connection.execute(sa.delete(recipes).where(*where)).rowcount)
+            left = sa.select(recipes.c.id).where(*where[:2]).limit(1)
+            if connection.execute(left).first() is None:
+                connection.execute(
+                    sa.delete(good_shots).where(
+                        good_shots.c.account_id == account_id, good_shots.c.recipe == name
+                    )
+                )
         if not deleted:
             raise _none(name, version)
         return deleted
@@ -169,6 +300,50 @@ _WHOLE = sa.select(
     recipes.c.bytes,
     recipes.c.created_at,
 )
+
+
+_GOOD_SHOT = sa.select(
+    good_shots.c.id, good_shots.c.sha256, good_shots.c.bytes, good_shots.c.created_at
+)
+
+
+def _good_shot(account_id: str, name: str, shot_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        good_shots.c.account_id == account_id,
+        good_shots.c.recipe == name,
+        good_shots.c.id == shot_id,
+    )
+
+
+def _lock(connection: Connection, account_id: str) -> None:
+    """Let one transaction after the other store something: two at once must not both pass."""
+    if connection.dialect.name == "postgresql":
+        key = sa.func.hashtextextended(f"recipes {account_id}", 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def _counted(connection: Connection, account_id: str) -> tuple[int, int]:
+    """Return how many versions an account has, and the bytes of these and of its good shots."""
+    count, stored = 0, 0
+    for table in (recipes, good_shots):
+        total = sa.cast(sa.func.coalesce(sa.func.sum(table.c.bytes), 0), sa.BigInteger)
+        query = sa.select(sa.func.count(), total).where(table.c.account_id == account_id)
+        found, size = connection.execute(query).one()
+        count += found if table is recipes else 0
+        stored += size
+    return count, stored
+
+
+def _full(count: int, stored: int) -> StorageFull:
+    return StorageFull(
+        f"the account has {count} versions of recipes, and with their good shots {stored} bytes; "
+        f"{MOST_RECIPES} and {MOST_BYTES} bytes are allowed: delete some"
+    )
+
+
+def _no_shot(name: str, shot_id: str) -> NotFound:
+    message = f"recipe {name[:80]!r} has no good shot {shot_id[:36]!r}"
+    return NotFound(message, parameter="id")
 
 
 def _none(name: str, version: int | None) -> NotFound:

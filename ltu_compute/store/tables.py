@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 # Of the schema that these tables are: the latest in `migrations`.
-REVISION = "0012"
+REVISION = "0013"
 # Oldest revision whose version of the service works with these tables: later ones only add. Raise
 # it to `REVISION` with a revision that takes away or changes what an older version uses.
 COMPATIBLE_SINCE = "0001"
@@ -304,10 +304,26 @@ recipes = Table(
     Column("version", Integer, nullable=False),
     # JSON, without the picture.
     Column("text", Text, nullable=False),
-    # Of the text and the picture.
+    # Of the text, the picture and the tolerance.
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
-    # The last column: SQLite reads those before it without reading the picture.
+    # The last columns: SQLite reads those before them without reading the pictures.
     Column("reference", LargeBinary, nullable=False),
+    Column("tolerance", LargeBinary),
     UniqueConstraint("account_id", "name", "version"),
+)
+
+good_shots = Table(
+    "good_shots",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    # No foreign key, as in `data_sets`.
+    Column("account_id", String(255), nullable=False),
+    # Name of the recipe: good shots are those of all its versions.
+    Column("recipe", String(255), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    UniqueConstraint("account_id", "recipe", "sha256"),
 )

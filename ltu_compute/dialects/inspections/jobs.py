@@ -21,6 +21,7 @@ from ltu_compute.jobs.kinds import (
     REFERENCE,
     REGION,
     SHOT,
+    TOLERANCE,
     URL,
     InspectionJob,
 )
@@ -242,11 +243,12 @@ def create(
         _check_left_out(params, reference, region)
         stored = store.recipes.get(caller.account.id, params.recipe)
         content = store.recipes.reference(stored.id)
+        tolerance = store.recipes.tolerance(stored.id)
         recipe = recipes.parsed(stored.text)
         image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
         named = InspectionJob(recipe.comparison_settings(), recipe.judging(image), recipe.name)
     elif reference is not None:
-        content = reference.content
+        content, tolerance = reference.content, None
         named = InspectionJob(params.settings(), params.limits(), REFERENCE)
     else:
         message = "reference: send a picture, or name a recipe"
@@ -256,6 +258,8 @@ def create(
         queue.jobs.add_input(job, REFERENCE, content)
         if region is not None:
             queue.jobs.add_input(job, REGION, region.content)
+        if tolerance is not None:
+            queue.jobs.add_input(job, TOLERANCE, tolerance)
         if parts:
             job = queue.jobs.add_parts(job, parts)
         if not params.open:

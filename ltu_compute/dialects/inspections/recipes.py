@@ -4,6 +4,8 @@ import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
@@ -14,6 +16,7 @@ from ltu_compute.dialects.inspections.interface import InspectionsDialect
 from ltu_compute.errors import BadParameters, NotFound, Problem, ServiceError, StorageFull
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
+from ltu_compute.jobs.kinds import REFERENCE, TOLERANCE
 from ltu_compute.jobs.prepared_recipes import PreparedRecipe, PreparedRecipes
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
@@ -77,7 +80,9 @@ class VersionParams(NameParams):
 class GetParams(VersionParams):
     """See `recipe`."""
 
-    embed: Flag = Field(False, description="Return the picture, too, as `data` of the reference.")
+    embed: Flag = Field(
+        False, description="Return the pictures, too, as `data` of reference and tolerance."
+    )
 
 
 class DeleteParams(NameParams):
@@ -144,12 +149,24 @@ class ShotVerdict(TypedDict):
 @dialect.endpoint(
     "store",
     paths=("",),
-    images=(ImageField("reference", "The picture of a good part that the recipe is for."),),
+    images=(
+        ImageField(REFERENCE, "The picture of a good part that the recipe is for."),
+        ImageField(
+            TOLERANCE,
+            "The map of the recipe's tolerance, unless it is in the recipe, or that of the "
+            "stored version.",
+            required=False,
+        ),
+    ),
     methods=("POST",),
     status=201,
 )
 def store_recipe(
-    reference: Image, params: StoreParams, store: Store, caller: Caller
+    reference: Image,
+    tolerance: Image | None,
+    params: StoreParams,
+    store: Store,
+    caller: Caller,
 ) -> RecipeState:
     """Store a recipe: the first version of its name, or the next one.
 
@@ -158,20 +175,52 @@ def store_recipe(
     """
     found = recipes.parsed(params.recipe)
     recipes.check_hash(found, reference.content)
-    if found.tolerance is not None:
-        message = "recipe: tolerance: the service does not store learnt tolerances; leave it out"
-        raise BadParameters(Problem("recipe", message))
-    picture = recipes.Picture(path="reference", sha256=found.reference.sha256)
-    kept = found.model_copy(update={"reference": picture})
+    learnt = _tolerance(found, tolerance, store, caller)
+    picture = recipes.Picture(path=REFERENCE, sha256=found.reference.sha256)
+    kept = stripped(found.model_copy(update={"reference": picture}))
     text = recipes.dumped(kept).decode()
-    return _state(store.recipes.add(caller.account.id, found.name, text, reference.content))
+    return state(store.recipes.add(caller.account.id, found.name, text, reference.content, learnt))
+
+
+def stripped(recipe: recipes.Recipe) -> recipes.Recipe:
+    """Return a recipe whose tolerance names its map instead of holding it."""
+    if recipe.tolerance is None:
+        return recipe
+    named = recipes.Picture(path=TOLERANCE, sha256=recipe.tolerance.map.sha256)
+    learnt = recipe.tolerance.model_copy(update={"map": named})
+    return recipe.model_copy(update={"tolerance": learnt})
+
+
+def _tolerance(
+    recipe: recipes.Recipe, sent: Image | None, store: Store, caller: Caller
+) -> bytes | None:
+    """Return the map that a recipe names: sent, in the recipe, or that of the stored version."""
+    if recipe.tolerance is None:
+        if sent is not None:
+            message = "tolerance: leave it out; the recipe names none"
+            raise BadParameters(Problem(TOLERANCE, message))
+        return None
+    if sent is not None:
+        recipes.check_tolerance(recipe, sent.content)
+        return sent.content
+    if recipe.tolerance.map.data is not None:
+        return recipes.tolerance_of(recipe, Path())
+    try:
+        current = store.recipes.get(caller.account.id, recipe.name)
+    except NotFound:
+        current = None
+    content = None if current is None else store.recipes.tolerance(current.id)
+    if content is None:
+        raise BadParameters(Problem(TOLERANCE, "tolerance: send the map that the recipe names"))
+    recipes.check_tolerance(recipe, content)
+    return content
 
 
 @dialect.endpoint("list", paths=("",), methods=("GET",))
 def stored_recipes(params: ListParams, store: Store, caller: Caller) -> RecipeList:
     """List the recipes of the account by name, each in its current version."""
     total, found = store.recipes.page(caller.account.id, offset=params.offset, limit=params.limit)
-    return {"total": total, "recipes": [_state(each) for each in found]}
+    return {"total": total, "recipes": [state(each) for each in found]}
 
 
 @dialect.endpoint("get", paths=("/{name}",), methods=("GET",))
@@ -185,7 +234,13 @@ def recipe(params: GetParams, store: Store, caller: Caller) -> WholeRecipe:
             "data": base64.b64encode(content).decode(),
             "sha256": named["reference"]["sha256"],
         }
-    return {**_state(found), "recipe": named}
+        learnt = store.recipes.tolerance(found.id)
+        if learnt is not None:
+            named["tolerance"]["map"] = {
+                "data": base64.b64encode(learnt).decode(),
+                "sha256": named["tolerance"]["map"]["sha256"],
+            }
+    return {**state(found), "recipe": named}
 
 
 @dialect.endpoint("versions", paths=("/{name}/versions",), methods=("GET",))
@@ -194,7 +249,7 @@ def versions(params: NameParams, store: Store, caller: Caller) -> RecipeList:
     total, found = store.recipes.page(caller.account.id, name=params.name, limit=MOST_RECIPES)
     if not total:
         raise NotFound(f"there is no recipe {params.name[:80]!r}", parameter="name")
-    return {"total": total, "recipes": [_state(each) for each in found]}
+    return {"total": total, "recipes": [state(each) for each in found]}
 
 
 @dialect.endpoint("delete", paths=("/{name}",), methods=("DELETE",))
@@ -225,12 +280,7 @@ def inspect(
     """
     found = store.recipes.get(caller.account.id, params.name, params.version)
 
-    def prepare() -> PreparedRecipe:
-        content = store.recipes.reference(found.id)
-        image = Image.from_bytes(content, max_pixels=settings.max_pixels, name="reference")
-        return PreparedRecipe.of(recipes.parsed(found.text), image)
-
-    ready = prepared.get(found.id, prepare)
+    ready = prepared.get(found.id, partial(prepared_recipe, found, store, settings))
     inspection = ready.inspect(shot, "shot")
     verdict: ShotVerdict = {
         "name": found.name,
@@ -249,6 +299,13 @@ def inspect(
     return verdict
 
 
+def prepared_recipe(found: StoredRecipe, store: Store, settings: Settings) -> PreparedRecipe:
+    """Return a stored recipe, ready for shots."""
+    content = store.recipes.reference(found.id)
+    image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
+    return PreparedRecipe.of(recipes.parsed(found.text), image, store.recipes.tolerance(found.id))
+
+
 def _difference(named: dict[str, Any]) -> FoundDifference:
     return {
         "on_reference": list(named["on_reference"]),
@@ -258,11 +315,16 @@ def _difference(named: dict[str, Any]) -> FoundDifference:
     }
 
 
-def _state(found: StoredRecipe) -> RecipeState:
-    created = datetime.fromtimestamp(found.created_at, UTC)
+def state(found: StoredRecipe) -> RecipeState:
+    """Return what is said of a version that is stored."""
     return {
         "name": found.name,
         "version": found.version,
         "bytes": found.bytes,
-        "created_at": created.isoformat(timespec="milliseconds"),
+        "created_at": iso_time(found.created_at),
     }
+
+
+def iso_time(seconds: float) -> str:
+    """Return a time, in seconds since 1970, by ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
