@@ -96,6 +96,34 @@ def test_two_detectors_that_agree_count_for_more() -> None:
     assert {o.mid for o in different} == {CAR, CAT}
 
 
+@pytest.mark.parametrize(
+    ("mid", "box", "kept"),
+    [
+        (CAT, (4, 0, 10, 10), 1),  # its head
+        (CAT, (4, 0, 14, 10), 1),  # by 0.6 within
+        (CAT, (5, 0, 15, 10), 2),
+        (CAR, (0, 0, 10, 10), 2),
+        ("/m/0bt9lr", (0, 0, 10, 8), 1),  # a dog at the cat's place
+        ("/m/0bt9lr", (0, 0, 10, 5), 2),
+        (PERSON, (0, 0, 10, 10), 2),
+    ],
+)
+def test_a_part_of_a_better_find_is_no_other_one(
+    mid: str, box: tuple[int, int, int, int], kept: int
+) -> None:
+    better = seen(CAT, 0.9, 0, 0, 10, 10)
+    found = objects.without_parts([seen(mid, 0.6, *box), better])
+    assert [each.score for each in found] == [0.9, 0.6][:kept]
+
+
+def test_people_stand_before_each_other_and_a_bus_is_no_train() -> None:
+    bus, train = "/m/01bjv", "/m/07jdr"
+    people = [seen(PERSON, 0.9, 0, 0, 10, 20), seen(PERSON, 0.6, 2, 5, 8, 20)]
+    assert len(objects.without_parts(people)) == 2
+    vehicles = [seen(bus, 0.9, 0, 0, 10, 20), seen(train, 0.6, 0, 1, 10, 20)]
+    assert [each.mid for each in objects.without_parts(vehicles)] == [bus]
+
+
 def test_what_the_classifier_says_counts_for_animals() -> None:
     def score(mid: str, chance: float) -> float:
         [found] = objects.fused([seen(mid, 0.4, 0, 0, 10, 10)], [], {mid: chance})
