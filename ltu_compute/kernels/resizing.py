@@ -85,14 +85,34 @@ def shrunk(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 
 @of_reference
 def brightest_channel(image: Bgr) -> Gray:
-    """Return the largest of the three channels, HSV's value, shape (H, W)."""
-    return _joined(image, cv2.max)
+    """Return the largest of the three channels, HSV's value, shape (H, W); of one, itself."""
+    return image if image.ndim == 2 else _joined(image, cv2.max)
 
 
 @of_reference
 def gray_of(image: Bgr) -> Gray:
-    """Return the luma of a picture (ITU-R BT.601), shape (H, W)."""
+    """Return the luma of a picture (ITU-R BT.601), shape (H, W); of one channel, itself."""
+    if image.ndim == 2:
+        return image
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+@of_reference
+def is_colourless(image: Bgr) -> bool:
+    """Return whether all three channels are equal, as of a camera that sees no colour."""
+    height, width = image.shape[:2]
+    step = max(1, _STRIPE_PIXELS // width)
+    for top in range(0, height, step):  # the first stripe of a coloured picture decides
+        blue, green, red = cv2.split(image[top : top + step])
+        if not (np.array_equal(blue, green) and np.array_equal(blue, red)):
+            return False
+    return True
+
+
+@of_reference
+def first_channel(image: Bgr) -> Gray:
+    """Return the blue channel: all of a colourless picture, shape (H, W)."""
+    return np.asarray(cv2.extractChannel(image, 0), np.uint8)
 
 
 @of_reference

@@ -11,6 +11,7 @@ from ltu_compute.kernels.differences import FULL, PRESETS, Comparison, Compariso
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.homography import map_points, size_of
+from ltu_compute.kernels.resizing import gray_of, is_colourless
 from ltu_compute.kernels.types import Bgr, Box, Matrix
 
 AT_FULL = replace(PRESETS[1], resolution=FULL)
@@ -214,6 +215,23 @@ def test_same_input_same_answer() -> None:
     one, other = compared(good, bad), compared(good, bad)
     assert [d.on2.box for d in one.differences] == [d.on2.box for d in other.differences]
     assert one.score == other.score
+
+
+@pytest.mark.parametrize("use_hsv", [False, True])
+def test_colourless_pictures_are_compared_as_coloured_ones(*, use_hsv: bool) -> None:
+    good, bad = (np.repeat(gray_of(board(500, 400))[..., None], 3, axis=2) for _ in range(2))
+    cv2.line(bad, (150, 200), (240, 205), (90, 90, 90), 3)
+    cv2.circle(bad, (300, 60), 5, (200, 200, 200), cv2.FILLED)
+    bad = np.asarray(cv2.convertScaleAbs(bad, alpha=0.9), np.uint8)  # another lamp
+    tinted = bad.copy()
+    tinted[0, 0, 0] ^= 1  # enough to have all channels compared
+    assert is_colourless(bad)
+    assert not is_colourless(tinted)
+    settings = replace(AT_FULL, use_hsv=use_hsv)
+    one, other = compared(good, bad, settings), compared(good, tinted, settings)
+    assert len(one.differences) == 2
+    assert [d.on2.box for d in one.differences] == [d.on2.box for d in other.differences]
+    assert one.score == pytest.approx(other.score, rel=1e-3)
 
 
 @pytest.mark.parametrize("settings", [PRESETS[1], AT_FULL], ids=["400 px", "full"])

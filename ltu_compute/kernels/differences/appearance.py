@@ -46,8 +46,8 @@ def appearance(reference: Bgr, shot: Bgr, mask: Mask) -> Appearance:
 
     Parameters
     ----------
-    reference, shot : ndarray of uint8, shapes (H, W, 3)
-        Both shots around it, in the same light, with `RING_PX` on each side where there is room.
+    reference, shot : ndarray of uint8, shapes (H, W, 3), or (H, W) without colour
+        Both shots around it, in the same light. On each side there are `RING_PX` more if possible.
     mask : ndarray of uint8, shape (H, W)
         Not 0 where the difference is.
     """
@@ -81,7 +81,8 @@ def appearance(reference: Bgr, shot: Bgr, mask: Mask) -> Appearance:
 
 
 def _lab(picture: Bgr) -> Floats:
-    unit = np.asarray(picture, np.float32) / np.float32(255)
+    coloured = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+    unit = np.asarray(coloured, np.float32) / np.float32(255)
     return np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2LAB), np.float32)
 
 

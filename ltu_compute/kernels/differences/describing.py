@@ -80,7 +80,8 @@ def _look_of(area: Area, finest: Finest) -> tuple[Appearance, int]:
     step = int(np.ceil(np.sqrt(mask.size / _OUTLINE_PIXELS)))
     size = (max(1, wide.width // step), max(1, wide.height // step))
     # Part by part: an area may be as large as the frame, and warping the whole shot takes memory.
-    small = [np.zeros((size[1], size[0], 3), np.uint8) for _ in range(2)]
+    shape = (size[1], size[0], *finest.reference.shape[2:])
+    small = [np.zeros(shape, np.uint8) for _ in range(2)]
     for top in range(0, size[1], _PART):
         height = min(_PART, size[1] - top)
         place = Box(wide.x, wide.y + top * step, size[0] * step, height * step)

@@ -80,11 +80,11 @@ def measure(
 
 
 def contrast_allowance(reference: Bgr, aligned_image: Bgr) -> Floats:
-    """Return the share of the local contrast by which sharpness may differ, shape (H, W, 3)."""
+    """Return the share of the local contrast by which sharpness may differ, as many channels."""
     brightest = cv2.max(*(brightest_channel(image) for image in (reference, aligned_image)))
     at_clipping = cv2.dilate(brightest, np.ones((5, 5), np.uint8)) >= 250
     softness = np.where(at_clipping, _SHARPNESS_AT_CLIPPING, _SHARPNESS).astype(np.float32)
-    return np.asarray(cv2.merge([softness] * 3), np.float32)
+    return np.asarray(softness if reference.ndim == 2 else cv2.merge([softness] * 3), np.float32)
 
 
 def beyond_rim(compared: NDArray[np.bool_]) -> Mask:
@@ -139,6 +139,11 @@ def _black(image: Bgr) -> Floats:
 
 def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
     """Return `with_doubt` rounded to whole levels; several times as fast."""
+    extremes = [
+        cv2.minMaxLoc(image.reshape(len(image), -1)) for image in (reference, aligned_image)
+    ]
+    if all(low >= 12 and high <= 225 for low, high, _, _ in extremes):  # nothing is in doubt
+        return corrected
     levels = np.arange(256, dtype=np.float32)
     bright = np.rint(np.clip((levels - 225) / 25, 0, 1) * 255).astype(np.uint8)
     dark = np.rint(np.clip((12 - levels) / 8, 0, 1) * 255).astype(np.uint8)
@@ -154,7 +159,13 @@ def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
 
 @of_reference
 def coordinates(image: Bgr | Floats, settings: ComparisonSettings) -> Floats:
-    """Return colours as points whose distance is their difference; black to white is 100."""
+    """Return colours as points whose distance is their difference; black to white is 100.
+
+    Of a picture without colour, shape (H, W), only lightness or value is returned.
+    """
+    if image.ndim == 2:
+        levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
+        return np.asarray(cv2.LUT(image, coordinates(levels, settings)[..., 0].copy()), np.float32)
     unit = image.astype(np.float32) / 255
     if not settings.use_hsv:
         return np.asarray(cv2.cvtColor(unit, cv2.COLOR_BGR2LAB), np.float32)
@@ -172,14 +183,17 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     If most of the image differs, the median measures the difference instead of the noise. The
     estimate is therefore bounded by that of the quietest tenth of the image.
     """
+    if residual.ndim == 2:
+        residual = residual[..., None]
+    channels = residual.shape[2]
     step = max(1, max(compared.shape) // 130)  # about 10,000 pixels suffice
     sampled = compared[::step, ::step]
     if not sampled.any():
-        return np.zeros(3, np.float32)
-    mean = cv2.blur(residual, (9, 9))
-    square = cv2.blur(cv2.multiply(residual, residual), (9, 9))
-    noise = np.zeros(3, np.float32)
-    for channel in range(3):
+        return np.zeros(channels, np.float32)
+    mean = cv2.blur(residual, (9, 9)).reshape(residual.shape)
+    square = cv2.blur(cv2.multiply(residual, residual), (9, 9)).reshape(residual.shape)
+    noise = np.zeros(channels, np.float32)
+    for channel in range(channels):
         values, means, squares = (
             each[::step, ::step, channel][sampled] for each in (residual, mean, square)
         )
@@ -207,6 +221,8 @@ def beyond_range(
         beyond = excess_beyond(values, low, high, allowance, softness)
     else:
         beyond = judge.excess(values, other, radius, allowance, softness)
+    if beyond.ndim == 2:
+        return beyond
     cv2.multiply(beyond, beyond, beyond)
     return np.asarray(cv2.sqrt(cv2.transform(beyond, np.ones((1, 3), np.float32))), np.float32)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.order_statistics import median, percentile
-from ltu_compute.kernels.types import Bgr, Box, Size
+from ltu_compute.kernels.types import Bgr, Box, Gray, Size
 
 _LIGHT_POWER = (0.7, 1.45)  # exponents of the tones: range of cameras and lamps
 _LIGHT_GAIN = 4.0  # greatest factor of brightening or darkening
@@ -55,12 +55,12 @@ class Light:
         change = (power * np.log(257) + constant + sum(slopes)) * 255
         return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
 
-    def tile(self, pixels: Bgr, place: Box, frame: Size) -> Bgr:
+    def tile(self, pixels: Bgr | Gray, place: Box, frame: Size) -> Bgr | Gray:
         """Return a part of the other picture in the light of the reference.
 
         Parameters
         ----------
-        pixels : ndarray of uint8, shape (H, W, 3)
+        pixels : ndarray of uint8, shape (H, W, 3), or (H, W) without colour
             The part.
         place : Box
             Its place in the frame; it may extend beyond the frame.
@@ -81,10 +81,10 @@ class Light:
             (0.5 * (x + 1) * (width - 1)).astype(np.float32),
             (0.5 * (y + 1) * (height - 1)).astype(np.float32),
         )
-        offset = cv2.remap(
-            self.offset, *map(np.ascontiguousarray, places), cv2.INTER_LINEAR
-        ).reshape(*terms.shape[:2], 3)
-        powers, fields = self.coefficients[:, 0], self.coefficients[:, 1:]
+        channels = 3 if pixels.ndim == 3 else 1  # without colour, all three are fitted alike
+        offset = cv2.remap(self.offset, *map(np.ascontiguousarray, places), cv2.INTER_LINEAR)
+        offset = np.ascontiguousarray(offset.reshape(*terms.shape[:2], 3)[..., :channels])
+        powers, fields = self.coefficients[:channels, 0], self.coefficients[:channels, 1:]
         gain = np.exp(np.clip(terms @ fields.T, -5, 6)).astype(np.float32)
         levels = np.arange(256, dtype=np.float32)[:, None] + 2
         light = cv2.LUT(pixels, (levels**powers)[None].astype(np.float32))

@@ -104,7 +104,7 @@ def hysteresis(values: Floats, low: float, high: float) -> Mask:
     above = (values > low).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
     peaks = np.zeros(count, bool)
-    peaks[np.unique(labels[values > high])] = True
+    peaks[labels[values > high]] = True
     peaks[0] = False
     mask: Mask = np.where(peaks[labels], np.uint8(255), np.uint8(0))
     return mask

@@ -23,7 +23,7 @@ from ltu_compute.kernels.differences.registration import View
 from ltu_compute.kernels.differences.results import ReliefPart
 from ltu_compute.kernels.differences.sampling import Sampler, crop
 from ltu_compute.kernels.homography import inverse, map_points, scale_at_centre, size_of
-from ltu_compute.kernels.resizing import reduced, reduced_size
+from ltu_compute.kernels.resizing import gray_of, reduced, reduced_size
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
 _CORNER = 0.15  # ratio of a structure tensor's eigenvalues: least of a corner
@@ -374,8 +374,8 @@ def made_exact(relief: Relief, reference: Bgr, sampler: Sampler) -> Sampler:
         top += (round(part.box.height * factor) - height) // 2
         if min(width, height) < _LEAST_PATCH:
             continue
-        own = _gray(crop(reference, Box(left, top, width, height)))
-        seen = _gray(
+        own = gray_of(crop(reference, Box(left, top, width, height)))
+        seen = gray_of(
             placed.tile(Box(left - reach, top - reach, width + 2 * reach, height + 2 * reach))
         )
         scores = cv2.matchTemplate(seen, own, cv2.TM_CCOEFF_NORMED)
@@ -383,10 +383,6 @@ def made_exact(relief: Relief, reference: Bgr, sampler: Sampler) -> Sampler:
         if best >= _FOUND_AGAIN:
             exact[relief.labels == index] += np.array([x - reach, y - reach], np.float32)
     return replace(sampler, relief=exact)
-
-
-def _gray(image: NDArray[np.uint8]) -> Gray:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def described_parts(

@@ -202,10 +202,10 @@ def areas_that_differ(
 
     Parameters
     ----------
-    reference : ndarray of uint8, shape (H, W, 3)
+    reference : ndarray of uint8, shape (H, W, 3), or (H, W) without colour
         The frame.
     sampler : Sampler
-        Mapping from the frame to the shot.
+        Mapping from the frame to the shot, which has as many channels.
     light : Light or None
         Conversion of the shot to the reference's light.
     compared : ndarray of uint8, shape (H, W)
@@ -369,8 +369,7 @@ def _blur_of(samples: _Samples) -> tuple[float, float]:
     """Return the sigmas, px, by which to blur reference and shot to make them equally sharp."""
     first, second, inside = samples
     luma1, luma2 = (
-        np.asarray(cv2.cvtColor(each, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(2.55)
-        for each in (first, second)
+        np.asarray(gray_of(each), np.float32) / np.float32(2.55) for each in (first, second)
     )
     return blur_to_match(luma1, luma2, inside, gain=_SHARPER)
 
