@@ -16,7 +16,7 @@ from tests.support.amplification import Case, Cost, Credentials, cases
 
 STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 ATTEMPTS = 3  # other threads of the process cost processor time, too: the least counts
-SIZE, SIDE = 400_000, 192  # bytes, px
+SIZE, SIDE = 400_000, 144  # bytes, px
 
 
 def resident(name: str) -> int:
