@@ -244,6 +244,7 @@ def test_policy_and_caching(service: Live, app: Flask) -> None:
         assert (again.status_code, again.data) == (304, b"")
     assert client.get("/analyze/../pages.py").status_code == 404
     assert client.get("/analyze/nothing.js").status_code == 404
+    assert client.get("/analyze").location == client.get("/analyze/").location == "/"
     start = client.get("/").text
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|\sstyle=", start)
     assert 'href="/docs"' in start

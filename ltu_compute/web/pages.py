@@ -11,7 +11,8 @@ from typing import Any
 
 import flask_swagger_ui
 import orjson
-from flask import Blueprint, Response, g, request, send_from_directory
+from flask import Blueprint, Response, g, redirect, request, send_from_directory
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.image import Image
@@ -135,6 +136,10 @@ def _add_analyze(routes: Blueprint, first_account: FirstAccount | None) -> None:
     @routes.get("/")
     def start() -> Response:
         return _strict(analyze["index.html"].response())
+
+    @routes.get("/analyze", strict_slashes=False)
+    def by_name() -> WerkzeugResponse:
+        return redirect("/")
 
     @routes.get("/analyze/<path:name>")
     def analyze_asset(name: str) -> Response:
