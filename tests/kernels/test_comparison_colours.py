@@ -1,6 +1,7 @@
 """Colour, light and size are no difference; what is printed is."""
 
 from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -40,6 +41,12 @@ def printed(color: Color, ground: Color, *, wrong: bool = False) -> Bgr:
     return sheet
 
 
+def stored(picture: Bgr) -> Bgr:
+    """Write as a JPEG with half of the colours' resolution."""
+    _, file = cv2.imencode(".jpg", picture)
+    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+
+
 def by_hand(picture: Bgr, seed: int) -> Bgr:
     """Turn, blur in linear light, and write as a JPEG with half of the colours' resolution."""
     turn = cv2.getRotationMatrix2D((600, 450), 0.8, 1)
@@ -49,8 +56,7 @@ def by_hand(picture: Bgr, seed: int) -> Bgr:
     )
     light = cv2.GaussianBlur((seen / 255) ** 2.2, (0, 0), 0.6) ** (1 / 2.2) * 255
     grains = np.random.default_rng(seed).normal(0, 2, picture.shape)
-    _, file = cv2.imencode(".jpg", np.clip(light + grains, 0, 255).astype(np.uint8))
-    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return stored(np.clip(light + grains, 0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize("settings", ALL, ids=NAMES)
@@ -65,6 +71,20 @@ def test_edges_of_two_hues_are_no_difference_and_a_wrong_letter_is_one(
     found = compared(good, by_hand(printed(color, ground, wrong=True), 1), settings).differences
     assert found
     assert all(300 < d.on1.box.y < 400 and d.on1.box.width < 60 for d in found)
+
+
+@pytest.mark.parametrize("resolution", [900, FULL])
+def test_colours_of_half_the_resolution_are_no_difference(
+    resolution: int | Literal["full"],
+) -> None:
+    """The reference's file has half of the colours' resolution, the shot's file all of it."""
+    settings = replace(PRESETS[1], resolution=resolution)
+    color, ground = HUES[0]
+    good, wrong = (printed(color, ground, wrong=each)[300:600, 60:700] for each in (False, True))
+    assert compared(stored(good), good, settings).differences == ()
+    boxes = [each.on1.box for each in compared(stored(good), wrong, settings).differences]
+    assert boxes
+    assert max(box.x + box.width for box in boxes) - min(box.x for box in boxes) < 60
 
 
 @pytest.mark.parametrize("settings", ALL, ids=NAMES)

@@ -16,7 +16,11 @@ from ltu_compute.kernels.alignment import choose_plane
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences.describing import described, overview_map
-from ltu_compute.kernels.differences.difference_map import measure, registration_slack
+from ltu_compute.kernels.differences.difference_map import (
+    measure,
+    registration_slack,
+    ringing_reach,
+)
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
 from ltu_compute.kernels.differences.light import fit_light, in_light_of
 from ltu_compute.kernels.differences.merging import joined
@@ -150,6 +154,7 @@ def compare(
     px2 = scale_at_centre(to_image2, frame)  # px of image 2 per px compared
     residual = 0.0 if remaining is None else remaining.residual_px / px2
     slack = registration_slack(residual / max(frame))
+    ringing = ringing_reach(max(frame) / max(*size1, *size2))
     asked = _asked(frame, margin=settings.margin, size1=size1, roi1=roi1)
 
     def look(view: View, shared: NDArray[np.bool_]) -> _Look:
@@ -157,7 +162,14 @@ def compare(
         corrected = in_light_of(reference, aligned_image, shared)
         judges = judges_of(learnt, shared, settings.threshold * DELTA_E_PER_THRESHOLD)
         difference_map = measure(
-            reference, aligned_image, corrected, shared, settings, play=slack, judges=judges
+            reference,
+            aligned_image,
+            corrected,
+            shared,
+            settings,
+            play=slack,
+            ringing_px=ringing,
+            judges=judges,
         )
         return _Look(aligned_image, corrected, difference_map * (shared & asked), shared & asked)
 

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.differences.blending import without_blends
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
 from ltu_compute.kernels.differences.settings import ComparisonSettings
-from ltu_compute.kernels.differences.sharpness import equally_sharp
+from ltu_compute.kernels.differences.sharpness import (
+    blur_to_match,
+    chroma_blur_to_match,
+    lightness,
+    softer_colours,
+)
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import brightest_channel
@@ -21,6 +26,10 @@ _SHARPNESS_AT_CLIPPING = 0.5
 _NOISE_FLOOR = 1.0  # ΔE, noise of any camera
 _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
 _FINER = 1.5  # times the reference size; larger images are also compared at the pixels' own scale
+_RINGING = 0.05  # share of the contrast of colours near a pixel: waves of JPEG at quality 85
+_RINGING_PX = 8.0  # px of a file: reach of the waves in a block of 16 px
+_LEAST_RINGING_PX = 2  # px compared; waves that reach less far are averaged out
+_COLOURED = 8.0  # ΔE from grey; a picture with less everywhere is grey
 
 
 class Judge(Protocol):
@@ -44,19 +53,21 @@ def measure(
     settings: ComparisonSettings,
     *,
     play: float,
+    ringing_px: int,
     judges: Judges | None = None,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise, in ΔE.
 
     `play` is the surface's possible displacement beyond its matrix, in px at 400 px longest side.
+    `ringing_px` is the reach of a file's ringing, in px compared; see `ringing_reach`.
     `judges` measure it in their own way; see `beyond_range`.
     """
     scale = max(compared.shape) / REFERENCE_SIZE
     level = with_doubt(reference, aligned_image, corrected)
     # Pixels that are not compared must not leak into those that are.
     np.copyto(level, reference, where=~compared[..., None])
-    first, second = coordinates(reference, settings), coordinates(level, settings)
-    first, second = equally_sharp(first, second, compared)
+    first, second = _equally_sharp(reference, level, compared, settings)
+    ringing = ringing_allowance(first, second, ringing_px)
     softness = contrast_allowance(reference, aligned_image)
     radius = settings.edge_tolerance + play * max(1.0, scale)
     difference_map = np.zeros(compared.shape, np.float32)
@@ -70,13 +81,41 @@ def measure(
         for one, other, judge in zip(
             (blurred1, blurred2), (blurred2, blurred1), judges or (None, None), strict=True
         ):
-            beyond = beyond_range(one, other, radius, allowance, softness, judge=judge)
+            beyond = beyond_range(
+                one, other, radius, allowance, softness, ringing=ringing, judge=judge
+            )
             if not settings.use_hsv:
                 beyond = without_blends(
                     beyond, one, other, radius=radius, allowance=allowance, softness=softness
                 )
             cv2.max(difference_map, beyond, difference_map)
     return difference_map * beyond_rim(compared)
+
+
+def _equally_sharp(
+    reference: Bgr, level: Floats, compared: NDArray[np.bool_], settings: ComparisonSettings
+) -> tuple[Floats, Floats]:
+    """Return the coordinates of two images, the sharper blurred until fine detail is alike.
+
+    Another focus, lens or size is not a difference, nor are colours of lower resolution. The blur
+    is chosen so that the images differ least where either has detail. The tenth of the pixels that
+    differ most is left out, so that a defect does not affect the blur.
+    """
+    first, second = coordinates(reference, settings), coordinates(level, settings)
+    sigma1, sigma2 = blur_to_match(lightness(first), lightness(second), compared)
+    softer1, softer2 = chroma_blur_to_match(
+        blurred(reference, sigma1) if sigma1 else reference,
+        blurred(level, sigma2) if sigma2 else level,
+        compared,
+    )
+    if softer1 or softer2:
+        first = coordinates(softer_colours(reference, softer1), settings)
+        second = coordinates(softer_colours(level, softer2), settings)
+    if sigma1:
+        first = blurred(first, sigma1)
+    if sigma2:
+        second = blurred(second, sigma2)
+    return first, second
 
 
 def contrast_allowance(reference: Bgr, aligned_image: Bgr) -> Floats:
@@ -203,6 +242,29 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     return noise
 
 
+def ringing_reach(px: float) -> int:
+    """Return the reach of ringing, in whole px compared, at `px` compared per px of the file."""
+    reach = round(_RINGING_PX * px)
+    return reach if reach >= _LEAST_RINGING_PX else 0
+
+
+def ringing_allowance(first: Floats, second: Floats, reach: int) -> Floats | None:
+    """Return how far colours near a strong edge of colour may differ, ΔE, shape (H, W, 3).
+
+    The quantisation of JPEG leaves waves beside such edges, above all in the colours, which are
+    stored at half the resolution in blocks of 16 px. None for grey pictures, and without reach.
+    """
+    if not reach or first.ndim == 2:
+        return None
+    hues = [np.ascontiguousarray(each[..., 1:]) for each in (first, second)]
+    if max(np.abs(each).max(initial=0) for each in hues) < _COLOURED:
+        return None
+    kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
+    extents = [cv2.subtract(cv2.dilate(each, kernel), cv2.erode(each, kernel)) for each in hues]
+    a, b = cv2.split(cv2.multiply(cv2.max(*extents), _RINGING))
+    return np.asarray(cv2.merge([np.zeros_like(a), a, b]), np.float32)
+
+
 def beyond_range(
     values: Floats,
     other: Floats,
@@ -210,17 +272,21 @@ def beyond_range(
     allowance: Floats,
     softness: Floats,
     *,
+    ringing: Floats | None = None,
     judge: Judge | None = None,
 ) -> Floats:
     """Return by how much values exceed the range of the other image's neighbourhood.
 
-    A judge measures that in its own way, for each channel.
+    `ringing` is allowed beside that; see `ringing_allowance`. A judge measures the excess in its
+    own way, for each channel.
     """
     if judge is None:
         low, high = range_within(other, radius)
         beyond = excess_beyond(values, low, high, allowance, softness)
     else:
         beyond = judge.excess(values, other, radius, allowance, softness)
+    if ringing is not None:
+        beyond = np.maximum(beyond - ringing, np.float32(0))
     if beyond.ndim == 2:
         return beyond
     cv2.multiply(beyond, beyond, beyond)
@@ -250,7 +316,7 @@ def excess_beyond(
     beyond = cv2.max(under, over)
     beyond -= cv2.multiply(softness, cv2.subtract(high, low))
     beyond = cv2.subtract(beyond, (*allowance.tolist(), 0))
-    return np.asarray(cv2.max(beyond, 0, beyond), np.float32)
+    return np.asarray(np.maximum(beyond, np.float32(0)), np.float32)
 
 
 @of_reference

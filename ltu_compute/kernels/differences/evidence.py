@@ -12,6 +12,7 @@ from ltu_compute.kernels.differences.difference_map import (
     beyond_range,
     contrast_allowance,
     coordinates,
+    ringing_allowance,
 )
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.differences.regions import hysteresis
@@ -55,13 +56,13 @@ class Precision:
         Displacement that is not a difference, in px.
     noise : ndarray of float32, shape (3,), or (1,) without colour
         Standard deviation of the difference of the softened pictures, in ΔE per channel.
-    blur : tuple of float
-        Sigmas, in px, by which reference and shot are blurred to be equally sharp.
+    ringing_px : int
+        Reach of a file's ringing, in px; see `ringing_reach`.
     """
 
     radius: float
     noise: Floats
-    blur: tuple[float, float]
+    ringing_px: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +88,6 @@ class Look:
     labels: NDArray[np.int32]
     kept: list[tuple[int, Box]]
     settled: Mask
-
-
-def sharpened_alike(picture: Bgr, sigma: float) -> Bgr:
-    """Return a picture blurred to the other's sharpness."""
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8) if sigma else picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,10 +206,15 @@ def exact_difference(
     )
     allowance = np.asarray(2.5 * precision.noise, np.float32)
     beyond = np.zeros(first.shape[:2], np.float32)
+    ringing = None
+    if not settings.use_hsv:
+        ringing = ringing_allowance(first, second, precision.ringing_px)
     for one, other, judge in zip(
         (first, second), (second, first), judges or (None, None), strict=True
     ):
-        differs = beyond_range(one, other, precision.radius, allowance, softness, judge=judge)
+        differs = beyond_range(
+            one, other, precision.radius, allowance, softness, ringing=ringing, judge=judge
+        )
         if not settings.use_hsv and one.ndim == 3:
             differs = without_blends(
                 differs,

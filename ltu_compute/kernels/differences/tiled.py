@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.areas import Area, overlap
-from ltu_compute.kernels.differences.difference_map import coordinates, doubted, noise_of
+from ltu_compute.kernels.differences.difference_map import (
+    coordinates,
+    doubted,
+    noise_of,
+    ringing_reach,
+)
 from ltu_compute.kernels.differences.displacement import (
     Displacement,
     Grid,
@@ -27,7 +32,6 @@ from ltu_compute.kernels.differences.evidence import (
     Precision,
     jitter_px,
     look_at,
-    sharpened_alike,
 )
 from ltu_compute.kernels.differences.filtering import blurred
 from ltu_compute.kernels.differences.light import Light
@@ -42,8 +46,13 @@ from ltu_compute.kernels.differences.screening import (
     suspect_places,
 )
 from ltu_compute.kernels.differences.settings import ComparisonSettings
-from ltu_compute.kernels.differences.sharpness import blur_to_match
+from ltu_compute.kernels.differences.sharpness import (
+    blur_to_match,
+    chroma_blur_to_match,
+    softer_colours,
+)
 from ltu_compute.kernels.differences.tolerance import Learnt
+from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
@@ -77,6 +86,8 @@ class Finest:
         255 where they are compared.
     blur : tuple of float
         Sigmas, in px, by which reference and shot are blurred to be equally sharp.
+    softer : tuple of float
+        Sigmas, in px, by which their colours alone are blurred before.
     """
 
     reference: Bgr
@@ -84,6 +95,7 @@ class Finest:
     light: Light | None
     mask: Mask
     blur: tuple[float, float] = (0.0, 0.0)
+    softer: tuple[float, float] = (0.0, 0.0)
 
     @property
     def size(self) -> Size:
@@ -92,17 +104,18 @@ class Finest:
 
     def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
         """Return the pixels of a rectangle of the frame, and of the shot in its light."""
-        margin = 4 if any(self.blur) else 0
+        margin = 4 if any(self.blur + self.softer) else 0
         wide = grown(place, margin)
         reference, seen = crop(self.reference, wide), self.sampler.tile(wide)
         shot = seen
         if self.light is not None:
             shot = doubted(reference, seen, self.light.tile(seen, wide, self.size))
         inner = (slice(margin, margin + place.height), slice(margin, margin + place.width))
-        return (
-            sharpened_alike(reference, self.blur[0])[inner],
-            sharpened_alike(shot, self.blur[1])[inner],
+        first, second = (
+            softened_alike(picture, *sigmas)[inner]
+            for picture, *sigmas in zip((reference, shot), self.softer, self.blur, strict=True)
         )
+        return first, second
 
     def allowed(self, place: Box) -> Mask:
         """Return where in a rectangle the shots are compared: 255, elsewhere 0."""
@@ -138,6 +151,14 @@ class _Reduced:
 
     def allowed(self, place: Box) -> Mask:
         return _allowed(self.mask, place)
+
+
+def softened_alike(picture: Bgr, colours: float, sigma: float) -> Bgr:
+    """Return a picture blurred to the other's sharpness: first its colours, then all of it."""
+    softer = softer_colours(picture, colours)
+    if sigma:
+        softer = cv2.GaussianBlur(softer, (0, 0), sigma)
+    return np.asarray(softer, np.uint8)
 
 
 def _allowed(mask: Mask, place: Box) -> Mask:
@@ -219,10 +240,14 @@ def areas_that_differ(
     """
     if learnt is not None:
         learnt.begin()
+    px_of_file = max(size_of(reference)) / max(*size_of(reference), *size_of(sampler.image))
     finest = Finest(reference, sampler, light, compared)
     samples = _samples(finest)
     finest.blur = _blur_of(samples)
     if any(finest.blur):
+        samples = _samples(finest)
+    finest.softer = chroma_blur_to_match(*samples)
+    if any(finest.softer):
         samples = _samples(finest)
     level_delta_e = settings.threshold * DELTA_E_PER_THRESHOLD
     found: list[Area] = []
@@ -231,8 +256,8 @@ def areas_that_differ(
     while True:
         checkpoint()
         radius = settings.edge_tolerance + slack_px / scale
-        blur = finest.blur if scale == 1 else (0.0, 0.0)
-        precision = Precision(radius, _noise(samples, settings), blur)
+        ringing = ringing_reach(px_of_file / scale)
+        precision = Precision(radius, _noise(samples, settings), ringing)
         noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(precision.noise.max())
         sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
         survey = surveyed(level, sensitivity)
