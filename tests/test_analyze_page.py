@@ -20,7 +20,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask, Response
 from PIL import Image as Pillow
-from playwright.sync_api import APIResponse, Browser, Locator, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, FloatRect, Locator, Page, Route, expect
 from typing_extensions import TypedDict
 
 from ltu_compute.app import create_app
@@ -411,8 +411,14 @@ def test_differences(page: Page) -> None:
     analyze(page, "differences", REFERENCE, SHOT)
     assert headline(page) == "NG 4 differences"
     expect(page.locator(".mark")).to_have_count(8)
+    expect(page.locator(".found .close-up img")).to_have_count(8)
     for viewport in page.locator(".viewport").all():
         assert count_of(MARK, pixels(viewport)) > 100
+        tags, marks = (boxes(viewport.locator(part)) for part in (".tag", ".mark .line"))
+        assert [tag for tag in tags for mark in marks if overlap(tag, mark)] == []
+    page.get_by_label("Marks").uncheck()
+    assert count_of(MARK, pixels(page.locator(".viewport").first)) == 0
+    page.get_by_label("Marks").check()
     scale = "(canvas) => Number(/scale\\((.*)\\)/.exec(canvas.style.transform)[1])"
     before = [canvas.evaluate(scale) for canvas in page.locator(".canvas").all()]
     page.locator(".found button").nth(1).click()
@@ -420,6 +426,18 @@ def test_differences(page: Page) -> None:
     assert all(after > 2 * earlier for earlier, after in zip(before, now, strict=True))
     chosen = page.locator("[data-mark='1'] .line").first
     assert chosen.evaluate("(line) => getComputedStyle(line).fill") == "rgba(0, 0, 0, 0)"
+
+
+def boxes(parts: Locator) -> list[FloatRect]:
+    return [box for part in parts.all() if (box := part.bounding_box())]
+
+
+def overlap(one: FloatRect, other: FloatRect) -> bool:
+    """Return whether two boxes on the screen share more than their rims."""
+    return all(
+        min(one[at] + one[side], other[at] + other[side]) - max(one[at], other[at]) > 1
+        for at, side in (("x", "width"), ("y", "height"))
+    )
 
 
 def test_differences_blink_and_swipe(page: Page) -> None:
@@ -455,12 +473,33 @@ def test_presets_and_sliders(page: Page) -> None:
 
     requests = len(sent)
     after(page, sweep)
-    assert 1 <= len(sent) - requests <= 3
+    wait_until_shown(page)
+    assert 1 <= len(sent) - requests <= 5
     assert float(threshold.input_value()) > 9
     after(page, lambda: page.get_by_role("button", name="Back to Relaxed").click())
     expect(threshold).to_have_value("0.6")
     after(page, lambda: page.locator("input[name=preset][value='1']").check())
     assert headline(page) == "NG 1 difference"
+
+
+def wait_until_shown(page: Page) -> None:
+    """Wait until the page has shown the result of its last request."""
+    page.wait_for_function(
+        "document.querySelector('.progress').hidden && !document.querySelector('.waiting')"
+    )
+
+
+def test_results_are_shown_while_a_slider_moves(page: Page) -> None:
+    analyze(page, "edges", "coffee.jpg")
+    slider = page.locator("input[type=range][name=threshold_max]")
+    shown = {headline(page)}
+    for step in range(1000):  # it never rests for as long as a rest must last
+        slider.fill(str(200 + 20 * (step % 40)))
+        page.wait_for_timeout(40)
+        shown.add(headline(page))
+        if len(shown) > 3:
+            break
+    assert len(shown) > 3
 
 
 def test_a_new_endpoint_appears_by_itself(page: Page) -> None:

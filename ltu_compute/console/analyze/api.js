@@ -113,8 +113,9 @@ async function failureOf(answer) {
 }
 
 /**
- * Runs one request at a time: the newest waits for the one at work, those between are dropped, and
- * so is the answer of the one at work. However fast a slider moves, the service computes once.
+ * Runs one request at a time: the newest waits for the one at work, and those between are dropped.
+ * So is the answer of the one at work, unless a slider is moving: then answers are shown in order
+ * while it moves.
  */
 export class Latest {
   constructor() {
@@ -123,15 +124,18 @@ export class Latest {
     /** @type {(() => void) | null} */
     this.waiting = null;
     this.newest = 0;
+    this.moving = false; // whether the newest is a step of something that moves
   }
 
   /**
    * @template T
    * @param {(signal: AbortSignal) => Promise<T>} request
+   * @param {boolean} [moving] whether this is a step of something that moves
    * @returns {Promise<T | undefined>} undefined: something newer was asked for
    */
-  async run(request) {
+  async run(request, moving = false) {
     const number = ++this.newest;
+    this.moving = moving;
     this.#wake();
     if (this.working) {
       await new Promise((resolve) => {
@@ -143,7 +147,8 @@ export class Latest {
     this.working = controller;
     try {
       const answer = await request(controller.signal);
-      return number === this.newest ? answer : undefined;
+      const counts = number === this.newest || this.moving;
+      return counts && !controller.signal.aborted ? answer : undefined;
     } catch (error) {
       if (number !== this.newest || controller.signal.aborted) return undefined;
       throw error;

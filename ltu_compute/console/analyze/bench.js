@@ -94,9 +94,17 @@ export class Bench {
     for (const part of [this.readout, this.tools]) part.inert = yes;
   }
 
+  /** Let the stage be as high as its pictures need. */
+  fitStage() {
+    const ratios = this.panes.filter((pane) => pane.shown).map((pane) => pane.height / pane.width);
+    this.row.style.setProperty("--tallest", String(Math.max(0.3, ...ratios)));
+    this.row.style.setProperty("--columns", String(this.slots.length));
+  }
+
   /** Take away what belongs to a reply. */
   clear() {
     this.#waiting(false);
+    this.row.classList.remove("unmarked");
     this.linked?.abort();
     for (const pane of this.panes) pane.clear();
     replace(this.readout);

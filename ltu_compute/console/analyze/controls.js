@@ -138,6 +138,19 @@ export function table(heads, rows, caption) {
 }
 
 /**
+ * Numbers behind a result, for developers.
+ * @param {[string, Child][]} rows
+ */
+export function folded(rows) {
+  return h(
+    "details",
+    { class: "more folded" },
+    h("summary", {}, t("details")),
+    table([], rows, t("details")),
+  );
+}
+
+/**
  * A part of the panel that opens and closes.
  * @param {string} title
  * @param {boolean} open

@@ -22,7 +22,7 @@ export class Desk {
    * @param {import("./form.js").Preset[]} presets
    * @param {(Picture | undefined)[]} pictures by place; all desks share them
    * @param {object} acts
-   * @param {() => void} acts.changed
+   * @param {(moving?: boolean) => void} acts.changed
    * @param {import("./region.js").RegionEditor["acts"]} acts.region
    * @param {(index: number) => import("./slot.js").Giving} acts.giving
    */

@@ -101,6 +101,23 @@ export function byId(id) {
 }
 
 /**
+ * Return a function that calls another one at most once in a while, and after the last call.
+ * @param {() => void} call
+ * @param {number} ms
+ */
+export function throttled(call, ms) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  return () => {
+    if (timer) return;
+    timer = setTimeout(() => {
+      timer = undefined;
+      call();
+    }, ms);
+  };
+}
+
+/**
  * Return a function that calls another one once calls have ceased for a while.
  * @template {unknown[]} A
  * @param {(...given: A) => void} call

@@ -5,6 +5,7 @@
 import { newId } from "./controls.js";
 import { fill, h, replace } from "./dom.js";
 import { known, number, t } from "./i18n.js";
+import { wordsOf } from "./reply.js";
 
 /** @typedef {import("./operations.js").Field} Field */
 /** @typedef {import("./operations.js").Operation} Operation */
@@ -27,7 +28,7 @@ export class Form {
    * @param {Operation} operation
    * @param {Values} values changed in place
    * @param {Preset[]} presets
-   * @param {() => void} onchange
+   * @param {(moving?: boolean) => void} onchange moving: a slider is being dragged
    */
   constructor(operation, values, presets, onchange) {
     this.operation = operation;
@@ -148,9 +149,9 @@ export class Form {
     if (field.kind === "object") return this.#group(field);
     if (field.name === PRESET && this.presets.length) return this.#presetRow(field);
     const given = this.values[field.name] ?? field.initial;
-    return this.#control(field, field.name, given, (value) => {
+    return this.#control(field, field.name, given, (value, moving) => {
       this.values[field.name] = value;
-      this.onchange();
+      this.onchange(moving);
     });
   }
 
@@ -234,12 +235,12 @@ export class Form {
         inner,
         `${field.name}.${inner.name}`,
         given[inner.name] ?? base,
-        (value) => {
+        (value, moving) => {
           if (value === base) delete given[inner.name];
           else given[inner.name] = value;
           row.classList.toggle("is-changed", inner.name in given);
           tell();
-          this.onchange();
+          this.onchange(moving);
         },
         base,
       );
@@ -268,7 +269,7 @@ export class Form {
    * @param {Field} field
    * @param {string} name on the wire, with that of its object
    * @param {any} value
-   * @param {(value: any) => void} give
+   * @param {(value: any, moving?: boolean) => void} give
    * @param {any} [usual] what a preset says
    */
   #control(field, name, value, give, usual = field.initial) {
@@ -328,7 +329,7 @@ export class Form {
  * @param {HTMLElement} label
  * @param {number} value
  * @param {number} usual
- * @param {(value: any) => void} give
+ * @param {(value: any, moving?: boolean) => void} give
  */
 function slider(field, props, label, value, usual, give) {
   const scale = scaleOf(field, usual);
@@ -353,7 +354,7 @@ function slider(field, props, label, value, usual, give) {
     const chosen = scale.value(Number(range.value));
     exact.value = String(chosen);
     range.setAttribute("aria-valuetext", number(chosen, 3));
-    give(chosen);
+    give(chosen, true);
   });
   exact.addEventListener("input", () => {
     if (exact.value === "") return; // about to be typed
@@ -400,13 +401,4 @@ function presetName({ preset, name }) {
 /** @param {Field} field */
 export function labelOf(field) {
   return wordsOf(field.name);
-}
-
-/**
- * Return what the page calls something that the service names.
- * @param {string} name
- */
-export function wordsOf(name) {
-  const spaced = name.replaceAll("_", " ");
-  return known(`=${name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }

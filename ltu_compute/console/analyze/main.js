@@ -7,7 +7,7 @@ import { Api, Failure, Latest } from "./api.js";
 import { Bench } from "./bench.js";
 import { Counts } from "./counts.js";
 import { deskOf } from "./desk.js";
-import { byId, debounced, fill, h, replace } from "./dom.js";
+import { byId, debounced, fill, h, replace, throttled } from "./dom.js";
 import { Keeper } from "./keep.js";
 import { listenToKeys } from "./keys.js";
 import { language, setLanguage, startLanguage, t } from "./i18n.js";
@@ -39,6 +39,7 @@ const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
 const KEEP_MS = 300; // without a change, until it is kept in the browser
 const QUIET_MS = 180; // without a change, until something is computed
+const MOVING_MS = 120; // between results while a slider is dragged, at the least
 const THEME = "ltu-compute-theme";
 
 startLanguage();
@@ -74,6 +75,7 @@ const panel = new Panel({
 });
 const training = new Training(service.paths);
 const runSoon = debounced(() => run(), QUIET_MS);
+const runOften = throttled(() => run(false, true), MOVING_MS);
 
 /** @type {(Picture | undefined)[]} by place; the same for all operations */
 const pictures = await restoredPictures(kept);
@@ -353,14 +355,19 @@ async function takeMask(operation) {
 
 // ------------------------------------------------------------------------------- running
 
-function changed() {
+/** @param {boolean} [moving] whether a slider is being dragged */
+function changed(moving = false) {
   keepSoon();
   notice.retries = 0;
-  runSoon();
+  if (moving) runOften();
+  else runSoon();
 }
 
-/** @param {boolean} [asked] whether the user has said so */
-async function run(asked = false) {
+/**
+ * @param {boolean} [asked] whether the user has said so
+ * @param {boolean} [moving] whether this is a step of a slider that is being dragged
+ */
+async function run(asked = false, moving = false) {
   runSoon.cancel();
   notice.hold();
   const now = desk;
@@ -377,8 +384,9 @@ async function run(asked = false) {
   if (!session.open && !(await account.signIn())) return;
   working(true);
   try {
-    const reply = await latest.run((signal) =>
-      api.run(now.operation, now.values, now.sent, signal),
+    const reply = await latest.run(
+      (signal) => api.run(now.operation, now.values, now.sent, signal),
+      moving,
     );
     if (reply === undefined) return;
     working(false);
@@ -409,6 +417,7 @@ async function showReply() {
   const number = ++showing;
   const current = () => number === showing;
   hold();
+  bench.fitStage();
   panel.showActions(desk);
   const shot = pictures[slots.length - 1];
   if (!reply && shot?.width && !desk.missing && desk.live && session.open) {

@@ -3,6 +3,7 @@
  * @module
  */
 import { boxAround } from "./geometry.js";
+import { known, number, percent } from "./i18n.js";
 
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Box} Box */
@@ -22,6 +23,47 @@ export function infoOf(reply) {
 /** @param {any} reply */
 export function messageOf(reply) {
   return String(reply.details?.message ?? "");
+}
+
+/**
+ * Return the plain numbers and words of a part of a reply, as the page names and shows them.
+ * @param {Record<string, any>} part
+ * @returns {[string, string][]}
+ */
+export function numbersOf(part) {
+  return Object.entries(part)
+    .filter(([name, value]) => isTold(name, value))
+    .map(([name, value]) => [wordsOf(name), measured(name, value)]);
+}
+
+/**
+ * @param {string} name
+ * @param {any} value
+ */
+function isTold(name, value) {
+  if (value === null) return name.endsWith("_px"); // not known
+  return ["number", "string"].includes(typeof value) && value !== "";
+}
+
+/**
+ * Return a number of the reply as the page shows it.
+ * @param {string} name
+ * @param {number | string | null} value
+ */
+function measured(name, value) {
+  if (value === null) return "–";
+  if (typeof value === "string") return known(`=${name}.${value}`) ?? value;
+  if (name === "compared") return percent(value);
+  return `${number(value, 3)}${name.endsWith("_px") ? " px" : ""}`;
+}
+
+/**
+ * Return what the page calls something that the service names.
+ * @param {string} name
+ */
+export function wordsOf(name) {
+  const spaced = name.replaceAll("_", " ");
+  return known(`=${name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }
 
 /**

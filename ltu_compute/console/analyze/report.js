@@ -2,17 +2,18 @@
  * One page on paper: the pictures with what was found, settings, numbers, date.
  * @module
  */
+import { closeUps } from "./close-up.js";
 import { table } from "./controls.js";
 import { byId, h, replace, svg } from "./dom.js";
-import { wordsOf } from "./form.js";
 import { boxAround } from "./geometry.js";
-import { areaWords, language, number, percent, t } from "./i18n.js";
+import { areaWords, language, number, t } from "./i18n.js";
 import { wireText } from "./operations.js";
 import { isUpright } from "./region.js";
-import { infoOf, messageOf, placesIn, resultOf } from "./reply.js";
+import { infoOf, messageOf, numbersOf, placesIn, resultOf, wordsOf } from "./reply.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
 
+const CLOSE_UP = { width: 56, height: 42 }; // CSS px, so that five are beside each other
 const ROWS = 10; // of places, so that the report stays on its page
 
 /**
@@ -47,9 +48,10 @@ export async function printReport({ operation, form, sent, region, reply }, titl
     h(
       "div",
       { class: "columns" },
-      table([], numbersOf(reply), t("result-of")),
+      table([], numbersOf(plainOf(reply)), t("result-of")),
       table([], [...settingsOf(form.effective()), ...regionOf(region)], t("settings")),
     ),
+    lists.length > 1 && lists[0].length > 0 && closeUpsOf(lists, shown, resultOf(reply).matOn2),
     lists[0].length > 0 &&
       placesTable(
         lists,
@@ -141,35 +143,30 @@ function figure(name, picture, places, sum, region) {
 }
 
 /**
+ * Return the first differences before and after.
+ * @param {import("./reply.js").Found[][]} lists by picture
+ * @param {[string, Picture][]} shown
+ * @param {number[] | undefined} matrix from the second picture to the first
+ */
+function closeUpsOf([first, second], shown, matrix) {
+  const pictures = shown.map(([, picture]) => picture);
+  return h(
+    "ol",
+    { class: "compared" },
+    first.slice(0, ROWS).map(({ box }, index) => {
+      const other = second[index]?.box ?? box;
+      return h("li", {}, h("b", {}, String(index + 1)), closeUps(pictures, [box, other], matrix, CLOSE_UP));
+    }),
+  );
+}
+
+/**
+ * Return the plain numbers of a reply.
  * @param {any} reply
- * @returns {[string, string][]}
  */
-function numbersOf(reply) {
-  const plain = { score: reply.details?.score, ...infoOf(reply), ...infoOf(reply).alignment };
-  return Object.entries(plain)
-    .filter(([name, value]) => isTold(name, value))
-    .map(([name, value]) => [wordsOf(name), measured(name, value)]);
-}
-
-/**
- * @param {string} name
- * @param {any} value
- */
-function isTold(name, value) {
-  if (value === null) return name.endsWith("_px"); // not known
-  return ["number", "string"].includes(typeof value) && value !== "";
-}
-
-/**
- * Return a number of the reply as the page shows it.
- * @param {string} name
- * @param {number | string | null} value
- */
-function measured(name, value) {
-  if (value === null) return "–";
-  if (typeof value === "string") return value;
-  if (name === "compared") return percent(value);
-  return `${number(value, 3)}${name.endsWith("_px") ? " px" : ""}`;
+function plainOf(reply) {
+  const info = infoOf(reply);
+  return { score: reply.details?.score, ...info, ...info.alignment };
 }
 
 /**

@@ -55,24 +55,24 @@ export class Slot {
     const size = picture.width ? `${picture.width} × ${picture.height} px` : t("not-shown");
     replace(
       this.head,
-      h("strong", {}, name),
       h(
-        "span",
-        { class: "file", title: `${picture.source || picture.name} · ${size}` },
-        picture.name,
+        "div",
+        { class: "what", title: `${picture.source || picture.name} · ${size}` },
+        h("span", { class: "file" }, picture.name),
+        h("span", { class: "muted" }, `${name} · ${size} · ${bytes(picture.blob.size)}`),
       ),
-      h("span", { class: "muted" }, `${size} · ${bytes(picture.blob.size)}`),
-      h("span", { class: "push" }),
       this.#chooser("replace", "quiet small"),
       h(
         "button",
         {
           type: "button",
           class: "quiet small",
+          title: t("remove"),
           "aria-label": `${t("remove")}: ${name}`,
           onclick: this.giving.removal,
         },
-        t("remove"),
+        h("span", { class: "said" }, t("remove")),
+        h("span", { class: "sign", "aria-hidden": true }, "×"),
       ),
     );
     if (!picture.width) {
@@ -163,7 +163,12 @@ export class Slot {
       this.giving.files([...(input.files ?? [])]);
       input.value = "";
     });
-    const label = h("label", { class: `button ${kind}` }, t(key));
+    const label = h(
+      "label",
+      { class: `button ${kind}`, title: t(key) },
+      h("span", { class: "said" }, t(key)),
+      key === "replace" && h("span", { class: "sign", "aria-hidden": true }, "⟳"),
+    );
     fill(label, h("span", { class: "quietly" }, `: ${this.field.name}`), input);
     return label;
   }

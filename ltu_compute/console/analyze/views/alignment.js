@@ -2,10 +2,11 @@
  * alignmentMatrix: the warped pair, to be swiped or blinked, and the numbers.
  * @module
  */
-import { copyButton, readout, table } from "../controls.js";
+import { copyButton, folded, readout, table } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { project } from "../geometry.js";
 import { number, t } from "../i18n.js";
+import { numbersOf } from "../reply.js";
 import { comparePair } from "./over.js";
 
 /** @param {import("./index.js").Context} context */
@@ -18,14 +19,17 @@ export function show(context) {
     bench.readout,
     readout(px(info.residual_px), t("residual"), [
       [t("expected-error"), px(info.expected_error_px)],
-      [t("inliers"), number(info.inliers)],
-      [t("alignment"), info.method],
     ]),
   );
   bench.link((point, from) => project(from === panes[0] ? matrix1 : matrix2, point));
   memo.mode ??= "swipe";
   comparePair(context, matrix1);
-  replace(details, matrix(t("matrix-1"), matrix1), matrix(t("matrix-2"), matrix2));
+  replace(
+    details,
+    matrix(t("matrix-1"), matrix1),
+    matrix(t("matrix-2"), matrix2),
+    folded(numbersOf(info)),
+  );
 }
 
 /**

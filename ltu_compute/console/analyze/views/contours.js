@@ -7,7 +7,7 @@ import { h, replace } from "../dom.js";
 import { areaOf, boxAround } from "../geometry.js";
 import { number, percent, t } from "../i18n.js";
 import { outlineOf } from "../reply.js";
-import { showMarks } from "./marks.js";
+import { marksToggle, showMarks } from "./marks.js";
 
 /** @param {import("./index.js").Context} context */
 export function show({ result, panes, bench, details, memo }) {
@@ -25,6 +25,7 @@ export function show({ result, panes, bench, details, memo }) {
     };
   });
   replace(bench.readout, readout(marks.length, t("contours", { n: marks.length })));
+  if (marks.length) replace(bench.tools, marksToggle(bench, memo));
   replace(
     details,
     marks.length

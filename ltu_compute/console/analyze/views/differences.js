@@ -2,15 +2,17 @@
  * differences: their number, boxes on both pictures, swipe and blink, and a list that zooms.
  * @module
  */
-import { figures, readout } from "../controls.js";
+import { figures, folded, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { boxAround, project } from "../geometry.js";
 import { areaWords, number, percent, t } from "../i18n.js";
 import { judged, limitFigures } from "../verdict.js";
-import { messageOf, outlineOf, dataUrl } from "../reply.js";
-import { showMarks } from "./marks.js";
+import { dataUrl, messageOf, numbersOf, outlineOf } from "../reply.js";
+import { closeUps } from "../close-up.js";
+import { marksToggle, showMarks } from "./marks.js";
 import { comparePair } from "./over.js";
 
+const CLOSE_UP = { width: 84, height: 63 }; // CSS px
 const NOT_ALIGNED = "none"; // method of a pair that was compared as it is
 
 /** First values of the form: the matrices overlay the pictures. */
@@ -39,7 +41,7 @@ export function show(context) {
     figures([
       [t("score"), number(reply.details.score, 2)],
       [t("compared"), percent(compared)],
-      [t("alignment"), `${alignment.method} · ${px(alignment.residual_px)}`],
+      [t("alignment"), `± ${px(alignment.residual_px)}`],
     ]),
     messageOf(reply) && h("p", { class: "reservation" }, messageOf(reply)),
   );
@@ -57,6 +59,12 @@ export function show(context) {
     title: `${t("area")} ${areaWords(entry.area_percent)}`,
     detail: `${t("strength")} ${number(entry.strength, 1)} · x ${entry.boundingBox.x}, y ${entry.boundingBox.y}`,
     zoomLabel: t("zoom-to", { n: index + 1 }),
+    picture: closeUps(
+      context.pictures,
+      [entry.boundingBox, second[index].boundingBox],
+      matOn2,
+      CLOSE_UP,
+    ),
   }));
   const chosen = {
     selected: memo.selected ?? -1,
@@ -69,10 +77,12 @@ export function show(context) {
   replace(
     details,
     marks.length ? showMarks(panes, marks, chosen) : h("p", { class: "muted" }, t("none-differs")),
+    folded(numbersOf(alignment)),
   );
   [first, second].forEach((entries, at) => {
     for (const entry of entries) if (entry.mask) layMask(entry, panes[at]);
   });
+  if (marks.length) replace(bench.tools, marksToggle(bench, memo));
   comparePair(context, matOn1, (pane) => {
     showMarks(
       [pane],

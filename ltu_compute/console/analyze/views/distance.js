@@ -2,7 +2,7 @@
  * distance: the decision, its place on the scale, and the matching boxes joined across the pair.
  * @module
  */
-import { readout, table } from "../controls.js";
+import { folded, readout, table } from "../controls.js";
 import { h, replace, svg } from "../dom.js";
 import { boxAround } from "../geometry.js";
 import { number, percent, t } from "../i18n.js";
@@ -65,11 +65,7 @@ export function show({ result, info, panes, bench, details }) {
       [[t("box-area"), percent(reference.area), percent(query.area)]],
       t("box-area"),
     ),
-    table(
-      [],
-      Object.entries(scores).map(([name, value]) => [name, number(value, 3)]),
-      t("scores"),
-    ),
+    folded(Object.entries(scores).map(([name, value]) => [name, number(value, 3)])),
   );
 }
 

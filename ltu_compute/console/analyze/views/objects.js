@@ -7,7 +7,7 @@ import { h, replace } from "../dom.js";
 import { boxAround } from "../geometry.js";
 import { percent, t } from "../i18n.js";
 import { outlineOf } from "../reply.js";
-import { showMarks } from "./marks.js";
+import { marksToggle, showMarks } from "./marks.js";
 
 /** @param {import("./index.js").Context} context */
 export function show({ result, info, panes, bench, details, memo }) {
@@ -30,6 +30,7 @@ export function show({ result, info, panes, bench, details, memo }) {
       ...(info.model ? [/** @type {[string, string]} */ ([t("model"), info.model])] : []),
     ]),
   );
+  if (marks.length) replace(bench.tools, marksToggle(bench, memo));
   replace(
     details,
     marks.length

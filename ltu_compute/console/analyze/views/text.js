@@ -7,7 +7,7 @@ import { h, replace } from "../dom.js";
 import { number, percent, t } from "../i18n.js";
 import { canvasOf } from "../pictures.js";
 import { boxAround } from "../geometry.js";
-import { showMarks } from "./marks.js";
+import { marksToggle, showMarks } from "./marks.js";
 
 const FONT_PX = 100; // at which widths are measured
 
@@ -47,6 +47,7 @@ export function show({ result, info, panes, bench, details, memo }) {
       detail: percent(confidence ?? 0, 0),
     };
   });
+  replace(bench.tools, marksToggle(bench, memo));
   const list = showMarks(panes, marks, {
     fine: true,
     selected: memo.selected ?? -1,

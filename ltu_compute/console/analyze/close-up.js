@@ -1,0 +1,60 @@
+/**
+ * Parts of a pair beside each other: the reference, and the shot as the reference sees it.
+ * @module
+ */
+import { h } from "./dom.js";
+import { cssMatrix } from "./geometry.js";
+import { t } from "./i18n.js";
+
+/** @typedef {import("./geometry.js").Box} Box */
+/** @typedef {import("./pictures.js").Picture} Picture */
+
+const AROUND = 1.8; // times the box: its surroundings show where it is
+const LEAST_PX = 24; // of the picture, along a side
+const MOST_ZOOM = 4; // screen px a px
+
+/**
+ * Return a difference before and after.
+ * @param {Picture[]} pictures the reference and the shot
+ * @param {[Box, Box]} boxes of the difference on either
+ * @param {number[] | undefined} matrix homography from the shot to the reference
+ * @param {{width: number, height: number}} size of one, CSS px
+ */
+export function closeUps([reference, shot], [before, after], matrix, size) {
+  return h(
+    "span",
+    { class: "close-ups" },
+    closeUp(reference, before, null, size, t("before")),
+    closeUp(shot, matrix ? before : after, matrix ?? null, size, t("after")),
+  );
+}
+
+/**
+ * @param {Picture} picture
+ * @param {Box} box what is shown, in px of the picture, or of where the matrix takes it
+ * @param {number[] | null} matrix
+ * @param {{width: number, height: number}} size
+ * @param {string} words
+ */
+function closeUp(picture, box, matrix, size, words) {
+  const scale = Math.min(
+    size.width / Math.max(box.width * AROUND, LEAST_PX),
+    size.height / Math.max(box.height * AROUND, LEAST_PX),
+    MOST_ZOOM,
+  );
+  const x = box.x + box.width / 2 - size.width / scale / 2;
+  const y = box.y + box.height / 2 - size.height / scale / 2;
+  const image = h("img", {
+    src: picture.url,
+    alt: words,
+    draggable: "false",
+    loading: "lazy",
+    style: {
+      width: `${picture.width}px`,
+      height: `${picture.height}px`,
+      transform: `scale(${scale}) translate(${-x}px, ${-y}px) ${matrix ? cssMatrix(matrix) : ""}`,
+    },
+  });
+  const frame = { width: `${size.width}px`, height: `${size.height}px` };
+  return h("span", { class: "close-up", title: words, style: frame }, image);
+}
