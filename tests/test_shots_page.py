@@ -1,4 +1,4 @@
-"""Many shots against one reference, on the Analyze page in a real browser."""
+"""The queue of shots on the Analyze page in a real browser: verdicts, decisions, files of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def page(live: Live, app: Flask, browser: Browser) -> Iterator[Page]:
     accounts = service_of(app).store.accounts
     made = accounts.add(NAME, WORD)
     page = new_page(browser, viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    complaints = watch(page, live.url)
+    complaints = watch(page, live.url, refusals=True)
     page.goto(f"{live.url}/#differences")
     page.fill("#username", NAME)
     page.fill("#password", WORD)
@@ -48,11 +48,11 @@ def choose(page: Page, folder: Path) -> None:
     page.locator(".slot input[multiple]").first.set_input_files(folder / "reference.png")
     page.locator("#shots summary").click()
     page.set_input_files("#shots-files", sorted((folder / "shots").iterdir()))
-    expect(page.locator("#shots label.button")).to_have_text("5 shots chosen")
+    expect(page.locator("#shots-start")).to_have_text("Inspect 5 shots")
 
 
 def test_shots_get_verdicts_and_a_report(
-    page: Page, app: Flask, settings: Settings, folder: Path, tmp_path: Path
+    page: Page, app: Flask, settings: Settings, folder: Path
 ) -> None:
     choose(page, folder)
     runner = Runner(service_of(app).store.jobs, settings, nice=0)
@@ -63,21 +63,79 @@ def test_shots_get_verdicts_and_a_report(
     thread.join()
     rows = page.locator(".verdicts li").all_inner_texts()
     assert [" ".join(row.split())[:18] for row in rows] == [
-        "NG shot-002.png 1 ",
+        "NG shot-002.png Di",
         "Error shot-004.png",
         "OK shot-000.png",
         "OK shot-001.png",
         "OK shot-003.png",
     ]
+    page.keyboard.press("n")  # the first part, then its difference
+    expect(page.locator(".headline")).to_contain_text("NG")
+    expect(page.locator(".slot .file").last).to_contain_text("shot-002.png")
+    page.keyboard.press("o")
+    expect(page.locator("#decide-OK")).to_have_attribute("aria-pressed", "true")
+    with page.expect_download() as saved:
+        page.click("#shots-csv")
+    lines = saved.value.path().read_text("utf-8-sig").splitlines()
+    assert lines[3].startswith("3,shot-002.png,NG,OK,Differences 1 of at most 0,1,")
+    assert [line.split(",")[2] for line in lines[1:]] == ["OK", "OK", "NG", "OK", "ERROR"]
     with page.expect_download() as saved:
         page.click("#shots-report")
-    assert b"shot-002.png" in saved.value.path().read_bytes()
-    assert Axe().run(page, context="#shots").response["violations"] == []
-    page.locator(".verdicts button").first.click()
-    expect(page.locator(".headline")).to_contain_text("1")
-    expect(page.locator(".slot .file").last).to_contain_text("shot-002.png")
+    report = saved.value.path().read_text()
+    assert "shot-002.png" in report
+    assert report.count("data:image/jpeg") == 1  # a close-up of the one difference
+    assert Axe().run(page).response["violations"] == []
+    page.locator(".filters label", has_text="Error 1").click()
+    expect(page.locator(".verdicts li")).to_have_count(1)
+    page.fill("#limits [name=max_count]", "1")  # judges all again, without the service
+    page.locator(".filters label", has_text="OK 4").click()
+    expect(page.locator(".verdicts li")).to_have_count(4)
     page.select_option("#language", "fr")
     expect(page.locator("#shots-said")).to_contain_text("5 sur 5 contrôlées")
+    page.wait_for_timeout(1000)  # it is kept 0.3 s after the last change
+    page.reload()
+    page.get_by_role("button", name="Plus tard").click()
+    expect(page.locator(".verdicts li")).to_have_count(4)
+    expect(page.locator("#decide-OK")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) -> None:
+    page.locator(".slot input[multiple]").first.set_input_files(folder / "reference.png")
+    expect(page.locator(".slot .file").first).to_be_visible()
+    page.evaluate(CAMERA)
+    page.locator("#shots summary").click()
+    page.click("#shots-camera")
+    page.click("#shots-shoot")
+    expect(page.locator(".slot .file").last).to_have_text("camera-001.jpg")
+    expect(page.locator(".verdicts .ng")).to_have_count(1)
+    page.click("#shots-camera")
+    page.set_input_files("#shots-folder", str(folder / "shots"))  # is inspected at once
+    expect(page.locator(".verdicts li")).to_have_count(6)
+    expect(page.locator("#shots-cancel")).to_be_visible()  # nobody computes it
+    page.click("#shots-cancel")
+    expect(page.locator("#shots-said")).to_have_text("0 of 5 inspected, 1 not OK. Finished.")
+    watched = page.evaluate(WATCH)
+    page.click("#shots-watch")
+    expect(page.locator(".verdicts li")).to_have_count(7)
+    expect(page.locator(".slot .file").last).to_have_text(watched)
+    page.click("#shots-watch")
+
+
+CAMERA = """() => {
+  const canvas = document.createElement("canvas");
+  const paint = canvas.getContext("2d");
+  setInterval(() => paint.fillRect(0, 0, 300, 150), 50);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream();
+}"""
+WATCH = """() => {
+  const old = new File(["x"], "old.png", { type: "image/png", lastModified: 1 });
+  const fresh = new File(["y"], "fresh.png", { type: "image/png", lastModified: 2 });
+  let looks = 0;
+  const values = () => (looks++ ? [old, fresh] : [old]).map((file) => (
+    { kind: "file", getFile: async () => file }));
+  window.showDirectoryPicker = async () => ({ name: "line 3", values });
+  return fresh.name;
+}"""
 
 
 def test_a_job_is_cancelled(page: Page, folder: Path) -> None:

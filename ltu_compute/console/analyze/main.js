@@ -14,11 +14,13 @@ import { language, setLanguage, startLanguage, t } from "./i18n.js";
 import { button, Notice } from "./notice.js";
 import { serviceOf } from "./operations.js";
 import { Panel } from "./panel.js";
+import { apart, failed, outcomeOfReply } from "./parts.js";
 import { pictureOf, redrawn, release } from "./pictures.js";
 import { showRail, titleOf } from "./rail.js";
-import { infoOf, messageOf, picturesIn, resultOf } from "./reply.js";
+import { infoOf, messageOf, picturesIn, resultOf, wordsOf } from "./reply.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
+import { dropped } from "./sources.js";
 import { firstAccount, offerSample } from "./start.js";
 import { deskState, objectMask, pictureEntries, restoreDesk, restoredPictures } from "./state.js";
 import { Training } from "./train.js";
@@ -62,15 +64,28 @@ const notice = new Notice(bench.notice, () => run(true));
 const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
 const shots = new Shots(api, {
   signedIn: async () => session.open || Boolean(await account.signIn()),
-  look: (file) => giveFiles([file], 1),
+  look: async (file) => {
+    const picture = await pictureOf(file, file.name);
+    if (shots.shown === file) give(picture, 1);
+    else release(picture); // another one was chosen meanwhile
+  },
+  changed: () => keepSoon(),
+  about: ({ form, judging }) => [
+    [t("limits"), Object.entries(judging.limits).map(([name, most]) => `${t(name)} ${most}`).join(", ") || t("limits-none")],
+    [t("settings"), form.effective().filter(([name, value]) => value !== "" && /^(preset|fic_)/.test(name)).map(([name, value]) => `${wordsOf(name.split(".").pop() ?? name)} ${value}`).join(", ")],
+  ],
 });
+shots.restore(kept);
 const panel = new Panel({
   run: () => run(true),
   takeMask: maskOperation ? () => takeMask(maskOperation) : null,
   account: () => session.name,
   shots: (chosen) => shots.section(chosen, service.paths),
   judges: ({ name }) => name === JUDGED,
-  judgingChanged: () => showReply(),
+  judgingChanged: () => {
+    showReply();
+    shots.show(); // all are judged again
+  },
   forget: startAnew,
 });
 const training = new Training(service.paths);
@@ -141,6 +156,7 @@ async function keep() {
   await keeper.keep({
     desks: { ...waiting, ...Object.fromEntries(states) },
     ...pictureEntries(pictures),
+    ...shots.entries,
     object: (await objectMask(object)) ?? (waiting[JUDGED] && kept.object),
   });
   panel.showKept(keeper);
@@ -154,6 +170,7 @@ async function startAnew() {
   pictures.forEach(release);
   pictures.length = 0;
   desks.clear();
+  shots.clear();
   await choose(location.hash.slice(1));
   panel.showKept(keeper);
 }
@@ -187,6 +204,7 @@ const acts = {
   },
   giving: (index) => ({
     files: (files) => giveFiles(files, index),
+    dropped: (transfer) => giveDropped(transfer, index),
     address: (address) => giveAddress(address, index),
     removal: () => give(undefined, index),
   }),
@@ -232,6 +250,19 @@ function showStart() {
  * @param {number} index of the place of the first
  */
 async function giveFiles(files, index) {
+  const room = desk.slots.length - index;
+  const last = index === desk.slots.length - 1;
+  if (shots.offered && files.length > room) shots.takeFolder(files);
+  else if (shots.offered && shots.parts.length > 0 && last) shots.takeNext(files[0]);
+  else await put(files, index);
+}
+
+/**
+ * Put files into places; what finds none is named.
+ * @param {File[]} files
+ * @param {number} index of the place of the first
+ */
+async function put(files, index) {
   const taken = files.slice(0, Math.max(desk.slots.length - index, 1));
   const left = files.slice(taken.length).map((file) => file.name);
   const given = await Promise.all(taken.map((file) => pictureOf(file, file.name)));
@@ -283,6 +314,10 @@ function give(picture, index) {
   else if (index === 0) region?.forget();
   if (focused) slots[index].focus();
   release(before);
+  if (index === slots.length - 1) {
+    shots.staged(picture?.blob);
+    if (picture?.unreadable) shots.record(failed(t(`file-${picture.unreadable}`)));
+  }
   showStart();
   desk.memo.selected = -1;
   desk.forgetOthers();
@@ -304,13 +339,20 @@ function nextPlace() {
 function takeDrop(event) {
   event.preventDefault(); // a miss opens no file
   document.body.classList.remove("dropping");
-  const { files, types } = event.dataTransfer ?? {};
-  if (training.shown) training.add([...(files ?? [])]);
-  else if (files?.length) giveFiles([...files], nextPlace());
-  else if (types?.includes("text/uri-list")) {
-    const [address] = event.dataTransfer?.getData("text/uri-list").split("\n") ?? [];
-    giveAddress(address.trim(), nextPlace());
-  }
+  if (training.shown) training.add([...(event.dataTransfer?.files ?? [])]);
+  else giveDropped(event.dataTransfer, nextPlace());
+}
+
+/**
+ * @param {DataTransfer | null} transfer
+ * @param {number} index of the place of the first picture
+ */
+async function giveDropped(transfer, index) {
+  const address = transfer?.getData("text/uri-list").split("\n")[0].trim() ?? "";
+  const { files, folder } = await dropped(transfer);
+  if (folder && shots.offered) shots.takeFolder(files);
+  else if (files.length) await giveFiles(files, index);
+  else if (address) await giveAddress(address, index);
 }
 
 /** @param {ClipboardEvent} event */
@@ -442,6 +484,7 @@ async function showReply() {
     rules,
   });
   if (!current()) return;
+  if (desk.operation.name === JUDGED) shots.record(outcomeOfReply(reply));
   const headline = bench.readout.querySelector(".headline")?.textContent;
   byId("said").textContent = headline ?? messageOf(reply);
   const page = document.documentElement.dataset;
@@ -474,10 +517,13 @@ async function explain({ kind, message, problems, retryAfter }) {
   const sentence = kind === "refused" ? "" : t(`error-${kind}`);
   if (desk.operation.name === JUDGED && NO_MATCH.test(message)) {
     clearProblems();
+    shots.record(apart());
     showNoMatch(bench);
     byId("said").textContent = bench.readout.textContent;
     return;
   }
+  const ofShot = problems.some(({ parameter }) => parameter === desk.slots.at(-1)?.field.name);
+  if (desk.operation.name === JUDGED && (ofShot || kind === "format")) shots.record(failed(message));
   const elsewhere = desk.form.tell(problems);
   const ofAll = (/** @type {string} */ told) =>
     desk.slots.length > 1 && desk.slots.every(({ field }) => told.includes(field.name));
@@ -565,7 +611,11 @@ function step(direction) {
   const last = desk.memo.selected ?? -1;
   const next = last < 0 && direction < 0 ? entries.length - 1 : last + direction;
   const entry = entries[next];
-  if (!(entry instanceof HTMLElement) || !desk.reply || training.shown) return;
+  if (training.shown) return;
+  if (!(entry instanceof HTMLElement) || !desk.reply) {
+    if (shots.offered) shots.step(direction); // after the last difference, the next part
+    return;
+  }
   entry.click();
   entry.scrollIntoView({ block: "nearest" });
 }
@@ -575,6 +625,7 @@ function startListening() {
     if (!session.open) return;
     notice.clear(); // whatever asked to sign in
     takeAccount();
+    shots.resume();
     runSoon();
   });
   session.addEventListener("signout", () => {
@@ -596,7 +647,12 @@ function startListening() {
     if (!event.relatedTarget) document.body.classList.remove("dropping"); // out of the window
   });
   document.addEventListener("drop", takeDrop);
-  listenToKeys({ n: () => step(1), p: () => step(-1) });
+  listenToKeys({
+    n: () => step(1),
+    p: () => step(-1),
+    o: () => shots.decide("OK"),
+    x: () => shots.decide("NG"),
+  });
   document.addEventListener("keydown", (event) => {
     if (training.shown) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(true);
@@ -604,6 +660,7 @@ function startListening() {
 }
 
 byId("bench").append(details);
+bench.start.after(shots.bar);
 startPreferences();
 await choose(location.hash.slice(1));
 startListening();

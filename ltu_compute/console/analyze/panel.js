@@ -48,9 +48,9 @@ export class Panel {
       h("button", run, t("run")),
       operation.remote && h("p", { class: "help" }, t("run-remote")),
       this.acts.judges(operation) && limitsSection(desk.judging, this.acts.judgingChanged),
+      this.acts.shots(desk),
       section(t("settings"), true, form.element),
       region && this.#region(desk, region),
-      this.acts.shots(desk),
       this.actions,
       this.kept,
     );

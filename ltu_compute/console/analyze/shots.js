@@ -1,26 +1,36 @@
 /**
- * Many shots against one reference: sent as a job, with a verdict for each as it arrives.
+ * The queue of shots of the same part: its sources, their verdicts, one shot after the other.
+ *
+ * A folder is sent as a job and judged as its results arrive. A shot that is looked at is judged by
+ * what the page has just computed of it.
  * @module
  */
 import { Failure } from "./api.js";
-import { section } from "./controls.js";
+import { check, section, segments } from "./controls.js";
 import { h, replace } from "./dom.js";
 import { save } from "./files.js";
-import { t } from "./i18n.js";
+import { keysOn, switchKeys } from "./keys.js";
+import { number, t } from "./i18n.js";
+import { asCsv, asPage, outcomeOf, verdictOf } from "./parts.js";
+import { Camera, canWatch, hasCamera, isPicture, sorted, watchFolder } from "./sources.js";
 import { percentLimits } from "./verdict.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
-/** @typedef {{position: number, shot: string, verdict: string, reason: string}} Row */
+/** @typedef {import("./parts.js").Part} Part */
+/** @typedef {import("./parts.js").Verdict} Verdict */
+/** @typedef {import("./verdict.js").Rules} Rules */
 
 const PATH = "/v1/inspections";
 const OPERATION = "differences"; // whose pictures and settings a job takes
 const SETTINGS = ["threshold", "smooth", "margin", "resolution"]; // within fic_settings
-const MOST = 1000; // shots; so many results are on one page
+const MOST = 1000; // shots of a queue
+const PAGE = 1000; // results in one reply
 const GROUP_FILES = 50; // in one request
 const GROUP_BYTES = 24e6;
-const POLL_MS = 400;
+const POLL_MS = 400; // between two looks at a job, and longer with many results
 const ENDED = new Set(["completed", "failed", "cancelled"]);
-const ORDER = ["NG", "ERROR", "OK"]; // worst first
+/** @type {Verdict[]} worst first */
+const ORDER = ["NG", "ERROR", "OK", ""];
 const SMALL = { type: "button", class: "small" };
 
 export class Shots {
@@ -29,22 +39,40 @@ export class Shots {
    * @param {object} acts
    * @param {() => Promise<boolean>} acts.signedIn asks for the account where there is none
    * @param {(file: File) => void} acts.look puts a shot beside the reference
+   * @param {() => void} acts.changed
+   * @param {(desk: Desk) => [string, string][]} acts.about limits and settings in words
    */
   constructor(api, acts) {
     this.api = api;
     this.acts = acts;
-    /** @type {File[]} */
-    this.files = [];
+    /** @type {Part[]} */
+    this.parts = [];
+    /** @type {Part | null} the one beside the reference */
+    this.current = null;
+    /** @type {File | null} the current part's, as it is on the stage */
+    this.shown = null;
+    /** @type {Part[]} those that wait until the one on the stage is judged */
+    this.arrived = [];
+    this.filter = "all";
+    this.ids = 0;
+    /** @type {{id: string, parts: number[]} | null} the job at work */
+    this.running = null;
     this.open = false;
+    /** @type {Desk | undefined} */
+    this.desk = undefined;
     /** @type {any} the last known state of the job */
     this.job = null;
-    /** @type {Row[]} */
-    this.rows = [];
-    /** @type {File[]} those of the job */
-    this.sent = [];
     this.busy = false;
     this.trouble = "";
+    this.remark = "";
+    /** @type {AbortController | null} of the folder that is watched */
+    this.watching = null;
+    this.watched = "";
+    this.camera = new Camera();
     this.place = h("div", { class: "shots" });
+    this.bar = h("div", { class: "part-bar" }); // above the stage: the part at hand
+    this.offered = false;
+    this.awaiting = false; // a shot of a folder or camera is being judged
   }
 
   /**
@@ -53,11 +81,15 @@ export class Shots {
    * @param {Record<string, any>} paths of the service
    */
   section(desk, paths) {
-    if (desk.operation.name !== OPERATION || !paths[PATH]?.post) return null;
+    this.offered = desk.operation.name === OPERATION && Boolean(paths[PATH]?.post);
+    if (!this.offered) {
+      replace(this.bar);
+      return null;
+    }
     this.desk = desk;
     const whole = section(
       t("shots"),
-      this.open,
+      this.open || this.parts.length > 0,
       h("p", { class: "help" }, t("shots-help")),
       this.place,
     );
@@ -67,117 +99,492 @@ export class Shots {
     return whole;
   }
 
+  /** @returns {Rules} */
+  get rules() {
+    return this.desk?.rules ?? { limits: {}, regions: [], mm2: 0 };
+  }
+
+  /** Return the parts as they are listed: those of the filter, the worst first. */
+  get listed() {
+    const { rules, filter } = this;
+    const judged = this.parts.map((part, at) => ({ part, at, ...verdictOf(part, rules) }));
+    return judged
+      .filter(({ part, verdict }) => filter === "all" || (part.decision || verdict) === filter)
+      .sort((one, other) => ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict) || one.at - other.at);
+  }
+
+  // ------------------------------------------------------------------------------ taking
+
+  /**
+   * Put shots at the end of the queue.
+   * @param {File[]} files
+   * @returns {Part[]} those that were taken
+   */
+  take(files) {
+    const pictures = files.filter(isPicture);
+    const taken = pictures.slice(0, MOST - this.parts.length);
+    const others = files.length - pictures.length;
+    this.remark = [
+      others && t("shots-others", { n: others }),
+      pictures.length > taken.length && t("shots-most", { n: pictures.length - taken.length, most: MOST }),
+    ]
+      .filter(Boolean)
+      .join(" ");
+    /** @type {Part[]} */
+    const parts = taken.map((file) => ({
+      id: (this.ids += 1),
+      name: file.webkitRelativePath || file.name,
+      file,
+      outcome: null,
+      decision: "",
+    }));
+    this.parts.push(...parts);
+    this.#reveal();
+    this.acts.changed();
+    return parts;
+  }
+
+  /**
+   * Take shots, and inspect them at once where there is a reference.
+   * @param {File[]} files
+   */
+  takeFolder(files) {
+    const [first] = this.take(sorted(files));
+    if (first && this.desk?.pictures[0] && !this.busy) this.start();
+  }
+
+  /**
+   * Take one shot and look at it, once the one before is judged.
+   * @param {File} file
+   */
+  takeNext(file) {
+    const [part] = this.take([file]);
+    if (!part) return;
+    const { current } = this;
+    const busy = this.arrived.length > 0 || (this.awaiting && current && !current.outcome);
+    if (busy) this.arrived.push(part);
+    else {
+      this.look(part);
+      this.awaiting = true;
+    }
+  }
+
+  #reveal() {
+    this.open = true;
+    const whole = this.place.closest("details");
+    if (whole) whole.open = true;
+    this.show();
+  }
+
+  // ----------------------------------------------------------------------------- looking
+
+  /** @param {Part} part */
+  look(part) {
+    this.current = part;
+    this.trouble = part.file ? "" : t("shots-gone", { name: part.name });
+    if (part.file) {
+      this.shown = new File([part.file], part.name, { type: part.file.type });
+      this.acts.look(this.shown);
+    }
+    this.show();
+    this.acts.changed();
+  }
+
+  /**
+   * Look at the next part that is listed, or at the one before.
+   * @param {1 | -1} direction
+   */
+  step(direction) {
+    const { listed, current } = this;
+    const at = listed.findIndex(({ part }) => part === current);
+    const next = listed[at < 0 ? (direction > 0 ? 0 : listed.length - 1) : at + direction];
+    if (next) this.look(next.part);
+  }
+
+  /**
+   * Take down what the one who looks says of the part at hand; the same once more takes it back.
+   * @param {"OK" | "NG"} decision
+   */
+  decide(decision) {
+    const { current } = this;
+    if (!current || !this.offered) return;
+    current.decision = current.decision === decision ? "" : decision;
+    this.show();
+    this.acts.changed();
+  }
+
+  /**
+   * Take the outcome of what is on the stage as that of the part at hand.
+   * @param {import("./parts.js").Outcome} outcome
+   */
+  record(outcome) {
+    if (!this.current) return;
+    this.current.outcome = outcome;
+    const next = this.arrived.shift();
+    this.awaiting = next !== undefined;
+    if (next) this.look(next);
+    else this.show();
+    this.acts.changed();
+  }
+
+  /**
+   * Say what is on the stage: it may be no part of the queue.
+   * @param {Blob | undefined} shot
+   */
+  staged(shot) {
+    if (!this.current || shot === this.shown) return;
+    this.current = null;
+    this.show();
+  }
+
+  // ----------------------------------------------------------------------------- keeping
+
+  /** @returns {import("./keep.js").Entries} */
+  get entries() {
+    const { parts, current, filter } = this;
+    if (!parts.length) return {};
+    const files = parts.map(({ id, file }) => [`part-${id}`, file]);
+    return {
+      queue: { filter, current: current?.id, running: this.running, parts: parts.map(({ file: _, ...part }) => part) },
+      ...Object.fromEntries(files),
+    };
+  }
+
+  /** @param {import("./keep.js").Entries} entries */
+  restore(entries) {
+    const queue = /** @type {any} */ (entries.queue);
+    if (!queue) return;
+    this.parts = queue.parts.map((/** @type {Part} */ part) => ({
+      ...part,
+      file: entries[`part-${part.id}`],
+    }));
+    this.ids = Math.max(...this.parts.map(({ id }) => id));
+    this.filter = queue.filter;
+    this.current = this.parts.find(({ id }) => id === queue.current) ?? null;
+    this.running = queue.running;
+  }
+
+  /** Go on with the job that was at work when the page was left. */
+  async resume() {
+    if (!this.running || this.busy) return;
+    const { id, parts } = this.running;
+    const sent = parts.map((each) => this.parts.find((part) => part.id === each));
+    this.busy = true;
+    this.job = { id, state: "", shots: parts.length, inspected: 0 };
+    await this.#quietly(() => this.#followToTheEnd(sent));
+    this.#end();
+  }
+
+  clear() {
+    this.#stopWatching();
+    this.camera.stop();
+    Object.assign(this, { parts: [], current: null, filter: "all", job: null, trouble: "", remark: "" });
+    this.show();
+    this.acts.changed();
+  }
+
+  // ------------------------------------------------------------------------------ showing
+
   show() {
-    const { files, job, busy } = this;
-    const choice = h("input", {
-      type: "file",
-      multiple: true,
-      accept: "image/*",
-      class: "quietly",
-      id: "shots-files",
-      onchange: () => {
-        this.files = [...(choice.files ?? [])].slice(0, MOST);
-        this.show();
-      },
-    });
-    const ready = files.length > 0 && this.desk?.pictures[0] && !busy;
-    const start = { type: "button", class: "primary small", id: "shots-start", disabled: !ready, onclick: () => this.start() };
     const focused = this.place.contains(document.activeElement) && document.activeElement?.id;
-    const words = files.length ? t("shots-chosen", { n: files.length }) : t("shots-choose");
+    const scrolled = this.place.querySelector(".verdicts")?.scrollTop ?? 0;
+    const { parts, job } = this;
     replace(
       this.place,
-      h("div", { class: "row" }, h("label", { class: "button small" }, words, choice)),
-      !this.desk?.pictures[0] && h("p", { class: "help" }, t("shots-reference")),
-      h("div", { class: "row" }, h("button", start, t("shots-start"))),
+      this.#sources(),
+      this.watched && h("p", { class: "help", role: "status" }, t("shots-watching", { name: this.watched })),
+      this.camera.stream && this.#camera(),
+      parts.length > 0 && !this.desk?.pictures[0] && h("p", { class: "help" }, t("shots-reference")),
+      this.remark && h("p", { class: "help" }, this.remark),
+      parts.length > 0 && this.#start(),
       this.trouble && h("p", { class: "problem", role: "alert" }, this.trouble),
       job && this.#progress(),
-      this.rows.length > 0 && this.#list(),
+      parts.length > 0 && [this.#filters(), this.#list(), this.#exports(), this.#keys()],
     );
     if (focused) document.getElementById(focused)?.focus(); // it was made anew
+    const list = this.place.querySelector(".verdicts");
+    if (list) list.scrollTop = scrolled;
+    this.#showBar();
+  }
+
+  #sources() {
+    const chooser = (/** @type {string} */ id, /** @type {string} */ words, /** @type {object} */ props) => {
+      const input = h("input", { type: "file", multiple: true, class: "quietly", id, ...props });
+      input.addEventListener("change", () => {
+        const files = [...(input.files ?? [])];
+        input.value = "";
+        if (id === "shots-folder") this.takeFolder(files);
+        else this.take(files);
+      });
+      return h("label", { class: "button small" }, t(words), input);
+    };
+    const button = (/** @type {string} */ id, /** @type {string} */ words, /** @type {() => void} */ act) =>
+      h("button", { ...SMALL, id, onclick: act }, t(words));
+    return h(
+      "div",
+      { class: "row" },
+      chooser("shots-files", "shots-choose", { accept: "image/*" }),
+      chooser("shots-folder", "shots-folder", { webkitdirectory: true }),
+      canWatch() &&
+        (this.watching
+          ? button("shots-watch", "shots-watch-stop", () => this.#stopWatching())
+          : button("shots-watch", "shots-watch", () => this.#watch())),
+      hasCamera() &&
+        (this.camera.stream
+          ? button("shots-camera", "shots-camera-stop", () => this.#stopCamera())
+          : button("shots-camera", "shots-camera", () => this.#startCamera())),
+    );
+  }
+
+  #start() {
+    const pending = this.parts.filter(({ outcome, file }) => !outcome && file).length;
+    const ready = Boolean(this.desk?.pictures[0]) && !this.busy;
+    const start = { type: "button", class: "primary small", id: "shots-start", disabled: !ready, onclick: () => this.start() };
+    const words = pending ? t("shots-start", { n: pending }) : t("shots-again");
+    const clear = { type: "button", class: "quiet small", id: "shots-clear", disabled: this.busy, onclick: () => this.clear() };
+    return h("div", { class: "row spread" }, h("button", start, words), h("button", clear, t("shots-clear")));
   }
 
   #progress() {
-    const { job, rows } = this;
+    const { job } = this;
     const ended = ENDED.has(job.state);
-    const bad = rows.filter(({ verdict }) => verdict !== "OK").length;
-    const told = t(ended ? "shots-ended" : "shots-running", {
-      done: job.inspected,
-      all: job.shots,
-      bad,
-    });
+    const bad = this.listedAll.filter(({ verdict }) => verdict === "NG" || verdict === "ERROR").length;
+    const told = t(ended ? "shots-ended" : "shots-running", { done: job.inspected, all: job.shots, bad });
     const cancel = () => this.#quietly(() => this.#ask("POST", "/cancel"));
     return h(
       "div",
       {},
-      h(
-        "progress",
-        { class: "wide", max: job.shots, "aria-label": t("shots"), value: job.inspected },
-        told,
-      ),
+      h("progress", { class: "wide", max: job.shots, "aria-label": t("shots"), value: job.inspected }, told),
       h("p", { role: "status", id: "shots-said" }, told, job.error && ` ${job.error}`),
-      h(
-        "div",
-        { class: "row" },
-        !ended && h("button", { ...SMALL, id: "shots-cancel", onclick: cancel }, t("shots-cancel")),
-        rows.length > 0 &&
-          h(
-            "button",
-            { ...SMALL, id: "shots-report", onclick: () => this.#saveReport() },
-            t("shots-report"),
-          ),
-      ),
+      !ended && h("button", { ...SMALL, id: "shots-cancel", onclick: cancel }, t("shots-cancel")),
     );
   }
 
+  get listedAll() {
+    const { rules } = this;
+    return this.parts.map((part) => verdictOf(part, rules));
+  }
+
+  #filters() {
+    const { rules } = this;
+    const verdicts = this.parts.map((part) => part.decision || verdictOf(part, rules).verdict);
+    const counted = (/** @type {string} */ verdict) => verdicts.filter((each) => each === verdict).length;
+    /** @type {[string, string][]} */
+    const options = [["all", `${t("shots-all")} ${number(this.parts.length)}`]];
+    for (const verdict of ORDER) {
+      const n = counted(verdict);
+      const words = `${t(`verdict-${verdict || "none"}`)} ${number(n)}`;
+      if (n || this.filter === verdict) options.push([verdict, words]);
+    }
+    const choice = segments(t("shots-filter"), options, this.filter, (value) => {
+      this.filter = value;
+      this.show();
+      const chosen = this.place.querySelector(".filters input:checked");
+      if (chosen instanceof HTMLElement) chosen.focus();
+      this.acts.changed();
+    });
+    choice.classList.add("filters");
+    return choice;
+  }
+
   #list() {
-    const sorted = [...this.rows].sort(
-      (one, other) =>
-        ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict) ||
-        one.position - other.position,
-    );
-    const entry = (/** @type {Row} */ { position, shot, verdict, reason }) =>
-      h(
+    const entry = (/** @type {Shots["listed"][number]} */ { part, verdict, reason }) => {
+      const shown = part.decision || verdict;
+      return h(
         "li",
         {},
         h(
           "button",
           {
             type: "button",
-            class: `verdict ${verdict.toLowerCase()}`,
+            id: `shots-part-${part.id}`,
+            class: `verdict ${shown.toLowerCase() || "none"}`,
             title: t("shots-look"),
-            onclick: () => this.acts.look(this.sent[position]),
+            "aria-current": part === this.current ? "true" : null,
+            onclick: () => this.look(part),
           },
-          h("b", {}, t(`verdict-${verdict}`)),
-          h("span", {}, shot),
-          reason && h("small", {}, reason),
+          h("b", {}, t(`verdict-${shown || "none"}`)),
+          h("span", {}, part.name),
+          (reason || part.decision) &&
+            h("small", {}, part.decision && t("shots-decided", { verdict: t(`verdict-${verdict || "none"}`) }), " ", reason),
         ),
       );
-    return h("ol", { class: "verdicts" }, sorted.map(entry));
+    };
+    return h("ol", { class: "verdicts" }, this.listed.map(entry));
   }
 
-  /** Send the shots, then follow the job to its end. */
+  #exports() {
+    return h(
+      "div",
+      { class: "row" },
+      h("span", { class: "muted" }, t("save")),
+      h("button", { ...SMALL, id: "shots-csv", onclick: () => this.#saveCsv() }, "CSV"),
+      h("button", { ...SMALL, id: "shots-report", onclick: () => this.#saveReport() }, "HTML"),
+    );
+  }
+
+  #keys() {
+    const box = check(t("shots-keys"), keysOn(), switchKeys);
+    box.classList.add("help");
+    return box;
+  }
+
+  /** Show the part at hand above the stage, with what can be said of it. */
+  #showBar() {
+    const { current, bar, parts } = this;
+    if (!this.offered || !parts.length) {
+      replace(bar);
+      return;
+    }
+    const focused = bar.contains(document.activeElement) && document.activeElement?.id;
+    const { listed } = this;
+    const at = listed.findIndex(({ part }) => part === current);
+    const go = (/** @type {string} */ id, /** @type {string} */ sign, /** @type {1 | -1} */ direction) => {
+      const disabled = !listed[at < 0 && direction > 0 ? 0 : at + direction];
+      const words = t(id);
+      return h("button", { type: "button", id, disabled, title: words, "aria-label": words, onclick: () => this.step(direction) }, sign);
+    };
+    const decide = (/** @type {"OK" | "NG"} */ verdict, /** @type {string} */ key) =>
+      h(
+        "button",
+        {
+          type: "button",
+          id: `decide-${verdict}`,
+          class: `decide ${verdict.toLowerCase()}`,
+          "aria-pressed": String(current?.decision === verdict),
+          title: t("decide", { verdict: t(`verdict-${verdict}`), key }),
+          onclick: () => this.decide(verdict),
+        },
+        t(`verdict-${verdict}`),
+        h("kbd", { "aria-hidden": true }, key),
+      );
+    replace(
+      bar,
+      go("part-before", "‹", -1),
+      h("span", { class: "muted" }, at < 0 ? `– / ${number(listed.length)}` : `${number(at + 1)} / ${number(listed.length)}`),
+      go("part-next", "›", 1),
+      h("span", { class: "file", title: current?.name ?? "" }, current?.name ?? t("shots-none")),
+      h("span", { class: "push" }),
+      current && [h("span", { class: "muted asked" }, t("decision")), decide("OK", "O"), decide("NG", "X")],
+    );
+    if (focused) {
+      const again = document.getElementById(focused);
+      if (again instanceof HTMLButtonElement && !again.disabled) again.focus();
+      else bar.querySelector("button:not(:disabled)")?.dispatchEvent(new Event("focus"));
+    }
+  }
+
+  // ---------------------------------------------------------------------------- exporting
+
+  #saveCsv() {
+    save(new Blob([asCsv(this.parts, this.rules)], { type: "text/csv" }), "shots.csv");
+  }
+
+  async #saveReport() {
+    const { desk } = this;
+    const reference = desk?.pictures[0];
+    if (!desk || !reference) return;
+    const page = await asPage(this.parts, this.rules, { reference, about: this.acts.about(desk) });
+    save(new Blob([page], { type: "text/html" }), "shots.html");
+  }
+
+  // ------------------------------------------------------------------- folder and camera
+
+  async #watch() {
+    let folder;
+    try {
+      folder = await /** @type {any} */ (window).showDirectoryPicker();
+    } catch (error) {
+      if (error instanceof DOMException) return; // none was chosen
+      throw error;
+    }
+    const watching = (this.watching = new AbortController());
+    this.watched = folder.name;
+    this.trouble = "";
+    this.#reveal();
+    try {
+      await watchFolder(folder, (file) => this.takeNext(file), watching.signal);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      this.trouble = t("shots-watch-lost", { name: folder.name });
+    }
+    if (this.watching === watching) this.#stopWatching();
+  }
+
+  #stopWatching() {
+    this.watching?.abort();
+    this.watching = null;
+    this.watched = "";
+    this.show();
+  }
+
+  async #startCamera() {
+    this.trouble = "";
+    try {
+      await this.camera.start();
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      this.camera.stop();
+      this.trouble = t("shots-no-camera");
+    }
+    this.show();
+    document.getElementById("shots-shoot")?.focus();
+  }
+
+  #stopCamera() {
+    this.camera.stop();
+    this.show();
+  }
+
+  #camera() {
+    const shoot = { type: "button", class: "primary wide", id: "shots-shoot", onclick: async () => this.takeNext(await this.camera.shot()) };
+    const { video } = this.camera;
+    queueMicrotask(() => video.play().catch(() => {})); // it stops when it is placed anew
+    return h("div", { class: "camera-place" }, video, h("button", shoot, t("shots-shoot")));
+  }
+
+  // ------------------------------------------------------------------------------ the job
+
+  /** Inspect what is not inspected yet, or everything once more. */
   async start() {
-    if (!this.desk || !(await this.acts.signedIn())) return;
-    Object.assign(this, { busy: true, trouble: "", job: null, rows: [], sent: [...this.files] });
+    if (this.busy || !this.desk?.pictures[0] || !(await this.acts.signedIn())) return;
+    const present = this.parts.filter(({ file }) => file);
+    const pending = present.filter(({ outcome }) => !outcome);
+    const sent = pending.length ? pending : present;
+    Object.assign(this, { busy: true, trouble: "", job: null });
     this.show();
     await this.#quietly(async () => {
       const form = this.#form();
       form.append("open", "true");
       const answer = await this.api.ask(PATH, { method: "POST", body: form });
       this.job = await answer.json();
-      for (const group of groups(this.sent)) {
+      for (const group of groups(sent)) {
         const more = new FormData();
-        for (const file of group) more.append("shot", file, file.name);
+        for (const { file, name } of group) more.append("shot", /** @type {Blob} */ (file), name);
         await this.#ask("POST", "/shots", more);
       }
       await this.#ask("POST", "/start");
-      while (!ENDED.has(this.job.state)) {
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-        await this.#follow();
-      }
+      this.running = { id: this.job.id, parts: sent.map(({ id }) => id) };
+      this.acts.changed();
+      await this.#followToTheEnd(sent);
     });
+    this.#end();
+  }
+
+  /** @param {(Part | undefined)[]} sent */
+  async #followToTheEnd(sent) {
+    let taken = 0;
+    while (!ENDED.has(this.job.state)) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS + 2 * taken));
+      taken = await this.#follow(sent, taken);
+    }
+  }
+
+  #end() {
     this.busy = false;
+    this.running = null;
     this.show();
+    this.acts.changed();
   }
 
   #form() {
@@ -199,15 +606,27 @@ export class Shots {
     return form;
   }
 
-  /** Ask for the job's progress, and show its results so far. */
-  async #follow() {
-    const before = this.job.inspected;
+  /**
+   * Ask for the job's progress, and take its results so far.
+   * @param {(Part | undefined)[]} sent
+   * @param {number} taken results that are known
+   * @returns {Promise<number>} those that are known now
+   */
+  async #follow(sent, taken) {
     await this.#ask("GET", "");
-    if (this.job.inspected !== before || ENDED.has(this.job.state)) {
-      const answer = await this.api.ask(`${PATH}/${this.job.id}/results?limit=${MOST}`);
-      this.rows = (await answer.json()).results;
+    let known = ENDED.has(this.job.state) ? 0 : taken; // a gap is filled where several compute
+    while (known < this.job.inspected) {
+      const answer = await this.api.ask(`${PATH}/${this.job.id}/results?offset=${known}&limit=${PAGE}`);
+      const { results } = await answer.json();
+      if (!results.length) break;
+      for (const row of results) {
+        const part = sent[row.position];
+        if (part) part.outcome = outcomeOf(row, false);
+      }
+      known += results.length;
     }
     this.show();
+    return known;
   }
 
   /**
@@ -218,13 +637,6 @@ export class Shots {
   async #ask(method, path, body) {
     const answer = await this.api.ask(`${PATH}/${this.job.id}${path}`, { method, body });
     this.job = await answer.json();
-  }
-
-  async #saveReport() {
-    await this.#quietly(async () => {
-      const answer = await this.api.ask(`${PATH}/${this.job.id}/report`);
-      save(await answer.blob(), "report.html");
-    });
   }
 
   /**
@@ -243,23 +655,24 @@ export class Shots {
 }
 
 /**
- * Part files into groups that one request may have.
- * @param {File[]} files
- * @returns {File[][]}
+ * Part shots into groups that one request may have.
+ * @param {Part[]} parts
+ * @returns {Part[][]}
  */
-function groups(files) {
-  /** @type {File[][]} */
+function groups(parts) {
+  /** @type {Part[][]} */
   const parted = [];
   let bytes = 0;
-  for (const file of files) {
+  for (const part of parts) {
     const last = parted.at(-1);
-    if (!last || last.length >= GROUP_FILES || bytes + file.size > GROUP_BYTES) {
-      parted.push([file]);
+    const size = part.file?.size ?? 0;
+    if (!last || last.length >= GROUP_FILES || bytes + size > GROUP_BYTES) {
+      parted.push([part]);
       bytes = 0;
     } else {
-      last.push(file);
+      last.push(part);
     }
-    bytes += file.size;
+    bytes += size;
   }
   return parted;
 }

@@ -12,6 +12,7 @@ import { Pane } from "./stage.js";
 /**
  * @typedef {object} Giving
  * @property {(files: File[]) => void} files
+ * @property {(transfer: DataTransfer | null) => void} dropped
  * @property {(address: string) => Promise<void>} address
  * @property {() => void} removal
  */
@@ -185,11 +186,7 @@ export class Slot {
       event.stopPropagation();
       document.body.classList.remove("dropping");
       inside(false);
-      const { files, types } = event.dataTransfer ?? {};
-      if (files?.length) this.giving.files([...files]);
-      else if (types?.includes("text/uri-list")) {
-        this.giving.address(event.dataTransfer?.getData("text/uri-list").split("\n")[0] ?? "");
-      }
+      this.giving.dropped(event.dataTransfer);
     });
   }
 }

@@ -1,0 +1,267 @@
+/**
+ * Parts of a queue: what was found of each, its verdict, and lists of them for other programs.
+ * @module
+ */
+import { h } from "./dom.js";
+import { language, number, percent, t } from "./i18n.js";
+import { infoOf, resultOf } from "./reply.js";
+import { brokenWords, judged } from "./verdict.js";
+
+/** @typedef {import("./geometry.js").Box} Box */
+/** @typedef {import("./verdict.js").Rules} Rules */
+/** @typedef {"" | "OK" | "NG" | "ERROR"} Verdict */
+/** @typedef {{box: Box, shot: Box, area_percent: number, strength: number}} Found a difference, with its boxes on both */
+/**
+ * @typedef {object} Outcome of a comparison
+ * @property {Found[]} differences
+ * @property {boolean} aligned
+ * @property {boolean} apart nothing of the reference was found
+ * @property {string} error why there was no comparison; else empty
+ * @property {{verdict: Verdict, reason: string} | null} said by the service, where only it knows the limits
+ */
+/**
+ * @typedef {object} Part
+ * @property {number} id
+ * @property {string} name
+ * @property {Blob | undefined} file undefined: not kept
+ * @property {Outcome | null} outcome null: not inspected yet
+ * @property {"" | "OK" | "NG"} decision of the one who looked at it
+ */
+
+const CLOSE_UPS = 60; // in an exported page: so many parts
+const OF_A_PART = 3; // close-ups
+const SIDE_PX = 180; // of a close-up
+const AROUND = 2; // sides of a difference that are shown
+const LEAST_PX = 48; // of the picture in a close-up
+
+/** @returns {Outcome} */
+export function failed(/** @type {string} */ error) {
+  return { differences: [], aligned: false, apart: false, error, said: null };
+}
+
+/** @returns {Outcome} */
+export function apart() {
+  return { ...failed(""), apart: true };
+}
+
+/**
+ * Return the outcome that a result of an inspection states.
+ * @param {any} row
+ * @param {boolean} byRecipe whether the limits are known to the service only
+ * @returns {Outcome}
+ */
+export function outcomeOf(row, byRecipe) {
+  const { verdict, reason, count, aligned, differences } = row;
+  if (verdict === "ERROR") return failed(reason);
+  if (count === null) return apart();
+  return {
+    differences: differences.map((/** @type {any} */ each) => ({
+      box: boxOf(each.on_reference),
+      shot: boxOf(each.on_shot),
+      area_percent: each.area_percent,
+      strength: each.strength,
+    })),
+    aligned: aligned !== false,
+    apart: false,
+    error: "",
+    said: byRecipe ? { verdict, reason } : null,
+  };
+}
+
+/**
+ * Return the outcome that a reply of the page's own comparison states.
+ * @param {any} reply
+ * @returns {Outcome}
+ */
+export function outcomeOfReply(reply) {
+  const { diffOnImage1: first, diffOnImage2: second } = resultOf(reply);
+  return {
+    differences: first.map((/** @type {any} */ each, /** @type {number} */ at) => ({
+      box: each.boundingBox,
+      shot: second[at].boundingBox,
+      area_percent: each.area_percent,
+      strength: each.strength,
+    })),
+    aligned: infoOf(reply).alignment.method !== "none",
+    apart: false,
+    error: "",
+    said: null,
+  };
+}
+
+/**
+ * @param {number[]} corners x, y, width and height
+ * @returns {Box}
+ */
+function boxOf([x, y, width, height]) {
+  return { x, y, width, height };
+}
+
+/**
+ * Return the verdict on a part, and why.
+ * @param {Part} part
+ * @param {Rules} rules
+ * @returns {{verdict: Verdict, reason: string}}
+ */
+export function verdictOf({ outcome }, rules) {
+  if (!outcome) return { verdict: "", reason: "" };
+  if (outcome.error) return { verdict: "ERROR", reason: outcome.error };
+  if (outcome.apart) return { verdict: "NG", reason: t("not-the-same") };
+  if (outcome.said) return outcome.said;
+  const reason = brokenWords(judged(outcome.differences, rules), rules.mm2);
+  const unaligned = reason && !outcome.aligned ? `; ${t("unaligned")}` : "";
+  return { verdict: reason ? "NG" : "OK", reason: reason + unaligned };
+}
+
+/**
+ * Return the parts as a table (RFC 4180), for spreadsheets.
+ * @param {Part[]} parts
+ * @param {Rules} rules
+ */
+export function asCsv(parts, rules) {
+  const heads = ["number", "shot", "verdict", "decision", "reason", "differences", "area_percent", "max_strength", "aligned"];
+  const rows = parts.map((part, at) => {
+    const { verdict, reason } = verdictOf(part, rules);
+    const { outcome } = part;
+    const known = outcome && !outcome.error && !outcome.apart;
+    const numbers = known
+      ? [count(outcome), area(outcome).toFixed(4), strength(outcome).toFixed(2), outcome.aligned]
+      : ["", "", "", ""];
+    return [at + 1, part.name, verdict, part.decision, reason, ...numbers];
+  });
+  return `\ufeff${[heads, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
+}
+
+/**
+ * Return a value as a cell; a text that a spreadsheet would compute gets an apostrophe before it.
+ * @param {unknown} value
+ */
+function cell(value) {
+  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** @param {Outcome} outcome */
+function count({ differences }) {
+  return differences.length;
+}
+
+/** @param {Outcome} outcome */
+function area({ differences }) {
+  return differences.reduce((sum, each) => sum + each.area_percent, 0);
+}
+
+/** @param {Outcome} outcome */
+function strength({ differences }) {
+  return Math.max(0, ...differences.map((each) => each.strength));
+}
+
+/**
+ * Return the parts as a page of its own, with close-ups of the first that are not OK.
+ * @param {Part[]} parts
+ * @param {Rules} rules
+ * @param {{reference: import("./pictures.js").Picture, about: [string, string][]}} given about: limits and settings in words
+ */
+export async function asPage(parts, rules, { reference, about }) {
+  const judgedParts = parts.map((part) => ({ part, ...verdictOf(part, rules) }));
+  const counted = ["NG", "ERROR", "OK", ""].map((verdict) => {
+    const n = judgedParts.filter((each) => each.verdict === verdict).length;
+    return n ? `${t(`verdict-${verdict || "none"}`)}: ${number(n)}` : "";
+  });
+  const bad = judgedParts.filter(({ verdict, part }) => verdict === "NG" && part.file);
+  /** @type {Map<Part, HTMLElement[]>} */
+  const shown = new Map();
+  const whole = await createImageBitmap(reference.blob);
+  for (const { part } of bad.slice(0, CLOSE_UPS)) shown.set(part, await closeUps(part, whole));
+  whole.close();
+  const page = h(
+    "main",
+    {},
+    h("h1", {}, t("shots")),
+    h("p", {}, new Date().toLocaleString(language())),
+    h("p", { class: "counted" }, counted.filter(Boolean).join(" · ")),
+    h("dl", {}, [[t("reference"), reference.name], ...about].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, ["#", t("shot"), t("verdict"), t("decision"), t("reason"), ""].map((head) => h("th", { scope: "col" }, head)))),
+      h(
+        "tbody",
+        {},
+        judgedParts.map(({ part, verdict, reason }, at) =>
+          h(
+            "tr",
+            {},
+            h("td", {}, String(at + 1)),
+            h("th", { scope: "row" }, part.name),
+            h("td", { class: `verdict ${verdict.toLowerCase()}` }, t(`verdict-${verdict || "none"}`)),
+            h("td", {}, part.decision && t(`verdict-${part.decision}`)),
+            h("td", {}, reason),
+            h("td", {}, shown.get(part) ?? []),
+          ),
+        ),
+      ),
+    ),
+  );
+  const style =
+    "body{font:14px/1.4 system-ui,sans-serif;margin:24px;color:#16191d;background:#fff}h1{margin:0}" +
+    "table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;border-bottom:1px solid #d2d6dc;text-align:left;vertical-align:top;font-weight:400;overflow-wrap:anywhere}" +
+    "thead th{color:#545c66}.counted{font-size:20px;font-weight:600}dl{display:grid;grid-template-columns:auto 1fr;gap:2px 16px}dt{color:#545c66}dd{margin:0}" +
+    "thead th,.verdict{white-space:nowrap}.verdict{font-weight:700;color:#14713a}.ng,.error{color:#b3261e}img{height:90px;margin-right:6px}";
+  const head = `<meta charset="utf-8"><title>${t("shots")}</title><style>${style}</style>`;
+  return `<!doctype html><html lang="${language()}"><head>${head}</head><body>${page.outerHTML}</body></html>`;
+}
+
+/**
+ * Return close-ups of the largest differences: the reference on the left, the shot on the right.
+ * @param {Part} part
+ * @param {ImageBitmap} reference
+ * @returns {Promise<HTMLElement[]>} none where the shot cannot be read
+ */
+async function closeUps({ file, outcome }, reference) {
+  if (!file || !outcome) return [];
+  /** @type {ImageBitmap} */
+  let shot;
+  try {
+    shot = await createImageBitmap(file);
+  } catch (error) {
+    if (error instanceof DOMException) return [];
+    throw error;
+  }
+  const canvas = h("canvas", { width: 2 * SIDE_PX + 4, height: SIDE_PX });
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("the browser has no 2D canvas");
+  const sorted = [...outcome.differences].sort((one, other) => other.area_percent - one.area_percent);
+  const images = sorted.slice(0, OF_A_PART).map((found, at) => {
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    cut(context, reference, found.box, 0);
+    cut(context, shot, found.shot, SIDE_PX + 4);
+    const alt = `${t("differences", { n: 1 })} ${at + 1}, ${percent(found.area_percent / 100, 2)}`;
+    return h("img", { src: canvas.toDataURL("image/jpeg", 0.85), alt });
+  });
+  shot.close();
+  return images;
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {ImageBitmap} picture
+ * @param {Box} box
+ * @param {number} left where it goes
+ */
+function cut(context, picture, { x, y, width, height }, left) {
+  const side = Math.max(LEAST_PX, AROUND * Math.max(width, height));
+  const [from, top] = [x + (width - side) / 2, y + (height - side) / 2];
+  context.save();
+  context.beginPath();
+  context.rect(left, 0, SIDE_PX, SIDE_PX);
+  context.clip();
+  const scale = SIDE_PX / side;
+  context.translate(left, 0);
+  context.scale(scale, scale);
+  context.drawImage(picture, -from, -top);
+  context.strokeStyle = "#ff1f7d";
+  context.lineWidth = 2 / scale;
+  context.strokeRect(x - from, y - top, width, height);
+  context.restore();
+}
