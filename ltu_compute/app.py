@@ -25,8 +25,9 @@ from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import Tokens
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.jobs.doorbell import SharedDoorbell
-from ltu_compute.jobs.prepared_recipes import PreparedRecipes
+from ltu_compute.jobs.prepared_recipes import PreparedRecipes, stored_recipe
 from ltu_compute.jobs.queue import Queue
+from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.custom.models import TrainedModels
@@ -118,6 +119,7 @@ def create_app(
     app.register_blueprint(health_routes)
     slots = Slots(computing=settings.slots, waiting=settings.queue_places)
     counted = metrics.Metrics(_operations(app, dialects), slots, store.jobs.counts)
+    prepared = PreparedRecipes()
     app.extensions[EXTENSION] = Service(
         settings=settings,
         dialects=dialects,
@@ -143,7 +145,8 @@ def create_app(
             KeyCheck: keys,
             ReplySigner: ReplySigner(KeyRing(settings.reply_keys_dir)),
             Queue: Queue(store.jobs, SharedDoorbell()),
-            PreparedRecipes: PreparedRecipes(),
+            PreparedRecipes: prepared,
+            RecipeShelf: RecipeShelf(partial(stored_recipe, store, prepared, settings)),
         },
     )
 

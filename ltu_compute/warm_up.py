@@ -9,6 +9,7 @@ import numpy as np
 
 from ltu_compute.errors import NotInstalled, Unavailable, Unprocessable
 from ltu_compute.image import Image, encoding
+from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import INSTALL
@@ -33,7 +34,10 @@ def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     """
     noise = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     photograph = encoding.png(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
-    resources: dict[type, object] = {Recognisers: recognisers.local().bare()}
+    resources: dict[type, object] = {
+        Recognisers: recognisers.local().bare(),
+        RecipeShelf: RecipeShelf(),
+    }
     for dialect in dialects:
         for endpoint in dialect.endpoints:
             if not set(endpoint.resources.values()) <= resources.keys():

@@ -45,7 +45,12 @@ from ltu_compute.kernels.classification import (
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.contours import outer_contours, outer_outlines, traced
 from ltu_compute.kernels.contrast import gray_pair
-from ltu_compute.kernels.differences import ComparisonSettings, compare, polygons_mask
+from ltu_compute.kernels.differences import (
+    ComparisonSettings,
+    Tolerance,
+    compare,
+    polygons_mask,
+)
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
@@ -68,6 +73,7 @@ from ltu_compute.kernels.stripes import striped_areas
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
 from ltu_compute.kernels.types import Bgr, Size
+from ltu_compute.kernels.variation import drawn
 
 Pixels = NDArray[np.uint8]
 
@@ -518,6 +524,12 @@ CASES = [
         ("bgr",),
         picture_features,
         lambda features, _: features.ndim == 1 and np.isfinite(features).all(),
+    ),
+    Case(
+        drawn,
+        ("bgr",),
+        lambda image: drawn(Tolerance(np.full((3, 4, 4), 80, np.uint8)), image),
+        is_picture,
     ),
 ]
 

@@ -161,3 +161,34 @@ def test_a_recipe_has_its_own_answers(folder: Path, arguments: list[str], words:
 )
 def test_points_in_a_polygon(point: tuple[float, float], inside: bool) -> None:
     assert is_inside(point, [(x, y) for x, y in SQUARE]) is inside
+
+
+def test_one_shot_is_compared_by_a_recipe(folder: Path) -> None:
+    """Reference, regions, settings and limits are the recipe's; what contradicts it is refused."""
+    around = {"name": "label", "polygon": [[40, 28], [72, 28], [72, 60], [40, 60]]}
+    recipe_in(folder, regions=[around], limits={"max_count": 1}, settings={"preset": 2})
+    recipe, shot = folder / "recipe.json", folder / "shots" / "shot-002.png"
+    found = run("ltu", "differences", "--recipe", recipe, shot)
+    assert found.exit_code == 0, found.output
+    info = json.loads(found.output)["details"]["info"]
+    assert info["recipe"] == {"name": "reference", "verdict": "OK", "reason": ""}
+    assert info["count"] == 1
+    assert info["compared"] == pytest.approx(32 * 32 / (160 * 120), rel=0.2)
+    assert run("differences", folder / "reference.png", shot, "--recipe", recipe).exit_code == 0
+
+    recipe_in(folder, limits={})
+    told = json.loads(run("differences", shot, "--recipe", recipe).output)["details"]["info"][
+        "recipe"
+    ]
+    assert told["verdict"] == "NG"
+    assert told["reason"] == "1 difference, at most 0 allowed"
+    for arguments, words in (
+        ((shot, shot), "not that of the picture"),
+        ((shot, "--preset", "1"), "preset: leave it out"),
+        ((shot, "--fic-settings", "{}"), "fic_settings: leave it out"),
+        ((), "Missing argument 'IMAGE2'"),
+    ):
+        refused = run("differences", *arguments, "--recipe", recipe)
+        assert refused.exit_code != 0
+        assert words in refused.output + str(refused.exception), refused.output
+    assert "Missing argument 'IMAGE2'" in run("differences", shot).output

@@ -263,3 +263,37 @@ def test_good_shots_have_their_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch)
     ask("POST", "/cover/good-shots", status=403, data=shot(inspections.good(2)))
     monkeypatch.setattr(teaching, "MOST_SECONDS", 0.0)
     assert "processor time" in ask("POST", "/cover/teach", status=422)["detail"]
+
+
+def test_differences_take_a_recipe(ask: Ask, app: Flask, token: str) -> None:
+    """A stored one by its name, or a whole one; without one, image1 is required as before."""
+    ask("POST", status=201, data=form(limits={"max_count": 1}))
+    sha256 = hashlib.sha256(REFERENCE).hexdigest()
+    whole = {"version": 1, "name": "w", "reference": {"path": "x", "sha256": sha256}}
+
+    def differences(status: int = 200, **given: Any) -> Any:
+        pictures = {"image2": (io.BytesIO(inspections.bad(2)), "s.png")}
+        if given.pop("image1", False):
+            pictures["image1"] = (io.BytesIO(REFERENCE), "r.png")
+        answer = app.test_client().post(
+            "/v2/services/image/differences",
+            data=pictures | given,
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        answer.request.environ["wsgi.input"].close()
+        assert answer.status_code == status, answer.text
+        return answer.json
+
+    told = differences(recipe="cover")["details"]["info"]["recipe"]
+    assert told == {"name": "cover", "version": 1, "verdict": "OK", "reason": ""}
+    told = differences(recipe=json.dumps(whole), image1=True)["details"]["info"]["recipe"]
+    assert told == {"name": "w", "verdict": "NG", "reason": "1 difference, at most 0 allowed"}
+    assert "recipe" not in differences(image1=True)["details"]["info"]
+    for given, words in (
+        ({"recipe": "cover", "preset": 1}, "preset: leave it out"),
+        ({"recipe": "none"}, "there is no recipe 'none'"),
+        ({"recipe": json.dumps(whole)}, "send the picture as image1"),
+        ({"recipe": "{"}, "recipe: "),
+        ({}, "image1: an image is required"),
+    ):
+        assert words in json.dumps(differences(400, **given)), given

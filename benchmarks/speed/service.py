@@ -26,6 +26,7 @@ from ltu_compute.auth.tokens import CLIENT_ID
 from ltu_compute.cli.load import operations
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.image import Image
+from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.outbound.load import Request, connection, drive, login, multipart
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
@@ -62,7 +63,7 @@ def operation(name: str, *contents: bytes, **values: str) -> Callable[[], bytes]
             for field, content in zip(endpoint.images, contents, strict=False)
         ]
         images += [None] * (len(endpoint.images) - len(contents))
-        reply = endpoint.run(images, params, {Recognisers: recognisers})
+        reply = endpoint.run(images, params, {Recognisers: recognisers, RecipeShelf: RecipeShelf()})
         return dialect.answer(
             Exchange(Head("POST", endpoint.path, {}), dialect, endpoint), reply
         ).body

@@ -26,6 +26,7 @@ from benchmarks import report
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.errors import ServiceError
 from ltu_compute.image import Image
+from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import load
 from ltu_compute.warm_up import warm_up
@@ -111,7 +112,9 @@ def measured(case: Case, content: bytes, nothing: bytes, recognisers: Recogniser
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, began = _memory("VmRSS"), time.process_time()
     try:
-        reply = case.endpoint.run(images, params, {Recognisers: recognisers})
+        reply = case.endpoint.run(
+            images, params, {Recognisers: recognisers, RecipeShelf: RecipeShelf()}
+        )
         head = Head("POST", case.endpoint.path, {})
         body = case.dialect.answer(Exchange(head, case.dialect, case.endpoint), reply).body
         message, size = reply.message, len(body)
@@ -154,7 +157,7 @@ def cases(operations: Sequence[str], pictures: Sequence[str]) -> Iterator[Case]:
     for picture in pictures:
         for dialect in DIALECTS:
             for endpoint in dialect.endpoints:
-                computes = set(endpoint.resources.values()) <= {Recognisers}
+                computes = set(endpoint.resources.values()) <= {Recognisers, RecipeShelf}
                 asked = not operations or endpoint.name in operations
                 if endpoint.images and computes and asked:
                     pair = len([image for image in endpoint.images if image.required]) > 1

@@ -15,8 +15,12 @@ from typing_extensions import is_typeddict
 from ltu_compute.cli.group import folded
 from ltu_compute.cli.summaries import summary
 from ltu_compute.dialects import DIALECTS
+from ltu_compute.errors import ServiceError
 from ltu_compute.image import Image
 from ltu_compute.jobs import pictures
+from ltu_compute.jobs import recipe as recipes
+from ltu_compute.jobs.prepared_recipes import FoundRecipe, PreparedRecipe
+from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels.types import Box
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.recognisers.available import Recognisers
@@ -25,6 +29,7 @@ from ltu_compute.web.binding import Limits, bind, is_address, local_wire
 from ltu_compute.web.dialect import Dialect, Exchange, Head
 from ltu_compute.web.endpoint import Endpoint, ImageField
 
+RECIPE = "recipe"  # a parameter that is a file here
 PICTURE = {"encoding", "format", "value"}  # the keys of a picture within a reply
 AS_JSON = "Print the reply as JSON, as where the output is no terminal."
 ANNOTATED = "File for the shot with a numbered box around each difference (JPEG)."
@@ -43,9 +48,10 @@ def _operation(dialect: Dialect, endpoint: Endpoint) -> click.Command:
         **given: Any,
     ) -> None:
         sources = {image.name: given.pop(folded(image.name)) for image in endpoint.images}
+        shelf = _shelf(endpoint, sources, given.get(RECIPE))
         named = {p.name: p.opts[0].lstrip("-") for p in click.get_current_context().command.params}
         values = {named[name]: [value] for name, value in given.items() if value is not None}
-        body = _computed(dialect, endpoint, sources, values)
+        body = _computed(dialect, endpoint, sources, values, shelf)
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
             body["result"] = _saved(body["result"], save, "")
@@ -64,7 +70,10 @@ def _options(endpoint: Endpoint) -> list[click.Parameter]:
     options: list[click.Parameter] = []
     for image in endpoint.images:
         if image.required:
-            options.append(click.Argument([folded(image.name)], metavar=image.name.upper()))
+            argument = click.Argument(
+                [folded(image.name)], metavar=image.name.upper(), required=not _by_recipe(endpoint)
+            )
+            options.append(argument)
         else:
             names = [f"--{image.name}", f"--{image.name.replace('_', '-')}", folded(image.name)]
             options.append(click.Option(names, help=image.description, metavar="FILE"))
@@ -81,6 +90,35 @@ def _options(endpoint: Endpoint) -> list[click.Parameter]:
         file = click.Path(path_type=Path, dir_okay=False)
         options.append(click.Option(["--annotated"], type=file, help=ANNOTATED))
     return options
+
+
+def _by_recipe(endpoint: Endpoint) -> bool:
+    """Return whether an operation may be asked for by a recipe."""
+    return RECIPE in {image.unless for image in endpoint.images if isinstance(image, ImageField)}
+
+
+def _shelf(endpoint: Endpoint, sources: dict[str, str | None], file: str | None) -> RecipeShelf:
+    """Return the recipe in a file; the only picture beside it is the shot, not the reference."""
+    if not _by_recipe(endpoint):
+        return RecipeShelf()
+    first, second = (image.name for image in endpoint.images if image.required)
+    if file is not None and sources[second] is None:
+        sources[first], sources[second] = None, sources[first]
+    for name in (first, second):
+        if sources[name] is None and (name == second or file is None):
+            raise click.UsageError(f"Missing argument '{name.upper()}'.")
+    if file is None:
+        return RecipeShelf()
+    path, current = Path(file), load()
+    try:
+        recipe = recipes.load(path)
+        source = recipes.reference_of(recipe, path.parent, current.max_upload_bytes)
+        content = source.content or b""
+        reference = Image.from_bytes(content, max_pixels=current.max_pixels, name=source.name)
+        tolerance = recipes.tolerance_of(recipe, path.parent)
+    except ServiceError as error:
+        raise click.ClickException(str(error)) from error
+    return RecipeShelf(file=FoundRecipe(PreparedRecipe.of(recipe, reference, tolerance), None))
 
 
 def _annotate(shot: str | None, body: dict[str, Any], path: Path) -> None:
@@ -109,6 +147,7 @@ def _computed(
     endpoint: Endpoint,
     sources: dict[str, str | None],
     values: dict[str, list[Any]],
+    shelf: RecipeShelf,
 ) -> dict[str, Any]:
     """Return the reply of an operation, as the service would give it."""
     files = {}
@@ -126,7 +165,8 @@ def _computed(
     exchange = Exchange(Head("POST", endpoint.path, {}), dialect, endpoint, wire)
     exchange.ignored = bound.ignored
     began = time.perf_counter()
-    result = endpoint.run(bound.images, bound.params, {Recognisers: Recognisers.of(current)})
+    resources = {Recognisers: Recognisers.of(current), RecipeShelf: shelf}
+    result = endpoint.run(bound.images, bound.params, resources)
     exchange.seconds = time.perf_counter() - began
     body: dict[str, Any] = orjson.loads(dialect.answer(exchange, result).body)
     return body
@@ -181,7 +221,7 @@ def _is_command(endpoint: Endpoint) -> bool:
     """Return whether an endpoint needs nothing that only a running service has."""
     images = endpoint.images and all(isinstance(image, ImageField) for image in endpoint.images)
     named = "/" not in endpoint.name  # what is below another operation is no word of its own
-    return bool(images) and named and set(endpoint.resources.values()) <= {Recognisers}
+    return bool(images) and named and set(endpoint.resources.values()) <= {Recognisers, RecipeShelf}
 
 
 def short_forms() -> dict[str, click.Command]:

@@ -4,13 +4,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ltu_compute.image import Image
+from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.inspection import Inspection, Limits, Verdict, inspected
 from ltu_compute.jobs.recipe import Recipe
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
 
 KEPT = 32  # recipes
 KEPT_BYTES = 256 << 20  # of memory that they take together; the last is kept whatever its size
@@ -46,6 +50,13 @@ class PreparedRecipe:
         return inspected(self.reference, shot, self.settings, self.limits, begun)[0]
 
 
+class FoundRecipe(NamedTuple):
+    """A recipe, ready for shots, and its version where it is stored."""
+
+    ready: PreparedRecipe
+    version: int | None
+
+
 class PreparedRecipes:
     """The recipes that were used last. Threads may share it."""
 
@@ -69,3 +80,30 @@ class PreparedRecipes:
             ):
                 self._kept.popitem(last=False)
         return kept
+
+
+def stored_recipe(
+    store: Store,
+    prepared: PreparedRecipes,
+    settings: Settings,
+    account_id: str,
+    name: str,
+    *,
+    version: int | None = None,
+) -> FoundRecipe:
+    """Return a recipe of an account, kept ready for the next shot.
+
+    Raises
+    ------
+    NotFound
+        The account has none of this name and version.
+    """
+    found = store.recipes.get(account_id, name, version)
+
+    def prepare() -> PreparedRecipe:
+        content = store.recipes.reference(found.id)
+        image = Image.from_bytes(content, max_pixels=settings.max_pixels, name="reference")
+        learnt = store.recipes.tolerance(found.id)
+        return PreparedRecipe.of(recipes.parsed(found.text), image, learnt)
+
+    return FoundRecipe(prepared.get(found.id, prepare), found.version)

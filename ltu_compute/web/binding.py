@@ -317,9 +317,9 @@ def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> Source | 
             return parts[index].content
     for name, index in places:
         texts = wire.values.get(name, [])
-        if index < len(texts) and texts[index] not in ("", None):
+        if index < len(texts) and _is_given(texts[index]):
             return _from_text(image.name, texts[index], problems)
-    if image.required:
+    if image.required and not any(_is_given(value) for value in wire.values.get(image.unless, [])):
         problems += missing_image(image.name, wire).problems
     return None
 
@@ -330,11 +330,7 @@ def _sources(images: ImageList, wire: Wire, problems: list[Problem]) -> list[_Se
     name = images.name
     given = wire.values.get(name, [])
     is_json = any(isinstance(value, list) for value in given)
-    texts = [
-        (place, text)
-        for place, text in enumerate(_flat(given))
-        if is_json or text not in ("", None)
-    ]
+    texts = [(place, text) for place, text in enumerate(_flat(given)) if is_json or _is_given(text)]
     problems += [_not_a_text(name, text) for _, text in texts if not isinstance(text, str)]
     if files and texts and not images.mixed:
         problems.append(Problem(name, f"{name}: received files and texts, allowed are either"))
@@ -355,6 +351,10 @@ def _sources(images: ImageList, wire: Wire, problems: list[Problem]) -> list[_Se
         label = source if isinstance(source, str) else ""
         found.append(_Sent(label, BadParameters(*wrong) if source is None else source, place))
     return found
+
+
+def _is_given(value: Any) -> bool:
+    return value not in ("", None)
 
 
 def _empty(name: str) -> Problem:

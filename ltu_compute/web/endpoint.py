@@ -137,12 +137,15 @@ class ImageField:
         Whether the request is refused without it; the handler gets ``None`` if not.
     also : tuple of (str, int), optional
         Name, and place among the values of that name, under which it is accepted as well.
+    unless : str
+        Parameter with which a required image may be left out; the handler then gets ``None``.
     """
 
     name: str
     description: str = "The image."
     required: bool = True
     also: tuple[str, int] | None = None
+    unless: str = ""
 
     @property
     def most(self) -> int:

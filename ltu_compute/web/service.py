@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from flask import Flask, current_app
 
@@ -24,6 +25,14 @@ EXTENSION = "ltu_compute"
 AUTHENTICATIONS = 4  # credentials checked at once, in a process
 AUTHENTICATION_WAIT_S = 10.0  # that a request waits for that; a dead database takes as long
 FETCHES = 16  # images fetched at once, in a process: each takes memory and a thread
+
+
+@runtime_checkable
+class PerAccount(Protocol):
+    """A resource of which each account has its own view."""
+
+    def asked_by(self, account_id: str) -> object:
+        """Return the view of an account."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Service:
     refuse : callable
         Returns the whole HTTP reply, status line included, to what is no HTTP request.
     resources : mapping of type to object
-        What handlers may want, by type.
+        What handlers may want, by type; of a `PerAccount`, they get the view of the caller.
     """
 
     settings: Settings

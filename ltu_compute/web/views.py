@@ -14,7 +14,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.web import binding, wire
 from ltu_compute.web.dialect import Answer, Caller, Dialect, Exchange, Head
 from ltu_compute.web.endpoint import Endpoint
-from ltu_compute.web.service import Service, current_service
+from ltu_compute.web.service import PerAccount, Service, current_service
 
 TEXT_ALLOWANCE = 64 << 10  # bytes of a body that are not images
 BASE64_GROWTH = 1.45  # of an image as percent-encoded base64: 4/3, and + and / take 3 bytes
@@ -103,7 +103,10 @@ def _run(
     }
     if exchange.caller is not None:
         resources[Caller] = exchange.caller
-        resources[Recognisers] = recognisers.asked_by(exchange.caller.account.id)
+        account_id = exchange.caller.account.id
+        for kind, resource in resources.items():
+            if isinstance(resource, PerAccount):
+                resources[kind] = resource.asked_by(account_id)
     began = time.perf_counter()
     result = endpoint.run(bound.images, bound.params, resources)
     exchange.seconds = time.perf_counter() - began

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
@@ -17,7 +16,7 @@ from ltu_compute.errors import BadParameters, NotFound, Problem, ServiceError, S
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.kinds import REFERENCE, TOLERANCE
-from ltu_compute.jobs.prepared_recipes import PreparedRecipe, PreparedRecipes
+from ltu_compute.jobs.prepared_recipes import PreparedRecipes, stored_recipe
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store.recipes import MOST_RECIPES, StoredRecipe
@@ -278,13 +277,13 @@ def inspect(
     NG where a limit of the recipe is broken, or nothing of the reference was found. The reference
     is decoded and measured once per process.
     """
-    found = store.recipes.get(caller.account.id, params.name, params.version)
-
-    ready = prepared.get(found.id, partial(prepared_recipe, found, store, settings))
+    ready, version = stored_recipe(
+        store, prepared, settings, caller.account.id, params.name, version=params.version
+    )
     inspection = ready.inspect(shot, "shot")
     verdict: ShotVerdict = {
-        "name": found.name,
-        "version": found.version,
+        "name": ready.recipe.name,
+        "version": version or 0,
         "verdict": "NG" if inspection.reason else "OK",
         "reason": inspection.reason,
         "count": inspection.count,
@@ -297,13 +296,6 @@ def inspect(
     if ready.limits.mm2 is not None and inspection.area_percent is not None:
         verdict["area_mm2"] = inspection.area_percent / 100 * ready.limits.mm2
     return verdict
-
-
-def prepared_recipe(found: StoredRecipe, store: Store, settings: Settings) -> PreparedRecipe:
-    """Return a stored recipe, ready for shots."""
-    content = store.recipes.reference(found.id)
-    image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
-    return PreparedRecipe.of(recipes.parsed(found.text), image, store.recipes.tolerance(found.id))
 
 
 def _difference(named: dict[str, Any]) -> FoundDifference:

@@ -33,7 +33,11 @@ from ltu_compute.dialects.ltu.interface import (
     singles,
     vertices,
 )
+from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
+from ltu_compute.jobs import inspection
+from ltu_compute.jobs.prepared_recipes import FoundRecipe
+from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.alignment import Motion
 from ltu_compute.kernels.contours import simplified
@@ -153,10 +157,8 @@ def _matched(image: Image, compared: Size, box: Box) -> MatchedImage:
 
 # ------------------------------------------------------------------------- differences
 
-PAIR = (
-    ImageField("image1", "The reference."),
-    ImageField("image2", "The shot that is compared with it."),
-)
+SHOT = ImageField("image2", "The shot that is compared with it.")
+PAIR = (ImageField("image1", "The reference."), SHOT)
 REGION = ImageField(
     "image1_roi",
     "Mask of image 1: where it is 0, nothing is compared. Where the rest moved differently, the "
@@ -317,6 +319,7 @@ PURPOSES = {  # from benchmarks/README.md and the part of fixtures/images, whose
 }
 """Name and use of each preset, the most sensitive first."""
 
+MOST_RECIPE_TEXT = 60_000  # characters of a recipe within a request
 MASKS_PER_IMAGE = 2  # times the image's pixels, that the masks on it may have together
 SMALL = 0.75  # share of the resolution asked for below which the reply says so
 NOT_FLAT_PX = 0.5  # compared; flat surfaces leave some 0.05
@@ -356,6 +359,13 @@ class DifferencesParams(LtuParams):
     )
     vertices: Flag = Field(True, description="Return the outlines' vertices.")
     output_format: Literal["json"] = Field("json", description="Form of the reply.")
+    recipe: str | None = Field(
+        None,
+        max_length=MOST_RECIPE_TEXT,
+        description="Name of a stored recipe, or a recipe as JSON, instead of preset, "
+        "fic_settings and image1_roi. Without image1, the recipe's reference is image 1; an image1 "
+        "that is sent must be that file. Not in the vendor's document.",
+    )
 
     @property
     def color_bgra(self) -> tuple[int, int, int, int]:
@@ -496,9 +506,19 @@ class AlignmentInfo(MotionInfo):
     ]
 
 
+class RecipeVerdict(TypedDict):
+    """Verdict on image 2 by the limits of a recipe."""
+
+    name: Annotated[str, Field(description="Of the recipe.")]
+    version: NotRequired[Annotated[int, Field(description="Of the stored recipe.")]]
+    verdict: Literal["OK", "NG"]
+    reason: Annotated[str, Field(description="Which limits are broken; empty for OK.")]
+
+
 class DifferencesInfo(Info):
     """See `differences`."""
 
+    recipe: NotRequired[RecipeVerdict]
     count: int
     compared: Annotated[float, Field(description="Share of image 1 that was compared, 0 to 1.")]
     alignment: AlignmentInfo
@@ -508,10 +528,18 @@ class DifferencesInfo(Info):
     "differences",
     layout=DIFFERENCES,
     aliases=("imagesDifferences",),
-    images=(*PAIR, REGION),
+    images=(
+        ImageField("image1", "The reference; a recipe has its own.", unless="recipe"),
+        SHOT,
+        REGION,
+    ),
 )
 def differences(
-    image1: Image, image2: Image, image1_roi: Image | None, params: DifferencesParams
+    image1: Image | None,
+    image2: Image,
+    image1_roi: Image | None,
+    params: DifferencesParams,
+    shelf: RecipeShelf,
 ) -> Reply[DifferencesResult, DifferencesInfo]:
     """Find the differences between two images.
 
@@ -523,8 +551,22 @@ def differences(
     over its area, in ΔE (100: black against white), times `weight`. `details.score` is the sum of
     area_percent · strength over all differences: 0 when nothing differs. `threshold` counts in
     units of 8 ΔE of the smoothed difference of a pixel.
+
+    A `recipe` has its own reference, region, settings and limits: the images are compared by it,
+    and `info.recipe` has the verdict.
     """
-    compared = comparison.differences(image1, image2, params.settings(), region=image1_roi)
+    judged: RecipeVerdict | None = None
+    if params.recipe is not None:
+        _check_left_out(params, image1_roi)
+        by = shelf.find(params.recipe, image1)
+        image1, settings = by.ready.reference.image, by.ready.settings
+        compared = comparison.differences(by.ready.reference, image2, settings)
+        judged = _verdict(by, compared)
+    else:
+        if image1 is None:
+            raise AssertionError("no request passes without image1 and recipe")
+        settings = params.settings()
+        compared = comparison.differences(image1, image2, settings, region=image1_roi)
     on1, note1 = _differences([d.on1 for d in compared.differences], compared, params, image1)
     on2, note2 = _differences([d.on2 for d in compared.differences], compared, params, image2)
     result: DifferencesResult = {"diffOnImage1": on1, "diffOnImage2": on2}
@@ -545,12 +587,38 @@ def differences(
             "other": None if compared.other_motion is None else _motion(compared.other_motion),
         },
     }
+    if judged is not None:
+        info["recipe"] = judged
     return Reply(
         result,
         info,
-        message=" ".join(filter(None, (_reservation(compared, params.settings()), note1 or note2))),
+        message=" ".join(filter(None, (_reservation(compared, settings), note1 or note2))),
         score=single(compared.score),
     )
+
+
+def _check_left_out(params: DifferencesParams, region: Image | None) -> None:
+    """Refuse what a recipe has an answer of its own to."""
+    given = sorted({"preset", "fic_settings"} & params.model_fields_set)
+    if region is not None:
+        given.append(region.name)
+    if given:
+        raise BadParameters(
+            *(Problem(name, f"{name}: leave it out; the recipe has its own") for name in given)
+        )
+
+
+def _verdict(found: FoundRecipe, compared: kernel.Comparison) -> RecipeVerdict:
+    """Judge a comparison by the limits of its recipe."""
+    reason = inspection.judged(compared, found.ready.limits)
+    verdict: RecipeVerdict = {
+        "name": found.ready.recipe.name,
+        "verdict": "NG" if reason else "OK",
+        "reason": reason,
+    }
+    if found.version is not None:
+        verdict["version"] = found.version
+    return verdict
 
 
 def _reservation(compared: kernel.Comparison, settings: kernel.ComparisonSettings) -> str:
