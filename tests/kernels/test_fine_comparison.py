@@ -152,6 +152,27 @@ def test_one_side_of_thin_tracks_that_lies_elsewhere_is_no_difference() -> None:
     assert difference.on1.box.height < 20
 
 
+def ragged_tracks(etched_px: int = 0) -> Bgr:
+    """Draw white tracks of 9 px whose right edge is etched, in some rows by 1 px more."""
+    picture = np.zeros((300, 340, 3), np.uint8)
+    rng = np.random.default_rng(2)
+    for x in range(20, 320, 20):
+        deeper = np.cumsum(rng.random(240) < 0.1) % 2 * (etched_px > 0)
+        for y, tooth in enumerate(deeper, 30):
+            picture[y, x : x + 9 - etched_px - tooth] = 255
+    return picture
+
+
+def test_teeth_of_an_etched_edge_are_no_difference_and_a_bite_of_it_is() -> None:
+    good, bad = ragged_tracks(), ragged_tracks(2)
+    assert compared(good, bad).differences == ()
+    cv2.rectangle(bad, (107, 150), (112, 157), (255, 255, 255), cv2.FILLED)
+    cv2.rectangle(bad, (223, 220), (227, 228), (0, 0, 0), cv2.FILLED)
+    bite, spur = sorted(compared(good, bad).differences, key=lambda each: -each.on1.box.x)
+    assert holds(bite.on1.box, 226, 224)
+    assert holds(spur.on1.box, 111, 153)
+
+
 def test_an_edge_may_come_in_from_beyond_the_border_by_its_jitter() -> None:
     good = bars()
     assert compared(good, bars(border_px=3)).differences == ()

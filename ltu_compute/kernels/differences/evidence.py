@@ -42,7 +42,13 @@ _THICK = 5  # px from the border inwards; a thicker area is not an edge that jit
 _ALONG_PX = 4  # px beyond a difference in which a shift must explain the edge beside it
 _SLENDER = 4.0  # times the square of its width: least area of a strip along an edge
 _BLUNT = 2.0  # the same for a strip with wide ends: a bulge of an edge tapers
+_SLIVER_PX = 3  # px, greatest width of a sliver
 _TENSOR_PX = 7  # side, px, of the window in which the direction of an edge is measured
+_BEYOND_PX = 24  # px along an edge, before and behind a difference, that show its displacement
+_ACROSS_PX = 8  # px to both sides of an edge that do not show it
+_TEETH_PX = 100  # px, longest difference that may be teeth of a ragged edge
+_TEETH_SHARE = 0.35  # least share of an edge that has teeth, for a tooth to be none
+_LEAST_KNOWN_PX = 12  # px of an edge, before and behind, that suffice to judge
 _HALO = 0.4  # share of the strongest pixel within 2 px; below, a pixel is its blur
 
 
@@ -150,9 +156,12 @@ def look_at(
     if kept and reach:
         soft = (softened(reference), softened(shot))
         jitter = _Jitter(soft, allowed, round(precision.radius), _shifts(reach, exact.shifts))
+        ragged = _Ragged(soft, allowed)
         for label, place in kept:
-            if not alone[label]:
+            if not alone[label] or _is_sliver(place):
                 settled |= jitter.take_out(mask, labels, label, place)
+            if not alone[label]:
+                ragged.take_out(mask, labels, label, place)
         labels, kept, _ = _weighed(mask, difference, level, contrast)
     return Look(difference, judged, labels, kept, settled)
 
@@ -300,6 +309,78 @@ class _Jitter:
         beside = cv2.dilate(explained.astype(np.uint8), np.ones((_BLURRED, _BLURRED), np.uint8))
         settled[here] = cv2.bitwise_and(beside, near)
         return settled
+
+
+def _is_sliver(place: Box) -> bool:
+    """Return whether an area is a sliver along a row or a column.
+
+    It is left of an edge that is displaced farther than the neighbourhood that `_APART_PX` covers.
+    """
+    short, long = sorted(place[2:])
+    return short <= _SLIVER_PX and long >= _SLENDER * short
+
+
+class _Ragged:
+    """The parts of a difference that continue a displaced edge: teeth of its ragged border.
+
+    Etching displaces an edge by two or three px along its whole length, a px more or less from row
+    to row. Only some rows exceed the tolerance. A bite or a spur is deeper than the displacement
+    before and behind it.
+    """
+
+    def __init__(self, pictures: tuple[Bgr, Bgr], allowed: Mask) -> None:
+        unequal = brightest_channel(np.asarray(cv2.absdiff(*pictures), np.uint8))
+        self.unequal = unequal.astype(np.float32)
+        self.allowed = np.where(allowed > 0, np.float32(1), np.float32(0))
+        self.directions = _edge_directions(*pictures)
+
+    def take_out(self, mask: Mask, labels: NDArray[np.int32], label: int, place: Box) -> None:
+        """Clear a labelled area in `mask` if the displacement of its edge explains it."""
+        top, left = max(0, place.y - _BEYOND_PX), max(0, place.x - _BEYOND_PX)
+        here = (
+            slice(top, place.y + place.height + _BEYOND_PX),
+            slice(left, place.x + place.width + _BEYOND_PX),
+        )
+        part = (labels[here] == label) & (mask[here] > 0)
+        counts = np.bincount(self.directions[here][part], minlength=len(_DIRECTIONS))
+        if not counts.any():
+            return
+        dx, dy = _DIRECTIONS[int(counts.argmax())]
+        along = np.ptp(np.argwhere(part) @ np.array([dy, dx])) / (dx * dx + dy * dy)
+        if along > _TEETH_PX:
+            return
+        half = round(along / 2 + _BEYOND_PX / np.hypot(dx, dy))
+        line = np.zeros((2 * half + 1,) * 2, np.float32)
+        cv2.line(
+            line, (half - half * dx, half - half * dy), (half + half * dx, half + half * dy), 1
+        )
+        # Rows that the area itself covers say nothing about the edge before and behind it.
+        own = cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8))
+        free = self.allowed[here] * (cv2.dilate(own, (line > 0).astype(np.uint8)) > 0)
+        own = _smeared_across(own, (dx, dy))
+        free[own > 0] = 0
+        known = cv2.filter2D(free, -1, line, borderType=cv2.BORDER_CONSTANT)
+        unequal = self.unequal[here]
+        sums = cv2.filter2D(free * unequal, -1, line, borderType=cv2.BORDER_CONSTANT)
+        strong = np.float32(np.median(unequal[part]))
+        teeth = free * (unequal > 0.5 * strong)
+        rows = cv2.filter2D(teeth, -1, line, borderType=cv2.BORDER_CONSTANT)
+        typical = cv2.max(sums / np.maximum(known, 1), strong * (rows >= _TEETH_SHARE * known))
+        typical *= known >= _LEAST_KNOWN_PX
+        nearby = cv2.dilate(typical, np.ones((3, 3), np.uint8))
+        deeper = np.clip((unequal - nearby)[part] / _LEVELS_OF_EVIDENCE, 0, 1)
+        if float(deeper.sum()) < LEAST_EVIDENCE:
+            mask[here][part] = 0
+
+
+def _smeared_across(part: NDArray[np.uint8], direction: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a part extended by `_ACROSS_PX` to both sides of an edge of a direction."""
+    dx, dy = direction
+    reach = _ACROSS_PX
+    line = np.zeros((2 * reach + 1,) * 2, np.uint8)
+    start = (reach + reach * dy, reach - reach * dx)
+    cv2.line(line, start, (reach - reach * dy, reach + reach * dx), 1)
+    return np.asarray(cv2.dilate(part, cv2.dilate(line, np.ones((2, 2), np.uint8))), np.uint8)
 
 
 def _is_strip(part: NDArray[np.uint8], width: float) -> bool:
