@@ -77,7 +77,7 @@ def page(opened: Callable[..., Page], served: Flask) -> Page:
 def give_key(page: Page, key: str) -> None:
     page.fill("#train-key", key)
     page.keyboard.press("Enter")
-    page.locator("#train-name").wait_for()
+    page.locator(".train-step details").wait_for()
 
 
 def create(page: Page, name: str, kind: str) -> None:

@@ -4,14 +4,16 @@
  * All requests are Techsolut's and need an API key, which is kept in memory only.
  * @module
  */
-import { Api, Failure } from "./api.js";
+import { Failure } from "./api.js";
 import { BoxEditor } from "./boxes.js";
 import { meter, segments } from "./controls.js";
 import { byId, debounced, h, replace, svg } from "./dom.js";
 import { number, percent, t } from "./i18n.js";
 import { pictureOf, release } from "./pictures.js";
-import { Refused } from "./session.js";
 import { Pane } from "./stage.js";
+import { Strip } from "./strip.js";
+import { Techsolut } from "./techsolut.js";
+import { keyStep, metricsOf, setStep } from "./train-steps.js";
 
 /** @typedef {import("./boxes.js").Box} Box */
 /** @typedef {import("./pictures.js").Picture} Picture */
@@ -28,8 +30,7 @@ import { Pane } from "./stage.js";
  */
 
 const NAME = "train"; // in the address of the page
-const PATH = "/v1/datasets";
-const PAGE = 100; // entries of a list in one request
+const PATH = "/datasets"; // of Techsolut's interface
 const MOST = 1000; // pictures of a data set that are listed
 const SAVE_MS = 700; // without a change, until it is stored
 const POLL_MS = 800;
@@ -39,31 +40,13 @@ const COLORS = ["#ffd60a", "#4cc9f0", "#ff7ab6", "#80ed99", "#ffa94d", "#c8b6ff"
 const SMALL = { type: "button", class: "small" };
 const TYPES = "image/jpeg,image/png,image/gif";
 
-/** Holds the key where an `Api` expects a session. */
-class Key {
-  access = "";
-
-  get open() {
-    return this.access !== "";
-  }
-
-  async renew() {
-    throw new Refused(t("train-key-wrong"), 401);
-  }
-
-  forget() {
-    this.access = "";
-  }
-}
-
 export class Training {
   /** @param {Record<string, any>} paths of the service */
   constructor(paths) {
     this.name = NAME;
-    this.names = paths[PATH]?.post ? [NAME] : [];
+    this.names = paths[`/v1${PATH}`]?.post ? [NAME] : [];
     this.place = byId("train");
-    this.key = new Key();
-    this.api = new Api(/** @type {any} */ (this.key));
+    this.service = new Techsolut();
     /** @type {DataSet[]} */
     this.sets = [];
     /** @type {DataSet | null} */
@@ -85,7 +68,6 @@ export class Training {
     /** @type {Shot | null} a picture of no data set, to try the model on */
     this.loose = null;
     this.busy = 0;
-    this.listed = ""; // which pictures, in which language
     this.shown = false;
     this.saveSoon = debounced(() => this.save(), SAVE_MS);
 
@@ -98,16 +80,15 @@ export class Training {
     this.notice = h("div", { class: "notice", role: "alert" });
     this.bar = h("div", { class: "train-bar" });
     this.labels = h("div", { class: "train-bar" });
-    this.strip = h("div", { class: "strip" });
+    this.strip = new Strip({
+      add: (files) => this.add(files),
+      look: (at) => this.#look(at),
+      load: (shot) => this.#load(shot),
+    });
     this.stage = h("div", { class: "train-stage" });
     this.side = h("div", { class: "train-side" });
     this.ways = h("section", { class: "train-step" }); // shown again while a training runs
     replace(this.place, this.stage, this.side);
-    this.observer = new IntersectionObserver((entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (isIntersecting) this.#thumbnail(/** @type {HTMLElement} */ (target));
-      }
-    });
     this.#listen();
   }
 
@@ -156,53 +137,22 @@ export class Training {
     }
   }
 
-  /**
-   * @param {string} method
-   * @param {string} path
-   * @param {Record<string, any>} [fields]
-   * @returns {Promise<any>}
-   */
-  async #ask(method, path, fields) {
-    /** @type {RequestInit} */
-    const request = { method };
-    if (fields) {
-      request.body = JSON.stringify(fields);
-      request.headers = { "Content-Type": "application/json" };
-    }
-    return (await this.api.ask(path, request)).json();
-  }
-
-  /**
-   * @param {string} path
-   * @param {string} name of the list in the replies
-   * @param {number} most
-   */
-  async #all(path, name, most) {
-    /** @type {any[]} */
-    const found = [];
-    for (;;) {
-      const page = await this.#ask("GET", `${path}limit=${PAGE}&offset=${found.length}`);
-      found.push(...page[name]);
-      if (!page[name].length || found.length >= Math.min(page.total, most)) return found;
-    }
-  }
-
   // -------------------------------------------------------------------------------- the key
 
   /** @param {string} key */
   async #open(key) {
-    this.key.access = key;
+    this.service.key.access = key;
     const opened = await this.#quietly(async () => {
-      this.sets = await this.#all(`${PATH}?`, "datasets", MOST);
+      this.sets = await this.service.all(`${PATH}?`, "datasets", MOST);
     });
-    if (!opened) this.key.forget();
+    if (!opened) this.service.key.forget();
     if (opened && this.sets.length) await this.#choose(this.sets[0]);
     else this.render();
   }
 
   #close() {
     this.save();
-    this.key.forget();
+    this.service.key.forget();
     Object.assign(this, { sets: [], model: null, task: null });
     this.#use(null);
     this.render();
@@ -225,8 +175,8 @@ export class Training {
     await this.save();
     this.#use(set);
     await this.#quietly(async () => {
-      const listed = await this.#all(`${PATH}/${set.id}/images?`, "images", MOST);
-      const models = await this.#all("/v1/models?custom_only=true&", "models", MOST);
+      const listed = await this.service.all(`${PATH}/${set.id}/images?`, "images", MOST);
+      const models = await this.service.all("/models?custom_only=true&", "models", MOST);
       if (this.set !== set) return; // another one was chosen meanwhile
       this.model = models.find(({ name, type }) => name === set.name && type === set.type) ?? null;
       this.task = null;
@@ -249,7 +199,7 @@ export class Training {
    */
   async #create(name, type) {
     await this.#quietly(async () => {
-      const set = await this.#ask("POST", PATH, { name, type });
+      const set = await this.service.ask("POST", PATH, { name, type });
       this.sets.unshift(set);
       await this.#choose(set);
       this.#newClass().focus();
@@ -260,7 +210,7 @@ export class Training {
     const { set } = this;
     if (!set || !confirm(t("train-delete-set-sure", { name: set.name }))) return;
     await this.#quietly(async () => {
-      await this.#ask("DELETE", `${PATH}/${set.id}`);
+      await this.service.ask("DELETE", `${PATH}/${set.id}`);
       this.sets = this.sets.filter((each) => each !== set);
       this.#use(null);
     });
@@ -280,11 +230,9 @@ export class Training {
     const first = this.shots.length;
     for (const [index, file] of files.entries()) {
       const told = t("train-adding", { n: index + 1, m: files.length });
-      replace(this.strip.querySelector(".strip-said") ?? this.strip, told);
+      this.strip.said.textContent = told;
       const added = await this.#quietly(async () => {
-        const form = new FormData();
-        form.append("file", file, file.name);
-        const { images } = await this.#sent(set, form);
+        const { images } = await this.service.send(`${PATH}/${set.id}/images`, file, file.name);
         const [image] = images;
         const known = this.shots.findIndex(({ id }) => id === image.id);
         if (known >= 0) return; // the same picture again: it keeps what it has
@@ -294,25 +242,17 @@ export class Training {
       });
       if (!added || this.set !== set) break;
     }
+    this.strip.said.textContent = "";
     this.#strip();
     this.#side();
     if (this.shots.length > first) await this.#look(first);
   }
 
-  /**
-   * @param {DataSet} set
-   * @param {FormData} form
-   */
-  async #sent(set, form) {
-    const answer = await this.api.ask(`${PATH}/${set.id}/images`, { method: "POST", body: form });
-    return answer.json();
-  }
-
   /** @param {Shot} shot */
   async #load(shot) {
     if (!shot.picture && this.set) {
-      const answer = await this.api.ask(`${PATH}/${this.set.id}/images/${shot.id}`);
-      shot.picture = await pictureOf(await answer.blob(), shot.name);
+      const file = await this.service.file(`${PATH}/${this.set.id}/images/${shot.id}`);
+      shot.picture = await pictureOf(file, shot.name);
     }
     return /** @type {Picture} */ (shot.picture);
   }
@@ -330,8 +270,7 @@ export class Training {
     });
     if (this.shot !== shot) return; // another one was chosen meanwhile
     this.#stage();
-    const here = this.strip.querySelector("[aria-current]");
-    here?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    this.strip.reveal();
     await this.save();
   }
 
@@ -348,7 +287,7 @@ export class Training {
     this.tried = null;
     this.saveSoon();
     this.#bars();
-    this.#mark(this.at);
+    this.#strip();
     this.#side();
   }
 
@@ -374,11 +313,12 @@ export class Training {
       shot.changed = false;
       const stored = await this.#quietly(async () => {
         const { blob } = await this.#load(shot);
-        const form = new FormData();
-        form.append("file", blob, shot.name);
-        if (set.type === "detection") form.append("annotations", JSON.stringify(sentBoxes(shot)));
-        else form.append("label", shot.label ?? "");
-        await this.#sent(set, form);
+        /** @type {Record<string, string>} */
+        const said =
+          set.type === "detection"
+            ? { annotations: JSON.stringify(sentBoxes(shot)) }
+            : { label: shot.label ?? "" };
+        await this.service.send(`${PATH}/${set.id}/images`, blob, shot.name, said);
       });
       if (!stored) {
         shot.changed = true; // the next change tries again
@@ -392,7 +332,7 @@ export class Training {
     const { set, shot, at } = this;
     if (!set || !shot) return;
     await this.#quietly(async () => {
-      await this.#ask("DELETE", `${PATH}/${set.id}/images/${shot.id}`);
+      await this.service.ask("DELETE", `${PATH}/${set.id}/images/${shot.id}`);
       release(shot.picture ?? undefined);
       this.shots.splice(at, 1);
       this.at = -1;
@@ -410,9 +350,9 @@ export class Training {
     await this.save();
     const begun = await this.#quietly(async () => {
       const { name, type } = set;
-      this.model ??= await this.#ask("POST", "/v1/models", { name, type });
-      const path = `/v1/models/${this.model.id}/train`;
-      this.task = await this.#ask("POST", path, { dataset_id: set.id });
+      this.model ??= await this.service.ask("POST", "/models", { name, type });
+      const path = `/models/${this.model.id}/train`;
+      this.task = await this.service.ask("POST", path, { dataset_id: set.id });
     });
     this.#side();
     if (begun) await this.#follow(this.task.task_id);
@@ -424,7 +364,7 @@ export class Training {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       if (this.task?.task_id !== id) return;
       try {
-        this.task = await this.#ask("GET", `/v1/tasks/${id}`);
+        this.task = await this.service.ask("GET", `/tasks/${id}`);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         if (error.kind === "expired" || error.kind === "refused") return; // others may pass
@@ -432,7 +372,7 @@ export class Training {
       this.#training();
     }
     await this.#quietly(async () => {
-      this.model = await this.#ask("GET", `/v1/models/${this.model.id}`);
+      this.model = await this.service.ask("GET", `/models/${this.model.id}`);
     });
     this.#training();
     this.#bars();
@@ -441,7 +381,7 @@ export class Training {
   async #cancel() {
     const { task } = this;
     await this.#quietly(async () => {
-      await this.#ask("DELETE", `/v1/tasks/${task.task_id}`);
+      await this.service.ask("DELETE", `/tasks/${task.task_id}`);
       this.task = null;
     });
     this.#training();
@@ -458,11 +398,8 @@ export class Training {
     await this.save();
     await this.#quietly(async () => {
       const { blob } = await this.#load(shot);
-      const form = new FormData();
-      form.append("file", blob, shot.name);
-      form.append("model", model.id);
-      const path = set.type === "detection" ? "/v1/detect" : "/v1/classify";
-      const reply = await (await this.api.ask(path, { method: "POST", body: form })).json();
+      const path = set.type === "detection" ? "/detect" : "/classify";
+      const reply = await this.service.send(path, blob, shot.name, { model: model.id });
       if (this.shot === shot) this.tried = reply.detections ?? reply.classifications;
     });
     this.#stage();
@@ -489,100 +426,21 @@ export class Training {
     const within = this.side.contains(document.activeElement);
     replace(
       this.side,
-      this.#keyStep(),
-      this.key.open && this.#setStep(),
+      keyStep(this.service.key.open, {
+        open: (key) => this.#open(key),
+        close: () => this.#close(),
+      }),
+      this.service.key.open &&
+        setStep(this.sets, this.set, {
+          choose: (set) => this.#choose(set),
+          create: (name, type) => this.#create(name, type),
+          remove: () => this.#delete(),
+        }),
       this.set && this.#classStep(),
       this.set && this.ways,
     );
     if (this.set) this.#training();
     if (within && focused) document.getElementById(focused)?.focus(); // it was made anew
-  }
-
-  #keyStep() {
-    if (this.key.open) {
-      const change = { ...SMALL, id: "train-close", class: "quiet small", onclick: () => this.#close() };
-      return h(
-        "section",
-        { class: "train-step row spread" },
-        h("span", { class: "muted" }, t("train-key-open")),
-        h("button", change, t("train-key-close")),
-      );
-    }
-    const key = h("input", {
-      type: "password",
-      id: "train-key",
-      autocomplete: "off",
-      spellcheck: "false",
-      required: true,
-    });
-    const onsubmit = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      this.#open(key.value.trim());
-    };
-    return h(
-      "section",
-      { class: "train-step" },
-      h("h2", {}, t("train-key")),
-      h("p", { class: "help" }, t("train-key-help")),
-      h("code", { class: "command" }, "ltu-compute apikey add ACCOUNT"),
-      h(
-        "form",
-        { class: "train-form", onsubmit },
-        h("label", { for: "train-key" }, t("train-key-label")),
-        h("div", { class: "row" }, key, h("button", { type: "submit", class: "primary" }, t("train-key-use"))),
-      ),
-    );
-  }
-
-  #setStep() {
-    const { set, sets } = this;
-    const choice = h(
-      "select",
-      {
-        id: "train-set",
-        "aria-label": t("train-set"),
-        onchange: () => this.#choose(sets[Number(choice.value)]),
-      },
-      sets.map((each, index) =>
-        h("option", { value: String(index), selected: each === set }, each.name),
-      ),
-    );
-    const name = h("input", { type: "text", id: "train-name", required: true, maxlength: 100 });
-    /** @type {Kind} */
-    let kind = "detection";
-    const kinds = segments(
-      t("train-kind"),
-      [
-        ["detection", t("train-detection")],
-        ["classification", t("train-classification")],
-      ],
-      kind,
-      (value) => (kind = /** @type {Kind} */ (value)),
-    );
-    const onsubmit = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      this.#create(name.value.trim(), kind);
-    };
-    const remove = { ...SMALL, class: "quiet small", onclick: () => this.#delete() };
-    return h(
-      "section",
-      { class: "train-step" },
-      h("h2", {}, t("train-set")),
-      sets.length > 0 && h("div", { class: "row" }, choice, set && h("button", remove, t("train-delete-set"))),
-      h(
-        "details",
-        { open: !sets.length, class: "section" },
-        h("summary", {}, t("train-new")),
-        h(
-          "form",
-          { class: "train-form", onsubmit },
-          h("label", { for: "train-name" }, t("train-name")),
-          name,
-          kinds,
-          h("div", { class: "row" }, h("button", { type: "submit" }, t("train-create"))),
-        ),
-      ),
-    );
   }
 
   /** Say how much there is of each class, and how much is needed. */
@@ -648,7 +506,7 @@ export class Training {
         ),
       h("p", { role: "status", id: "train-task" }, this.#words()),
       task?.status === "failed" && h("p", { class: "problem" }, task.error.details),
-      this.ready && !running && this.#metrics(model.metrics),
+      this.ready && !running && metricsOf(model.metrics),
       this.ready && this.#offer(),
     );
     if (focused) document.getElementById(focused)?.focus(); // it was made anew
@@ -659,24 +517,6 @@ export class Training {
     if (!task) return "";
     if (task.status === "processing") return t(task.started_at ? "train-running" : "train-waiting");
     return t(`train-${task.status}`);
-  }
-
-  /** @param {Record<string, any>} metrics */
-  #metrics(metrics) {
-    const figures = ["map", "accuracy", "precision", "recall"].filter((name) => name in metrics);
-    return h(
-      "div",
-      {},
-      h(
-        "dl",
-        { class: "figures" },
-        figures.map((name) =>
-          h("div", {}, h("dt", {}, t(`train-${name}`)), h("dd", {}, percent(metrics[name], 0))),
-        ),
-      ),
-      h("p", { class: "help" }, t("train-held", { n: metrics.held_out_images })),
-      (metrics.warnings ?? []).map((/** @type {string} */ told) => h("p", { class: "help" }, told)),
-    );
   }
 
   #offer() {
@@ -701,10 +541,10 @@ export class Training {
       return;
     }
     this.#strip();
-    const nothing = h("div", { class: "empty" }, h("p", { class: "lead" }, t("train-drop")), this.#adder("primary"));
+    const nothing = h("div", { class: "empty" }, h("p", { class: "lead" }, t("train-drop")), this.strip.adder("primary"));
     const shown = shot?.picture ? this.pane.element : nothing;
     if (this.stage.contains(this.pane.element) && shown === this.pane.element) this.#bars();
-    else replace(this.stage, this.notice, this.bar, this.labels, shown, this.strip);
+    else replace(this.stage, this.notice, this.bar, this.labels, shown, this.strip.element);
     this.#bars();
     if (!shot?.picture) return;
     const tried = this.tried;
@@ -878,91 +718,9 @@ export class Training {
     this.#training();
   }
 
-  /** @param {string} kind */
-  #adder(kind) {
-    const input = h("input", { type: "file", accept: TYPES, multiple: true, class: "quietly" });
-    input.addEventListener("change", () => this.add([...(input.files ?? [])]));
-    return h("label", { class: `button ${kind}` }, t("train-add"), input);
-  }
-
   #strip() {
-    const key = [this.set?.id, t("train-add"), ...this.shots.map(({ id }) => id)].join(" ");
-    if (key !== this.listed) this.#list();
-    this.listed = key;
-    this.strip.querySelectorAll(".thumb").forEach((thumb, index) => {
-      if (index === this.at && !this.loose) thumb.setAttribute("aria-current", "true");
-      else thumb.removeAttribute("aria-current");
-      this.#mark(index);
-    });
-  }
-
-  /** List the pictures anew; their small versions are drawn once they are in sight. */
-  #list() {
-    const focused = this.strip.contains(document.activeElement);
-    this.observer.disconnect();
-    const entry = (/** @type {Shot} */ shot, /** @type {number} */ index) => {
-      const button = h(
-        "button",
-        {
-          type: "button",
-          class: "thumb",
-          "data-at": index,
-          title: shot.name,
-          onclick: () => this.#look(index),
-        },
-        h("canvas", { width: 96, height: 72 }),
-        h("span", { class: "thumb-name" }, shot.name),
-        h("small", { class: "badge" }),
-      );
-      this.observer.observe(button);
-      return h("li", {}, button);
-    };
-    replace(
-      this.strip,
-      this.#adder("add"),
-      h("ol", { "aria-label": t("train-pictures") }, this.shots.map(entry)),
-      h("span", { class: "strip-said", role: "status" }),
-    );
-    if (focused) this.strip.querySelector("input")?.focus();
-  }
-
-  /** @param {Shot} shot */
-  #badge({ boxes, label }) {
     const labels = this.set?.type === "classification";
-    const words = labels
-      ? (label ?? t("train-unlabelled"))
-      : boxes === null
-        ? t("train-unlabelled")
-        : boxes.length
-          ? t("train-boxes", { n: boxes.length })
-          : t("train-empty");
-    const open = labels ? !label : boxes === null;
-    return h("small", { class: open ? "badge open" : "badge" }, words);
-  }
-
-  /** @param {number} at which picture's badge is written anew */
-  #mark(at) {
-    const badge = this.strip.querySelector(`[data-at="${at}"] .badge`);
-    badge?.replaceWith(this.#badge(this.shots[at]));
-  }
-
-  /** @param {HTMLElement} button */
-  async #thumbnail(button) {
-    this.observer.unobserve(button);
-    const shot = this.shots[Number(button.dataset.at)];
-    const canvas = button.querySelector("canvas");
-    if (!shot || !canvas) return;
-    try {
-      const picture = await this.#load(shot);
-      const bitmap = await createImageBitmap(picture.blob);
-      const scale = Math.min(canvas.width / bitmap.width, canvas.height / bitmap.height);
-      const [width, height] = [bitmap.width * scale, bitmap.height * scale];
-      const [x, y] = [(canvas.width - width) / 2, (canvas.height - height) / 2];
-      canvas.getContext("2d")?.drawImage(bitmap, x, y, width, height);
-      bitmap.close();
-    } catch (error) {
-      if (!(error instanceof Failure || error instanceof DOMException)) throw error;
-    }
+    this.strip.show(this.shots, this.loose ? -1 : this.at, labels);
   }
 
   /** @param {string} name of a class */
