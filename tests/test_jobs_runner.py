@@ -1,8 +1,12 @@
 """Jobs are computed: results, progress, cancellation, and everything that can go wrong."""
 
+import hashlib
+import os
+import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,16 +17,21 @@ import orjson
 import pytest
 
 from ltu_compute.errors import Unavailable
-from ltu_compute.jobs import kinds, records, runner
+from ltu_compute.jobs import detection, kinds, records, runner
+from ltu_compute.jobs.detection import DETECTION, IMAGE, DetectionJob
 from ltu_compute.jobs.inspection import Limits
 from ltu_compute.jobs.kinds import SHOT, InspectionJob, Kind
 from ltu_compute.jobs.runner import Runner
+from ltu_compute.jobs.training import TRAINING, TrainingJob
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.settings import Settings
-from ltu_compute.store import Store
+from ltu_compute.store import Store, custom_models
 from ltu_compute.store import jobs as queue
+from ltu_compute.store.custom_models import Status
+from ltu_compute.store.data_sets import Kind as ModelKind
+from ltu_compute.store.data_sets import NewImage
 from ltu_compute.store.jobs import Job, Jobs, State
-from tests.support import inspections
+from tests.support import backbones, inspections
 from tests.support.inspections import ANN, lasting, submit
 from tests.support.timing import PATIENCE_S, until
 
@@ -219,6 +228,83 @@ def test_killed_workers_lose_nothing_and_finish_nothing_twice(
     with running(store.jobs, settings):
         ended(store.jobs, again)
     assert results(store.jobs, again) == disturbed
+    store.close()
+
+
+def test_a_killed_service_loses_no_task_and_no_training(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed with all its workers, in the middle of 20 tasks and at half of a training."""
+    program = """if True:
+        import sys
+        from dataclasses import replace
+        from pathlib import Path
+        from ltu_compute.jobs.kinds import KINDS
+        from ltu_compute.jobs.runner import Runner
+        from ltu_compute.settings import Settings
+        from ltu_compute.store import Store
+        from tests.support import backbones
+        KINDS["training"] = replace(KINDS["training"], prepare=backbones.prepare_half_a_training)
+        folder = Path(sys.argv[1])
+        settings = Settings(data_dir=folder, job_lease=1.0)
+        jobs = Store(settings).jobs
+        runners = [Runner(jobs, settings, nice=0, kinds=[kind]) for kind in sys.argv[2:]]
+        for thread in [runner.start() for runner in runners]:
+            thread.join()
+        """
+    models = settings.data_dir / "models"
+    with monkeypatch.context() as patch:
+        backbones.installed(models, patch)
+    prepared = replace(kinds.KINDS[TRAINING], prepare=backbones.prepare_training)
+    monkeypatch.setitem(kinds.KINDS, TRAINING, prepared)
+    store = Store(settings)
+    store.migrate()
+    account = store.accounts.add("ann", "a password of ann").id
+    data_set = store.data_sets.add(account, "Light", ModelKind.CLASSIFICATION, ["dark", "light"])
+    shots = [
+        NewImage(str(seed), hashlib.sha256(content).hexdigest(), 160, 120, content, label)
+        for label, draw in (("dark", inspections.good), ("light", inspections.bad))
+        for seed, content in ((seed, draw(seed)) for seed in range(4))
+    ]
+    store.data_sets.add_images(account, data_set.id, shots)
+    model = store.custom_models.add(account, "Lamp", ModelKind.CLASSIFICATION)
+    parameters, job_id = TrainingJob(account, model.id, data_set.id).dumps(), str(uuid.uuid4())
+    with store.database.transaction(writes=True) as connection:
+        custom_models.begin(connection, account, model.id, job_id, 1000.0)
+    trained = store.jobs.add(account, TRAINING, parameters, job_id=job_id).id
+
+    def state(job_id: str) -> Job:
+        found = store.jobs.job(account, job_id)
+        assert found is not None
+        return found
+
+    victim = subprocess.Popen(
+        [sys.executable, "-c", program, str(settings.data_dir), DETECTION, TRAINING],
+        start_new_session=True,
+    )
+    until(lambda: state(trained).progress >= 0.5)
+    picture = inspections.good()
+    task = DetectionJob(account, "", 0.25, (), 9).dumps()
+    tasks = [store.jobs.add(account, DETECTION, task, {(0, IMAGE): picture}).id for _ in range(20)]
+
+    def done() -> int:
+        return sum(state(job_id).state is State.COMPLETED for job_id in tasks)
+
+    until(lambda: done() >= 3)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    assert done() < 20
+    assert store.custom_models.get(account, model.id).status is Status.TRAINING
+    with running(store.jobs, settings):
+        until(lambda: done() == 20 and state(trained).ended)
+    found = [store.jobs.results(job_id) for job_id in tasks]
+    assert [len(each) for each in found] == [1] * 20
+    told = [detection.loaded(each[0].content).objects for each in found]
+    assert told == told[:1] * 20
+    assert state(trained).state is State.COMPLETED
+    assert len(store.jobs.results(trained)) == 1
+    ready = store.custom_models.get(account, model.id)
+    assert (ready.status, ready.version) == (Status.ACTIVE, 1)
     store.close()
 
 

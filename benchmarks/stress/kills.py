@@ -2,9 +2,12 @@
 
 Run with ``python -m benchmarks.stress.kills``, or as a row of ``benchmarks.stress.batches``; it
 takes two minutes. Each run is compared with an undisturbed one: nothing may be missing or there
-twice, and results must be equal in all but times.
+twice, and results must be equal in all but times. ``python -m benchmarks.stress.kills tasks`` kills
+the service in the middle of tasks and of a training only; the training is left out where
+``LTU_COMPUTE_MODELS_DIR`` has no model to train on.
 """
 
+import base64
 import http.client
 import os
 import secrets
@@ -17,19 +20,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import orjson
 from distributed import LocalCluster
 
-from benchmarks.stress.service import form, request, running
+from benchmarks.stress.service import ACCOUNT, Service, form, request, running
+from ltu_compute.dialects.techsolut.tasks import job_id_of
 from ltu_compute.jobs import batch
 from ltu_compute.jobs.cluster import Cluster, ClusterLost
 from ltu_compute.jobs.inspection import Options
 from ltu_compute.jobs.process import Pool
 from ltu_compute.jobs.sources import Pair
+from ltu_compute.recognisers.custom.backbone import BACKBONE
+from ltu_compute.settings import Settings
+from ltu_compute.store import Store
 
 KILLS = 5
 SHOTS = 40
@@ -68,7 +75,21 @@ def measured() -> list[str]:
             equal = "equal" if same else "NOT equal"
             lines.append(f"| {killed} | {kills} | {SHOTS} | {lost} | {twice} | {equal} |")
             print(f"{lines[-1]} {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return lines
+        return lines + later(shots)
+
+
+def later(shots: Path) -> list[str]:
+    """Return the rows of tasks and of a training."""
+    rows = []
+    for killed, run in (
+        ("the service, with tasks", _tasks),
+        ("the service, in a training", _training),
+    ):
+        with tempfile.TemporaryDirectory() as name:
+            told = run(sorted(shots.iterdir()), Path(name))
+        if told is not None:
+            rows.append(f"| {killed} | " + " | ".join(map(str, told)) + " |")
+    return rows
 
 
 def _pictures(folder: Path) -> Path:
@@ -209,6 +230,137 @@ def _service(shots: Path, out: Path) -> tuple[Rows, int, int]:
             return found, len(results) - len(found), kills
 
 
+# -------------------------------------------------------------------- tasks and trainings
+
+TASKS = 20
+HALF_A_TRAINING = 0.5  # of its progress, at which the service is killed
+
+
+class Later(NamedTuple):
+    """A service with a key, which may be killed and started again.
+
+    Attributes
+    ----------
+    service : Service
+        The one that runs now.
+    key : str
+        An API key.
+    """
+
+    service: Service
+    key: str
+
+    def ask(self, method: str, path: str, given: Any = None, status: int = 200) -> Any:
+        """Return a reply of Techsolut's interface."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        body = None
+        if isinstance(given, tuple):
+            body, headers["Content-Type"] = given
+        elif given is not None:
+            body = orjson.dumps(given)
+        with closing(connection):
+            answer = request(connection, method, f"/v1{path}", body, headers)
+        if answer.status != status:
+            raise SystemExit(f"{method} {path}: {answer.status} {answer.body.decode()}")
+        return orjson.loads(answer.body)
+
+    def kill(self) -> None:
+        """Kill it and its workers."""
+        for process in (self.service.pid, *self.service.workers()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def _tasks(shots: list[Path], folder: Path) -> tuple[Any, ...]:
+    pictures = [base64.b64encode(path.read_bytes()).decode() for path in shots[:TASKS]]
+    tasks: list[str] = []
+    kills = 0
+    for one in _served_again(folder):
+        if not tasks:
+            sent = ({"image": picture} for picture in pictures)
+            tasks = [one.ask("POST", "/detect/async", each, 202)["task_id"] for each in sent]
+        aim = (kills + 1) * TASKS // (KILLS + 2) if kills < KILLS else TASKS
+        deadline = time.monotonic() + PATIENCE_S
+        states = [one.ask("GET", f"/tasks/{task}") for task in tasks]
+        while sum(s["status"] == "completed" for s in states) < aim:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+            states = [one.ask("GET", f"/tasks/{task}") for task in tasks]
+        if kills < KILLS:
+            one.kill()
+            kills += 1
+            continue
+        found = [state["result"]["detections"] for state in states if "result" in state]
+        expected = [one.ask("POST", "/detect", {"image": p})["detections"] for p in pictures]
+        store = Store(Settings(data_dir=folder))
+        twice = sum(len(store.jobs.results(job_id_of(task))) > 1 for task in tasks)
+        store.close()
+        equal = "equal" if found == expected else "NOT equal"
+        return kills, TASKS, TASKS - len(found), twice, equal
+    raise AssertionError("it is served until it has been killed often enough")
+
+
+def _training(shots: list[Path], folder: Path) -> tuple[Any, ...] | None:
+    if not Path(os.environ.get("LTU_COMPUTE_MODELS_DIR", "nowhere"), BACKBONE).is_dir():
+        return None
+    kills, model, task = 0, "", ""
+    outcomes = []
+    for one in _served_again(folder):
+        if not model:
+            given = {"name": "Parts", "type": "classification"}
+            data_set = one.ask("POST", "/datasets", given, 201)["id"]
+            for label, third in (("bad", 2), ("good", 0)):
+                files = [("file", path) for path in shots[third::3]]
+                body, kind = form(files, [("label", label)])
+                one.ask("POST", f"/datasets/{data_set}/images", (body, kind), 201)
+            model = one.ask("POST", "/models", given, 201)["id"]
+            undisturbed = one.ask("POST", f"/models/{model}/train", {"dataset_id": data_set}, 202)
+            outcomes.append(_end_of(one, undisturbed["task_id"]))
+            begun = one.ask("POST", f"/models/{model}/train", {"dataset_id": data_set}, 202)
+            task = begun["task_id"]
+        if kills < KILLS:
+            _end_of(one, task, HALF_A_TRAINING)
+            one.kill()
+            kills += 1
+            continue
+        outcomes.append(_end_of(one, task))
+        trained = one.ask("GET", f"/models/{model}")["version"]
+        lost, twice = int(trained < "2.0.0"), int(trained > "2.0.0")
+        equal = "equal" if outcomes[0] == outcomes[1] else "NOT equal"
+        return kills, 1, lost, twice, equal
+    raise AssertionError("it is served until it has been killed often enough")
+
+
+def _end_of(one: Later, task: str, progress: float = 2.0) -> Any:
+    """Wait until a task has a progress or has ended, and return its result, if there is one."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        state = one.ask("GET", f"/tasks/{task}")
+        ended = state["status"] != "processing" or state["progress"] >= progress
+        if ended or time.monotonic() > deadline:
+            return state.get("result")
+        time.sleep(0.02)
+
+
+def _served_again(folder: Path) -> Iterator[Later]:
+    """Yield a service over one folder, and anew each time that it was killed."""
+    password = secrets.token_urlsafe(12)
+    given = {"DATA_DIR": str(folder), "BOOTSTRAP_PASSWORD": password, "JOB_LEASE": "2"}
+    given |= {"RATE_LIMIT": "1000000/minute"}
+    key = ""
+    while True:
+        with running(given, password) as served:
+            if not key:
+                store = Store(Settings(data_dir=folder))
+                account = store.accounts.by_name(ACCOUNT)
+                assert account is not None  # noqa: S101  (the service has made it)
+                key = store.api_keys.add(account.id, now=time.time())[1]
+                store.close()
+            yield Later(served, key)
+
+
 # -------------------------------------------------------------------------------- the cluster
 
 
@@ -294,5 +446,14 @@ def _dask(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def main() -> None:
+    """Print the table, or the rows of tasks and of a training only."""
+    if sys.argv[1:] == ["tasks"]:
+        with tempfile.TemporaryDirectory() as name:
+            print("\n".join(later(_pictures(Path(name)))))
+    else:
+        print("\n".join(measured()))
+
+
 if __name__ == "__main__":
-    print("\n".join(measured()))
+    main()

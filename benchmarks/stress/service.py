@@ -75,10 +75,17 @@ def running(settings: Mapping[str, str], password: str) -> Iterator[Service]:
             process.wait(30)
 
 
-def form(files: Iterable[tuple[str, Path]]) -> tuple[bytes, str]:
-    """Return the body of a form of files by name, and its content type."""
+def form(
+    files: Iterable[tuple[str, Path]], texts: Iterable[tuple[str, str]] = ()
+) -> tuple[bytes, str]:
+    """Return the body of a form of files and texts by name, and its content type."""
     boundary = "ltu-compute-benchmark"
     parts = [
+        b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+        % (boundary.encode(), name.encode(), text.encode())
+        for name, text in texts
+    ]
+    parts += [
         b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
         % (boundary.encode(), name.encode(), path.name.encode(), path.read_bytes())
         for name, path in files

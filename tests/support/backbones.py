@@ -1,13 +1,21 @@
 """A tiny network to train on, in the place of the installed one."""
 
 import hashlib
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ltu_compute.jobs import training
+from ltu_compute.jobs.kinds import KINDS, Inputs, Part
+from ltu_compute.jobs.process import report_progress
+from ltu_compute.jobs.training import TRAINING
 from ltu_compute.recognisers import onnx
+from ltu_compute.recognisers.catalogue import Installable
 from ltu_compute.recognisers.install.graph import Graph
+from ltu_compute.settings import Settings
 from tests.support.onnx_models import install
 
 SIDE, CLASSES = 224, 1000
@@ -46,7 +54,30 @@ def installed(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Install the network as the model `labels`, which the service then knows by its digest."""
     content = backbone()
     install(folder, "labels", content, MANIFEST)
-    digest = hashlib.sha256(content).hexdigest()
-    declared = next(model for model in onnx.MODELS if model.name == "labels")
-    patch.setattr(onnx, "KNOWN", {**onnx.KNOWN, digest: declared})
+    patch.setattr(onnx, "KNOWN", known(content))
     return folder
+
+
+def known(content: bytes) -> Mapping[str, Installable]:
+    """Return the models that the service knows, by digest, and the network as `labels`."""
+    declared = next(model for model in onnx.MODELS if model.name == "labels")
+    return {**onnx.KNOWN, hashlib.sha256(content).hexdigest(): declared}
+
+
+def prepare_training(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    """Prepare a training in a worker's process, which does not know the network by itself."""
+    onnx.KNOWN = known(backbone())
+    return KINDS[TRAINING].prepare(parameters, shared, settings)
+
+
+def prepare_half_a_training(parameters: str, shared: Inputs, settings: Settings) -> Part:
+    """Prepare a training that stays where it is once half of it is done."""
+
+    def report(share: float) -> None:
+        report_progress(share)
+        while share >= 0.5:
+            time.sleep(0.1)
+            report_progress(share)  # one that follows another too soon is not passed on
+
+    training.report_progress = report
+    return prepare_training(parameters, shared, settings)
