@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -580,6 +581,15 @@ def test_without_onnx_runtime_the_reason_says_how_to_get_it(
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(worker.Refused, match="pip install onnxruntime"):
         worker.load(made.colours().SerializeToString())
+
+
+def test_a_session_keeps_no_copy_of_the_file() -> None:
+    """ONNX Runtime's Python class would: as much memory again as the weights take."""
+    content = made.colours().SerializeToString()
+    before = sys.getrefcount(content)
+    session, _ = worker.load(content)
+    assert sys.getrefcount(content) == before
+    assert session.get_inputs()
 
 
 # ------------------------------------------------------------------------------ bounded

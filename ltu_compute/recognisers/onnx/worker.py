@@ -206,10 +206,10 @@ def load(content: bytes, *, arena: bool = True) -> tuple[Any, int]:
     options.log_severity_level = 4
     # Not its own format, which is recognised by a few bytes and was not checked here.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    return (
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
-        version,
-    )
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    # It keeps the file's content for other providers: as much memory again as its weights take.
+    session._model_bytes = None  # noqa: SLF001
+    return session, version
 
 
 def _described(session: Any, version: int, digest: str) -> dict[str, Any]:
