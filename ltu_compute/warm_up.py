@@ -11,6 +11,7 @@ from ltu_compute.errors import NotInstalled, Unavailable, Unprocessable
 from ltu_compute.image import Image, encoding
 from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
+from ltu_compute.recognisers import labels
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import INSTALL
 from ltu_compute.web.binding import ReceivedImage
@@ -32,6 +33,7 @@ def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     Unavailable
         If an operation does not work on this machine.
     """
+    labels.prepare()
     noise = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     photograph = encoding.png(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
     resources: dict[type, object] = {

@@ -163,6 +163,14 @@ def _kin(noun: int) -> frozenset[str]:
     return frozenset(nouns[each].mid for each in (*chain_of(noun), *within))
 
 
+def prepare() -> None:
+    """Read the tables of classes, for which the first picture would wait 50 ms."""
+    members()
+    depth_of_nouns()
+    objects.class_chances(np.zeros(IMAGENET_CLASSES))
+    objects.animal_classes()
+
+
 @cache
 def depth_of_nouns() -> tuple[int, ...]:
     """Return how many groups each of ImageNet's nouns is in."""

@@ -197,7 +197,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
         _by_model(second, image, wanted, release_slot, least=LEAST_SECOND),
         chances,
     )
-    animal = float(probabilities[_animal_classes()].sum())
+    animal = float(probabilities[animal_classes()].sum())
     least = LEAST if least is None else least
     kept = [
         each for each in found if each.score >= least and not is_contradicted(each, chances, animal)
@@ -411,7 +411,7 @@ def is_contradicted(found: DetectedObject, chances: Mapping[str, float], animal:
 
 
 @cache
-def _animal_classes() -> NDArray[np.intp]:
+def animal_classes() -> NDArray[np.intp]:
     """Return which of ImageNet's classes are animals."""
     nouns = imagenet_nouns()
     ends = [nouns[chain[-1]].name for chain in noun_chains()]

@@ -231,7 +231,7 @@ class Model(Network):
         with self._lock:
             if self._session is None or not self._session.alive:
                 if self.known:
-                    self._session = Loaded(self.content)
+                    self._session = Loaded(self.content, checked=True)
                 else:
                     self._session = Session(self._path, self._bounds, sha256=self._sha256)
             return self._session

@@ -32,10 +32,14 @@ class Loaded:
     ----------
     read : callable
         Returns the ONNX file's content, or raises an error that says why it is not to be had.
+    checked : bool, default False
+        Whether the content is known to refer to no other file, by its digest: walking through the
+        file takes a third of the time to load it.
     """
 
-    def __init__(self, read: Callable[[], bytes]) -> None:
+    def __init__(self, read: Callable[[], bytes], *, checked: bool = False) -> None:
         self._read = read
+        self._checked = checked
         self._lock = threading.Lock()
         self._session: Any = None
 
@@ -88,7 +92,10 @@ class Loaded:
                 try:
                     content = self._read()
                     # Without an arena: that of u2netp alone keeps 450 MB, to save 0.1 s of 0.5.
-                    self._session, _ = worker.load(content, arena=False)
+                    if self._checked:
+                        self._session = worker.session_of(content, arena=False)
+                    else:
+                        self._session, _ = worker.load(content, arena=False)
                 except Exception as error:
                     raise ModelError(worker.reason_of(error)) from error
                 del content

@@ -181,7 +181,7 @@ def same_content_of(path: Path, max_bytes: int, expected: str) -> tuple[bytes, s
 
 
 def load(content: bytes, *, arena: bool = True) -> tuple[Any, int]:
-    """Return an inference session of a model, and its opset.
+    """Return an inference session of a model, and its opset, after checking it.
 
     With an arena, it keeps the memory that its largest run has needed.
 
@@ -195,8 +195,19 @@ def load(content: bytes, *, arena: bool = True) -> tuple[Any, int]:
     version = opset(view)
     if version < MIN_OPSET:
         raise Refused(f"its opset is {version}, allowed is from {MIN_OPSET} up")
+    return session_of(content, arena=arena), version
+
+
+def session_of(content: bytes, *, arena: bool = True) -> Any:
+    """Return an inference session of a model that has been checked; the rest is as in `load`.
+
+    Raises
+    ------
+    Refused
+        ONNX Runtime is not installed.
+    """
     try:
-        import onnxruntime  # noqa: PLC0415  (after the bounds are set)
+        import onnxruntime  # noqa: PLC0415  (after the bounds are set, and after forking)
     except ImportError:
         raise Refused("ONNX Runtime is not installed; pip install onnxruntime adds it") from None
     options = onnxruntime.SessionOptions()
@@ -209,7 +220,7 @@ def load(content: bytes, *, arena: bool = True) -> tuple[Any, int]:
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     # It keeps the file's content for other providers: as much memory again as its weights take.
     session._model_bytes = None  # noqa: SLF001
-    return session, version
+    return session
 
 
 def _described(session: Any, version: int, digest: str) -> dict[str, Any]:
