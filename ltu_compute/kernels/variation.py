@@ -28,13 +28,14 @@ MEMORY = 192 << 20  # bytes of all notes together
 _EXPLAINED = (
     0.3  # share of the excess that may remain where the displacement of an edge explains it
 )
-_SPREADS = ((1.0, 1), (1.5, 2), (2.0, 4), (3.0, 6))
-"""Factors on the variation seen, and px of the map around it that it extends to: the least that
-suffices is taken."""
-_ACCEPTED = 0.0002  # share of the frame that may remain of a good shot that was left out, median
+_FACTORS = (1.0, 1.5, 2.0, 3.0)  # on the variation seen
+_AROUND = (1, 2, 4, 8, 16)  # px of the map around a place to which its variation extends
+_ACCEPTED = 0.0002  # share of the frame, mean: may remain of good shots that were left out
+_REMAINS = 0.1  # the same, as a share of what these shots exceed without any tolerance
+_EXAMINED = 12  # shots that are left out in turn; of more, some
 _ODD = 5.0  # times the median of the others: what remains of a shot that is not like them
-_ODD_SHARE = 0.0005  # share of the frame, the least that makes a shot odd
-
+_ODD_SHARE = 0.0003  # share of the frame, the least that makes a shot odd
+_ODD_LEVELS = 2.0  # thresholds by which a shot exceeds all others where it is odd
 _FAR = 40  # levels, of 255: a pixel that is farther from the median counts no more
 _SHOWN = 40.0  # ΔE of the strongest colour on a drawn map
 _FAINT = 0.6  # share of a drawn map's reference that is replaced by white
@@ -107,7 +108,7 @@ def learned(notes: Sequence[Seen], threshold: float) -> Variation:
     while True:
         model = _Model([notes[index] for index in kept], level)
         remains = [model.remains_of(number) for number in range(len(kept))]
-        shares = np.array([float(np.count_nonzero(each)) / each.size for each in remains])
+        shares = np.array([_share(each > _ODD_LEVELS * level) for each in remains])
         worst = int(shares.argmax())
         others = np.delete(shares, worst)
         if (
@@ -120,12 +121,12 @@ def learned(notes: Sequence[Seen], threshold: float) -> Variation:
     by_shot = dict(zip(kept, remains, strict=True))
     for index in odd:
         by_shot[index] = model.remains_of_other(notes[index])
-    ordered = [by_shot[index] for index in range(len(notes))]
+    ordered = [by_shot[index] > level for index in range(len(notes))]
     return Variation(
         model.tolerance(),
         tuple(sorted(odd)),
-        tuple(float(np.count_nonzero(each)) / each.size for each in ordered),
-        tuple(_middle(each) for each in ordered),
+        tuple(map(_share, ordered)),
+        tuple(_middle(each.astype(np.uint8)) for each in ordered),
     )
 
 
@@ -204,33 +205,47 @@ class _Model:
         return np.asarray(np.where(own < self._most, self._most, self._second), np.uint8)
 
     def _chosen(self) -> tuple[float, int]:
-        """Return the least spread by which shots accept each other."""
-        if len(self._seen) < 2:
-            return _SPREADS[-2]
-        for factor, around in _SPREADS:
-            shares = []
-            for number in range(len(self._seen)):
-                allowed = _extended(self._others(number), factor, around)
-                shares.append(np.mean(_exceeding(self._seen[number], allowed, self._level)))
-            if np.median(shares) <= _ACCEPTED:
-                break
+        """Return the least extension by which shots accept each other, but for the worst one."""
+        count = len(self._seen)
+        if count < 2:
+            return _FACTORS[2], _AROUND[2]
+        numbers = np.unique(np.linspace(0, count - 1, min(count, _EXAMINED)).astype(int))
+        bare = _all_but_the_worst(
+            [_share(self._seen[number].max(axis=2) > self._level) for number in numbers]
+        )
+        enough = max(_ACCEPTED, _REMAINS * bare)
+        choices: list[tuple[bool, float, float, int]] = []
+        for around in _AROUND:
+            others = [_spread(self._others(number), around) for number in numbers]
+            whole = _spread(self._most, around)
+            for factor in _FACTORS:
+                remaining = _all_but_the_worst(
+                    [
+                        _share(_remaining(self._seen[number], own, factor) > self._level)
+                        for number, own in zip(numbers, others, strict=True)
+                    ]
+                )
+                cost = float(np.minimum(factor * whole.astype(np.float32), 255).mean())
+                suffices = remaining <= enough
+                choices.append((not suffices, cost if suffices else remaining, factor, around))
+        _, _, factor, around = min(choices)
         return factor, around
 
-    def remains_of(self, number: int) -> Mask:
-        """Return where a shot of the model exceeds what the others taught: not 0."""
+    def remains_of(self, number: int) -> NDArray[np.uint8]:
+        """Return by how much a shot of the model exceeds what the others taught."""
         if len(self._seen) < 2:
             return np.zeros(self._reach.shape, np.uint8)
-        allowed = _extended(self._others(number), self._factor, self._around)
-        return _exceeding(self._seen[number], allowed, self._level)
+        allowed = _spread(self._others(number), self._around)
+        return _remaining(self._seen[number], allowed, self._factor)
 
-    def remains_of_other(self, notes: Seen) -> Mask:
-        """Return where another shot exceeds what was taught: not 0."""
-        allowed = _extended(self._most, self._factor, self._around)
-        return _exceeding(_at(notes, self._reach), allowed, self._level)
+    def remains_of_other(self, notes: Seen) -> NDArray[np.uint8]:
+        """Return by how much another shot exceeds what was taught."""
+        allowed = _spread(self._most, self._around)
+        return _remaining(_at(notes, self._reach), allowed, self._factor)
 
     def tolerance(self) -> Tolerance:
         """Return the tolerance that the shots taught."""
-        amounts = _extended(self._most, self._factor, self._around)
+        amounts = cv2.multiply(_spread(self._most, self._around), self._factor)
         edge = np.asarray(self._reach * STEPS_PER_PX, np.uint8)
         learnt = np.dstack([amounts, edge])
         if learnt.shape[2] != EDGE + 1:
@@ -255,21 +270,26 @@ def _at(notes: Seen, reach: NDArray[np.uint8]) -> Seen:
     return np.asarray(np.take_along_axis(notes, reach[None, ..., None], axis=0)[0], np.uint8)
 
 
-def _extended(seen: Seen, factor: float, around: int) -> Seen:
-    """Return the variation seen times a factor, also of the places within `around` px."""
-    scaled = cv2.multiply(_spread(seen, around), factor)
-    return np.asarray(scaled, np.uint8)
-
-
 def _spread(values: NDArray[np.uint8], around: int) -> NDArray[np.uint8]:
+    """Return the greatest value within some px, square."""
     side = 2 * around + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.dilate(values, kernel), np.uint8)
+    return np.asarray(cv2.dilate(values, np.ones((side, side), np.uint8)), np.uint8)
 
 
-def _exceeding(seen: Seen, allowed: Seen, level: float) -> Mask:
-    """Return where a shot's excess is beyond what is allowed by the threshold: not 0."""
-    return np.asarray((cv2.subtract(seen, allowed) > level).any(axis=2), np.uint8)
+def _remaining(seen: Seen, allowed: Seen, factor: float) -> NDArray[np.uint8]:
+    """Return by how much a shot's excess is beyond what is allowed, the most of all kinds."""
+    scaled = cv2.multiply(allowed, factor)
+    return np.asarray(cv2.subtract(seen, scaled).max(axis=2), np.uint8)
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    """Return the share of the frame that a mask covers."""
+    return float(np.count_nonzero(mask)) / mask.size
+
+
+def _all_but_the_worst(shares: list[float]) -> float:
+    """Return the mean of all shares but the greatest."""
+    return float(np.mean(np.sort(shares)[:-1]))
 
 
 def _middle(mask: Mask) -> tuple[float, float]:
