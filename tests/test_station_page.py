@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from PIL import Image as Pillow
 from playwright.sync_api import Browser, Page, expect
 
+from ltu_compute.jobs import recipe as recipes
 from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.browser import new_page, watch
@@ -148,7 +150,7 @@ def test_limits_judge_at_once(page: Page) -> None:
     expect(page.locator(".headline.good")).to_contain_text("OK")
     page.fill("#limits [name=px_per_mm]", "10")  # the part is 16 mm by 12 mm
     page.fill("#limits [name=max_area_mm2]", "0.5")
-    expect(page.locator(".limits .broken")).to_have_count(1)
+    expect(page.locator(".checks .broken")).to_have_count(1)
     assert "mm² of at most 0.5 mm²" in readout(page)
     assert requests == []
     page.fill("#limits [name=px_per_mm]", "")
@@ -183,3 +185,42 @@ def test_a_reload_loses_nothing_but_the_password(page: Page) -> None:
     expect(page.locator("dialog")).to_contain_text("With the account of this service")
     sign_in(page)
     expect(page.locator("#sample")).to_be_visible()
+
+
+def test_a_recipe_is_made_used_changed_and_taught(page: Page) -> None:
+    give(page, 0, "reference.png", inspections.reference())
+    drop(page, "good.png", inspections.good())
+    expect(page.locator(".headline.good")).to_be_visible()
+    page.fill("#limits [name=max_count]", "3")
+    page.locator("#recipe summary").click()
+    page.fill("#recipe-name", "plate")
+    page.click("#recipe-store")
+    expect(page.locator("#recipe")).to_contain_text("plate, version 1")
+    expect(page.locator(".figures:not(.checks)")).to_contain_text("Recipeplate")
+    page.click("#recipe-good")
+    drop(page, "grain.png", inspections.good(5))
+    expect(page.locator(".headline.good")).to_be_visible()
+    page.click("#recipe-good")
+    expect(page.locator("#recipe-teach")).to_have_text("Teach by 2 good shots")
+    page.click("#recipe-teach")
+    expect(page.locator("#recipe")).to_contain_text("Version 2 has learnt from 3 shots")
+    expect(page.locator("#recipe figure img")).to_be_visible()
+    drop(page, "bad.png", inspections.bad())
+    expect(page.locator(".headline.good")).to_contain_text("1 difference")
+    page.fill("#limits [name=max_count]", "0")
+    expect(page.locator(".headline.bad")).to_be_visible()
+    expect(page.locator("#recipe")).to_contain_text("Changed since")
+    assert Axe().run(page, context="#panel").response["violations"] == []
+    page.click("#recipe-undo")
+    expect(page.locator("#limits [name=max_count]")).to_have_value("3")
+    with page.expect_download() as saved:
+        page.click("#recipe-save")
+    recipe = saved.value.path()
+    assert recipes.load(recipe).limits.max_count == 3
+    page.click("#recipe-leave")
+    page.get_by_role("button", name="Forget everything").click()
+    page.get_by_role("button", name="Really forget?").click()
+    page.locator("#recipe summary").click()
+    page.set_input_files("#recipe-file", recipe)
+    expect(page.locator(".slot .file")).to_have_text("plate.png")
+    expect(page.locator("#limits [name=max_count]")).to_have_value("3")

@@ -5,6 +5,7 @@
 import { isUnfit } from "./file-kinds.js";
 import { Form } from "./form.js";
 import { firstJudging } from "./limits.js";
+import { markOf } from "./recipes.js";
 import { RegionEditor } from "./region.js";
 import { resultOf } from "./reply.js";
 import { Slot } from "./slot.js";
@@ -13,6 +14,7 @@ import { viewOf } from "./views/index.js";
 /** @typedef {import("./operations.js").Operation} Operation */
 /** @typedef {import("./pictures.js").Picture} Picture */
 
+const RECIPE = "recipe"; // parameter that takes the name of a stored recipe
 const REGION = /_roi$/; // names of parameters that take a region of the picture named before
 
 export class Desk {
@@ -35,6 +37,8 @@ export class Desk {
     /** @type {Record<string, any>} what the user has set in the view */
     this.memo = {};
     this.judging = firstJudging();
+    /** @type {import("./recipes.js").Recipe | null} the one in use */
+    this.recipe = null;
     this.form = new Form(operation, this.values, presets, acts.changed);
     /** @type {any} the latest */
     this.reply = null;
@@ -70,6 +74,25 @@ export class Desk {
     return sent;
   }
 
+  /** Return whether the service compares by the recipe in use: nothing was changed since. */
+  get byRecipe() {
+    const { recipe, operation } = this;
+    const taken = operation.fields.some(({ name }) => name === RECIPE);
+    return recipe !== null && recipe.version > 0 && taken && recipe.mark === markOf(this);
+  }
+
+  /**
+   * Return what a request is made of: a recipe takes the place of what it states.
+   * @returns {{values: Record<string, any>, pictures: Record<string, Picture>}}
+   */
+  get request() {
+    const { values, sent } = this;
+    if (!this.byRecipe) return { values, pictures: sent };
+    const { preset: _, fic_settings: __, ...others } = values;
+    const { [this.regionField]: ___, ...pictures } = sent;
+    return { values: { ...others, [RECIPE]: this.recipe?.name }, pictures };
+  }
+
   /** Return how many pictures must still be given; a file that is none does not count. */
   get missing() {
     const { sent } = this;
@@ -81,9 +104,12 @@ export class Desk {
    * @returns {import("./verdict.js").Rules}
    */
   get rules() {
-    const { limits, pxPerMm } = this.judging;
+    const { limits, pxPerMm, regionLimits } = this.judging;
     const { width = 0, height = 0 } = this.pictures[0] ?? {};
-    return { limits, regions: [], mm2: pxPerMm ? (width * height) / pxPerMm ** 2 : 0 };
+    const regions = (this.region?.regions ?? [])
+      .filter(({ use, name }) => use === "compare" && regionLimits[name])
+      .map(({ name, polygon }) => ({ name, polygon, limits: regionLimits[name] }));
+    return { limits, regions, mm2: pxPerMm ? (width * height) / pxPerMm ** 2 : 0 };
   }
 
   /** Return a key of the set of pictures. */
@@ -93,7 +119,8 @@ export class Desk {
 
   /** Return a key of the request. */
   get signature() {
-    return JSON.stringify([this.values, this.subject, this.region?.picture?.url]);
+    const by = this.byRecipe && [this.recipe?.name, this.recipe?.version];
+    return JSON.stringify([this.values, this.subject, this.region?.picture?.url, by]);
   }
 
   /**

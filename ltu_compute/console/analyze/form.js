@@ -18,6 +18,7 @@ import { wordsOf } from "./reply.js";
  */
 /** @typedef {Record<string, any>} Values */
 
+const RECIPE = "recipe"; // a parameter that has a section of its own
 const PRESET = "preset"; // the parameter that chooses one of an operation's presets
 const STEPS = 1000; // of a slider
 const WIDE = 20; // times what is usual: from there on a slider is finer at its low end
@@ -76,7 +77,7 @@ export class Form {
 
   render() {
     this.problems.clear();
-    const { fields } = this.operation;
+    const fields = this.operation.fields.filter(({ name }) => name !== RECIPE);
     const layered = fields.some((field) => field.kind === "object");
     const first = fields.filter(
       (field) => !layered || field.kind === "object" || field.name === PRESET,

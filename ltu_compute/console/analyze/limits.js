@@ -7,11 +7,17 @@ import { h } from "./dom.js";
 import { t } from "./i18n.js";
 
 /** @typedef {import("./verdict.js").Limits} Limits */
-/** @typedef {{limits: Limits, pxPerMm: number, open: boolean}} Judging what the user has set; pxPerMm 0: not known */
+/**
+ * @typedef {object} Judging what the user has set
+ * @property {Limits} limits
+ * @property {Record<string, Limits>} regionLimits by names of regions; recipes state them
+ * @property {number} pxPerMm 0: not known
+ * @property {boolean} open
+ */
 
 /** @returns {Judging} */
 export function firstJudging() {
-  return { limits: { max_count: 0 }, pxPerMm: 0, open: true };
+  return { limits: { max_count: 0 }, regionLimits: {}, pxPerMm: 0, open: true };
 }
 
 /** @type {[keyof Limits, Record<string, unknown>][]} names of recipes, and what their fields allow */

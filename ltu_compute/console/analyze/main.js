@@ -18,6 +18,7 @@ import { apart, failed, outcomeOfReply } from "./parts.js";
 import { pictureOf, redrawn, release } from "./pictures.js";
 import { showRail, titleOf } from "./rail.js";
 import { infoOf, messageOf, picturesIn, resultOf, wordsOf } from "./reply.js";
+import { Recipes } from "./recipes.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
 import { dropped } from "./sources.js";
@@ -76,15 +77,26 @@ const shots = new Shots(api, {
   ],
 });
 shots.restore(kept);
+const recipes = new Recipes(api, {
+  signedIn: async () => session.open || Boolean(await account.signIn()),
+  refer: async (file) => give(await pictureOf(file, file.name), 0),
+  used: () => {
+    panel.show(desk);
+    changed();
+  },
+});
 const panel = new Panel({
   run: () => run(true),
   takeMask: maskOperation ? () => takeMask(maskOperation) : null,
   account: () => session.name,
   shots: (chosen) => shots.section(chosen, service.paths),
+  recipes: (chosen) => recipes.section(chosen, service.paths),
   judges: ({ name }) => name === JUDGED,
   judgingChanged: () => {
     showReply();
     shots.show(); // all are judged again
+    recipes.show(); // it may differ now
+    changed();
   },
   forget: startAnew,
 });
@@ -427,7 +439,7 @@ async function run(asked = false, moving = false) {
   working(true);
   try {
     const reply = await latest.run(
-      (signal) => api.run(now.operation, now.values, now.sent, signal),
+      (signal) => api.run(now.operation, now.request.values, now.request.pictures, signal),
       moving,
     );
     if (reply === undefined) return;
@@ -626,6 +638,7 @@ function startListening() {
     notice.clear(); // whatever asked to sign in
     takeAccount();
     shots.resume();
+    recipes.signedIn();
     runSoon();
   });
   session.addEventListener("signout", () => {

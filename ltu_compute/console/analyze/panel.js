@@ -24,6 +24,7 @@ export class Panel {
    * @param {(() => void) | null} acts.takeMask finds the object in the first picture
    * @param {() => string} acts.account
    * @param {(desk: Desk) => HTMLElement | null} acts.shots the section for many shots
+   * @param {(desk: Desk) => HTMLElement | null} acts.recipes the section for recipes
    * @param {(operation: import("./operations.js").Operation) => boolean} acts.judges whether its result is OK or NG
    * @param {() => void} acts.judgingChanged
    * @param {() => void} acts.forget all that is on the page and kept in the browser
@@ -47,6 +48,7 @@ export class Panel {
       h("p", { class: "muted" }, summaryOf(operation)),
       h("button", run, t("run")),
       operation.remote && h("p", { class: "help" }, t("run-remote")),
+      this.acts.recipes(desk),
       this.acts.judges(operation) && limitsSection(desk.judging, this.acts.judgingChanged),
       this.acts.shots(desk),
       section(t("settings"), true, form.element),
@@ -137,7 +139,7 @@ export class Panel {
    * @param {Desk} desk
    */
   showActions(desk) {
-    const { operation, values, reply, region } = desk;
+    const { operation, reply, region } = desk;
     const mask = region?.picture;
     replace(
       this.actions,
@@ -145,9 +147,9 @@ export class Panel {
         "div",
         { class: "row" },
         h("span", { class: "muted" }, t("copy-as")),
-        copyButton("curl", () => asCurl(operation, values, desk.sent), SMALL),
-        copyButton("Python", () => asPython(operation, values, desk.sent), SMALL),
-        copyButton("JSON", () => asJson(operation, values), SMALL),
+        copyButton("curl", () => asCurl(operation, desk.request.values, desk.request.pictures), SMALL),
+        copyButton("Python", () => asPython(operation, desk.request.values, desk.request.pictures), SMALL),
+        copyButton("JSON", () => asJson(operation, desk.request.values), SMALL),
       ),
       mask && h("p", { class: "help" }, t("copy-region", { name: mask.name })),
       (reply || mask) && this.#saving(desk),

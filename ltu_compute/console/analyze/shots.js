@@ -588,8 +588,13 @@ export class Shots {
   }
 
   #form() {
-    const { values, pictures, region, regionField, rules } = /** @type {Desk} */ (this.desk);
+    const desk = /** @type {Desk} */ (this.desk);
+    const { values, pictures, region, regionField, rules, recipe } = desk;
     const form = new FormData();
+    if (recipe && desk.byRecipe) {
+      form.append("recipe", recipe.name);
+      return form;
+    }
     const [reference] = pictures;
     if (reference) form.append("reference", reference.blob, reference.name);
     if (region?.picture && regionField) {

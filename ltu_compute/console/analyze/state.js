@@ -7,7 +7,7 @@ import { blobOf, canvasOf, pictureOf } from "./pictures.js";
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./keep.js").Entries} Entries */
 /** @typedef {import("./pictures.js").Picture} Picture */
-/** @typedef {{values: any, memo: any, judging: any, regions: any[]}} DeskState */
+/** @typedef {{values: any, memo: any, judging: any, recipe: any, regions: any[]}} DeskState */
 
 const VIEW = ["mode", "swipe", "selected", "regionOpen", "opacity"]; // of a memo
 
@@ -16,9 +16,10 @@ const VIEW = ["mode", "swipe", "selected", "regionOpen", "opacity"]; // of a mem
  * @param {Desk} desk
  * @returns {DeskState}
  */
-export function deskState({ values, memo, judging, region }) {
+export function deskState({ values, memo, judging, recipe, region }) {
   const kept = VIEW.filter((name) => name in memo).map((name) => [name, memo[name]]);
-  const state = { values, memo: Object.fromEntries(kept), judging, regions: region?.regions ?? [] };
+  const regions = region?.regions ?? [];
+  const state = { values, memo: Object.fromEntries(kept), judging, recipe, regions };
   return JSON.parse(JSON.stringify(state)); // as it is now
 }
 
@@ -27,10 +28,11 @@ export function deskState({ values, memo, judging, region }) {
  * @param {Desk} desk
  * @param {DeskState} state
  */
-export function restoreDesk(desk, { values, memo, judging }) {
+export function restoreDesk(desk, { values, memo, judging, recipe }) {
   Object.assign(desk.values, values);
   Object.assign(desk.memo, memo);
   Object.assign(desk.judging, judging);
+  desk.recipe = recipe ?? null;
   desk.form.render();
 }
 

@@ -119,7 +119,7 @@ export function brokenWords(checked, mm2) {
 export function limitFigures(checked, mm2) {
   return h(
     "dl",
-    { class: "figures limits" },
+    { class: "figures checks" },
     checked.map((check) =>
       h(
         "div",

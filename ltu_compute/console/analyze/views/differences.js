@@ -26,7 +26,8 @@ export function show(context) {
   const px = (/** @type {number | null} */ value) =>
     value === null ? "–" : `${number(value, 2)} px`;
   const checked = judged(weighed(result), rules);
-  const broken = checked.some((check) => check.broken);
+  const by = info.recipe; // whose verdict is by the same rules
+  const broken = by ? by.verdict === "NG" : checked.some((check) => check.broken);
   const apart = broken && alignment.method === NOT_ALIGNED;
   const counted = `${number(count)} ${t("differences", { n: count })}`;
   replace(
@@ -39,6 +40,7 @@ export function show(context) {
     ),
     !apart && limitFigures(checked, rules.mm2),
     figures([
+      ...(by ? [/** @type {[string, string]} */ ([t("by-recipe"), by.name])] : []),
       [t("score"), number(reply.details.score, 2)],
       [t("compared"), percent(compared)],
       [t("alignment"), `± ${px(alignment.residual_px)}`],
