@@ -324,16 +324,15 @@ def test_contours(page: Page) -> None:
 
 def test_image_quality(page: Page) -> None:
     analyze(page, "imageQuality", "coffee.jpg")
-    expect(page.locator(".gauge")).to_have_count(7)
+    expect(page.locator(".gauge")).to_have_count(6)
     with page.expect_download() as saved:
         page.click("#save-json")
     sharpness = json.loads(saved.value.path().read_bytes())["result"]["sharpness"]
-    told = headline(page).split()[0]
-    assert float(told.replace(",", "")) == pytest.approx(sharpness["val"], abs=0.005)
-    gauges = page.locator(".gauge")
-    expect(gauges.nth(0).locator("b")).to_have_text(told)
-    expect(gauges.nth(1).locator("b")).to_have_text(f"{sharpness['sml']:.2f}".rstrip("0"))
-    assert gauges.nth(0).locator("small").all_inner_texts() == ["0, unsharp", "sharp, ≥ 3,000"]
+    assert headline(page).lower() == sharpness["verdict"] == "sharp"
+    gauge = page.locator(".gauge").first
+    expect(gauge.locator("b")).to_have_text(f"{sharpness['blur']:.2f}".rstrip("0"))
+    assert gauge.locator("small").all_inner_texts() == ["0, sharp", "1, unsharp"]
+    expect(page.locator(".folded")).to_contain_text(f"{sharpness['sml']:.2f}".rstrip("0"))
     expect(page.locator(".histogram rect")).to_have_count(255)
     blue = count_of((40, 110, 255), pixels(page.locator(".viewport")))
     assert blue > 500
@@ -919,9 +918,9 @@ def test_both_languages_say_the_same_things(page: Page) -> None:
         ".then(([i18n, french]) => [i18n.english, french.french])"
     )
     english, french = texts
-    own = {key for key in french if key[0] not in "#=" and key[-1] != "?"}
+    own = {key for key in french if key[0] not in "#=~" and key[-1] != "?"}
     own = {key for key in own if not key.startswith("preset.") and not key.endswith("_many")}
-    assert {key for key in english if key[0] not in "#="} == own
+    assert {key for key in english if key[0] not in "#=" and key[-1] != "?"} == own
     for key, text in english.items():
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", french[key])), key
     for operation in (key[1:-1] for key in french if re.fullmatch(r"#\w+\.", key)):

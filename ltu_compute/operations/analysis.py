@@ -7,6 +7,7 @@ from ltu_compute.errors import NotEnoughContent, NotInstalled
 from ltu_compute.image import Image
 from ltu_compute.kernels import contours as contour_kernel
 from ltu_compute.kernels import object_mask
+from ltu_compute.kernels.blur import perceived_blur
 from ltu_compute.kernels.color_palette import PaletteColor, dominant_colors
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
@@ -28,6 +29,11 @@ MaskAlgorithm = Literal["sobel", "quantization", "otsu"]
 def image_quality(image: Image, *, bins: int, tolerance: float) -> ImageQuality:
     """Measure exposure, sharpness and noise at full size; see `kernels.image_quality`."""
     return measured(image.gray(), bins=bins, tolerance=tolerance)
+
+
+def blur(image: Image) -> float | None:
+    """Return how blurred an image is when it is seen whole; see `kernels.blur`."""
+    return perceived_blur(image.gray())
 
 
 def heat_map(image: Image) -> Bgr:

@@ -270,6 +270,14 @@ def _tesseract_text(image: Image, languages: Sequence[str]) -> TextDetection:
         raise Unavailable(f"{image.name}: {error}", parameter=image.name, retry_after=60) from error
 
 
+def readable_languages() -> list[str]:
+    """Return the languages that text is read in on this machine; none without Tesseract."""
+    try:
+        return list(installed_languages())
+    except TesseractMissing:
+        return []
+
+
 def _refuse_missing(languages: Sequence[str]) -> None:
     """Refuse languages that cannot be read; the message lists every one."""
     missing = []

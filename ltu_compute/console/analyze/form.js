@@ -4,7 +4,7 @@
  */
 import { newId } from "./controls.js";
 import { fill, h, replace } from "./dom.js";
-import { known, number, t } from "./i18n.js";
+import { known, languageName, number, t } from "./i18n.js";
 import { wordsOf } from "./reply.js";
 
 /** @typedef {import("./operations.js").Field} Field */
@@ -290,12 +290,19 @@ export class Form {
       input.addEventListener("change", () => give(input.checked));
       fill(row, h("div", { class: "line" }, input, label));
     } else if (field.kind === "choice") {
-      const options = field.options.map((option) =>
-        h("option", { value: option, selected: option === value }, option || t("service-default")),
+      const options = this.#optionsOf(field).map((option) =>
+        h("option", { value: option, selected: option === value }, optionWords(field, option)),
       );
       const select = h("select", props, options);
-      select.addEventListener("change", () => give(select.value));
+      select.addEventListener("change", () => {
+        give(select.value);
+        this.#renderDependent(field);
+      });
       fill(row, h("div", { class: "line" }, label, select));
+    } else if (field.kind === "color") {
+      const input = h("input", { ...props, type: "color", value: hexOf(String(value)) });
+      input.addEventListener("input", () => give(bgrOf(input.value), true));
+      fill(row, h("div", { class: "line" }, label, input));
     } else if (field.kind === "number" && bounded) {
       fill(row, ...slider(field, props, label, Number(value), Number(usual), give));
     } else {
@@ -313,6 +320,29 @@ export class Form {
     }
     fill(row, help, problem);
     return row;
+  }
+
+  /** @param {Field} field */
+  #optionsOf({ by, options }) {
+    if (!by) return options;
+    const other = this.operation.fields.find(({ name }) => name === by.name);
+    const found = by.options[this.values[by.name] ?? other?.initial] ?? [];
+    return ["", ...found];
+  }
+
+  /**
+   * Show the options that depend on a field; a choice that is none of them any more goes.
+   * @param {Field} changed
+   */
+  #renderDependent(changed) {
+    const dependent = this.operation.fields.filter(({ by }) => by?.name === changed.name);
+    if (!dependent.length) return;
+    for (const field of dependent) {
+      if (!this.#optionsOf(field).includes(this.values[field.name])) delete this.values[field.name];
+    }
+    this.render();
+    const select = this.element.querySelector(`[name="${changed.name}"]`);
+    if (select instanceof HTMLElement) select.focus();
   }
 
   /** @param {string} name */
@@ -397,6 +427,33 @@ export function scaleOf(field, usual) {
 /** @param {Preset} preset */
 function presetName({ preset, name }) {
   return known(`preset.${preset}.name`) ?? name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/**
+ * Return what the page calls a choice.
+ * @param {Field} field
+ * @param {string} option
+ */
+function optionWords({ name }, option) {
+  const words = known(`=${name}.${option}`);
+  if (words) return words;
+  if (!option) return t("service-default");
+  return name === "language" ? languageName(option) : option;
+}
+
+/**
+ * Return a colour as an input has it.
+ * @param {string} bgr blue, green, red and perhaps opacity, with commas
+ */
+function hexOf(bgr) {
+  const [blue, green, red] = bgr.split(",").map(Number);
+  return `#${[red, green, blue].map((level) => (level || 0).toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** @param {string} hex */
+function bgrOf(hex) {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  return `${blue},${green},${red},255`;
 }
 
 /** @param {Field} field */

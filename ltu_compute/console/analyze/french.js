@@ -1,13 +1,17 @@
 /**
- * The page in French. Keys with `#` are operations, with `#….` what they do, with `=` labels of
+ * The page in French. Keys with `~` are things in pictures, with `#` operations, with `#….` what they do, with `=` labels of
  * parameters, with `?` at their end what parameters mean; the service itself says them in English.
  * @module
  */
 
 import { french as training } from "./train-words.js";
 
+import { frenchNames } from "./french-names.js";
+
 /** @type {Record<string, string>} */
 export const french = {
+  ...Object.fromEntries(Object.entries(frenchNames).map(([name, said]) => [`~${name}`, said])),
+
   ...training,
   skip: "Aller aux images",
   docs: "API",
@@ -196,6 +200,11 @@ export const french = {
   copied: "Copié",
   "copy-region": "La requête curl ou Python envoie {name} : enregistrez-le là où elle est lancée.",
   "copy-as": "Copier en",
+  "copy-token": "Jeton",
+  "copy-token-help":
+    "curl et Python envoient le jeton d’accès de TOKEN. Jeton copie la commande qui en obtient un.",
+  "token-elsewhere":
+    "curl et Python envoient le jeton d’accès de TOKEN : un jeton de votre fournisseur d’identité.",
   save: "Enregistrer",
   "save-json": "JSON",
   report: "Rapport",
@@ -277,15 +286,26 @@ export const french = {
   confidence: "Confiance",
   provider: "Fournisseur",
   model: "Modèle",
-  scores: "Scores",
+  "scores-classification":
+    "Parmi les étiquettes de score 0,8, environ 8 sur 10 sont justes ; le score d’une couleur est sa part de l’image.",
+  "scores-objectDetection": "Parmi les objets de score 0,8, environ 8 sur 10 sont justes.",
+  "scores-model": "Les scores sont ceux du modèle.",
+  "scores-remote": "Les scores sont ceux de {name}.",
+  "models-missing":
+    "Ces modèles trouveraient davantage : {names}. La commande ltu-compute models install les installe.",
   "whole-text": "Texte",
   "object-share": "Objet",
   "edge-share": "Pixels de contour",
   channel: "Canal",
   sharpness: "Netteté (variance du laplacien)",
   "sharpness-sml": "Netteté (laplacien modifié)",
-  unsharp: "0, flou",
-  sharp: "net",
+  "verdict-sharp": "Nette",
+  "verdict-soft": "Un peu douce",
+  "verdict-unsharp": "Floue",
+  "verdict-flat": "Unie",
+  blur: "Flou",
+  unsharp: "1, flou",
+  sharp: "0, net",
   noise: "Bruit (σ sur 255)",
   under: "Sous-exposé",
   over: "Surexposé",
@@ -412,6 +432,19 @@ export const french = {
   "=scale": "Échelle de la prise de vue",
   "=score": "Score",
   "=compared": "Part comparée",
+  "=behaviors.RGB": "RGB",
+  "=behaviors.HSV": "HSV",
+  "=algorithm.SOBEL": "Contour fermé",
+  "=algorithm.BINNING": "Fond uni",
+  "=algorithm.OTSU_BIN_THRESHOLD": "Plus clair ou plus sombre",
+  "=algorithm.SALIENT": "Saute aux yeux",
+  "=channel.": "Luminosité",
+  "=channel.V": "V",
+  "=mask_type.none": "Aucune",
+  "=mask_type.binary": "Surface",
+  "=mask_type.contours": "Contour",
+  "=language.": "Toutes celles installées",
+  "=model.": "Ceux du service",
 
   "image?": "L’image.",
   "image1?": "La référence.",
@@ -423,27 +456,24 @@ export const french = {
     "Force à partir de laquelle une différence compte ; plus haut : moins nombreuses.",
   "fic_settings.smooth?": "Lissage ; plus il est fort, plus les petites disparaissent.",
   "fic_settings.margin?": "Bord de l’image 1 qui n’est pas comparé, en px.",
-  "fic_settings.resolution?": "Plus grand côté auquel les images sont comparées, en px.",
-  "fic_settings.behaviors?": "HSV : comparer en HSV. Toute autre valeur : sans effet.",
+  "fic_settings.resolution?":
+    "Plus grand côté auquel les images sont comparées, en px. Au-delà de 900, c’est plus long.",
+  "fic_settings.behaviors?": "Espace de couleur de la comparaison.",
   "fic_settings.weight?": "Facteur sur la force des différences, donc sur le score.",
-  "algorithm?":
-    "SOBEL : bords fermés de l’image grise. BINNING : ce qui diffère des aplats du bord de l’image. OTSU_BIN_THRESHOLD : un canal, partagé en deux.",
-  "color_space?": "Espace de couleur d’OTSU_BIN_THRESHOLD ; G est le gris, YRB est YCrCb.",
-  "channel?":
-    "Canal où l’objet se distingue du fond, une lettre de l’espace de couleur ; vide : celui de la luminosité.",
+  "algorithm?": "En quoi l’objet diffère de son fond.",
+  "color_space?": "Où cherche « Plus clair ou plus sombre ». G est le gris, YRB est YCrCb.",
+  "channel?": "Canal où l’objet se distingue du fond.",
   "only_biggest?": "Ne garder que le plus grand objet.",
   "provider?":
     "Qui répond : cette machine, ou Google si le service a une clé. Vide : ce que dit le service.",
-  "language?":
-    "Langues du texte, codes ISO 639, séparés par des virgules. Vide : toutes celles installées.",
-  "model?": "Un modèle installé sur le service. Vide : les moyens propres du service.",
+  "language?": "Langues du texte.",
+  "model?": "Qui reconnaît.",
   "max_results?": "Combien de résultats, au plus.",
   "resolution?": "Plus grand côté auquel les points sont cherchés, en px.",
   "transform?": "Donner les matrices qui alignent les images.",
-  "mask_type?": "Image de chaque différence : sa surface, son contour, ou rien.",
+  "mask_type?": "Dessinée pour chaque différence dans la réponse.",
   "mask_thickness?": "Épaisseur des contours, en px.",
-  "mask_color?":
-    "Couleur des contours : bleu,vert,rouge ou bleu,vert,rouge,opacité, chacun de 0 à 255.",
+  "mask_color?": "Couleur des contours.",
   "vertices?": "Donner les sommets des contours.",
   "threshold_min?": "Gradient à partir duquel un pixel prolonge un bord sûr.",
   "threshold_max?": "Gradient à partir duquel un pixel est un bord sûr.",

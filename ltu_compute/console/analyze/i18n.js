@@ -184,6 +184,11 @@ export const english = {
   copy: "Copy",
   copied: "Copied",
   "copy-as": "Copy as",
+  "copy-token": "Token",
+  "copy-token-help":
+    "curl and Python send the access token in TOKEN. Token copies the command that gets one.",
+  "token-elsewhere":
+    "curl and Python send the access token in TOKEN: one of your identity provider.",
   "copy-region": "The request as curl or Python sends {name}: save it where they run.",
   save: "Save",
   "save-json": "JSON",
@@ -266,15 +271,26 @@ export const english = {
   confidence: "Confidence",
   provider: "Provider",
   model: "Model",
-  scores: "Scores",
+  "scores-classification":
+    "Of labels that score 0.8, about 8 in 10 are right; a colour's score is the share of the picture that it fills.",
+  "scores-objectDetection": "Of objects that score 0.8, about 8 in 10 are right.",
+  "scores-model": "Scores are the model's own.",
+  "scores-remote": "Scores are those of {name}.",
+  "models-missing":
+    "More would be found with these models: {names}. The command ltu-compute models install installs them.",
   "whole-text": "Text",
   "object-share": "Object",
   "edge-share": "Edge pixels",
   channel: "Channel",
   sharpness: "Sharpness (variance of the Laplacian)",
   "sharpness-sml": "Sharpness (modified Laplacian)",
-  unsharp: "0, unsharp",
-  sharp: "sharp",
+  "verdict-sharp": "Sharp",
+  "verdict-soft": "Slightly soft",
+  "verdict-unsharp": "Unsharp",
+  "verdict-flat": "Flat",
+  blur: "Blur",
+  unsharp: "1, unsharp",
+  sharp: "0, sharp",
   noise: "Noise (σ of 255)",
   under: "Underexposed",
   over: "Overexposed",
@@ -337,6 +353,42 @@ export const english = {
   "=displacement_y_px": "Displacement down",
   "=turn_degrees": "Turn, degrees",
   "=scale": "Scale of the shot",
+  "=behaviors": "Colour space",
+  "=behaviors.RGB": "RGB",
+  "=behaviors.HSV": "HSV",
+  "=algorithm.SOBEL": "Closed outline",
+  "=algorithm.BINNING": "Flat background",
+  "=algorithm.OTSU_BIN_THRESHOLD": "Lighter or darker",
+  "=algorithm.SALIENT": "Stands out to the eye",
+  "=channel.": "Brightness",
+  "=channel.V": "V",
+  "=mask_type.none": "None",
+  "=mask_type.binary": "Area",
+  "=mask_type.contours": "Outline",
+  "=language.": "All installed",
+  "=model.": "The service's own",
+  "=edge_thickness": "Width of edges",
+  "=only_biggest": "Only the largest",
+  "=threshold_min": "Lower threshold",
+  "=threshold_max": "Upper threshold",
+  "=mask_type": "Picture of differences",
+  "=mask_thickness": "Width of outlines",
+  "=min_score": "Least score",
+  "=max_results": "Results at most",
+  "algorithm?": "How the object differs from its background.",
+  "color_space?": "Where Lighter or darker looks. G is grey, YRB is YCrCb.",
+  "channel?": "Channel in which the object differs from the background.",
+  "only_biggest?": "Keep only the largest object.",
+  "edge_thickness?": "Width of the edges drawn, in px.",
+  "fic_settings.behaviors?": "Colour space of the comparison.",
+  "fic_settings.resolution?":
+    "Longest side at which the pictures are compared, in px. More than 900 takes more time.",
+  "mask_color?": "Colour of the outlines.",
+  "mask_type?": "Drawn for each difference in the reply.",
+  "tolerance?":
+    "Share of the luminance range, at each end, that counts as underexposed and overexposed.",
+  "model?": "Who recognises.",
+  "language?": "Languages of the text.",
 };
 
 const TEXTS = { en: english, fr: french };
@@ -398,6 +450,27 @@ export function t(key, values = {}) {
  */
 export function known(key) {
   return TEXTS[current][key] ?? null;
+}
+
+/**
+ * Return what something in a picture is called, by the service's name of it.
+ * @param {string} name
+ */
+export function thing(name) {
+  return known(`~${name}`) ?? name;
+}
+
+/**
+ * Return the name of a language.
+ * @param {string} code ISO 639-1, or another one
+ */
+export function languageName(code) {
+  try {
+    return new Intl.DisplayNames(current, { type: "language" }).of(code) ?? code;
+  } catch (error) {
+    if (error instanceof RangeError) return code; // not of ISO 639
+    throw error;
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
  * The page: what is chosen, what is given, what is asked, what is shown.
  * @module
  */
+import { Abilities } from "./abilities.js";
 import { Account } from "./account.js";
 import { Api, Failure, Latest } from "./api.js";
 import { Bench } from "./bench.js";
@@ -59,6 +60,7 @@ const api = new Api(session);
 const account = new Account(session, first);
 const latest = new Latest();
 const counts = new Counts(api);
+const abilities = new Abilities(api, service.paths, operations);
 const bench = new Bench(byId("bench"));
 const details = h("div", { class: "details" });
 const notice = new Notice(bench.notice, () => run(true));
@@ -89,6 +91,7 @@ const panel = new Panel({
   run: () => run(true),
   takeMask: maskOperation ? () => takeMask(maskOperation) : null,
   account: () => session.name,
+  session,
   shots: (chosen) => shots.section(chosen, service.paths),
   recipes: (chosen) => recipes.section(chosen, service.paths),
   judges: ({ name }) => name === JUDGED,
@@ -546,11 +549,12 @@ async function explain({ kind, message, problems, retryAfter }) {
     return index < 0;
   });
   if (unplaced.length) {
-    notice.tell(sentence, unplaced.map((problem) => problem.message).join("; "), again());
+    notice.tell(sentence, unplaced.map((problem) => problem.message).join("; "));
   } else if (elsewhere.length < problems.length) {
     notice.tell(t("see-settings"));
   } else if (!problems.length) {
-    notice.tell(sentence, message, ...waysOn(kind, largest()), again());
+    const mayPass = kind === "fault" ? [again()] : []; // the same request is refused again
+    notice.tell(sentence, message, ...waysOn(kind, largest()), ...mayPass);
   }
   byId("said").textContent = `${t("failed")}. ${message}`;
 }
@@ -632,10 +636,21 @@ function step(direction) {
   entry.scrollIntoView({ block: "nearest" });
 }
 
+/** Offer in forms what this account can use. */
+async function learn() {
+  const changed = await abilities.learn();
+  if (!session.open) account.signIn(t("error-expired")); // the token is not one
+  if (!changed) return;
+  for (const { form } of desks.values()) form.render();
+  panel.show(desk);
+  runSoon();
+}
+
 function startListening() {
   session.addEventListener("change", () => {
     if (!session.open) return;
     notice.clear(); // whatever asked to sign in
+    learn();
     takeAccount();
     shots.resume();
     recipes.signedIn();

@@ -8,10 +8,11 @@
 /**
  * @typedef {object} Field
  * @property {string} name
- * @property {"flag" | "choice" | "number" | "text" | "object"} kind
+ * @property {"flag" | "choice" | "number" | "text" | "color" | "object"} kind
  * @property {string} description
  * @property {any} initial what counts where nothing is given
  * @property {string[]} options of a choice
+ * @property {{name: string, options: Record<string, string[]>} | null} [by] a field that options depend on
  * @property {number | undefined} minimum
  * @property {number | undefined} maximum
  * @property {boolean} whole
@@ -102,28 +103,22 @@ function operationOf(description, path, declared) {
 function fieldOf(description, name, declared) {
   const schema = resolved(description, declared);
   const types = [schema.type].flat();
-  const options = (schema.enum ?? [])
+  const options = (schema.enum ?? schema["x-options"] ?? [])
     .filter(
       (/** @type {any} */ option) => option !== null && (option !== "" || schema.default === ""),
     )
     .map(String);
   if (types.includes("array")) return null; // polygons are drawn, not written
   if (schema.const !== undefined || (schema.enum && options.length < 2)) return null;
-  const kind = schema.properties
-    ? "object"
-    : types.includes("boolean")
-      ? "flag"
-      : options.length
-        ? "choice"
-        : types.includes("number") || types.includes("integer")
-          ? "number"
-          : "text";
+  const [by] = Object.entries(schema["x-options-by"] ?? {});
+  const kind = kindOf(schema, types, options.length > 0 || Boolean(by));
   return {
     name,
     kind,
     description: declared.description ?? schema.description ?? "",
     initial: declared.default ?? schema.default ?? "",
     options,
+    by: by ? { name: by[0], options: /** @type {any} */ (by[1]) } : null,
     minimum: schema.minimum,
     maximum: schema.maximum,
     whole: types.includes("integer"),
@@ -132,6 +127,20 @@ function fieldOf(description, name, declared) {
       .filter((field) => field !== null)
       .map((field) => /** @type {Field} */ (field)),
   };
+}
+
+/**
+ * @param {Schema} schema
+ * @param {string[]} types
+ * @param {boolean} limited whether there are options
+ * @returns {Field["kind"]}
+ */
+function kindOf(schema, types, limited) {
+  if (schema.properties) return "object";
+  if (types.includes("boolean")) return "flag";
+  if (limited) return "choice";
+  if (schema["x-format"] === "bgr") return "color";
+  return types.includes("number") || types.includes("integer") ? "number" : "text";
 }
 
 /**

@@ -11,7 +11,7 @@ import { summaryOf, titleOf } from "./rail.js";
 import { RegionList } from "./regions.js";
 import { picturesIn, readable } from "./reply.js";
 import { printReport } from "./report.js";
-import { asCurl, asJson, asPython } from "./snippets.js";
+import { asCurl, asJson, asPython, asToken } from "./snippets.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 
@@ -23,6 +23,7 @@ export class Panel {
    * @param {() => void} acts.run
    * @param {(() => void) | null} acts.takeMask finds the object in the first picture
    * @param {() => string} acts.account
+   * @param {import("./session.js").Session} acts.session
    * @param {(desk: Desk) => HTMLElement | null} acts.shots the section for many shots
    * @param {(desk: Desk) => HTMLElement | null} acts.recipes the section for recipes
    * @param {(operation: import("./operations.js").Operation) => boolean} acts.judges whether its result is OK or NG
@@ -150,6 +151,16 @@ export class Panel {
         copyButton("curl", () => asCurl(operation, desk.request.values, desk.request.pictures), SMALL),
         copyButton("Python", () => asPython(operation, desk.request.values, desk.request.pictures), SMALL),
         copyButton("JSON", () => asJson(operation, desk.request.values), SMALL),
+        !this.acts.session.external &&
+          copyButton(t("copy-token"), () => asToken(this.acts.session), {
+            ...SMALL,
+            title: t("copy-token-help"),
+          }),
+      ),
+      h(
+        "p",
+        { class: "help" },
+        t(this.acts.session.external ? "token-elsewhere" : "copy-token-help"),
       ),
       mask && h("p", { class: "help" }, t("copy-region", { name: mask.name })),
       (reply || mask) && this.#saving(desk),

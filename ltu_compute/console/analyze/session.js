@@ -3,7 +3,7 @@
  * @module
  */
 
-const CLIENT = "ltu-api";
+export const CLIENT = "ltu-api";
 const EARLY = 0.75; // of a token's life, after which it is renewed
 const LONGEST_DELAY_MS = 2 ** 31 - 1; // of setTimeout
 

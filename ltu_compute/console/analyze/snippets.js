@@ -3,9 +3,25 @@
  * @module
  */
 import { chosen, wireText } from "./operations.js";
+import { CLIENT } from "./session.js";
 
 /** @typedef {import("./operations.js").Operation} Operation */
 /** @typedef {import("./pictures.js").Picture} Picture */
+
+/**
+ * Return the command that asks for a password and keeps an access token in TOKEN.
+ * @param {import("./session.js").Session} session
+ */
+export function asToken({ tokenUrl, name }) {
+  return [
+    "read -rsp 'Password: ' PASSWORD && export TOKEN=$(",
+    `  curl -sS ${shell(new URL(tokenUrl, location.origin).href)} \\`,
+    `    -d grant_type=password -d client_id=${CLIENT} \\`,
+    `    --data-urlencode ${shell(`username=${name}`)} --data-urlencode "password=$PASSWORD" |`,
+    `    sed 's/.*"access_token":"\\([^"]*\\).*/\\1/')`,
+    "",
+  ].join("\n");
+}
 
 /**
  * @param {Operation} operation

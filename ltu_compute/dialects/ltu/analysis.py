@@ -16,6 +16,7 @@ from ltu_compute.dialects.ltu.interface import (
     picture,
 )
 from ltu_compute.image import Image, transport
+from ltu_compute.kernels.blur import Verdict, verdict_of
 from ltu_compute.kernels.image_quality import histogram_picture
 from ltu_compute.operations import analysis
 
@@ -61,6 +62,16 @@ class Sharpness(TypedDict):
     sml: Annotated[float, Field(description="Mean of the modified Laplacian.")]
     val_norm: Annotated[float, Field(description="val / 1000")]
     sml_norm: Annotated[float, Field(description="sml / 150")]
+    blur: Annotated[
+        float | None,
+        Field(
+            description="Blur of the picture seen at 512 px, 0 (sharp) to 1: the same at every "
+            "resolution from there. null where the picture is flat."
+        ),
+    ]
+    verdict: Annotated[
+        Verdict, Field(description="sharp: blur below 0.42. soft: below 0.52. flat: no blur known.")
+    ]
 
 
 class ImageQualityResult(TypedDict):
@@ -95,11 +106,14 @@ def image_quality(
         "l_std": quality.luminance_std,
         "l_hist_image": picture(histogram_picture(quality.histogram)),
     }
+    blur = analysis.blur(image)
     sharpness: Sharpness = {
         "val": quality.laplacian_variance,
         "sml": quality.modified_laplacian,
         "val_norm": quality.laplacian_variance / VAL_SCALE,
         "sml_norm": quality.modified_laplacian / SML_SCALE,
+        "blur": blur,
+        "verdict": verdict_of(blur),
     }
     result: ImageQualityResult = {
         "encoding": "OK",

@@ -248,7 +248,11 @@ class FicSettings(BaseModel):
         description="Longest side at which images are compared, in px, or full: that of the images "
         "themselves. Beyond 900, which the vendor allows, they are compared tile by tile.",
     )
-    behaviors: str = Field("RGB", description="HSV: compare in HSV. Any other value: as without.")
+    behaviors: str = Field(
+        "RGB",
+        json_schema_extra={"x-options": ["RGB", "HSV"]},
+        description="HSV: compare in HSV. Any other value: as without.",
+    )
     weight: Annotated[float, NotBool] = Field(
         1, ge=0, le=1000, description="Factor on the strength of differences, and so on the score."
     )
@@ -355,7 +359,10 @@ class DifferencesParams(LtuParams):
         "0,0,255,255",
         pattern=f"^({BYTE}(,{BYTE}){{2,3}})?$",
         description="Colour of outlines: blue,green,red or blue,green,red,opacity, each 0 to 255.",
-        json_schema_extra={"x-allowed": "blue,green,red or blue,green,red,opacity, each 0 to 255"},
+        json_schema_extra={
+            "x-allowed": "blue,green,red or blue,green,red,opacity, each 0 to 255",
+            "x-format": "bgr",
+        },
     )
     vertices: Flag = Field(True, description="Return the outlines' vertices.")
     output_format: Literal["json"] = Field("json", description="Form of the reply.")

@@ -1,6 +1,6 @@
 """Chapter "Get image infos": heatMap, colorPalette, objectMaskDetection, contours, edges."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
@@ -137,7 +137,12 @@ class ObjectMaskDetectionParams(LtuParams):
         max_length=1,
         description="Channel of the colour space for OTSU_BIN_THRESHOLD, a letter of its name; "
         "empty: the one of brightness (V for HSV). Cr and Cb of YRB are R and B.",
-        json_schema_extra={"x-allowed": "a letter of the colour space"},
+        json_schema_extra={
+            "x-allowed": "a letter of the colour space",
+            "x-options-by": {
+                "color_space": {space: [*_wire_channels(space)] for space in get_args(ColorSpace)}
+            },
+        },
     )
     only_biggest: Flag = Field(
         True, description="Keep the biggest object only; False: all of them."

@@ -301,6 +301,7 @@ class RecognitionInfo(Info):
             str, Field(description="Which models are not installed, and how to install them.")
         ]
     ]
+    missing: NotRequired[Annotated[list[str], Field(description="The models of note.")]]
 
 
 def _info(found: FoundLabels | FoundObjects, own_scores: str) -> RecognitionInfo:
@@ -309,6 +310,7 @@ def _info(found: FoundLabels | FoundObjects, own_scores: str) -> RecognitionInfo
     info: RecognitionInfo = {"provider": found.provider, "model": found.model, "scores": scores}
     if found.missing:
         info["note"] = f"not installed: {', '.join(found.missing)}; {INSTALL}"
+        info["missing"] = list(found.missing)
     return info
 
 
@@ -519,6 +521,12 @@ class ModelsResult(TypedDict):
             "install them."
         ),
     ]
+    providers: Annotated[
+        list[str], Field(description="Values of `provider`. Google only where it is enabled.")
+    ]
+    languages: Annotated[
+        list[str], Field(description="Languages that text is read in on this machine.")
+    ]
 
 
 class ModelsInfo(Info):
@@ -535,7 +543,7 @@ def models(
 
     Those for classification and detection are what `model` of `classification` and
     `objectDetection` selects from. Installed models are listed as they were when the service
-    started.
+    started. Providers and languages of text are listed, too.
     """
     _, made = store.custom_models.page(caller.account.id)
     found = recognisers.models.all()
@@ -550,6 +558,8 @@ def models(
                 if isinstance(model, Rejected)
             ],
             "missing": missing,
+            "providers": ["Local", *(["Google"] if recognisers.vision else [])],
+            "languages": recognition.readable_languages(),
         },
         {"note": INSTALL} if missing else {},
     )

@@ -4,7 +4,9 @@
  */
 import { meter, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
-import { percent, t } from "../i18n.js";
+import { percent, t, thing } from "../i18n.js";
+
+import { aboutScores, answeredBy } from "./recognised.js";
 
 /** @param {import("./index.js").Context} context */
 export function show({ result, info, bench, details }) {
@@ -13,10 +15,9 @@ export function show({ result, info, bench, details }) {
   const [best] = labels;
   replace(
     bench.readout,
-    readout(best?.description ?? "0", best ? percent(best.score, 0) : t("labels", { n: 0 }), [
-      [t("provider"), info.provider],
-      ...(info.model ? [/** @type {[string, string]} */ ([t("model"), info.model])] : []),
-    ]),
+    best
+      ? readout(thing(best.description), percent(best.score, 0), answeredBy(info))
+      : readout(0, t("labels", { n: 0 }), answeredBy(info)),
   );
   replace(
     details,
@@ -27,8 +28,7 @@ export function show({ result, info, bench, details }) {
           labels.map((label) => bar(label)),
         )
       : h("p", { class: "muted" }, t("none-found")),
-    info.scores && h("p", { class: "help" }, `${t("scores")}: ${info.scores}`),
-    info.note && h("p", { class: "help" }, info.note),
+    aboutScores(info, "classification"),
   );
 }
 
@@ -38,7 +38,7 @@ function bar({ description, score, mid }) {
   return h(
     "li",
     { title: mid || null },
-    h("span", {}, description),
+    h("span", {}, thing(description)),
     h("b", {}, words),
     meter(score),
   );

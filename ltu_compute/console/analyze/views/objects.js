@@ -5,9 +5,11 @@
 import { readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { boxAround } from "../geometry.js";
-import { percent, t } from "../i18n.js";
+import { percent, t, thing } from "../i18n.js";
 import { outlineOf } from "../reply.js";
 import { marksToggle, showMarks } from "./marks.js";
+
+import { aboutScores, answeredBy } from "./recognised.js";
 
 /** @param {import("./index.js").Context} context */
 export function show({ result, info, panes, bench, details, memo }) {
@@ -17,18 +19,15 @@ export function show({ result, info, panes, bench, details, memo }) {
     const said = [percent(entry.score, 0), entry.text].filter(Boolean).join(" · ");
     return {
       places: [{ outline, box: boxAround(outline) }],
-      tag: entry.name,
+      tag: thing(entry.name),
       title: "",
       detail: said,
-      zoomLabel: `${entry.name}: ${said}`,
+      zoomLabel: t("named", { name: thing(entry.name), value: said }),
     };
   });
   replace(
     bench.readout,
-    readout(marks.length, t("objects", { n: marks.length }), [
-      [t("provider"), info.provider],
-      ...(info.model ? [/** @type {[string, string]} */ ([t("model"), info.model])] : []),
-    ]),
+    readout(marks.length, t("objects", { n: marks.length }), answeredBy(info)),
   );
   if (marks.length) replace(bench.tools, marksToggle(bench, memo));
   replace(
@@ -39,7 +38,6 @@ export function show({ result, info, panes, bench, details, memo }) {
           onselect: (index) => (memo.selected = index),
         })
       : h("p", { class: "muted" }, t("none-found")),
-    info.scores && h("p", { class: "help" }, `${t("scores")}: ${info.scores}`),
-    info.note && h("p", { class: "help" }, info.note),
+    aboutScores(info, "objectDetection"),
   );
 }

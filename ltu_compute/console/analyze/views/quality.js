@@ -2,7 +2,7 @@
  * imageQuality: gauges, the histogram, and where the exposure is out of range.
  * @module
  */
-import { check, meter, readout } from "../controls.js";
+import { check, folded, meter, readout } from "../controls.js";
 import { h, replace, svg } from "../dom.js";
 import { number, percent, t } from "../i18n.js";
 import { bytesOf } from "../files.js";
@@ -14,9 +14,11 @@ const UNDER = [40, 110, 255];
 /** @type {[number, number, number]} */
 const OVER = [255, 60, 20];
 // Where gauges end that values may go beyond.
-const SHARP = { val: 3000, sml: 150 };
 const NOISY = 20;
 const SPREAD = 128; // the most that levels from 0 to 255 can deviate
+
+/** @type {Record<string, string>} */
+const MOODS = { sharp: "good", soft: "fair", unsharp: "bad", flat: "" };
 
 /** @param {import("./index.js").Context} context */
 export async function show({ result, panes, bench, details, current, memo }) {
@@ -28,18 +30,19 @@ export async function show({ result, panes, bench, details, current, memo }) {
   if (!current()) return;
   const { val, sml } = sharpness;
   const words = {
-    val: number(val),
+    blur: sharpness.blur === null ? "–" : number(sharpness.blur),
     under: percent(brightness.under_per / 100),
     over: percent(brightness.over_per / 100),
     noise: number(result.noise_sigma),
   };
   replace(
     bench.readout,
-    readout(words.val, t("sharpness"), [
+    readout(t(`verdict-${sharpness.verdict}`), "", [
+      [t("blur"), words.blur],
       [t("under"), words.under],
       [t("over"), words.over],
       [t("noise"), words.noise],
-    ]),
+    ], MOODS[sharpness.verdict]),
   );
   const lay = (/** @type {"under" | "over"} */ name) => {
     memo[name] ??= true;
@@ -55,14 +58,7 @@ export async function show({ result, panes, bench, details, current, memo }) {
     h(
       "div",
       { class: "gauges" },
-      gauge(t("sharpness"), words.val, val / SHARP.val, t("unsharp"), open("sharp", SHARP.val)),
-      gauge(
-        t("sharpness-sml"),
-        number(sml),
-        sml / SHARP.sml,
-        t("unsharp"),
-        open("sharp", SHARP.sml),
-      ),
+      gauge(t("blur"), words.blur, sharpness.blur ?? 0, t("sharp"), t("unsharp")),
       gauge(t("noise"), words.noise, result.noise_sigma / NOISY, number(0), `≥ ${number(NOISY)}`),
       gauge(t("under"), words.under, brightness.under_per / 100, percent(0), percent(1)),
       gauge(t("over"), words.over, brightness.over_per / 100, percent(0), percent(1)),
@@ -77,16 +73,11 @@ export async function show({ result, panes, bench, details, current, memo }) {
     ),
     h("h3", {}, t("histogram")),
     histogram(bytesOf(brightness.l_hist)),
+    folded([
+      [t("sharpness"), number(val)],
+      [t("sharpness-sml"), number(sml)],
+    ]),
   );
-}
-
-/**
- * Return the words at the end of a gauge that values may go beyond.
- * @param {string} key
- * @param {number} end
- */
-function open(key, end) {
-  return `${t(key)}, ≥ ${number(end)}`;
 }
 
 /**

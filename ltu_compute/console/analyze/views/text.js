@@ -4,10 +4,12 @@
  */
 import { copyButton, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
-import { number, percent, t } from "../i18n.js";
+import { languageName, number, percent, t } from "../i18n.js";
 import { canvasOf } from "../pictures.js";
 import { boxAround } from "../geometry.js";
 import { marksToggle, showMarks } from "./marks.js";
+
+import { answeredBy } from "./recognised.js";
 
 const FONT_PX = 100; // at which widths are measured
 
@@ -21,10 +23,10 @@ export function show({ result, info, panes, bench, details, memo }) {
   replace(
     bench.readout,
     readout(words.length, t("words", { n: words.length }), [
-      [t("text-language"), summary.language || "–"],
+      [t("text-language"), summary.language ? languageName(summary.language) : "–"],
       [t("rotation"), `${number(info.rotation ?? 0, 1)}°`],
       [t("confidence"), sure.length ? percent(sure.reduce((a, b) => a + b) / sure.length, 0) : "–"],
-      [t("provider"), info.provider],
+      ...(info.provider === "Google" ? answeredBy(info) : []),
     ]),
   );
   if (!words.length) {
