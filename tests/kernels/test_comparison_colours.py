@@ -106,13 +106,22 @@ def test_a_smaller_copy_of_fine_detail_does_not_differ(
 
 
 @pytest.mark.parametrize("settings", ALL, ids=NAMES)
-def test_a_lamp_that_was_switched_on_is_light(settings: ComparisonSettings) -> None:
+@pytest.mark.parametrize(
+    ("middle", "radii", "gain"), [((950, 250), (420, 380), 1.1), ((560, 90), (300, 280), 1.3)]
+)
+def test_a_lamp_that_was_switched_on_is_light(
+    settings: ComparisonSettings,
+    middle: tuple[int, int],
+    radii: tuple[int, int],
+    gain: float,
+) -> None:
     y, x = np.mgrid[:900, :1200]
     grain = cv2.GaussianBlur(np.random.default_rng(9).normal(0, 1, (900, 1200)), (0, 0), 2) * 40
     bed = np.clip(72 + grain[..., None] + np.zeros(3), 0, 255).astype(np.uint8)
     cv2.rectangle(bed, (20, 20), (1180, 90), (160, 155, 150), cv2.FILLED)
     cv2.putText(bed, "STEEL SHEET", (420, 760), cv2.FONT_HERSHEY_DUPLEX, 1.5, (155, 152, 150), 3)
-    cone = 1 + 1.1 * np.exp(-(((x - 950) / 420) ** 2) - ((y - 250) / 380) ** 2)
+    away = ((x - middle[0]) / radii[0]) ** 2 + ((y - middle[1]) / radii[1]) ** 2
+    cone = 1 + gain * np.exp(-away)
     noise = np.random.default_rng(1).normal(0, 3, (2, *bed.shape))
     dark, lit = 0.8 * bed, 0.8 * bed * cone[..., None] * (0.88, 1, 1.06)
     shots = [
@@ -120,9 +129,11 @@ def test_a_lamp_that_was_switched_on_is_light(settings: ComparisonSettings) -> N
         for shot, grains in zip((dark, lit), noise, strict=True)
     ]
     assert compared(*shots, settings).differences == ()
-    cv2.circle(shots[1], (900, 300), 24, (40, 40, 40), cv2.FILLED)
-    [spot] = compared(*shots, settings).differences
-    assert spot.on1.box.x < 900 < spot.on1.box.x + spot.on1.box.width
+    for radius in (24, 130):  # a larger one is no cone of darkness
+        cv2.circle(shots[1], (900, 300), radius, (40, 40, 40), cv2.FILLED)
+        [spot] = compared(*shots, settings).differences
+        assert spot.on1.box.x < 900 < spot.on1.box.x + spot.on1.box.width
+    assert spot.on1.box.width > 230
 
 
 @pytest.mark.parametrize("settings", [PRESETS[1], replace(PRESETS[1], resolution=FULL)])

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats, blurred
+from ltu_compute.kernels.differences.lamp import Cone, fitted_cone
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.types import Bgr, Box, Gray, Size
 
@@ -15,8 +16,12 @@ _LIGHT_GAIN = 4.0  # greatest factor of brightening or darkening
 _SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that is invisible
 _FIELD_STEP = 32  # px between samples of a field that varies slowly
 _QUADRATIC = 7  # coefficients: a power and the terms up to second degree
-_TERMS = 16  # coefficients: a power and the terms up to fourth degree
+_TERMS = 17  # coefficients: a power, the terms up to fourth degree and a lamp's cone
+_UNEVEN = 0.02  # mean residual, in the logarithm of light, that a cone is searched for
+_FAR_LESS = 0.6  # of the mean residual: the most that a cone may leave
+_OUTLIER = 0.3  # in the logarithm of light: greatest residual of one pixel in a mean
 _MUCH_BETTER = 0.75  # of the median residual: the most that a steep field may leave
+_LEAST_SAMPLES = 50  # pixels to fit light to
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 
 
@@ -38,15 +43,18 @@ class Light:
 
     Attributes
     ----------
-    coefficients : ndarray of float32, shape (3, 16)
-        For each channel: the power, then the logarithm's terms 1, x, y, x², xy, y² and those of
-        third and fourth degree. x and y range from -1 to 1 over the picture.
+    coefficients : ndarray of float32, shape (3, 17)
+        For each channel: the power, then the logarithm's terms 1, x, y, x², xy, y², those of third
+        and fourth degree, and the cone. x and y range from -1 to 1 over the picture.
     offset : ndarray of float32, shape (h, w, 3)
         Added after that, in levels, sampled over the picture.
+    cone : Cone or None
+        The light of a lamp that was switched on or off.
     """
 
     coefficients: Floats
     offset: Floats
+    cone: Cone | None = None
 
     @property
     def is_none(self) -> bool:
@@ -75,7 +83,7 @@ class Light:
         )
         x = np.clip(2 * columns / max(1, frame.width - 1) - 1, -1, 1)[None, :].astype(np.float32)
         y = np.clip(2 * rows / max(1, frame.height - 1) - 1, -1, 1)[:, None].astype(np.float32)
-        terms = np.stack(_field_terms(x, y), axis=-1)
+        terms = np.stack(_field_terms(x, y, self.cone), axis=-1)
         height, width = self.offset.shape[:2]
         places = np.broadcast_arrays(
             (0.5 * (x + 1) * (width - 1)).astype(np.float32),
@@ -120,8 +128,7 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
     terms = _field_terms(x, y)
     sampled = compared[::step, ::step]
     logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
-    corrected = np.empty_like(soft2)
-    fitted = []
+    fitted, samples = [], []
     for channel in range(3):
         source = soft2[::step, ::step, channel]
         target = soft1[::step, ::step, channel]
@@ -132,9 +139,12 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
         coefficients = _robust_fit(rows[:, :_QUADRATIC], wanted)
         if not _is_light(coefficients, rows[:, :_QUADRATIC], wanted):
             return None, other
-        coefficients = _steeper(coefficients, rows, wanted)
-        fitted.append(coefficients)
-        power, constant, *slopes = coefficients
+        fitted.append(_steeper(coefficients, rows, wanted))
+        samples.append((rows, wanted))
+    cone, fitted = _with_cone(fitted, samples, width / height)
+    terms = _field_terms(x, y, cone)
+    corrected = np.empty_like(soft2)
+    for channel, (power, constant, *slopes) in enumerate(fitted):
         light = power * cv2.LUT(other[..., channel], logarithms) + constant
         for slope, term in zip(slopes, terms[1:], strict=True):
             if slope:
@@ -143,17 +153,64 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
     known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
     offset = _local_offset(soft1 - blurred(corrected, 1.5), known)
     corrected += offset
-    light = Light(np.stack(fitted), offset)
+    light = Light(np.stack(fitted), offset, cone)
     return light, np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
 
 
-def _field_terms(x: Floats, y: Floats) -> list[Floats]:
-    """Return the terms of a light field up to fourth degree, by degree, in equal shapes."""
+def _with_cone(
+    fitted: list[Floats], samples: list[tuple[Floats, Floats]], aspect: float
+) -> tuple[Cone | None, list[Floats]]:
+    """Return a lamp's cone and coefficients with it, if it explains far more than they do alone.
+
+    `samples` has the rows of all terms and the wanted logarithm of each channel. A lamp has one
+    place for all channels, and its own colour.
+    """
+    left = [
+        wanted - rows @ coefficients
+        for coefficients, (rows, wanted) in zip(fitted, samples, strict=True)
+    ]
+    if min(map(len, left)) < _LEAST_SAMPLES or _mean_of(left) < _UNEVEN:
+        return None, fitted
+    # Around the cone, the quadratic terms alone describe the light.
+    quadratic = [_robust_fit(rows[:, :_QUADRATIC], wanted) for rows, wanted in samples]
+    most = max(range(3), key=lambda channel: len(left[channel]))
+    rows, wanted = samples[most]
+    x, y = rows[:, 2], rows[:, 3]
+    cone = fitted_cone(x, y, wanted - rows[:, :_QUADRATIC] @ quadratic[most], aspect)
+    if cone is None:
+        return None, fitted
+    refitted, remaining = [], []
+    for coefficients, (rows, wanted) in zip(quadratic, samples, strict=True):
+        shape = cone.at(rows[:, 2], rows[:, 3])
+        beside = wanted - rows[:, :_QUADRATIC] @ coefficients
+        amplitude = float(shape @ beside) / max(float(shape @ shape), 1e-6)
+        basis = np.column_stack([rows[:, :_QUADRATIC], shape])
+        solution = _robust_fit(basis, wanted, start=np.append(coefficients, amplitude))
+        if not _is_light(solution, basis, wanted):
+            return None, fitted
+        whole = np.zeros(_TERMS, np.float32)
+        whole[:_QUADRATIC], whole[-1] = solution[:-1], solution[-1]
+        refitted.append(whole)
+        remaining.append(wanted - basis @ solution)
+    return (cone, refitted) if _mean_of(remaining) < _FAR_LESS * _mean_of(left) else (None, fitted)
+
+
+def _mean_of(residuals: list[Floats]) -> float:
+    """Return the mean magnitude of residuals, each `_OUTLIER` at the most."""
+    return float(np.mean([np.minimum(np.abs(each), _OUTLIER).mean() for each in residuals]))
+
+
+def _field_terms(x: Floats, y: Floats, cone: Cone | None = None) -> list[Floats]:
+    """Return the terms of a light field: up to fourth degree, by degree, then the cone.
+
+    All have equal shapes; without a cone, its term is 0.
+    """
     powers = [
         x**across * y ** (degree - across) for degree in (3, 4) for across in range(degree, -1, -1)
     ]
     quadratic = (np.float32(1), x, y, x * x, x * y, y * y)
-    return list(np.broadcast_arrays(*quadratic, *powers))
+    lamp = np.float32(0) if cone is None else cone.at(x, y)
+    return list(np.broadcast_arrays(*quadratic, *powers, lamp))
 
 
 def _steeper(coefficients: Floats, basis: Floats, wanted: Floats) -> Floats:
@@ -163,9 +220,9 @@ def _steeper(coefficients: Floats, basis: Floats, wanted: Floats) -> Floats:
     """
     whole = np.zeros(_TERMS, np.float32)
     whole[:_QUADRATIC] = coefficients
-    if len(wanted) < 50:
+    if len(wanted) < _LEAST_SAMPLES:
         return whole
-    steep = _robust_fit(basis, wanted)
+    steep = np.append(_robust_fit(basis[:, :-1], wanted), np.float32(0))
     left = median(np.abs(wanted - basis @ whole))
     left_by_steep = median(np.abs(wanted - basis @ steep))
     good = _is_light(steep, basis, wanted) and left_by_steep < _MUCH_BETTER * left
@@ -176,19 +233,26 @@ def _unclipped(values: Floats) -> NDArray[np.bool_]:
     return (values > 6) & (values < 249)
 
 
-def _robust_fit(basis: Floats, wanted: Floats) -> Floats:
-    """Fit coefficients of `basis`, shape (N, T), to `wanted`, with a weak prior of no change."""
+def _robust_fit(basis: Floats, wanted: Floats, start: Floats | None = None) -> Floats:
+    """Fit coefficients of `basis`, shape (N, T), to `wanted`, with a weak prior of no change.
+
+    With `start`, coefficients to begin with, the last one has next to no prior.
+    """
     prior = np.zeros(basis.shape[1])
     prior[0] = 1.0
-    if len(wanted) < 50:
+    if len(wanted) < _LEAST_SAMPLES:
         return prior.astype(np.float32)
     rows = basis.astype(np.float64)
     aim = wanted.astype(np.float64) - rows @ prior
     stiffness = np.full(len(prior), 0.01)
     stiffness[:4] = 0.002, 1e-4, 0.005, 0.005
+    if start is not None:
+        stiffness[-1] = 1e-5
     stiffness = np.diag(stiffness) * len(aim)
     solution = np.zeros(len(prior))
     solution[1] = median(aim)
+    if start is not None:
+        solution = start.astype(np.float64) - prior
     # A level of grey weighs less in the dark.
     bright = np.exp(np.clip(wanted, 2.5, 5)).astype(np.float64)
     for _ in range(10):
