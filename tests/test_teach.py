@@ -72,6 +72,9 @@ def test_batches_by_the_recipe_pass_what_was_learnt_and_nothing_else(folder: Pat
         out = folder / f"out-{recipe.stem}"
         run("inspect", "--recipe", recipe, shots, "--out", out, "--jobs", "1")
         assert [row["verdict"] for row in inspections.results(out)] == verdicts, recipe
+        page = (out / "report.html").read_text()
+        picture = base64.b64encode((folder / "map.png").read_bytes()).decode()
+        assert (picture in page) == (recipe == folder / "part.json")
 
 
 def test_the_tolerance_is_shown(folder: Path) -> None:

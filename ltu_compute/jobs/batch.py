@@ -3,6 +3,7 @@
 >>> from ltu_compute.jobs.batch import run
 >>> from ltu_compute.jobs.inspection import Options
 >>> from ltu_compute.jobs.sources import Pair
+from ltu_compute.operations import teaching
 >>> run([Pair("reference.jpg", "shot.jpg")], Options()).verdicts  # doctest: +SKIP
 {<Verdict.OK: 'OK'>: 0, <Verdict.NG: 'NG'>: 1, <Verdict.ERROR: 'ERROR'>: 0}
 """
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ltu_compute.image import Image
 from ltu_compute.jobs import report
 from ltu_compute.jobs.inspection import (
     Inspection,
@@ -35,6 +37,7 @@ from ltu_compute.jobs.inspection import (
 from ltu_compute.jobs.ledger import Ledger, Row
 from ltu_compute.jobs.process import Failed, Pool
 from ltu_compute.jobs.sources import Pair
+from ltu_compute.operations import teaching
 
 ANNOTATED, CLOSEUPS = "annotated", "closeups"  # folders of pictures
 STEM_LENGTH = 60  # characters of a shot's name in the name of its pictures
@@ -184,8 +187,20 @@ def run(
         summary = Summary(counts, kept, time.monotonic() - started)
         if ledger is not None:
             ledger.settle()
-            report.write(ledger, about=report.limits_in_words(options.limits))
+            report.write(
+                ledger,
+                about=report.limits_in_words(options.limits),
+                tolerance=_shown_tolerance(options, reference),
+            )
     return summary
+
+
+def _shown_tolerance(options: Options, reference: bytes | None) -> bytes:
+    """Return a picture of the learnt tolerance, b"" without one."""
+    if options.tolerance is None or reference is None:
+        return b""
+    image = Image.from_bytes(reference, max_pixels=options.max_pixels, name="reference")
+    return teaching.picture(teaching.loaded(options.tolerance), image)
 
 
 def builder(options: Options) -> Build:

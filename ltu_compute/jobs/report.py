@@ -38,7 +38,7 @@ class _Closeups(NamedTuple):
     file: str
 
 
-def write(ledger: Ledger, *, about: str = "") -> Path:
+def write(ledger: Ledger, *, about: str = "", tolerance: bytes = b"") -> Path:
     """Write the report of the results in a ledger's folder, and return its path.
 
     Parameters
@@ -47,6 +47,8 @@ def write(ledger: Ledger, *, about: str = "") -> Path:
         Settled: its results are in order.
     about : str
         The limits, in words.
+    tolerance : bytes
+        PNG that shows a learnt tolerance; b"" for none.
     """
 
     def closeups(_: int, row: Row) -> bytes:
@@ -56,7 +58,9 @@ def write(ledger: Ledger, *, about: str = "") -> Path:
     path = ledger.folder / NAME
     aside = path.with_name(NAME + NEW)
     with aside.open("wb") as file:
-        file.writelines(_report(lambda: (row for _, row in ledger.rows()), about, closeups))
+        file.writelines(
+            _report(lambda: (row for _, row in ledger.rows()), about, closeups, tolerance)
+        )
     aside.replace(path)
     return path
 
@@ -109,7 +113,10 @@ def limits_in_words(limits: Limits) -> str:
 
 
 def _report(
-    rows: Callable[[], Iterable[Row]], about: str, closeups: Callable[[int, Row], bytes]
+    rows: Callable[[], Iterable[Row]],
+    about: str,
+    closeups: Callable[[int, Row], bytes],
+    tolerance: bytes = b"",
 ) -> Iterator[bytes]:
     """Yield the report piece by piece.
 
@@ -121,6 +128,8 @@ def _report(
         The limits, in words.
     closeups : callable
         Number and result to the close-ups; b"" where there are none.
+    tolerance : bytes
+        PNG that shows a learnt tolerance; b"" for none.
     """
     template = resources.files("ltu_compute.jobs").joinpath("report.html").read_text("utf-8")
     head, rest = template.split("{{about}}")
@@ -144,6 +153,7 @@ def _report(
         "limits": about,
         "references": list(references),
         "columns": list(columns),
+        "tolerance": base64.b64encode(tolerance).decode(),
     }
     yield head.encode() + _in_script(named) + middle.encode()
     yield from _lines(rows(), references, tuple(columns))
