@@ -36,6 +36,9 @@ _EXAMINED = 12  # shots that are left out in turn; of more, some
 _ODD = 5.0  # times the median of the others: what remains of a shot that is not like them
 _ODD_SHARE = 0.0003  # share of the frame, the least that makes a shot odd
 _ODD_LEVELS = 2.0  # thresholds by which a shot exceeds all others where it is odd
+_DEFECTS = 3  # places that a bad shot among good ones may be bad in
+_CONFINED = 0.75  # share of what is odd that these places hold; print that spread is odd all over
+_PLACE = 0.02  # of the longest side: parts of one place are no farther apart
 _FAR = 40  # levels, of 255: a pixel that is farther from the median counts no more
 _SHOWN = 40.0  # ΔE of the strongest colour on a drawn map
 _FAINT = 0.6  # share of a drawn map's reference that is replaced by white
@@ -108,7 +111,7 @@ def learned(notes: Sequence[Seen], threshold: float) -> Variation:
     while True:
         model = _Model([notes[index] for index in kept], level)
         remains = [model.remains_of(number) for number in range(len(kept))]
-        shares = np.array([_share(each > _ODD_LEVELS * level) for each in remains])
+        shares = np.array([_defect_share(each > _ODD_LEVELS * level) for each in remains])
         worst = int(shares.argmax())
         others = np.delete(shares, worst)
         if (
@@ -285,6 +288,16 @@ def _remaining(seen: Seen, allowed: Seen, factor: float) -> NDArray[np.uint8]:
 def _share(mask: NDArray[np.bool_]) -> float:
     """Return the share of the frame that a mask covers."""
     return float(np.count_nonzero(mask)) / mask.size
+
+
+def _defect_share(odd: NDArray[np.bool_]) -> float:
+    """Return the share of the frame that is odd; 0 where it is odd all over, not in few places."""
+    side = 2 * max(1, round(_PLACE * max(odd.shape) / 2)) + 1
+    joined = cv2.dilate(odd.astype(np.uint8), np.ones((side, side), np.uint8))
+    _, labels = cv2.connectedComponents(joined, connectivity=8)
+    sizes = np.sort(np.bincount(labels[odd]))[::-1]
+    whole = int(sizes.sum())
+    return whole / odd.size if sizes[:_DEFECTS].sum() >= _CONFINED * whole else 0.0
 
 
 def _all_but_the_worst(shares: list[float]) -> float:
