@@ -93,6 +93,8 @@ def test_shots_get_verdicts_and_a_report(
     page.select_option("#language", "fr")
     expect(page.locator("#shots-said")).to_contain_text("5 sur 5 contrôlées")
     page.wait_for_timeout(1000)  # it is kept 0.3 s after the last change
+    page.set_viewport_size({"width": 375, "height": 812})
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
     page.reload()
     page.get_by_role("button", name="Plus tard").click()
     expect(page.locator(".verdicts li")).to_have_count(4)

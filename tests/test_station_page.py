@@ -18,26 +18,27 @@ from tests.support import inspections
 from tests.support.browser import new_page, watch
 from tests.support.client import IMAGES, Live
 
-NAME, WORD = "station", "a password for the station"
+NAME, OTHER, WORD = "station", "night-shift", "a password for the station"
 
 
 @pytest.fixture(scope="module")
 def page(live: Live, app: Flask, browser: Browser) -> Iterator[Page]:
     """A page, opened without an operation; tests go on where the one before ended."""
     accounts = service_of(app).store.accounts
-    made = accounts.add(NAME, WORD)
+    made = [accounts.add(name, WORD) for name in (NAME, OTHER)]
     page = new_page(browser, viewport={"width": 1280, "height": 800}, color_scheme="dark")
     complaints = watch(page, live.url, refusals=True)
     page.goto(live.url)
     sign_in(page)
     yield page
     page.close()
-    accounts.remove(made.id)
+    for account in made:
+        accounts.remove(account.id)
     assert complaints == []
 
 
-def sign_in(page: Page) -> None:
-    page.fill("#username", NAME)
+def sign_in(page: Page, name: str = NAME) -> None:
+    page.fill("#username", name)
     page.fill("#password", WORD)
     page.click("dialog button[type=submit]")
     page.locator("dialog[open]").wait_for(state="detached")
@@ -179,12 +180,29 @@ def test_a_reload_loses_nothing_but_the_password(page: Page) -> None:
     expect(page.locator("input[type=number][name='fic_settings.margin']")).to_have_value("3")
     forget = page.get_by_role("button", name="Forget everything")
     forget.click()
-    page.get_by_role("button", name="Really forget?").click()
+    page.get_by_role("button", name="Really?").click()
     expect(page.locator("#sample")).to_be_visible()
     page.reload()
     expect(page.locator("dialog")).to_contain_text("With the account of this service")
     sign_in(page)
     expect(page.locator("#sample")).to_be_visible()
+
+
+def test_another_tab_or_account_finds_nothing(page: Page) -> None:
+    give(page, 0, "reference.png", inspections.reference())
+    page.wait_for_timeout(1000)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#sample")).to_be_visible()
+    other.close()
+    page.reload()
+    expect(page.locator(".slot .file")).to_have_text("reference.png")
+    sign_in(page, OTHER)  # of another account: what was kept is not its own
+    expect(page.locator("#sample")).to_be_visible()
+    page.locator("#account").click()
+    expect(page.locator("#kept")).to_contain_text("keeps nothing")
+    page.locator("#account").click()
+    sign_in(page)
 
 
 def test_a_recipe_is_made_used_changed_and_taught(page: Page) -> None:
@@ -217,9 +235,11 @@ def test_a_recipe_is_made_used_changed_and_taught(page: Page) -> None:
         page.click("#recipe-save")
     recipe = saved.value.path()
     assert recipes.load(recipe).limits.max_count == 3
-    page.click("#recipe-leave")
+    page.click("#recipe-delete")
+    page.click("#recipe-delete")
+    expect(page.locator("#recipe-choice")).to_have_text("none stored")
     page.get_by_role("button", name="Forget everything").click()
-    page.get_by_role("button", name="Really forget?").click()
+    page.get_by_role("button", name="Really?").click()
     page.locator("#recipe summary").click()
     page.set_input_files("#recipe-file", recipe)
     expect(page.locator(".slot .file")).to_have_text("plate.png")

@@ -161,6 +161,27 @@ export function section(title, open, ...children) {
 }
 
 /**
+ * A button that acts when it is pressed twice.
+ * @param {string} id
+ * @param {string} words
+ * @param {() => void} act
+ */
+export function confirmed(id, words, act) {
+  const button = h("button", { type: "button", class: "quiet small", id }, words);
+  let sure = false;
+  button.addEventListener("click", () => {
+    if (sure) return act();
+    sure = true;
+    button.textContent = t("really");
+  });
+  button.addEventListener("blur", () => {
+    sure = false;
+    button.textContent = words;
+  });
+  return button;
+}
+
+/**
  * A button that copies a text and says so.
  * @param {string} words
  * @param {() => string} text

@@ -36,7 +36,7 @@ export const french = {
   "kept-paused": "Ce navigateur ne garde rien tant que personne n’est connecté.",
   "kept-nothing": "Ce navigateur ne garde rien : recharger la page perd images et réglages.",
   forget: "Tout oublier",
-  "forget-sure": "Vraiment oublier ?",
+  really: "Vraiment ?",
   username: "Nom d’utilisateur",
   password: "Mot de passe",
   token: "Jeton d’accès",
@@ -142,6 +142,7 @@ export const french = {
   "recipe-store": "Stocker dans le service",
   "recipe-save": "Enregistrer en fichier",
   "recipe-leave": "Quitter la recette",
+  "recipe-delete": "Supprimer toutes les versions",
   "recipe-undo": "Annuler les changements",
   "recipe-changed": "Changée depuis : la stocker pour utiliser les changements par son nom.",
   "recipe-changed-learnt":

@@ -32,7 +32,7 @@ export const english = {
   "kept-paused": "This browser keeps nothing until somebody signs in.",
   "kept-nothing": "This browser keeps nothing: a reload loses pictures and settings.",
   forget: "Forget everything",
-  "forget-sure": "Really forget?",
+  really: "Really?",
   username: "User name",
   password: "Password",
   token: "Access token",
@@ -133,6 +133,7 @@ export const english = {
   "recipe-store": "Store in the service",
   "recipe-save": "Save as a file",
   "recipe-leave": "Leave the recipe",
+  "recipe-delete": "Delete all versions",
   "recipe-undo": "Undo the changes",
   "recipe-changed": "Changed since: store it to use the changes by name.",
   "recipe-changed-learnt":

@@ -7,13 +7,16 @@
  */
 
 const DATABASE = "ltu-compute";
-const STORE = "kept";
-const ABOUT = "about"; // name of the entry about the others
+const STORE = "kept"; // entries by the id of their tab and their name
+const ABOUT = "about"; // name of the entry about the others of a tab
+const FORM = 1; // of the entries: those of another one are not read
+const TAB = "ltu-compute-tab"; // id of a tab, for as long as it is open
+const ANSWER_MS = 150; // for other tabs to say that they are open
 const MOST_BYTES = 512e6; // of files together
 const MOST_DAYS = 30; // without a change
 const DAY_MS = 86_400_000;
 
-/** @typedef {{at: number, account: string}} About */
+/** @typedef {{at: number, account: string, form: number}} About */
 /** @typedef {Record<string, unknown>} Entries by name; a Blob is a file */
 
 export class Keeper {
@@ -22,6 +25,7 @@ export class Keeper {
     this.database = null;
     /** @type {Map<string, unknown>} what was written last, so that it is not written again */
     this.written = new Map();
+    this.tab = "";
     this.account = "";
     this.paused = false;
     /** Whether there was no room for all. */
@@ -31,10 +35,11 @@ export class Keeper {
   }
 
   /**
-   * Open the store and return what it keeps; nothing where it is too old.
+   * Open the store and return what it keeps of this tab, or of the last one that was closed.
    * @returns {Promise<Entries>}
    */
   async open() {
+    const others = await openTabs();
     try {
       const request = indexedDB.open(DATABASE, 1);
       request.onupgradeneeded = () => request.result.createObjectStore(STORE);
@@ -43,16 +48,29 @@ export class Keeper {
       if (error instanceof DOMException) return {}; // private windows of some browsers
       throw error;
     }
-    const store = this.database.transaction(STORE).objectStore(STORE);
-    const [names, values] = await Promise.all([done(store.getAllKeys()), done(store.getAll())]);
-    /** @type {Entries} */
-    const entries = Object.fromEntries(names.map((name, at) => [String(name), values[at]]));
-    const about = /** @type {About | undefined} */ (entries[ABOUT]);
-    if (!about || Date.now() - about.at > MOST_DAYS * DAY_MS) {
-      await this.forget();
-      return {};
-    }
-    this.account = about.account;
+    const store = this.database.transaction(STORE, "readwrite").objectStore(STORE);
+    const [keys, values] = await Promise.all([done(store.getAllKeys()), done(store.getAll())]);
+    /** @type {Map<string, Entries>} */
+    const tabs = new Map();
+    keys.forEach((key, at) => {
+      const [tab, name] = String(key).split("/");
+      tabs.set(tab, { ...tabs.get(tab), [name]: values[at] });
+    });
+    const about = (/** @type {string} */ tab) => /** @type {About | undefined} */ (tabs.get(tab)?.[ABOUT]);
+    const free = [...tabs.keys()]
+      .filter((tab) => !others.has(tab))
+      .sort((one, other) => (about(other)?.at ?? 0) - (about(one)?.at ?? 0));
+    const own = sessionStorage.getItem(TAB) ?? "";
+    const [taken = ""] = free.includes(own) ? [own] : own && !others.has(own) ? [] : free;
+    const known = about(taken);
+    const fits = known?.form === FORM && Date.now() - known.at < MOST_DAYS * DAY_MS;
+    this.tab = fits ? taken : newId();
+    sessionStorage.setItem(TAB, this.tab);
+    answerOthers(this.tab);
+    const old = free.filter((tab) => tab !== this.tab); // of tabs that were closed before the last
+    await Promise.all(old.map((tab) => done(store.delete(within(tab)))));
+    const entries = fits ? (tabs.get(taken) ?? {}) : {};
+    this.account = fits && known ? known.account : "";
     this.written = new Map(Object.entries(entries).map(([name, value]) => [name, signed(value)]));
     return entries;
   }
@@ -81,11 +99,11 @@ export class Keeper {
     if (!changed.length && !gone.length) return;
     const transaction = this.database.transaction(STORE, "readwrite");
     const store = transaction.objectStore(STORE);
-    for (const name of gone) store.delete(name);
-    for (const [name, value] of changed) store.put(value, name);
+    for (const name of gone) store.delete(`${this.tab}/${name}`);
+    for (const [name, value] of changed) store.put(value, `${this.tab}/${name}`);
     /** @type {About} */
-    const about = { at: Date.now(), account: this.account };
-    store.put(about, ABOUT);
+    const about = { at: Date.now(), account: this.account, form: FORM };
+    store.put(about, `${this.tab}/${ABOUT}`);
     try {
       await new Promise((resolve, reject) => {
         transaction.oncomplete = resolve;
@@ -102,11 +120,46 @@ export class Keeper {
   }
 
   async forget() {
+    await this.writing;
     this.written.clear();
     this.full = false;
     if (!this.database) return;
-    await done(this.database.transaction(STORE, "readwrite").objectStore(STORE).clear());
+    const store = this.database.transaction(STORE, "readwrite").objectStore(STORE);
+    await done(store.delete(within(this.tab)));
   }
+}
+
+function newId() {
+  return String(Math.random()).slice(2);
+}
+
+/**
+ * Return the keys of all entries of a tab.
+ * @param {string} tab
+ */
+function within(tab) {
+  return IDBKeyRange.bound(`${tab}/`, `${tab}/\uffff`);
+}
+
+/**
+ * Ask which other tabs of the page are open.
+ * @returns {Promise<Set<string>>} their ids
+ */
+async function openTabs() {
+  /** @type {Set<string>} */
+  const open = new Set();
+  const channel = new BroadcastChannel(TAB);
+  channel.onmessage = ({ data }) => data.here && open.add(data.here);
+  channel.postMessage({ asked: true });
+  await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
+  channel.close();
+  return open;
+}
+
+/** @param {string} tab */
+function answerOthers(tab) {
+  const channel = new BroadcastChannel(TAB);
+  channel.onmessage = ({ data }) => data.asked && channel.postMessage({ here: tab });
 }
 
 /**

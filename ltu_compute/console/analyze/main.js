@@ -337,6 +337,7 @@ function give(picture, index) {
   desk.memo.selected = -1;
   desk.forgetOthers();
   if (index === 0) panel.show(desk); // else what has the focus there keeps it
+  else recipes.show();
   showReply();
   changed();
 }

@@ -2,7 +2,7 @@
  * The panel: settings, region of interest, what can be taken along.
  * @module
  */
-import { copyButton, section } from "./controls.js";
+import { confirmed, copyButton, section } from "./controls.js";
 import { byId, h, replace } from "./dom.js";
 import { blobOfBase64, save } from "./files.js";
 import { bytes, language, t } from "./i18n.js";
@@ -66,16 +66,7 @@ export class Panel {
    * @param {import("./keep.js").Keeper} keeper
    */
   showKept({ database, bytes: size, full, paused }) {
-    const forget = h("button", { type: "button", class: "quiet small" }, t("forget"));
-    forget.addEventListener("click", () => {
-      if (forget.dataset.sure) return this.acts.forget();
-      forget.dataset.sure = "yes";
-      forget.textContent = t("forget-sure");
-    });
-    forget.addEventListener("blur", () => {
-      delete forget.dataset.sure;
-      forget.textContent = t("forget");
-    });
+    const forget = confirmed("forget", t("forget"), () => this.acts.forget());
     const words = !database
       ? t("kept-nothing")
       : full

@@ -3,7 +3,7 @@
  * @module
  */
 import { Failure } from "./api.js";
-import { section } from "./controls.js";
+import { confirmed, section } from "./controls.js";
 import { h, replace } from "./dom.js";
 import { blobOfBase64, bytesOf, save } from "./files.js";
 import { kindOf } from "./file-kinds.js";
@@ -224,13 +224,14 @@ export class Recipes {
         (changed || !version) && act("recipe-store", t("recipe-store"), () => this.#store(name)),
         changed && version > 0 && act("recipe-undo", t("recipe-undo"), () => this.use(name)),
         act("recipe-save", t("recipe-save"), () => this.#save(name)),
+        version > 0 && confirmed("recipe-delete", t("recipe-delete"), () => this.#quietly(() => this.#delete(name))),
       ),
       version > 0 &&
         this.teaches &&
         h(
           "div",
           { class: "row" },
-          shot && act("recipe-good", t("recipe-good"), () => this.#addGood(name, shot)),
+          shot && act("recipe-good", t("recipe-good"), () => this.#addGood(name)),
           this.good > 0 && act("recipe-teach", t("recipe-teach", { n: this.good }), () => this.#teach(name)),
           recipe.learnt && !this.map && act("recipe-show-map", t("recipe-show-map"), () => this.#showMap(name)),
         ),
@@ -312,6 +313,13 @@ export class Recipes {
   }
 
   /** @param {string} name */
+  async #delete(name) {
+    await this.api.ask(this.#path(name), { method: "DELETE" });
+    this.leave();
+    await this.#load();
+  }
+
+  /** @param {string} name */
   async #whole(name) {
     const { desk } = this;
     const reference = desk?.pictures[0];
@@ -361,11 +369,10 @@ export class Recipes {
     this.good = (await answer.json()).total;
   }
 
-  /**
-   * @param {string} name
-   * @param {import("./pictures.js").Picture} shot
-   */
-  async #addGood(name, shot) {
+  /** @param {string} name */
+  async #addGood(name) {
+    const shot = this.desk?.pictures[1];
+    if (!shot) return;
     const form = new FormData();
     form.append("shot", shot.blob, shot.name);
     await this.api.ask(`${this.#path(name)}/good-shots`, { method: "POST", body: form });

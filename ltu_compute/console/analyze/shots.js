@@ -6,7 +6,7 @@
  * @module
  */
 import { Failure } from "./api.js";
-import { check, section, segments } from "./controls.js";
+import { check, confirmed, section, segments } from "./controls.js";
 import { h, replace } from "./dom.js";
 import { save } from "./files.js";
 import { keysOn, switchKeys } from "./keys.js";
@@ -341,8 +341,9 @@ export class Shots {
     const ready = Boolean(this.desk?.pictures[0]) && !this.busy;
     const start = { type: "button", class: "primary small", id: "shots-start", disabled: !ready, onclick: () => this.start() };
     const words = pending ? t("shots-start", { n: pending }) : t("shots-again");
-    const clear = { type: "button", class: "quiet small", id: "shots-clear", disabled: this.busy, onclick: () => this.clear() };
-    return h("div", { class: "row spread" }, h("button", start, words), h("button", clear, t("shots-clear")));
+    const clear = confirmed("shots-clear", t("shots-clear"), () => this.clear());
+    clear.disabled = this.busy;
+    return h("div", { class: "row spread" }, h("button", start, words), clear);
   }
 
   #progress() {

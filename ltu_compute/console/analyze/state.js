@@ -63,7 +63,11 @@ export async function restoredPictures(entries) {
     const [, index] = /^picture-(\d+)$/.exec(key) ?? [];
     if (index === undefined || !(value instanceof Blob)) continue;
     const { name, source } = /** @type {any} */ (entries[`${key}-name`]);
-    pictures[Number(index)] = await pictureOf(value, name, source);
+    try {
+      pictures[Number(index)] = await pictureOf(value, name, source);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // else the browser has lost the file
+    }
   }
   return pictures;
 }
