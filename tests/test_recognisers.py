@@ -124,6 +124,17 @@ def test_people_stand_before_each_other_and_a_bus_is_no_train() -> None:
     assert [each.mid for each in objects.without_parts(vehicles)] == [bus]
 
 
+def test_a_face_in_an_animal_is_a_persons_only_where_a_person_is() -> None:
+    cat, face = seen(CAT, 0.9, 0, 0, 10, 10), seen("/m/0dzct", 0.6, 4, 1, 6, 3)
+    kept = objects.without_faces_of_animals
+
+    assert kept([face], [cat], []) == []
+    assert kept([face], [cat], [seen(PERSON, 0.2, 3, 0, 9, 10)]) == []
+    assert kept([face], [cat], [seen(PERSON, 0.4, 3, 0, 9, 10)]) == [face]
+    assert kept([face], [cat], [seen(PERSON, 0.9, 7, 0, 20, 10)]) == []
+    assert kept([face], [seen(CAT, 0.9, 0, 5, 10, 10), seen(CAR, 0.9, 0, 0, 10, 10)], []) == [face]
+
+
 def test_what_the_classifier_says_counts_for_animals() -> None:
     def score(mid: str, chance: float) -> float:
         [found] = objects.fused([seen(mid, 0.4, 0, 0, 10, 10)], [], {mid: chance})
