@@ -762,12 +762,12 @@ WRONG: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
     "settings out of range": (
         "differences",
         {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"resolution": 31}'},
-        {"fic_settings.resolution": ("31", "32 to 65535, or full")},
+        {"fic_settings.resolution": ("31", "32 to 65535, full, or auto")},
     ),
     "a resolution that is no number": (
         "differences",
         {"image1": text(PNG), "image2": text(PNG), "fic_settings": '{"resolution": "half"}'},
-        {"fic_settings.resolution": ("half", "32 to 65535, or full")},
+        {"fic_settings.resolution": ("half", "32 to 65535, full, or auto")},
     ),
     "a colour of two numbers": (
         "differences",

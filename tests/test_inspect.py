@@ -18,6 +18,8 @@ from click.testing import CliRunner, Result
 from playwright.sync_api import Browser, Page
 
 from ltu_compute.cli import main
+from ltu_compute.cli.inspect import _options
+from ltu_compute.dialects.inspections.jobs import InspectionParams
 from ltu_compute.errors import BadParameters
 from ltu_compute.jobs import batch, ledger, report
 from ltu_compute.jobs.batch import Summary
@@ -25,6 +27,7 @@ from ltu_compute.jobs.inspection import Limits, Options, Verdict, judged
 from ltu_compute.jobs.ledger import DiskFull, FolderInUse, Ledger, ResultsExist
 from ltu_compute.jobs.process import MAX_ATTEMPTS, Failed, Pool
 from ltu_compute.jobs.sources import Pair, Table, pairs_by_name, shots_of
+from ltu_compute.settings import load
 from tests.support import inspections
 from tests.support.browser import new_page
 from tests.support.inspections import lasting, results
@@ -443,3 +446,18 @@ def test_the_report(page: Page) -> None:
     page.keyboard.press("/")
     page.keyboard.type("reason 4200")
     assert page.locator(".row").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "resolution"),
+    [(1, None, "auto"), (1, 600, 600), (1, "full", "full"), (3, None, 400)],
+)
+def test_the_strict_preset_looks_at_all_pixels_unless_told_otherwise(
+    preset: int, given: int | str | None, resolution: int | str
+) -> None:
+    settings = None if given is None else f'{{"resolution": {orjson.dumps(given).decode()}}}'
+    named = dict.fromkeys(("max_count", "max_area", "max_strength"))
+    options = _options({**named, "preset": preset, "fic_settings": settings}, load())
+    assert options.settings.resolution == resolution
+    asked = {"preset": preset} if given is None else {"preset": preset, "resolution": given}
+    assert InspectionParams.model_validate(asked).settings() == options.settings

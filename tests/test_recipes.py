@@ -47,6 +47,7 @@ def test_a_recipe_is_made_checked_and_shown(folder: Path) -> None:
         "path": "reference.png",
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+    assert named["settings"] == {"preset": 1, "resolution": "auto"}
     jsonschema.validate(named, recipes.schema())
     assert run("recipe", "check", folder / "recipe.json").exit_code == 0
     shown = run("recipe", "show", folder / "recipe.json").output

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,11 @@ CHECKED = 1000  # pairs that --dry-run prints at most
     "Other columns go through to the results.",
 )
 @click.option("--preset", type=click.IntRange(1, 5), default=1, show_default=True)
-@click.option("--fic-settings", metavar="JSON", help="Settings that override the preset's.")
+@click.option(
+    "--fic-settings",
+    metavar="JSON",
+    help="Settings that override the preset's. Preset 1 has the resolution auto here.",
+)
 @click.option("--region", metavar="FILE", help="Mask of the reference: 0 is not compared.")
 @click.option(
     "--recipe",
@@ -171,6 +176,7 @@ def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
 
     from ltu_compute.dialects.ltu.comparison import DifferencesParams
     from ltu_compute.jobs.inspection import Limits, Options
+    from ltu_compute.kernels.differences import OWN_PRESETS
 
     named: dict[str, Any] = {"preset": given["preset"]}
     if given["fic_settings"] is not None:
@@ -178,6 +184,8 @@ def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
     try:
         params = DifferencesParams.model_validate(named)
         compared = params.settings()
+        if "resolution" not in params.fic_settings.model_fields_set:
+            compared = replace(compared, resolution=OWN_PRESETS[params.preset].resolution)
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(str(part) for part in wrong["loc"])

@@ -56,7 +56,7 @@ def make(reference: Path, out: Path, **given: Any) -> None:
                 "version": recipes.VERSION,
                 "name": given["name"] or reference.stem,
                 "reference": where | {"sha256": hashlib.sha256(content).hexdigest()},
-                "settings": {"preset": given["preset"]},
+                "settings": recipes.own_settings(given["preset"]),
                 "limits": limits,
                 "px_per_mm": given["px_per_mm"],
             }

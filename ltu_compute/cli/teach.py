@@ -28,7 +28,7 @@ _OF_RECIPES = ("name", "preset", "max_count", "max_area", "max_strength", "px_pe
 @click.option("--recipe", type=FILE, help="Recipe to teach: its reference, regions and settings.")
 @click.option("--name", help="Default: that of the reference's file.")
 @click.option("--preset", type=click.IntRange(1, 5), default=1, show_default=True)
-@click.option("--resolution", help="Longest side compared, px, or full. Default: the preset's.")
+@click.option("--resolution", help="Longest side compared, px; full; auto. Default: the preset's.")
 @click.option("--max-count", type=click.IntRange(0))
 @click.option("--max-area", type=click.FloatRange(0), help="In percent of the reference.")
 @click.option("--max-strength", type=click.FloatRange(0))

@@ -29,8 +29,10 @@ from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
 from ltu_compute.jobs.inspection import Limits, RegionLimits, Source, file_content
 from ltu_compute.kernels.differences import (
+    AUTO,
     FULL,
     MAX_FINE_RESOLUTION,
+    OWN_PRESETS,
     PRESETS,
     ComparisonSettings,
 )
@@ -120,8 +122,8 @@ class Region(_Model):
 
 
 def _resolution(value: int | str) -> int | str:
-    if isinstance(value, str) and value != FULL:
-        raise ValueError(f'must be a number of px, or "{FULL}"')
+    if isinstance(value, str) and value not in (FULL, AUTO):
+        raise ValueError(f'must be a number of px, "{FULL}" or "{AUTO}"')
     return value
 
 
@@ -134,7 +136,7 @@ class RecipeSettings(_Model):
     margin: Annotated[int, Field(ge=0, le=65535)] | None = None
     resolution: (
         Annotated[
-            Annotated[int, Field(ge=32, le=MAX_FINE_RESOLUTION)] | Literal["full"],
+            Annotated[int, Field(ge=32, le=MAX_FINE_RESOLUTION)] | Literal["full", "auto"],
             AfterValidator(_resolution),
         ]
         | None
@@ -144,10 +146,22 @@ class RecipeSettings(_Model):
     edge_tolerance: Annotated[float, Field(ge=0, le=20)] | None = None
 
 
+def own_settings(preset: int) -> dict[str, Any]:
+    """Return the settings of a new recipe: a preset, at the resolution of our own interfaces.
+
+    The resolution is written down where it is not the preset's: a recipe without one is compared at
+    that of its preset, as ever.
+    """
+    resolution = OWN_PRESETS[preset].resolution
+    if resolution == PRESETS[preset].resolution:
+        return {"preset": preset}
+    return {"preset": preset, "resolution": resolution}
+
+
 class LearntWith(_Model):
     """Settings that decide what is measured; with others, the tolerance does not hold."""
 
-    resolution: int | Literal["full"]
+    resolution: int | Literal["full", "auto"]
     use_hsv: bool
     edge_tolerance: Annotated[float, Field(ge=0, le=20)]
 

@@ -7,7 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.differences import FULL, PRESETS, Comparison, ComparisonSettings, compare
+from ltu_compute.kernels.differences import (
+    AUTO,
+    FULL,
+    PRESETS,
+    Comparison,
+    ComparisonSettings,
+    compare,
+)
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.homography import map_points, size_of
@@ -318,3 +325,16 @@ def test_a_board_in_a_panel_that_moved_draws_nothing_with_it() -> None:
     assert alignment is not None
     others = np.array([[20, 20], [460, 460], [20, 940], [940, 940], [500, 500]], np.float64)
     assert map_points(others, alignment.matrix) == pytest.approx(others, abs=0.4)
+
+
+@pytest.mark.parametrize(("angle_deg", "resolution"), [(0.6, 800), (20.0, 400)])
+def test_auto_is_full_resolution_where_the_shot_hardly_moved(
+    angle_deg: float, resolution: int
+) -> None:
+    good = board(800, 600)
+    bad = good.copy()
+    cv2.rectangle(bad, (400, 300), (430, 330), (20, 20, 160), cv2.FILLED)
+    settings = replace(PRESETS[1], resolution=AUTO)
+    found = compared(good, photographed(bad, 1, turned(800, 600, angle_deg)), settings)
+    assert found.resolution == pytest.approx(resolution, abs=10)
+    assert any(holds(difference.on1.box, 415, 315) for difference in found.differences)

@@ -26,13 +26,14 @@ from ltu_compute.jobs.kinds import (
     InspectionJob,
 )
 from ltu_compute.jobs.queue import Queue
-from ltu_compute.kernels.differences import MAX_RESOLUTION, PRESETS, ComparisonSettings
+from ltu_compute.kernels.differences import OWN_PRESETS, ComparisonSettings
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store.jobs import MAX_PARTS, Job
 from ltu_compute.web.binding import ReceivedImage, is_address
 from ltu_compute.web.dialect import Caller
 from ltu_compute.web.endpoint import Flag, ImageField, ImageList, Params
+from ltu_compute.web.resolution import Resolution
 
 MOST_SHOTS = 100  # files in one request
 MOST_URLS = 200  # addresses in one request; its body may have 1000 parts, and 64 kB of text
@@ -64,8 +65,11 @@ class InspectionParams(Params):
     )
     smooth: float | None = Field(None, ge=0, le=100, description="Smoothing.")
     margin: int | None = Field(None, ge=0, le=65535, description="Border not compared, px.")
-    resolution: int | None = Field(
-        None, ge=32, le=MAX_RESOLUTION, description="Longest side at which images are compared, px."
+    resolution: Resolution | None = Field(
+        None,
+        description="Longest side at which images are compared, px, or full: that of the images "
+        "themselves. auto: full if the shots hardly moved, else 400. Default: auto with preset 1, "
+        "400 with the others.",
     )
     max_count: int | None = Field(
         None,
@@ -92,7 +96,7 @@ class InspectionParams(Params):
         """Return the preset, changed by what is given."""
         names = ("threshold", "smooth", "margin", "resolution")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        preset = PRESETS[self.preset]
+        preset = OWN_PRESETS[self.preset]
         return ComparisonSettings(**{**vars(preset), **given})
 
     def limits(self) -> Limits:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.ltu.interface import (
@@ -45,6 +45,7 @@ from ltu_compute.kernels.homography import inverse, warp_onto
 from ltu_compute.kernels.types import Box, Matrix, Size
 from ltu_compute.operations import comparison
 from ltu_compute.web.endpoint import Flag, ImageField, plain_number
+from ltu_compute.web.resolution import Resolution
 
 # ---------------------------------------------------------------------------- distance
 
@@ -184,34 +185,6 @@ def _as_understood(schema: dict[str, Any]) -> None:
 NotBool = BeforeValidator(_no_truth_value)
 
 
-def _resolution(value: Any) -> Any:
-    """Understand ``full`` in any case; all else is left to the type."""
-    text = value.strip().lower() if isinstance(value, str) else value
-    if text == kernel.FULL:
-        return kernel.FULL
-    try:
-        number = int(text)
-    except (TypeError, ValueError, OverflowError):
-        number = 0
-    if (number != value and str(number) != text) or not 32 <= number <= kernel.MAX_FINE_RESOLUTION:
-        raise ValueError(f"allowed are 32 to {kernel.MAX_FINE_RESOLUTION}, or {kernel.FULL}")
-    return number
-
-
-Resolution = Annotated[
-    int | Literal["full"],
-    BeforeValidator(_resolution),
-    WithJsonSchema(
-        {
-            "type": "integer",
-            "minimum": 32,
-            "maximum": kernel.MAX_FINE_RESOLUTION,
-            "x-allowed": f"32 to {kernel.MAX_FINE_RESOLUTION}, or {kernel.FULL}",
-        }
-    ),
-]
-
-
 MAX_POLYGONS = 100
 MAX_POLYGON_VERTICES = 1000
 
@@ -246,7 +219,8 @@ class FicSettings(BaseModel):
     resolution: Annotated[Resolution, NotBool] = Field(
         400,
         description="Longest side at which images are compared, in px, or full: that of the images "
-        "themselves. Beyond 900, which the vendor allows, they are compared tile by tile.",
+        "themselves. Beyond 900, which the vendor allows, they are compared tile by tile. auto: "
+        "full if the shots hardly moved, else 400.",
     )
     behaviors: str = Field(
         "RGB",

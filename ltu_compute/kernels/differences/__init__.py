@@ -18,9 +18,11 @@ from ltu_compute.kernels.differences.results import (
     region_mask,
 )
 from ltu_compute.kernels.differences.settings import (
+    AUTO,
     FULL,
     MAX_FINE_RESOLUTION,
     MAX_RESOLUTION,
+    OWN_PRESETS,
     PRESETS,
     ComparisonSettings,
 )
@@ -28,10 +30,12 @@ from ltu_compute.kernels.differences.tolerance import Learnt, Recorder, Toleranc
 
 __all__ = [
     "ASPECT_TOLERANCE",
+    "AUTO",
     "FULL",
     "MAX_FINE_RESOLUTION",
     "MAX_RESOLUTION",
     "MOST_DIFFERENCES",
+    "OWN_PRESETS",
     "PRESETS",
     "Comparison",
     "ComparisonSettings",

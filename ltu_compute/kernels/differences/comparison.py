@@ -45,7 +45,12 @@ from ltu_compute.kernels.differences.relief import (
 )
 from ltu_compute.kernels.differences.results import Comparison, ReliefPart
 from ltu_compute.kernels.differences.sampling import Sampler
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settings import (
+    AUTO,
+    FULL,
+    PRESET_PX,
+    ComparisonSettings,
+)
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
 from ltu_compute.kernels.differences.tiled import Finest, areas_that_differ, displaced
@@ -112,9 +117,7 @@ def compare(
     ValueError
         If an image is not a colour image of 8 bits or is empty.
     """
-    for image in (image1, image2):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+    image1, image2, settings = _decided(image1, image2, settings, learnt)
     roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
     if settings.is_fine:
         return _compared_finely(
@@ -223,6 +226,24 @@ def compare(
         corrected_image=seen.corrected_image,
         difference_map=seen.difference_map,
     )
+
+
+def _decided(
+    image1: Bgr, image2: Bgr, settings: ComparisonSettings, learnt: Learnt | None
+) -> tuple[Bgr, Bgr, ComparisonSettings]:
+    """Check the images, and decide at which resolution they are compared if it is `AUTO`."""
+    for image in (image1, image2):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
+    if settings.resolution != AUTO:
+        return image1, image2, settings
+    grays = gray_pair(reduced(image1, _OVERVIEW), reduced(image2, _OVERVIEW))
+    fine = learnt is not None or align_settled(*grays) is not None
+    settings = replace(settings, resolution=FULL if fine else PRESET_PX)
+    first, second = (
+        reduced(each, settings.working_size(size_of(each))) for each in (image1, image2)
+    )
+    return first, second, settings
 
 
 class _Look(NamedTuple):

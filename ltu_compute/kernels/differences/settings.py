@@ -17,6 +17,12 @@ MAX_RESOLUTION = 900
 FULL: Literal["full"] = "full"
 """Value of `resolution` for the shots' own resolution."""
 
+AUTO: Literal["auto"] = "auto"
+"""Value of `resolution` for the shots' own resolution if they hardly moved, else `PRESET_PX`."""
+
+PRESET_PX = 400
+"""Value of `resolution` in all presets, px: the vendor's default."""
+
 MAX_FINE_RESOLUTION = 65535
 """Upper limit of a numeric `resolution`, in px."""
 
@@ -36,10 +42,11 @@ class ComparisonSettings:
         compared image. The higher, the more small differences are erased.
     margin : int
         Width of the border that is not compared, in px of the original image 1.
-    resolution : int or "full"
+    resolution : int, "full" or "auto"
         Longest side, in px, at which the images are compared. Smaller images are not enlarged.
         From 16 to 900 the images are compared as a whole. Above 900, or with ``"full"`` (the
-        resolution of the shots), they are compared tile by tile: see ``tiled``.
+        resolution of the shots), they are compared tile by tile: see ``tiled``. ``"auto"`` is
+        ``"full"`` if the shots hardly moved (see ``settled``) or something was learnt, else 400.
     use_hsv : bool
         Compare hue, saturation and value instead of CIE Lab.
     weight : float
@@ -60,7 +67,7 @@ class ComparisonSettings:
     threshold: float = 0.6
     smooth: float = 0.2
     margin: int = 0
-    resolution: int | Literal["full"] = 400
+    resolution: int | Literal["full", "auto"] = PRESET_PX
     use_hsv: bool = False
     weight: float = 1.0
     min_area_percent: float = 0.0
@@ -82,10 +89,12 @@ class ComparisonSettings:
         )
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("settings must be finite and not negative")
-        if self.resolution != FULL and not (
+        if self.resolution not in (FULL, AUTO) and not (
             isinstance(self.resolution, int) and 16 <= self.resolution <= MAX_FINE_RESOLUTION
         ):
-            raise ValueError(f'resolution must be from 16 to {MAX_FINE_RESOLUTION}, or "{FULL}"')
+            raise ValueError(
+                f'resolution must be from 16 to {MAX_FINE_RESOLUTION}, "{FULL}" or "{AUTO}"'
+            )
 
     @property
     def is_fine(self) -> bool:
@@ -114,3 +123,13 @@ PRESETS: Mapping[int, ComparisonSettings] = MappingProxyType(
 )
 """Settings by number: 1 fine differences; 2 less noise on borders; 3 as 2, smoothed; 4 as 3,
 without small differences; 5 as 4, but smoothed less."""
+
+OWN_PRESETS: Mapping[int, ComparisonSettings] = MappingProxyType(
+    {**PRESETS, 1: replace(PRESETS[1], resolution=AUTO)}
+)
+"""The presets as this project's own interfaces use them: preset 1 has the resolution ``"auto"``.
+
+At 400 px a hair of 2 px across two tracks of a board shot at 12 MP is missed
+(`benchmarks.accuracy.drawn`). At full resolution, labels shot by hand have many false boxes. The
+other presets ignore small differences, and stay as they are.
+"""
