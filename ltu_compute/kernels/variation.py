@@ -35,7 +35,8 @@ _REMAINS = 0.1  # the same, as a share of what these shots exceed without any to
 _EXAMINED = 12  # shots that are left out in turn; of more, some
 _ODD = 5.0  # times the median of the others: what remains of a shot that is not like them
 _ODD_SHARE = 0.0003  # share of the frame, the least that makes a shot odd
-_ODD_LEVELS = 2.0  # thresholds by which a shot exceeds all others where it is odd
+_ODD_LEVELS = 2.0  # thresholds by which a shot exceeds the others where it is odd
+_ODD_FACTOR = 4.0  # on the variation of the others: beside it, a shot is not odd but an extreme
 _DEFECTS = 3  # places that a bad shot among good ones may be bad in
 _CONFINED = 0.75  # share of what is odd that these places hold; print that spread is odd all over
 _PLACE = 0.02  # of the longest side: parts of one place are no farther apart
@@ -111,7 +112,7 @@ def learned(notes: Sequence[Seen], threshold: float) -> Variation:
     while True:
         model = _Model([notes[index] for index in kept], level)
         remains = [model.remains_of(number) for number in range(len(kept))]
-        shares = np.array([_defect_share(each > _ODD_LEVELS * level) for each in remains])
+        shares = np.array([_defect_share(model.odd_of(number)) for number in range(len(kept))])
         worst = int(shares.argmax())
         others = np.delete(shares, worst)
         if (
@@ -240,6 +241,15 @@ class _Model:
             return np.zeros(self._reach.shape, np.uint8)
         allowed = _spread(self._others(number), self._around)
         return _remaining(self._seen[number], allowed, self._factor)
+
+    def odd_of(self, number: int) -> NDArray[np.bool_]:
+        """Return where a shot of the model differs, and no other one does nearly as much."""
+        if len(self._seen) < 2:
+            return np.zeros(self._reach.shape, bool)
+        around = max(self._around, round(_PLACE * max(self._reach.shape)))
+        allowed = _spread(self._others(number), around)
+        beyond = _remaining(self._seen[number], allowed, max(self._factor, _ODD_FACTOR))
+        return np.asarray(beyond > _ODD_LEVELS * self._level, np.bool_)
 
     def remains_of_other(self, notes: Seen) -> NDArray[np.uint8]:
         """Return by how much another shot exceeds what was taught."""
