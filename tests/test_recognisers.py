@@ -296,6 +296,21 @@ def test_detectors_contradict_the_headline() -> None:
     assert names(CAT, "/m/0bt9lr") == ["Beagle"]
 
 
+def test_the_headline_denies_animals_that_are_seen_less_surely() -> None:
+    """A picture of giraffes was called a bird, and no giraffe: ImageNet has none."""
+    beagle = [Label("/m/0bt9lr", "Beagle", 0.7)]
+
+    def denied(mid: str, score: float) -> bool:
+        found = seen(mid, score, 0, 0, 5, 5)
+        return labels.is_denied(found, beagle, Classifier())  # type: ignore[arg-type]
+
+    assert denied(CAT, 0.6)
+    assert not denied(CAT, 0.8)
+    assert not denied("/m/03bk1", 0.6)  # a giraffe
+    assert not denied("/m/0bt9lr", 0.6)
+    assert not denied(PERSON, 0.6)
+
+
 def test_every_class_has_its_groups() -> None:
     nouns = imagenet_nouns()
     assert all(chain[0] == number for number, chain in enumerate(noun_chains()))

@@ -87,7 +87,7 @@ def classify(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> tuple[
     if model is not None and chances is not None and not _is_blank(labels):
         first = headline(chances, model, found)
         labels += first
-        found = [each for each in found if not _is_contradicted_by(each, first, model)]
+        found = [each for each in found if not is_denied(each, first, model)]
     labels += of_objects(found, image, labels)
     best: dict[str, Label] = {}
     for label in labels:
@@ -138,9 +138,14 @@ def _is_blank(labels: Iterable[Label]) -> bool:
     return any(label.description == "Blank" for label in labels)
 
 
-def _is_contradicted_by(found: DetectedObject, first: Sequence[Label], model: Model) -> bool:
-    """Return whether the headline is another animal than a detector has found."""
-    if model.manifest.labels != "imagenet1k" or not first:
+def is_denied(found: DetectedObject, first: Sequence[Label], model: Model) -> bool:
+    """Return whether the headline is another animal than a detector has found less surely.
+
+    The classifier knows no giraffe, so it denies none.
+    """
+    if model.manifest.labels != "imagenet1k" or not first or found.mid in objects.UNKNOWN:
+        return False
+    if found.score > first[0].score:
         return False
     names = [noun.name for noun in imagenet_nouns()]
     return _contradict(names.index(first[0].description), found)
