@@ -127,10 +127,13 @@ def drag(page: Page, place: Locator, *points: tuple[int, int]) -> None:
     page.mouse.up()
 
 
-def train(served: Flask, settings: Settings, page: Page) -> None:
+def train(
+    served: Flask, settings: Settings, page: Page, meanwhile: Callable[[], None] = lambda: None
+) -> None:
     """Train as a worker does, in this process, where the network to train on is known."""
     page.click("#train-start")
     expect(page.locator("#train-task")).to_contain_text("Waiting")
+    meanwhile()
 
     def work() -> None:
         jobs = service_of(served).store.jobs
@@ -222,7 +225,15 @@ def test_a_classifier_from_labels_to_an_answer(
         expect(page.locator(".badge").nth(index)).to_have_text("dark" if index < 4 else "light")
     expect(page.locator("#train-said")).to_have_text("Everything is saved.")
     assert [image.label for image in stored(served, "Light")] == ["dark"] * 4 + ["light"] * 4
-    train(served, settings, page)
+
+    def look_elsewhere() -> None:
+        """Choose another data set, and this one again: its training is still watched."""
+        page.locator("#train-set").select_option(label="Keys")
+        expect(page.locator(".thumb")).to_have_count(1)
+        page.locator("#train-set").select_option(label="Light")
+        expect(page.locator("#train-task")).to_contain_text("Waiting")
+
+    train(served, settings, page, look_elsewhere)
     expect(page.locator(".train .figures")).to_contain_text("Accuracy100")
     page.locator("#train-other").set_input_files(disc(tmp_path, 6, 95))
     expect(page.locator("#train-found li").first).to_contain_text("dark")

@@ -31,6 +31,7 @@ import { keyStep, metricsOf, setStep } from "./train-steps.js";
 
 const NAME = "train"; // in the address of the page
 const PATH = "/datasets"; // of Techsolut's interface
+const LATEST = 100; // tasks in which a running training is looked for
 const MOST = 1000; // pictures of a data set that are listed
 const SAVE_MS = 700; // without a change, until it is stored
 const POLL_MS = 800;
@@ -179,7 +180,7 @@ export class Training {
       const models = await this.service.all("/models?custom_only=true&", "models", MOST);
       if (this.set !== set) return; // another one was chosen meanwhile
       this.model = models.find(({ name, type }) => name === set.name && type === set.type) ?? null;
-      this.task = null;
+      this.task = this.model?.status === "training" ? await this.#running() : null;
       this.shots = listed.map((image) => ({
         id: image.id,
         name: image.filename,
@@ -190,7 +191,17 @@ export class Training {
       }));
     });
     this.render();
+    if (this.task) this.#follow(this.task.task_id);
     if (this.shots.length) await this.#look(0);
+  }
+
+  /** Return the training that was begun before the page was opened, if it is the only one. */
+  async #running() {
+    const { tasks } = await this.service.ask("GET", `/tasks?limit=${LATEST}`);
+    const trainings = tasks.filter(
+      (/** @type {any} */ { type, status }) => type === "training" && status === "processing",
+    );
+    return trainings.length === 1 ? trainings[0] : null;
   }
 
   /**
@@ -364,7 +375,9 @@ export class Training {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       if (this.task?.task_id !== id) return;
       try {
-        this.task = await this.service.ask("GET", `/tasks/${id}`);
+        const task = await this.service.ask("GET", `/tasks/${id}`);
+        if (this.task?.task_id !== id) return; // another data set was chosen meanwhile
+        this.task = task;
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         if (error.kind === "expired" || error.kind === "refused") return; // others may pass
