@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from ltu_compute import cancellation
 from ltu_compute.cancellation import Cancelled, cancellable
 from ltu_compute.errors import BadParameters, NotInstalled
+from ltu_compute.kernels.learning import detector
 from ltu_compute.operations import detector_training, training
 from ltu_compute.recognisers import onnx
 from ltu_compute.recognisers.custom import backbone as backbones
+from ltu_compute.recognisers.custom import export
 from ltu_compute.recognisers.custom.backbone import Backbone
 from ltu_compute.recognisers.custom.models import LoadedNetwork, TrainedModels
-from ltu_compute.recognisers.onnx import Models
+from ltu_compute.recognisers.onnx import Models, decoders
+from ltu_compute.recognisers.onnx.loaded import Loaded
 from ltu_compute.recognisers.onnx.manifest import Manifest
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store, custom_models
@@ -222,6 +225,34 @@ def scenes(numbers: range) -> Album:
         album.add(picture, None)
         album.images[-1] = replace(album.images[-1], boxes=found)
     return album
+
+
+def test_the_file_computes_what_the_heads_do(backbone: Backbone) -> None:
+    side = 96
+    runner = backbones.Runner(export.maps(backbone, side), backbone.input(side, "letterbox"))
+    canvas = cv2.resize(scene(1)[0], (side, side))
+    (maps,) = runner.run(canvas)
+    rng = np.random.default_rng(4)
+
+    def layer(inputs: int, outputs: int) -> detector.Layer:
+        weights = rng.normal(0, inputs**-0.5, (inputs, outputs)).astype(np.float32)
+        return detector.Layer(weights, rng.normal(0, 0.1, outputs).astype(np.float32))
+
+    depth = maps.shape[1]
+    hidden = layer(depth, 5), layer(5, 6), layer(6, 2), layer(5, 6), layer(6, 4)
+    heads = detector.Heads(*hidden, offset=-0.5)
+    content = export.detector(backbone, side, heads)
+    declared = backbone.input(side, "letterbox")
+    manifest = Manifest(task="detection", input=declared, labels=("a", "b"), decoder="yolov8")
+    tensor = decoders.tensor(decoders.placed(canvas, manifest)[0], manifest, "float32")
+    (output,) = Loaded(lambda: content).run(tensor).values()
+    shape = (maps.shape[2], maps.shape[3])
+    seen = heads.reduction(np.ascontiguousarray(maps[0].reshape(maps.shape[1], -1).T))
+    logits = detector.averaged(heads.logits(seen), shape)
+    np.testing.assert_allclose(output[0, 4:].T, heads.scores(logits), atol=1e-4)
+    sides = detector.boxes_of(logits, heads.distances(seen), shape, 8)
+    centre, size = (sides[:, :2] + sides[:, 2:]) / 2, sides[:, 2:] - sides[:, :2]
+    np.testing.assert_allclose(output[0, :4].T, np.hstack([centre, size]), atol=0.01)
 
 
 def test_a_detector_from_its_pictures_to_its_answers(

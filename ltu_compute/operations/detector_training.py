@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -192,7 +192,7 @@ class _Trainer:
                 Problem("dataset_id", "dataset_id: boxes of a class are too small to be learnt")
             )
         wanted = float(np.log(THRESHOLD / (1 - THRESHOLD)))
-        return fitted.shifted(wanted - self._threshold(found))
+        return replace(fitted, offset=wanted - self._threshold(found))
 
     def _some_cells(self) -> NDArray[np.float32]:
         """Return cells of some pictures, as the maps have them."""
@@ -227,16 +227,17 @@ class _Trainer:
 
     def _found(self, scene: Scene, heads: Heads) -> matching.Found:
         cells = scene.seen.astype(np.float32)
-        logits = heads.logits(cells)
+        logits = detector.averaged(heads.logits(cells), scene.shape)
+        boxes = detector.boxes_of(logits, heads.distances(cells), scene.shape, self._stride)
         best = logits.max(axis=1)
         chosen = np.flatnonzero(best >= LEAST_LOGIT)
         chosen = chosen[np.argsort(-best[chosen], kind="stable")[: decoders.MAX_CANDIDATES]]
-        away = self._stride * heads.distances(cells[chosen]).astype(np.float64)
-        places = detector.centres(*scene.shape, self._stride)[chosen]
-        boxes = np.hstack([places - away[:, :2], places + away[:, 2:]])
         kinds = logits[chosen].argmax(axis=1).astype(np.int64)
         kept = decoders.suppressed(
-            decoders.Detections(boxes, kinds, best[chosen].astype(np.float64)), MAX_OVERLAP
+            decoders.Detections(
+                boxes[chosen].astype(np.float64), kinds, best[chosen].astype(np.float64)
+            ),
+            MAX_OVERLAP,
         )
         return matching.Found(kept.boxes, kept.classes, kept.scores)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,8 +166,52 @@ def test_heads_find_what_they_have_learnt() -> None:
     again = detector.fit_on(scenes, 2, 8, reduction)
     assert again is not None
     assert again.box_sides.weights.tobytes() == heads.box_sides.weights.tobytes()
-    assert len(detector.hard_negatives(scenes[0], 8, heads.shifted(50)).classes) > 0
+    assert len(detector.hard_negatives(scenes[0], 8, replace(heads, offset=50)).classes) > 0
     assert detector.fit_on(scenes, 3, 8, reduction) is None, "a class has no boxes"
+
+
+def test_logits_are_averaged_over_the_cells_that_are_there() -> None:
+    grid = np.zeros((4, 5, 2), np.float32)
+    grid[0, 0, 0] = grid[2, 2, 1] = 36
+    found = detector.averaged(grid.reshape(20, 2), (4, 5)).reshape(4, 5, 2)
+    corner = [[9, 6, 0], [6, 4, 0], [0, 0, 0]]  # of 4, 6 and 9 cells
+    assert found[:3, :3, 0] == pytest.approx(np.array(corner))
+    assert found[1:3, 1:4, 1] == pytest.approx(np.full((2, 3), 4))
+    assert found[3, 1:4, 1] == pytest.approx(np.full(3, 6))
+    one_class = detector.averaged(grid[:, :, :1].reshape(20, 1), (4, 5))
+    assert one_class == pytest.approx(found[:, :, :1].reshape(20, 1))
+
+
+def test_sure_cells_decide_about_the_boxes_around_them() -> None:
+    """Of 4 x 6 cells of 8 px, one is sure, and all but it are 8 px too far to the left."""
+    shape = (4, 6)
+    places = detector.centres(*shape, 8)
+    box = np.array([10, 6, 30, 26], np.float32)
+    others = box - np.array([8, 0, 8, 0], np.float32)
+    logits = np.full((24, 2), -30, np.float32)
+    logits[8, 1] = 30  # second row, third column
+    wanted = np.where(np.arange(24)[:, None] == 8, box, others)
+    away = np.hstack([places - wanted[:, :2], wanted[:, 2:] - places]) / 8
+    found = detector.boxes_of(logits, away.astype(np.float32), shape, 8).reshape(4, 6, 4)
+    np.testing.assert_allclose(found[:, :5], np.broadcast_to(box, (4, 5, 4)), atol=0.01)
+    np.testing.assert_allclose(found[:, 5], np.broadcast_to(others, (4, 4)), atol=0.01)
+
+
+def test_several_heads_answer_as_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, truth = painted([(2, 8), (11, 5)], [0, 0])
+    flat = np.ascontiguousarray(maps.reshape(8, -1).T)
+    same = detector.Layer(np.eye(8, dtype=np.float32), np.zeros(8, np.float32))
+    scene = detector.Scene(flat.astype(np.float16), (16, 16), truth)
+    cells = detector.cells_of(scene, 8, detector.chosen_cells(truth, (16, 16), 8, [1]))
+    both = detector.fit(cells, 1, same, members=2)
+    one = detector.fit(cells, 1, same)
+    monkeypatch.setattr(detector, "SEED", detector.SEED + 1)
+    other = detector.fit(cells, 1, same)
+    mean = (one.logits(flat) + other.logits(flat)) / 2
+    np.testing.assert_allclose(both.logits(flat), mean, rtol=1e-3, atol=1e-3)
+    product = one.distances(flat) * other.distances(flat)  # a mean of logarithms
+    np.testing.assert_allclose(both.distances(flat) ** 2, product, rtol=1e-3)
+    assert np.abs(one.logits(flat) - other.logits(flat)).max() > 0.01
 
 
 def test_average_precision_by_hand() -> None:

@@ -5,11 +5,17 @@ boxes learn that nothing is there (Z. Tian et al., "FCOS", ICCV 2019). Empty cel
 for objects are learnt from again: hard negatives (P. Felzenszwalb et al., "Object detection with
 discriminatively trained part-based models", PAMI 2010, section 5). The heads see whitened principal
 components of the maps, so that thousands of channels learn from a few hundred cells.
+
+A single cell that is sure and wrong would be a false box. So each head is the mean of several fits
+(L. Hansen, P. Salamon, "Neural network ensembles", PAMI 1990), logits are means over neighbouring
+cells, and so are boxes, weighted by their scores (S. Gidaris, N. Komodakis, "Object detection via a
+multi-region and semantic segmentation-aware CNN model", ICCV 2015, section 5).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +39,10 @@ POSITIVES_OF_A_BOX = 12  # cells of one box in one view that are learnt from, at
 NEGATIVES = 6  # cells where nothing is, for each that has something
 LEAST_NEGATIVES = 40  # of each view
 MOST_CELLS = 24_000  # that are learnt from
+MEMBERS = 4  # heads that are fitted from different starts; their mean answers
+LOGIT_SIDE = 3  # cells: side of the square whose logits are averaged
+BOX_SIDE = 5  # cells: side of the square whose boxes are averaged
+LEAST_WEIGHT = 1e-6  # of a cell's box among those around it
 HARD_ROUNDS = 3
 HARD_SCORE = 0.15  # from which a cell where nothing is was taken for something
 MOST_HARD = 40  # cells of a view in one round
@@ -86,6 +96,8 @@ class Heads:
         class: how much likelier it is than nothing.
     box_hidden, box_sides : Layer
         The same for the logarithms of the distances to left, top, right and bottom, in cells.
+    offset : float
+        Of the logits, before they become scores.
     """
 
     reduction: Layer
@@ -93,6 +105,7 @@ class Heads:
     class_scores: Layer
     box_hidden: Layer
     box_sides: Layer
+    offset: float = 0.0
 
     def logits(self, seen: Floats) -> Floats:
         """Return a logit a class for the components of each cell, shape (N, K)."""
@@ -104,10 +117,9 @@ class Heads:
         found: Floats = np.exp(np.minimum(sides, MOST_LOGARITHM))
         return found
 
-    def shifted(self, by: float) -> "Heads":
-        """Return heads whose logits are larger by a number."""
-        scores = Layer(self.class_scores.weights, self.class_scores.offsets + np.float32(by))
-        return replace(self, class_scores=scores)
+    def scores(self, logits: Floats) -> NDArray[np.float64]:
+        """Return scores, 0 to 1, for logits."""
+        return sigmoid(logits + np.float32(self.offset))
 
 
 def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -116,6 +128,54 @@ def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
         1 + np.exp(-np.clip(x.astype(np.float64), -MOST_LOGIT, MOST_LOGIT))
     )
     return found
+
+
+def averaged(logits: Floats, shape: tuple[int, int]) -> Floats:
+    """Return the mean of each cell's logits and those of the cells around it.
+
+    Parameters
+    ----------
+    logits : ndarray of float32, shape (rows * columns, K)
+        Cell by cell.
+    shape : tuple of int
+        Rows and columns. At the border, only cells that are there count.
+    """
+    there = np.ones((len(logits), 1), np.float32)
+    return _summed(logits, shape, LOGIT_SIDE) / _summed(there, shape, LOGIT_SIDE)
+
+
+def boxes_of(logits: Floats, distances: Floats, shape: tuple[int, int], stride: int) -> Floats:
+    """Return the box of each cell: the mean of those around it, the surer the heavier.
+
+    Parameters
+    ----------
+    logits : ndarray of float32, shape (rows * columns, K)
+        From `averaged`.
+    distances : ndarray of float32, shape (rows * columns, 4)
+        From each cell to left, top, right and bottom, in cells.
+    shape : tuple of int
+        Rows and columns.
+    stride : int
+        Of the maps, px.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows * columns, 4)
+        Left, top, right, bottom, px.
+    """
+    places = centres(*shape, stride).astype(np.float32)
+    away = np.float32(stride) * distances
+    boxes = np.hstack([places - away[:, :2], places + away[:, 2:]])
+    weights = (sigmoid(logits.max(axis=1, keepdims=True)) + LEAST_WEIGHT).astype(np.float32)
+    return _summed(weights * boxes, shape, BOX_SIDE) / _summed(weights, shape, BOX_SIDE)
+
+
+def _summed(values: Floats, shape: tuple[int, int], side: int) -> Floats:
+    """Return sums over squares around each cell; what is outside of the map counts nothing."""
+    planes = np.ascontiguousarray(values, np.float32).reshape(*shape, -1)
+    kernel, nothing = (side, side), cv2.BORDER_CONSTANT
+    found = cv2.boxFilter(planes, -1, kernel, normalize=False, borderType=nothing)
+    return np.asarray(found, np.float32).reshape(values.shape)
 
 
 def centres(rows: int, columns: int, stride: int) -> NDArray[np.float64]:
@@ -252,7 +312,7 @@ def cells_of(scene: Scene, stride: int, chosen: Ints) -> Cells:
 def hard_negatives(scene: Scene, stride: int, heads: Heads) -> Cells:
     """Return cells of a scene where nothing is and heads see something, the surest of them."""
     learnt, _ = targets(scene.truth, *scene.shape, stride)
-    scores = sigmoid(heads.logits(scene.seen.astype(np.float32))).max(axis=1)
+    scores = heads.scores(heads.logits(scene.seen.astype(np.float32))).max(axis=1)
     scores[learnt != BACKGROUND] = 0
     surest = np.argsort(-scores, kind="stable")[:MOST_HARD]
     return cells_of(scene, stride, surest[scores[surest] >= HARD_SCORE])
@@ -268,14 +328,15 @@ def fit_on(scenes: Sequence[Scene], classes: int, stride: int, reduction: Layer)
     if set(cells.classes.tolist()) != set(range(classes + 1)):
         return None
     heads = fit(cells, classes, reduction)
-    for _ in range(HARD_ROUNDS):
+    for number in range(HARD_ROUNDS):
         checkpoint()
         cells = Cells.joined([cells, *(hard_negatives(s, stride, heads) for s in scenes)])
-        heads = fit(cells, classes, reduction)
+        last = number + 1 == HARD_ROUNDS
+        heads = fit(cells, classes, reduction, members=MEMBERS if last else 1)
     return heads
 
 
-def fit(cells: Cells, classes: int, reduction: Layer) -> Heads:
+def fit(cells: Cells, classes: int, reduction: Layer, *, members: int = 1) -> Heads:
     """Fit heads to cells.
 
     Parameters
@@ -286,18 +347,32 @@ def fit(cells: Cells, classes: int, reduction: Layer) -> Heads:
         How many there are.
     reduction : Layer
         From `components`; the cells have been through it.
+    members : int
+        How many times each head is fitted, from different starts; the mean is returned.
     """
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  (takes a second)
 
+    used = cells.at_most(MOST_CELLS)
+    owned = np.flatnonzero(used.classes > BACKGROUND)
+    kinds, sides = [], []
     with threadpool_limits(1):
-        cells = cells.at_most(MOST_CELLS)
-        seen = cells.vectors
-        checkpoint()
-        hidden, scores = _class_head(seen, cells.classes, classes)
-        checkpoint()
-        owned = np.flatnonzero(cells.classes > BACKGROUND)
-        box_hidden, box_sides = _box_head(seen[owned], cells.sides[owned])
-    return Heads(reduction, hidden, scores, box_hidden, box_sides)
+        for seed in range(SEED, SEED + members):
+            checkpoint()
+            kinds.append(_class_head(used.vectors, used.classes, classes, seed))
+            checkpoint()
+            sides.append(_box_head(used.vectors[owned], used.sides[owned], seed))
+    return Heads(reduction, *_mean(kinds), *_mean(sides))
+
+
+def _mean(heads: Sequence[tuple[Layer, Layer]]) -> tuple[Layer, Layer]:
+    """Return one head with the hidden units of all, which answers what they answer on average."""
+    first = Layer(
+        np.concatenate([hidden.weights for hidden, _ in heads], axis=1),
+        np.concatenate([hidden.offsets for hidden, _ in heads]),
+    )
+    weights = np.concatenate([last.weights for _, last in heads]) / len(heads)
+    offsets = np.sum([last.offsets for _, last in heads], axis=0) / len(heads)
+    return first, Layer(weights.astype(np.float32), offsets.astype(np.float32))
 
 
 def components(vectors: Floats) -> Layer:
@@ -326,7 +401,7 @@ def _components(vectors: Floats) -> Layer:
     return Layer(reduced, -(centre @ reduced))
 
 
-def _class_head(seen: Floats, learnt: Ints, classes: int) -> tuple[Layer, Layer]:
+def _class_head(seen: Floats, learnt: Ints, classes: int, seed: int) -> tuple[Layer, Layer]:
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415  (takes a second)
 
     fitted = MLPClassifier(
@@ -336,7 +411,7 @@ def _class_head(seen: Floats, learnt: Ints, classes: int) -> tuple[Layer, Layer]
         learning_rate_init=RATE,
         max_iter=EPOCHS,
         n_iter_no_change=EPOCHS,
-        random_state=SEED,
+        random_state=seed,
     )
     _fit(fitted, seen, learnt)
     first, second = _layers(fitted)
@@ -347,7 +422,7 @@ def _class_head(seen: Floats, learnt: Ints, classes: int) -> tuple[Layer, Layer]
     return first, Layer(weights, second.offsets[1:] - second.offsets[:1])
 
 
-def _box_head(seen: Floats, sides: Floats) -> tuple[Layer, Layer]:
+def _box_head(seen: Floats, sides: Floats, seed: int) -> tuple[Layer, Layer]:
     from sklearn.neural_network import MLPRegressor  # noqa: PLC0415  (takes a second)
 
     centre, spread = sides.mean(axis=0), np.maximum(sides.std(axis=0), 0.1)
@@ -358,7 +433,7 @@ def _box_head(seen: Floats, sides: Floats) -> tuple[Layer, Layer]:
         learning_rate_init=RATE,
         max_iter=EPOCHS,
         n_iter_no_change=EPOCHS,
-        random_state=SEED,
+        random_state=seed,
     )
     _fit(fitted, seen, (sides - centre) / spread)
     first, second = _layers(fitted)

@@ -8,7 +8,15 @@ import onnx
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.learning.classifier import Classifier
-from ltu_compute.kernels.learning.detector import MOST_LOGARITHM, Heads, Layer, centres
+from ltu_compute.kernels.learning.detector import (
+    BOX_SIDE,
+    LEAST_WEIGHT,
+    LOGIT_SIDE,
+    MOST_LOGARITHM,
+    Heads,
+    Layer,
+    centres,
+)
 from ltu_compute.recognisers.custom.backbone import FEATURES, Backbone
 
 PRODUCER = "ltu-compute"
@@ -132,20 +140,33 @@ def detector(backbone: Backbone, side: int, heads: Heads) -> bytes:
     def flat(x: str, rows: int) -> str:
         return extension.add("Reshape", x, extension.constant(np.array([1, rows, cells**2])))
 
+    def averaged(x: str, side: int) -> str:
+        # Only cells that are there count.
+        around = [side // 2] * 4
+        return extension.add("AveragePool", x, kernel_shape=[side, side], pads=around)
+
     seen = convolved(MAPS, heads.reduction)
     hidden = extension.add("Relu", convolved(seen, heads.class_hidden))
-    scores = flat(extension.add("Sigmoid", convolved(hidden, heads.class_scores)), count)
+    logits = averaged(convolved(hidden, heads.class_scores), LOGIT_SIDE)
+    moved = extension.add("Add", logits, extension.constant(np.array(heads.offset, np.float32)))
+    scores = flat(extension.add("Sigmoid", moved), count)
     hidden = extension.add("Relu", convolved(seen, heads.box_hidden))
     most = extension.constant(np.array(MOST_LOGARITHM, np.float32))
     logarithms = extension.add("Min", convolved(hidden, heads.box_sides), most)
-    distances = flat(extension.add("Exp", logarithms), 4)
-    # From distances to left, top, right and bottom: centre, from that of the cell, and sides.
-    turned = np.array([[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]])
-    matrix = extension.constant((STRIDES[0] * turned).astype(np.float32))
-    places = np.zeros((1, 4, cells**2), np.float32)
-    places[0, :2] = centres(cells, cells, STRIDES[0]).T
-    boxes = extension.add(
-        "Add", extension.add("MatMul", matrix, distances), extension.constant(places)
-    )
+    distances = extension.add("Exp", logarithms)
+    # From distances to left, top, right and bottom of the cell's place: the sides of a box.
+    signs = np.array([-1, -1, 1, 1], np.float32).reshape(1, 4, 1, 1)
+    away = extension.add("Mul", distances, extension.constant(STRIDES[0] * signs))
+    places = centres(cells, cells, STRIDES[0]).T.reshape(1, 2, cells, cells)
+    here = extension.constant(np.concatenate([places, places], axis=1).astype(np.float32))
+    sides = extension.add("Add", away, here)
+    best = extension.add("ReduceMax", logits, axes=[1], keepdims=1)
+    least = extension.constant(np.array(LEAST_WEIGHT, np.float32))
+    weights = extension.add("Add", extension.add("Sigmoid", best), least)
+    weighted = averaged(extension.add("Mul", weights, sides), BOX_SIDE)
+    mean = flat(extension.add("Div", weighted, averaged(weights, BOX_SIDE)), 4)
+    # Centre and sides, as a YOLOv8 gives them.
+    turned = np.array([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [-1, 0, 1, 0], [0, -1, 0, 1]])
+    boxes = extension.add("MatMul", extension.constant(turned.astype(np.float32)), mean)
     extension.add("Concat", boxes, scores, name=OUTPUT, axis=1)
     return content(model, {OUTPUT: (1, 4 + count, cells**2)})
