@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import report
-from benchmarks.accuracy import boards, differences, pairs, peers, photographs
+from benchmarks.accuracy import boards, differences, drawn_sets, pairs, peers, photographs
 from benchmarks.accuracy.composed import COMPOSED
 from benchmarks.accuracy.differences import Found, Score, score, summary
 from benchmarks.accuracy.pairs import LEVELS, STRAINS, Defect, Pair, Rect, bounds
@@ -475,3 +475,28 @@ def test_a_board_scores_each_box_of_people_once() -> None:
     )
     assert boards.score(boxes, truth) == boards.Counts(1, 4, 2, 1, 2)
     assert boards.score(boxes[:0], truth) == boards.Counts(0, 0, 2, 0, 0)
+
+
+# --- sets to train on ----------------------------------------------------------------------------
+
+
+def test_drawn_classes_are_in_their_boxes():
+    """Without noise and other shapes, the boxes hold all that is not the background."""
+    tuning, benchmark = drawn_sets.FAMILIES["tuning"], drawn_sets.FAMILIES["benchmark"]
+    assert not {family.name for family in tuning} & {family.name for family in benchmark}
+    for family in (*tuning, *benchmark):
+        scenes = drawn_sets.scenes(family, np.random.default_rng(3), 6)
+        again = drawn_sets.scenes(family, np.random.default_rng(3), 6)
+        assert 6 <= sum(len(scene.boxes) for scene in scenes) <= 7
+        for scene, other in zip(scenes, again, strict=True):
+            assert np.array_equal(scene.picture, other.picture)
+            assert len(scene.boxes) >= 1
+        canvas = np.zeros((240, 320, 3), np.uint8)
+        family.shape(canvas, 150, 100, 30, (200, 180, 160))
+        rows, columns = np.nonzero(canvas.max(axis=2))
+        left, top, right, bottom = columns.min(), rows.min(), columns.max(), rows.max()
+        assert np.abs(np.array([left, top, right, bottom]) - (118, 68, 182, 132)).max() <= 2
+        for part in family.others:
+            plain = np.zeros_like(canvas)
+            part(plain, 150, 100, 30, (200, 180, 160))
+            assert not np.array_equal(plain, canvas), "the others lack a part"
