@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from benchmarks import report
-from benchmarks.accuracy import boards, differences, drawn_sets, pairs, peers, photographs
+from benchmarks.accuracy import (
+    boards,
+    differences,
+    drawn_sets,
+    pairs,
+    peers,
+    photographs,
+    specimens,
+    variation,
+)
 from benchmarks.accuracy.composed import COMPOSED
 from benchmarks.accuracy.differences import Found, Score, score, summary
 from benchmarks.accuracy.pairs import LEVELS, STRAINS, Defect, Pair, Rect, bounds
@@ -306,6 +315,26 @@ def test_summary_of_known_scores():
         "1.86",
     )
     assert np.isnan(summary("g", "m", [Score(0, 0)])[2:5]).all()
+
+
+def test_specimens_of_a_part_differ_and_only_bad_ones_have_defects():
+    part = specimens.part("tuning", "perforated", "still", 0, SEED, shots=1)
+    (good,), (bad,) = part.good, part.bad
+    assert not good.defects
+    assert 1 <= len(bad.defects) <= 3
+    assert good.image1 != good.image2 != bad.image2
+
+
+def test_table_of_known_variation():
+    task = variation.Task("label", "still", 0, report.options("x", arguments=[]))
+    good = {"one reference": [Score(3, 3), Score(0, 0)], "five good shots": [Score(0, 0)] * 2}
+    hits = (("mark", True), ("scratch", False))
+    bad = {method: [Score(2, 1, hits)] for method in good}
+    lines = variation.rows([("all", [variation.Measured(task, good, bad, 5)])]).splitlines()
+    assert lines[2:] == [
+        "| all | one reference | 2 | 1.500 | 0.500 | 0.500 | 1.000 |",
+        "| all | five good shots | 2 | 0.000 | 0.000 | 0.500 | 1.000 |",
+    ]
 
 
 def test_tables_of_known_scores():

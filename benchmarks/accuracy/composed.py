@@ -46,6 +46,20 @@ def plain_part(rng: np.random.Generator) -> tuple[Bgr, Bgr]:
 
 def glossy_part(rng: np.random.Generator) -> tuple[Bgr, Bgr]:
     """Draw a polished part with highlights, which have moved in the second shot."""
+    body, middles = polished(rng)
+    count = int(rng.integers(3, 6))
+    places = rng.choice(middles, count) + rng.uniform(-0.06, 0.06, (count, 2)) * WIDTH
+    sizes = rng.uniform((0.012, 0.006), (0.035, 0.014), (count, 2)) * WIDTH
+    turns = rng.uniform(0, 180, count)
+    directions = rng.uniform(0, 2 * np.pi, count)
+    steps = rng.uniform(0.01, 0.03, count) * WIDTH
+    moved = places + steps[:, None] * np.stack([np.cos(directions), np.sin(directions)], axis=1)
+    grown = sizes * rng.uniform(0.85, 1.15, (count, 1))
+    return highlit(body, places, sizes, turns), highlit(body, moved, grown, turns)
+
+
+def polished(rng: np.random.Generator) -> tuple[Bgr, list[NDArray[np.float64]]]:
+    """Draw a polished part without highlights; return the middles of its faces, too."""
     canvas = _canvas(_color(rng, 20, 90))
     metal = _color(rng, 90, 170)
     middles = []
@@ -61,16 +75,7 @@ def glossy_part(rng: np.random.Generator) -> tuple[Bgr, Bgr]:
         cv2.circle(canvas, at, size, _dimmed(color, 0.4), cv2.FILLED)
         cv2.circle(canvas, at, size // 2, _dimmed(color, 0.8), cv2.FILLED)
         middles.append(centre / _FINE)
-    body = _shaded(_reduced(canvas), rng)
-    count = int(rng.integers(3, 6))
-    places = rng.choice(middles, count) + rng.uniform(-0.06, 0.06, (count, 2)) * WIDTH
-    sizes = rng.uniform((0.012, 0.006), (0.035, 0.014), (count, 2)) * WIDTH
-    turns = rng.uniform(0, 180, count)
-    directions = rng.uniform(0, 2 * np.pi, count)
-    steps = rng.uniform(0.01, 0.03, count) * WIDTH
-    moved = places + steps[:, None] * np.stack([np.cos(directions), np.sin(directions)], axis=1)
-    grown = sizes * rng.uniform(0.85, 1.15, (count, 1))
-    return _highlit(body, places, sizes, turns), _highlit(body, moved, grown, turns)
+    return _shaded(_reduced(canvas), rng), middles
 
 
 def label(rng: np.random.Generator) -> tuple[Bgr, Bgr]:
@@ -219,7 +224,7 @@ def _shaded(picture: Bgr, rng: np.random.Generator) -> Bgr:
     return shaded
 
 
-def _highlit(
+def highlit(
     body: Bgr,
     places: NDArray[np.float64],
     sizes: NDArray[np.float64],

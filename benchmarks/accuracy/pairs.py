@@ -178,13 +178,13 @@ def photograph_pair(chosen: Set, level: str, index: int, seed: int) -> Pair:
     """
     rng = _rng(seed, f"photograph {level}", index)
     name, subject = _subject(chosen, seed, index)
-    return _pair(f"{level}-{index:03d}-{name}", chosen, (subject, subject), level, rng)
+    return pair_of(f"{level}-{index:03d}-{name}", chosen, (subject, subject), level, rng)
 
 
 def composed_pair(chosen: Set, kind: str, level: str, index: int, seed: int) -> Pair:
     """Make a pair from a composed subject, one of `COMPOSED`; otherwise as `photograph_pair`."""
     rng = _rng(seed, f"{chosen} {kind} {level}", index)
-    return _pair(
+    return pair_of(
         f"{kind}-{level}-{index:03d}",
         chosen,
         COMPOSED[kind](rng),
@@ -334,7 +334,7 @@ class _Shot:
         )
 
 
-def _pair(
+def pair_of(
     name: str,
     chosen: Set,
     seen: tuple[Bgr, Bgr],
@@ -342,12 +342,32 @@ def _pair(
     rng: np.random.Generator,
     *,
     glossy: bool = False,
+    defects: int | None = None,
 ) -> Pair:
-    """Make a pair of a subject as the first and the second shot see it."""
+    """Make a pair of a subject as the first and the second shot see it; by default 0 to 3 defects.
+
+    Parameters
+    ----------
+    name : str
+        Of the pair.
+    chosen : str
+        The set of photographs that foreign things come from.
+    seen : tuple of ndarray of uint8, shapes (H, W, 3)
+        The subject as the first and the second shot see it, without defects.
+    level : str
+        One of `LEVELS`.
+    rng : Generator
+        Everything random follows from it.
+    glossy : bool
+        Whether pixels of 255 are mirrored lamps.
+    defects : int, optional
+        Number of defects; fewer where there is no room.
+    """
     first, second = seen
     camera = _camera(rng, Size(first.shape[1], first.shape[0]), LEVELS[level])
     shot = _Shot(second, camera, glossy)
-    _add_defects(shot, int(rng.integers(0, 4)), chosen, rng)
+    count = int(rng.integers(0, 4)) if defects is None else defects
+    _add_defects(shot, count, chosen, rng)
     return shot.taken(name, level, first, rng)
 
 
