@@ -180,6 +180,22 @@ def test_teeth_of_an_etched_edge_are_no_difference_and_a_bite_of_it_is() -> None
     assert holds(spur.on1.box, 111, 153)
 
 
+def test_a_sheet_that_is_bent_between_two_patches_is_no_difference() -> None:
+    """Over 100 px of 1,500 the shot sinks by 7 px: patches there are 125 px apart."""
+    good = np.zeros((600, 1500, 3), np.uint8)
+    for y in range(30, 580, 24):
+        good[y : y + 10, 20:1480] = 255
+    for x in range(60, 1480, 40):
+        good[30:580:48, x : x + 12] = good[20:570:48, x : x + 12] = 255
+    rows, columns = np.mgrid[:600, :1500].astype(np.float32)
+    sinks = 7 * np.clip(1 - np.abs(columns - 750) / 100, 0, 1)
+    bad = np.asarray(cv2.remap(good, columns, rows - sinks, cv2.INTER_LINEAR), np.uint8)
+    assert compared(good, bad).differences == ()
+    cv2.rectangle(bad, (740, 310), (752, 322), (128, 128, 128), cv2.FILLED)
+    [stain] = compared(good, bad).differences
+    assert holds(stain.on2.box, 748, 316)
+
+
 def test_an_edge_may_come_in_from_beyond_the_border_by_its_jitter() -> None:
     good = bars()
     assert compared(good, bars(border_px=3)).differences == ()

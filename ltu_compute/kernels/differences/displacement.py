@@ -35,6 +35,9 @@ _ALIKE_PX = 0.75  # px, greatest distance of displacements that count as equal
 _NEIGHBOURS = 2  # of a patch's eight that must have moved with it to accept its displacement
 _NODE_BLUR = 0.6  # sigma, patches, by which displacements are smoothed
 _ALTERNATIVES = 6  # displacements of neighbouring patches to try at a place
+_LOCAL_PATCH = 56  # px, side of the patches of a place that is looked at again
+_LOCAL_STEP = 28  # px between them
+_LOCAL_NEIGHBOURS = 4  # of 24, of which half overlap, that must have moved with a patch
 _SETTLED = 0.15  # px; below, patches are where expected and nothing is resampled
 
 CropOf = Callable[[int, int, int, int], NDArray[np.uint8]]
@@ -219,6 +222,53 @@ def patches_found(
             if found is not None:
                 vectors[row, column], weights[row, column] = found
     return vectors, weights
+
+
+def moved_together(reference: Floats, shot: Floats, reach: int) -> list[tuple[int, int]]:
+    """Return displacements, in whole px, of pieces of a place whose neighbours moved with them.
+
+    Between the patches of a grid, a sheet may be bent more steeply than the grid shows.
+
+    Parameters
+    ----------
+    reference : ndarray of float32, shape (H, W)
+        The place, as `matchable` returns it.
+    shot : ndarray of float32, shape (H + 2 reach, W + 2 reach)
+        The shot there, and `reach` px around.
+    reach : int
+        Farthest displacement to search for, in px.
+
+    Returns
+    -------
+    list of tuple of int
+        In x and y, of 1 px or more, the most frequent first; `_ALTERNATIVES` at the most.
+    """
+    height, width = reference.shape
+    if min(height, width) < _LOCAL_PATCH:
+        return []
+    rows, columns = (
+        np.arange(0, extent - _LOCAL_PATCH + 1, _LOCAL_STEP) for extent in (height, width)
+    )
+    vectors = np.full((len(rows) + 2, len(columns) + 2, 2), np.nan, np.float32)
+    for row, top in enumerate(rows, 1):
+        for column, left in enumerate(columns, 1):
+            patch = reference[top : top + _LOCAL_PATCH, left : left + _LOCAL_PATCH]
+            side = _LOCAL_PATCH + 2 * reach
+            found = _found_again(patch, shot[top : top + side, left : left + side], reach)
+            if found is not None:
+                vectors[row, column] = found[0]
+    # Patches overlap by half: those two steps away see other pixels.
+    together = []
+    for row, column in np.argwhere(np.linalg.norm(vectors, axis=2) >= 1):
+        around = vectors[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+        close = np.linalg.norm(around - vectors[row, column], axis=2) <= _ALIKE_PX
+        if np.count_nonzero(close) > _LOCAL_NEIGHBOURS:
+            together.append(np.rint(vectors[row, column]).astype(int))
+    if not together:
+        return []
+    steps, counts = np.unique(together, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_ALTERNATIVES]
+    return [(int(dx), int(dy)) for dx, dy in steps[order]]
 
 
 def matchable(gray: Gray) -> Floats:

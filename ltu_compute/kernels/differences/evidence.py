@@ -36,6 +36,7 @@ _LEVELS_OF_NOISE = 8  # levels, of 255, below which no difference remains
 _LEVELS_OF_EVIDENCE = 77  # levels, of 255: `FULL_EVIDENCE` in grey
 _WINDOW = 17  # side, px, of the windows that a single shift must explain
 _LEFT_OVER = 8.0  # px that differ fully, least remainder of a window that no shift explains
+_LEFT_AT_ENDS = 32.0  # the same at the ends of a strip, beyond which edges are in place
 _BLURRED = 7  # px across an edge: reach of its blur and of its other side
 _COMPACT = 12  # times the square of its depth; an area that covers less is a lump, not an edge
 _THICK = 5  # px from the border inwards; a thicker area is not an edge that jitters
@@ -281,6 +282,7 @@ class _Jitter:
             near = cv2.dilate(part, np.ones((2 * _ALONG_PX + 1,) * 2, np.uint8))
         near = cv2.bitwise_and(near, (self.allowed[here] > 0).astype(np.uint8))
         unexplained = part > 0
+        least = np.full(part.shape, np.inf, np.float32)
         for dx, dy in self.shifts:
             x, y = dx + self.farthest, dy + self.farthest
             there = (slice(top + y, bottom + y), slice(left + x, right + x))
@@ -298,6 +300,7 @@ class _Jitter:
                 normalize=False,
                 borderType=cv2.BORDER_CONSTANT,
             )
+            cv2.min(least, left_over, least)
             unexplained &= left_over >= _LEFT_OVER * _LEVELS_OF_EVIDENCE
             if not unexplained.any():
                 break
@@ -305,6 +308,7 @@ class _Jitter:
         if strip:  # edges beyond its ends did not move with it
             ends = cv2.dilate(explained.astype(np.uint8), np.ones((_WINDOW, _WINDOW)))
             explained = (part > 0) & (ends > 0)
+            explained &= least < _LEFT_AT_ENDS * _LEVELS_OF_EVIDENCE
         mask[here][explained] = 0
         beside = cv2.dilate(explained.astype(np.uint8), np.ones((_BLURRED, _BLURRED), np.uint8))
         settled[here] = cv2.bitwise_and(beside, near)

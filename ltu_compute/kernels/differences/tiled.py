@@ -6,7 +6,7 @@ finest level shows small differences to the pixel, the coarser ones faint and la
 The pictures and one mask are the only arrays of full size in memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from ltu_compute.kernels.differences.displacement import (
     Grid,
     matchable,
     measured_displacement,
+    moved_together,
 )
 from ltu_compute.kernels.differences.evidence import (
     Exact,
@@ -67,6 +68,8 @@ _NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
 _EXPLAINED = 0.2  # least share of a coarse area that finer areas must fill to replace it
 _SHARPER = 0.93  # greatest share of the residual left by a blur: any blur removes noise
 _MOSTLY = 0.2  # share of suspect pixels; above, nearly everything differs
+_COARSE_GRID = 1344  # px, longest side of a frame; patches of a larger one are over 112 px apart
+_BENT_PX = 12  # px, farthest displacement of pieces beyond the grid: that of the grid's patches
 _ABSORBED = 0.7  # least share of a finer area within a coarser one that absorbs it
 
 
@@ -274,7 +277,13 @@ def areas_that_differ(
                     wide = grown(place, _SURROUNDINGS)
                     judges = learnt.within(wide, level.size, level.allowed(wide), level_delta_e)
                 exact = Exact(level_delta_e, precision, shifts, judges)
-                look = _look_at(level, place, settings, exact)
+                look = _look_at(
+                    level,
+                    place,
+                    settings,
+                    exact,
+                    bends=scale == 1 and max(level.size) > _COARSE_GRID,
+                )
                 coarser.settle(grown(place, _SURROUNDINGS), look.settled)
                 reach = jitter_px(settings.edge_tolerance) + int(np.ceil(radius)) + 1
                 areas += [
@@ -303,9 +312,25 @@ def _lies_at_the_rim(area: Area, frame: Size, reach: int) -> bool:
     return not area.mask[top:bottom, left:right].any()
 
 
-def _look_at(level: Level, place: Box, settings: ComparisonSettings, exact: Exact) -> Look:
+def _bends(level: Level, place: Box, reference: Bgr) -> list[tuple[int, int]]:
+    """Return displacements in a place of the reference beyond the assumed ones, in whole px."""
+    shot = gray_of(level.pictures(grown(place, _BENT_PX))[1])
+    return moved_together(matchable(gray_of(reference)), matchable(shot), _BENT_PX)
+
+
+def _look_at(
+    level: Level, place: Box, settings: ComparisonSettings, exact: Exact, *, bends: bool
+) -> Look:
+    """Examine a place; with `bends` once more if differences may be displaced pieces of it."""
     wide = grown(place, _SURROUNDINGS)
-    return look_at(level.pictures(wide), level.allowed(wide), settings, exact)
+    pictures, allowed = level.pictures(wide), level.allowed(wide)
+    look = look_at(pictures, allowed, settings, exact)
+    if not (bends and look.kept):
+        return look
+    others = [shift for shift in _bends(level, wide, pictures[0]) if shift not in exact.shifts]
+    if not others:
+        return look
+    return look_at(pictures, allowed, settings, replace(exact, shifts=exact.shifts + others))
 
 
 def _areas_of(look: Look, place: Box, own: Mask) -> list[Area]:
