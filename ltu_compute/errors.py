@@ -34,8 +34,10 @@ ServiceError
     └── ModelFailed         a model that the operator supplied does not load or does not compute
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import ClassVar
 
 MOST_PROBLEMS = 50  # of a request that are reported
 LONGEST_PROBLEM = 2000  # characters
@@ -43,14 +45,38 @@ LONGEST_PROBLEM = 2000  # characters
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the parameter it concerns ("" for none) and why."""
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    parameter : str
+        The parameter that it concerns; "" for none.
+    message : str
+        Why, for people.
+    code : str
+        Its kind, for programs that have their own words; "" for that of the error.
+    values : tuple of (str, str or float)
+        Names and values in the message, for the same programs.
+    """
 
     parameter: str
     message: str
+    code: str = ""
+    values: tuple[tuple[str, str | float], ...] = ()
 
 
 class ServiceError(Exception):
-    """Base of all; ``str(error)`` and ``error.problems`` are safe to show to the client."""
+    """Base of all; ``str(error)`` and ``error.problems`` are safe to show to the client.
+
+    ``code`` is the name of the class in small letters, such as ``images-do-not-match``.
+    """
+
+    code: ClassVar[str] = "service-error"
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Name the kind of the error."""
+        super().__init_subclass__(**kwargs)
+        cls.code = re.sub("(?<!^)(?=[A-Z])", "-", cls.__name__.lstrip("_")).lower()
 
     def __init__(self, message: str, *, parameter: str = "") -> None:
         super().__init__(message)
@@ -80,7 +106,7 @@ def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     listed = [
         problem
         if len(problem.message) <= LONGEST_PROBLEM
-        else Problem(problem.parameter, f"{problem.message[:LONGEST_PROBLEM]}…")
+        else replace(problem, message=f"{problem.message[:LONGEST_PROBLEM]}…")
         for problem in islice(different, MOST_PROBLEMS)
     ]
     if len(different) > MOST_PROBLEMS:

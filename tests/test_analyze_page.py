@@ -894,7 +894,7 @@ def test_lost_connection_and_busy_service(open_page: Open) -> None:
 
 
 def test_french(open_page: Open) -> None:
-    page = open_page("differences", locale="fr-FR")
+    page = open_page("differences", locale="fr-FR", refusals=True)
     expect(page.locator("html")).to_have_attribute("lang", "fr")
     expect(page.locator(".rail a[aria-current]")).to_have_text("Différences")
     after(page, lambda: give(page, REFERENCE, SHOT))
@@ -905,6 +905,11 @@ def test_french(open_page: Open) -> None:
     expect(page.locator(".presets label").first).to_contain_text("Stricte préréglage 1")
     assert f"Compte\u00a0: {USERNAME}" in (print_report(page).text_content() or "")
     page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+    threshold = page.locator("input[type=number][name='fic_settings.threshold']")
+    threshold.fill("500")
+    row = page.locator(".field", has=threshold)
+    expect(row.locator(".problem")).to_contain_text("500 reçu, admis\u00a0: un nombre de 0 à 100")
+    after(page, lambda: threshold.fill("0.6"))
     expect(page.get_by_role("button", name="Agrandir", exact=True)).to_have_count(2)
     after(page, lambda: page.locator("#language").select_option("en"))
     assert headline(page) == "NG 4 differences"
@@ -918,7 +923,7 @@ def test_both_languages_say_the_same_things(page: Page) -> None:
         ".then(([i18n, french]) => [i18n.english, french.french])"
     )
     english, french = texts
-    own = {key for key in french if key[0] not in "#=~" and key[-1] != "?"}
+    own = {key for key in french if key[0] not in "!#=~" and key[-1] != "?"}
     own = {key for key in own if not key.startswith("preset.") and not key.endswith("_many")}
     assert {key for key in english if key[0] not in "#=" and key[-1] != "?"} == own
     for key, text in english.items():

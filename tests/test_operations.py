@@ -489,6 +489,29 @@ def test_a_surface_that_is_not_flat_is_told(call: Caller) -> None:
     assert flat["message"] == ""
 
 
+def test_messages_have_codes(call: Caller) -> None:
+    """Programs say in their own words what the messages say in English."""
+    apart = {name: photograph(file) for name, file in (("image1", PART), ("image2", "coffee.jpg"))}
+    refused = send(call, "alignmentMatrix", **apart).json
+    assert refused["details"]["info"] == {"error": "images-do-not-match"}
+    assert refused["errors"][0]["code"] == "images-do-not-match"
+    wrong = send(call, "differences", **apart, preset="9", mask_type="x", vertices="maybe").json
+    found = {e["parameter"]: (e["code"], e.get("values", {})) for e in wrong["errors"]}
+    allowed = {"received": "'9'", "minimum": 1, "maximum": 5}
+    assert found["preset"] == ("no-whole-number-in-range", allowed)
+    assert found["mask_type"][0] == "no-such-choice"
+    assert found["vertices"][0] == "not-allowed"
+    assert wrong["details"]["info"] == {"error": "bad-parameters"}
+    missing = call.post("edges", data={}).json
+    assert missing["errors"][0]["code"] == "missing-image"
+    swapped = send(call, "edges", image=photograph("coffee.jpg"), threshold_min="90")
+    same = send(call, "edges", image=photograph("coffee.jpg"), threshold_min="120")
+    assert swapped.json["details"]["info"] == {}
+    (remark,) = same.json["details"]["info"]["remarks"]
+    assert remark["code"] == "swapped"
+    assert remark["message"] in same.json["details"]["message"]
+
+
 def test_presets_are_listed_without_a_token(app: Any) -> None:
     answer = app.test_client().get("/v2/services/image/differences/presets")
     listed = answer.json["result"]["presets"]

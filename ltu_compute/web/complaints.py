@@ -50,15 +50,33 @@ def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDet
         names.append(part)
     name = ".".join(names) or ".".join(path)
     if detail["type"] == "missing":
-        return Problem(name, f"{name}: required, {_allowed(schema, declared)}")
+        return Problem(name, f"{name}: required, {_allowed(schema, declared)}", "missing")
     if cause and detail["input"] is None:
         return Problem(name, f"{name}: {cause}")  # nothing was received
     # Our own validators say what is allowed themselves.
     reason = str(cause) if cause else f"allowed is {_allowed(schema, declared)}"
+    code, values = ("not-allowed", {}) if cause else _bounds(schema, declared)
     if detail["type"] in TOO_LONG:
         most = detail["ctx"]["max_length"]
         reason = f"allowed are up to {most} {TOO_LONG[detail['type']]}"
-    return Problem(name, f"{name}: received {shown(detail['input'])}, {reason}")
+        code, values = "too-long", {"maximum": most}
+    received = shown(detail["input"])
+    told = (("received", received), *values.items())
+    return Problem(name, f"{name}: received {received}, {reason}", code, told)
+
+
+def _bounds(schema: dict[str, Any], declared: dict[str, Any]) -> tuple[str, dict[str, str | float]]:
+    """Return the kind of a wrong value, and the values that are allowed."""
+    declared = _resolved(schema, declared)
+    if "enum" in declared:
+        return "no-such-choice", {"options": ", ".join(map(str, declared["enum"]))}
+    low, high = declared.get("minimum"), declared.get("maximum")
+    if low is None or high is None:
+        return "not-allowed", {}
+    types = declared.get("type")
+    kind = types[0] if isinstance(types, list) else types
+    code = "not-in-range" if kind == "number" else "no-whole-number-in-range"
+    return code, {"minimum": low, "maximum": high}
 
 
 def _resolved(schema: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
@@ -67,7 +69,7 @@ class House:
         """Return problem details."""
         del exchange
         status = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
-        return problem(status, str(error), reportable_problems(error))
+        return problem(status, str(error), reportable_problems(error), code=error.code)
 
     def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
         """Return nothing."""
@@ -75,20 +77,28 @@ class House:
         return {}
 
 
-def problem(status: int, detail: str, problems: Iterable[Problem] = ()) -> Answer:
-    """Return problem details (RFC 9457)."""
-    body = {"status": status, "detail": detail, "errors": listed(problems)}
+def problem(
+    status: int, detail: str, problems: Iterable[Problem] = (), *, code: str = ""
+) -> Answer:
+    """Return problem details (RFC 9457); ``code`` is that of the error."""
+    body = {"status": status, "detail": detail, "code": code, "errors": listed(problems)}
     return Answer.json(body, status, content_type=PROBLEM_JSON)
 
 
-def listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
+def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """Return problems in the form of a JSON reply."""
-    return [{"parameter": p.parameter, "message": p.message} for p in problems]
+    return [
+        {"parameter": p.parameter, "message": p.message, "code": p.code}
+        | ({"values": dict(p.values)} if p.values else {})
+        for p in problems
+    ]
 
 
 def reportable_problems(error: ServiceError) -> tuple[Problem, ...]:
     """Return an error's problems, where they say more than its message."""
-    return error.problems if error.parameter or isinstance(error, BadParameters) else ()
+    if not error.parameter and not isinstance(error, BadParameters):
+        return ()
+    return tuple(replace(p, code=p.code or error.code) for p in error.problems)
 
 
 def failure(areas: Iterable[Area], raised: Exception) -> Response:

@@ -2,6 +2,7 @@
  * Requests to the service, and what can go wrong with them.
  * @module
  */
+import { translated } from "./i18n.js";
 import { chosen, wireText } from "./operations.js";
 import { Refused } from "./session.js";
 
@@ -17,15 +18,17 @@ const KINDS = { 401: "expired", 413: "too-large", 415: "format", 429: "busy", 50
 export class Failure extends Error {
   /**
    * @param {Kind} kind
-   * @param {string} message in the service's words; empty where it did not answer
+   * @param {string} message of the service; empty where it did not answer
    * @param {Problem[]} problems
    * @param {number} retryAfter seconds; 0: unknown
+   * @param {string} code what is wrong, as the service names it
    */
-  constructor(kind, message, problems = [], retryAfter = 0) {
+  constructor(kind, message, problems = [], retryAfter = 0, code = "") {
     super(message);
     this.kind = kind;
     this.problems = problems;
     this.retryAfter = retryAfter;
+    this.code = code;
   }
 }
 
@@ -100,13 +103,24 @@ export class Api {
  */
 async function failureOf(answer) {
   const kind = KINDS[answer.status] ?? (answer.status < 500 ? "refused" : "fault");
-  const told = await answer.text();
+  const received = await answer.text();
   const retryAfter = Number(answer.headers.get("Retry-After") ?? 0);
   try {
-    const body = JSON.parse(told);
-    const message =
+    const body = JSON.parse(received);
+    const told =
       body.details?.message ?? body.detail ?? body.error_description ?? body.error?.details ?? "";
-    return new Failure(kind, message, body.errors ?? [], retryAfter);
+    const code = body.details?.info?.error ?? body.code ?? "";
+    /** @type {Problem[]} */
+    const problems = (body.errors ?? []).map((/** @type {any} */ problem) => ({
+      ...problem,
+      message: translated(problem.code ?? code, problem.message, {
+        ...problem.values,
+        parameter: problem.parameter,
+      }),
+    }));
+    const [only] = problems.length === 1 ? problems : [];
+    const message = only?.message ?? translated(code, told, {});
+    return new Failure(kind, message, problems, retryAfter, code);
   } catch {
     return new Failure(kind, `HTTP ${answer.status} ${answer.statusText}`, [], retryAfter);
   }

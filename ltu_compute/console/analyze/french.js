@@ -1,6 +1,7 @@
 /**
- * The page in French. Keys with `~` are things in pictures, with `#` operations, with `#….` what they do, with `=` labels of
- * parameters, with `?` at their end what parameters mean; the service itself says them in English.
+ * The page in French. The first character of a key says what it is about: `!` a message of the
+ * service by its code, `~` a thing in pictures, `#` an operation, `#….` its use, `=` the label of a
+ * parameter. A `?` at the end: the meaning of a parameter.
  * @module
  */
 
@@ -351,6 +352,59 @@ export const french = {
   yes: "oui",
   no: "non",
   "shown-first": "Les {n} premiers sur {m} sont listés.",
+  "!missing": "{parameter} : il en faut un.",
+  "!not-in-range": "{parameter} : {received} reçu, admis : un nombre de {minimum} à {maximum}.",
+  "!no-whole-number-in-range":
+    "{parameter} : {received} reçu, admis : un nombre entier de {minimum} à {maximum}.",
+  "!no-such-choice": "{parameter} : {received} reçu, admis : {options}.",
+  "!not-allowed": "{parameter} : {received} reçu, qui n’est pas admis.",
+  "!too-long": "{parameter} : trop long ; {maximum} au plus.",
+  "!bad-parameters": "Un paramètre est refusé : {parameter}.",
+  "!missing-image": "{parameter} : il manque une image.",
+  "!empty-file": "{parameter} : le fichier est vide.",
+  "!too-many-images": "{parameter} : trop d’images.",
+  "!unauthorized": "Il faut un jeton d’accès valable.",
+  "!not-found": "Il n’y a rien à cette adresse.",
+  "!method-not-allowed": "Cette méthode n’est pas admise.",
+  "!too-large": "{parameter} : trop grand.",
+  "!too-many-bytes": "Trop d’octets.",
+  "!too-many-fields": "Trop de champs, ou des champs trop longs.",
+  "!too-many-pixels": "Trop de pixels.",
+  "!unsupported-format": "Ce n’est pas une image d’un format que le service lit.",
+  "!unsupported-body": "Le corps de la requête n’est ni un formulaire ni du JSON.",
+  "!unprocessable": "Rien ne peut en être calculé.",
+  "!unreadable-image": "{parameter} : l’image est tronquée ou endommagée.",
+  "!not-enough-content": "{parameter} : trop vide pour cette opération.",
+  "!images-do-not-match": "Les images n’ont rien en commun qui puisse être aligné.",
+  "!too-many-differences":
+    "Les images diffèrent en trop d’endroits pour le temps admis : baissez la résolution.",
+  "!fetch-failed": "L’image à cette adresse n’a pas pu être obtenue.",
+  "!busy": "Toutes les places de calcul sont prises.",
+  "!quota-exhausted": "Le quota de la clé est épuisé.",
+  "!storage-full": "Le compte ne peut pas stocker davantage : supprimez d’abord quelque chose.",
+  "!too-many-requests": "Trop de requêtes en peu de temps.",
+  "!too-slow": "La requête n’est pas arrivée en entier.",
+  "!not-enabled": "Cela n’est pas activé sur ce service.",
+  "!provider-failed": "Le fournisseur a refusé, ou n’a pas répondu comme il faut.",
+  "!unavailable": "Une partie du service ne répond pas.",
+  "!not-installed": "Un programme nécessaire n’est pas installé sur le service.",
+  "!model-failed": "Le modèle ne se charge pas ou ne calcule pas.",
+  "!few-pixels":
+    "image2 a trop peu de pixels pour être comparée à {asked} px : comparée à {used} px.",
+  "!cut": "Les {most} plus grandes différences sont listées ; il peut y en avoir d’autres.",
+  "!unaligned": "Les images n’ont pas pu être alignées et ont été comparées telles quelles.",
+  "!not-flat":
+    "La scène n’est pas plane : {parts} parties sont vues d’ailleurs et ont été comparées à leur propre place.",
+  "!parallax":
+    "Un seul plan n’explique pas la paire : la surface n’est pas plane, ou des parties ont bougé. Des différences peuvent venir de là.",
+  "!two-motions":
+    "Deux parties des images ont bougé différemment : l’alignement suit la plus grande.",
+  "!two-motions-region":
+    "Deux parties des images ont bougé différemment : l’alignement suit les régions.",
+  "!simplified": "Les contours sont exacts à {px} px près.",
+  "!masks-left-out":
+    "Les images de {count} différences sont omises : ensemble, elles seraient trop grandes.",
+  "!swapped": "Le seuil bas dépasse le seuil haut : les deux ont été échangés.",
 
   "#heatMap": "Carte de chaleur",
   "#heatMap.": "Montre où sont les points dont se sert la mise en correspondance.",

@@ -454,6 +454,18 @@ export function known(key) {
 }
 
 /**
+ * Return a message of the service in the page's language, by its code; in English, or without
+ * words for the code, it is the service's own.
+ * @param {string} code
+ * @param {string} message
+ * @param {Record<string, string | number>} values
+ */
+export function translated(code, message, values) {
+  if (!known(`!${code}`)) return message;
+  return t(`!${code}`, values).replace(/^\s*:\s*/, ""); // of no parameter
+}
+
+/**
  * Return what something in a picture is called, by the service's name of it.
  * @param {string} name
  */

@@ -38,7 +38,7 @@ const DESCRIPTION = "/openapi.json";
 const FETCH_PICTURE = "/analyze/picture";
 const FIRST_OPERATION = "differences"; // where the page opens
 const JUDGED = "differences"; // whose result is OK or NG
-const NO_MATCH = /nothing in common/; // in the message where no comparison was possible
+const NO_MATCH = "images-do-not-match"; // code where no comparison was possible
 const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
 const KEEP_MS = 300; // without a change, until it is kept in the browser
@@ -513,7 +513,7 @@ async function showReply() {
  * Say what is wrong where it is wrong, and how to go on.
  * @param {Failure} failure
  */
-async function explain({ kind, message, problems, retryAfter }) {
+async function explain({ kind, message, problems, retryAfter, code }) {
   if (!desk.reply) {
     bench.clear(); // what was awaited does not come
     replace(details);
@@ -531,7 +531,7 @@ async function explain({ kind, message, problems, retryAfter }) {
     return;
   }
   const sentence = kind === "refused" ? "" : t(`error-${kind}`);
-  if (desk.operation.name === JUDGED && NO_MATCH.test(message)) {
+  if (desk.operation.name === JUDGED && code === NO_MATCH) {
     clearProblems();
     shots.record(apart());
     showNoMatch(bench);

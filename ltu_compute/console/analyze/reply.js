@@ -3,7 +3,7 @@
  * @module
  */
 import { boxAround } from "./geometry.js";
-import { known, number, percent } from "./i18n.js";
+import { known, number, percent, translated } from "./i18n.js";
 
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Box} Box */
@@ -22,7 +22,11 @@ export function infoOf(reply) {
 
 /** @param {any} reply */
 export function messageOf(reply) {
-  return String(reply.details?.message ?? "");
+  const { remarks } = infoOf(reply);
+  if (!remarks) return String(reply.details?.message ?? "");
+  return remarks
+    .map((/** @type {any} */ { code, message, values }) => translated(code, message, values))
+    .join(" ");
 }
 
 /**

@@ -91,7 +91,8 @@ class InspectionsDialect(Dialect):
         del exchange
         status = self.kind_of(error).status
         errors = listed(reportable_problems(error))
-        return Answer.json({"status": status, "detail": str(error), "errors": errors}, status)
+        body = {"status": status, "detail": str(error), "code": error.code, "errors": errors}
+        return Answer.json(body, status)
 
     def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
         """Return the schema of the declared type; a page is a text."""
@@ -103,11 +104,14 @@ class InspectionsDialect(Dialect):
 
     def failure_schema(self) -> Json:
         """Return the schema of an error."""
-        wrong = {"parameter": {"type": "string"}, "message": {"type": "string"}}
-        listed = {"type": "object", "properties": wrong, "required": list(wrong)}
+        text = {"type": "string"}
+        wrong: Json = {"parameter": text, "message": text, "code": text}
+        values = {"values": {"type": "object", "description": "Values in the message."}}
+        listed = {"type": "object", "properties": wrong | values, "required": list(wrong)}
         properties = {
             "status": {"type": "integer"},
-            "detail": {"type": "string"},
+            "detail": text,
+            "code": text,
             "errors": {"type": "array", "items": listed},
         }
         return {"type": "object", "properties": properties, "required": list(properties)}

@@ -22,12 +22,14 @@ from ltu_compute.dialects.ltu.interface import (
     Info,
     LtuParams,
     Picture,
+    Remark,
     Reply,
     Vertex,
     bounding_box,
     dialect,
     mask_picture,
     picture,
+    remark,
     simplified_to,
     single,
     singles,
@@ -570,10 +572,13 @@ def differences(
     }
     if judged is not None:
         info["recipe"] = judged
+    remarks = _reservations(compared, settings) + (note1 or note2)
+    if remarks:
+        info["remarks"] = remarks
     return Reply(
         result,
         info,
-        message=" ".join(filter(None, (_reservation(compared, settings), note1 or note2))),
+        message=" ".join(each["message"] for each in remarks),
         score=single(compared.score),
     )
 
@@ -602,34 +607,52 @@ def _verdict(found: FoundRecipe, compared: kernel.Comparison) -> RecipeVerdict:
     return verdict
 
 
-def _reservation(compared: kernel.Comparison, settings: kernel.ComparisonSettings) -> str:
-    """Say why the differences may be more than changes, or nothing."""
+def _reservations(compared: kernel.Comparison, settings: kernel.ComparisonSettings) -> list[Remark]:
+    """Return why the differences may be more than changes."""
     asked = settings.resolution
     if isinstance(asked, int) and compared.resolution < SMALL * min(asked, compared.offered):
-        return (
-            f"image2 has too few pixels to be compared at {asked} px: compared at "
-            f"{compared.resolution} px."
-        )
+        return [
+            remark(
+                "few-pixels",
+                "image2 has too few pixels to be compared at {asked} px: compared at {used} px.",
+                asked=asked,
+                used=compared.resolution,
+            )
+        ]
+    found = []
     most = kernel.MOST_DIFFERENCES
-    cut = len(compared.differences) >= most
-    if cut or not compared.aligned:
-        listed = f"The largest {most} differences are listed; there may be more. " if cut else ""
-        apart = "The images could not be aligned and were compared unaligned."
-        return (listed + ("" if compared.aligned else apart)).strip()
+    if len(compared.differences) >= most:
+        told = "The largest {most} differences are listed; there may be more."
+        found.append(remark("cut", told, most=most))
+    if not compared.aligned:
+        told = "The images could not be aligned and were compared unaligned."
+        found.append(remark("unaligned", told))
+    if found:
+        return found
     if compared.relief:
-        return (
-            f"The scene is not flat: {len(compared.relief)} parts are seen from elsewhere and were "
-            "compared at their own places."
-        )
+        return [
+            remark(
+                "not-flat",
+                "The scene is not flat: {parts} parts are seen from elsewhere and were compared "
+                "at their own places.",
+                parts=len(compared.relief),
+            )
+        ]
     if compared.residual_px > NOT_FLAT_PX:
-        return (
-            "One homography does not explain the pair: the surface is not flat, or parts of it "
-            "moved. Differences may be parallax."
-        )
+        return [
+            remark(
+                "parallax",
+                "One homography does not explain the pair: the surface is not flat, or parts of "
+                "it moved. Differences may be parallax.",
+            )
+        ]
     if compared.other_motion is not None:
-        followed = "image1_roi" if compared.followed == "region" else "the larger part"
-        return f"Two parts of the images moved differently: the alignment follows {followed}."
-    return ""
+        told = "Two parts of the images moved differently: the alignment follows {followed}."
+        region = compared.followed == "region"
+        followed = "image1_roi" if region else "the larger part"
+        code = "two-motions-region" if region else "two-motions"
+        return [remark(code, told, followed=followed)]
+    return []
 
 
 def _relief(part: kernel.ReliefPart) -> ReliefInfo:
@@ -656,7 +679,7 @@ def _differences(
     compared: kernel.Comparison,
     params: DifferencesParams,
     image: Image,
-) -> tuple[list[Difference], str]:
+) -> tuple[list[Difference], list[Remark]]:
     """Return the differences on one of the images, and what had to be simplified or left out.
 
     Masks are pictures of boxes that may overlap, so that all together could have far more pixels
@@ -694,13 +717,18 @@ def _differences(
         listed.append(entry)  # type: ignore[arg-type]  # made key by key
     notes = []
     if params.vertices and tolerance_px:
-        notes.append(f"Outlines are{simplified_to(tolerance_px).removeprefix(',')}.")
+        told = f"Outlines are{simplified_to(tolerance_px).removeprefix(',')}."
+        notes.append(remark("simplified", told, px=math.ceil(tolerance_px)))
     if left_out:
         notes.append(
-            f"The masks of {left_out} differences are left out: together they would have more than "
-            f"{MASKS_PER_IMAGE} times the pixels of {image.name}."
+            remark(
+                "masks-left-out",
+                "The masks of {count} differences are left out: together they would have more than "
+                f"{MASKS_PER_IMAGE} times the pixels of {image.name}.",
+                count=left_out,
+            )
         )
-    return listed, " ".join(notes)
+    return listed, notes
 
 
 def _mask(spot: kernel.Spot, params: DifferencesParams) -> Picture:

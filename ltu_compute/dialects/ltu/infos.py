@@ -17,6 +17,7 @@ from ltu_compute.dialects.ltu.interface import (
     dialect,
     mask_picture,
     picture,
+    remark,
     simplified_to,
 )
 from ltu_compute.image import Image
@@ -265,8 +266,8 @@ class EdgesResult(TypedDict):
 def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
     """Draw the edges of the image (Canny).
 
-    Thresholds given in reverse are swapped, and the message says so. The picture has the size of
-    the image: 255 is edge.
+    Thresholds given in reverse, as in the vendor's sample, are swapped; `message` and
+    `info.remarks` say so. The picture has the size of the image: 255 is edge.
     """
     mask = analysis.edges(
         image,
@@ -274,7 +275,9 @@ def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
         high_threshold=params.threshold_max,
         thickness=params.edge_thickness,
     )
-    message = "Edges found."
+    message, info = "Edges found.", Info()
     if params.threshold_min > params.threshold_max:
-        message += " threshold_min is greater than threshold_max: the two were swapped."
-    return Reply({"edges": mask_picture(mask)}, {}, message=message)
+        told = "threshold_min is greater than threshold_max: the two were swapped."
+        message = f"{message} {told}"
+        info["remarks"] = [remark("swapped", told)]
+    return Reply({"edges": mask_picture(mask)}, info, message=message)

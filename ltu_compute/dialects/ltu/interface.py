@@ -103,8 +103,13 @@ LABELS = Layout(top=("content", "message", "code", "info"), code="0")
 
 _PROBLEM = {
     "type": "object",
-    "properties": {"parameter": {"type": "string"}, "message": {"type": "string"}},
-    "required": ["parameter", "message"],
+    "properties": {
+        "parameter": {"type": "string"},
+        "message": {"type": "string"},
+        "code": {"type": "string", "description": "Its kind, for programs."},
+        "values": {"type": "object", "description": "Values in the message."},
+    },
+    "required": ["parameter", "message", "code"],
 }
 
 
@@ -236,7 +241,7 @@ class LtuDialect(Dialect):
             "name": operation.label,
             "score": 0,
             "message": str(error),
-            "info": {},
+            "info": {"error": error.code},
         }
         errors = listed(reportable_problems(error))
         body = _laid_out(layout, {}, details, status, errors)
@@ -271,7 +276,9 @@ class LtuDialect(Dialect):
             "name": {"type": "string"},
             "score": {"type": "number"},
             "message": {"type": "string", "description": "The problem, for people."},
-            "info": {"type": "object"},
+            "info": _object(
+                {"error": {"type": "string", "description": "Its kind, for programs."}}
+            ),
         }
         schema = _object(
             {
@@ -320,10 +327,26 @@ def _operation_of(endpoint: Endpoint | None) -> Operation:
 dialect = LtuDialect()
 
 
+class Remark(TypedDict):
+    """A reservation about a result."""
+
+    code: Annotated[str, Field(description="Its kind.")]
+    message: Annotated[str, Field(description="In words, for people.")]
+    values: Annotated[dict[str, str | float], Field(description="Values in the message.")]
+
+
+def remark(code: str, message: str, **values: str | float) -> Remark:
+    """Return a reservation; its message names the values."""
+    return {"code": code, "message": message.format(**values), "values": values}
+
+
 class Info(TypedDict, total=False):
     """Keys that every ``details.info`` may have."""
 
     ignored: Annotated[list[str], Field(description="Parameters sent that nobody knows.")]
+    remarks: Annotated[
+        list[Remark], Field(description="Reservations about the result, also in the message.")
+    ]
 
 
 class Picture(TypedDict):

@@ -3,10 +3,10 @@
  * @module
  */
 import { percentSlider, readout, segments } from "../controls.js";
-import { replace } from "../dom.js";
+import { h, replace } from "../dom.js";
 import { percent, t } from "../i18n.js";
 import { tinted } from "../pictures.js";
-import { picturesIn } from "../reply.js";
+import { messageOf, picturesIn } from "../reply.js";
 
 /** @type {[number, number, number]} */
 const MARK = [255, 31, 125];
@@ -33,6 +33,7 @@ export async function show({ reply, result, info, panes, bench, current, memo })
       t(isObject ? "object-share" : "edge-share"),
       info.channel ? [[t("channel"), info.channel]] : [],
     ),
+    info.remarks && h("p", { class: "reservation" }, messageOf(reply)),
   );
   memo.mode ??= "overlay";
   memo.opacity ??= isObject ? 55 : 100;
