@@ -942,3 +942,9 @@ def test_an_image_under_another_name_is_told(call: Caller) -> None:
     answer = call.post("edges", data={"img": part(PNG), "canny": "1"})
     assert answer.status_code == 400
     assert "received were 'canny', 'img'" in answer.json["details"]["message"]
+
+
+def test_a_value_without_a_name_is_no_image(call: Caller) -> None:
+    answer = call.post("edges", json={"image": "", "": [1]})
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["parameter"] == "image"

@@ -319,7 +319,8 @@ def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> Source | 
         texts = wire.values.get(name, [])
         if index < len(texts) and _is_given(texts[index]):
             return _from_text(image.name, texts[index], problems)
-    if image.required and not any(_is_given(value) for value in wire.values.get(image.unless, [])):
+    instead = wire.values.get(image.unless, []) if image.unless else []
+    if image.required and not any(map(_is_given, instead)):
         problems += missing_image(image.name, wire).problems
     return None
 
