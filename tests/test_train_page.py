@@ -1,5 +1,6 @@
 """Data sets and models on the Analyze page, in a real browser: label, train, watch, try."""
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
+from PIL import Image as Pillow
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from ltu_compute.jobs.kinds import KINDS
@@ -18,14 +20,18 @@ from ltu_compute.jobs.training import TRAINING
 from ltu_compute.jobs.work import Piece, Preparation, Work
 from ltu_compute.operations import detector_training
 from ltu_compute.settings import Settings
-from ltu_compute.store.data_sets import DataSetImage
+from ltu_compute.store.data_sets import Box, DataSetImage, Kind, NewImage
 from ltu_compute.web.service import service_of
 from tests.support import backbones
 from tests.support.applications import api_key, application
 from tests.support.browser import new_page, watch
-from tests.support.client import USERNAME, Live
+from tests.support.client import IMAGES, ROOT, USERNAME, Live
 
 SIDE = 24  # px of a drawn part, half of it
+SCREWS = (  # of the part in fixtures/images
+    *((212, 182), (800, 170), (1392, 182), (498, 600)),
+    *((1080, 600), (210, 1018), (798, 1028), (1390, 1018)),
+)
 SIZES = ((375, 812), (768, 1024), (2560, 1440), (1280, 800))
 
 
@@ -255,6 +261,35 @@ def test_the_view_is_accessible_in_both_languages_and_fits(page: Page) -> None:
     page.locator("#language").select_option("en")
     titles = page.locator(".rail a").all_inner_texts()
     assert len(titles) == len(set(titles)), "detection, classification and OCR appear once"
+
+
+def test_the_picture_of_the_view(
+    opened: Callable[..., Page], served: Flask, update_golden: bool
+) -> None:
+    """docs/analyze.md shows a data set of screws, whose places are known."""
+    path = ROOT / "docs" / "pictures" / "analyze-train.jpg"
+    if update_golden:
+        key, store = api_key(served, "halden"), service_of(served).store
+        account = store.accounts.by_name("halden")
+        assert account is not None
+        made = store.data_sets.add(account.id, "Drive units", Kind.DETECTION, ())
+        sides = [
+            *(("screw", x - 42, y - 42, x + 42, y + 42) for x, y in SCREWS),
+            ("connector", 284, 802, 460, 976),
+        ]
+        boxes = [tuple(Box(*each) for each in sides), tuple(Box(*each) for each in sides[:7]), None]
+        names = "part-reference.jpg", "part-shot.jpg", "part-good.jpg"
+        new = [
+            NewImage(name, name, 1600, 1200, (IMAGES / name).read_bytes(), None, found)
+            for name, found in zip(names, boxes, strict=True)
+        ]
+        store.data_sets.add_images(account.id, made.id, new)
+        page = opened(color_scheme="light")
+        give_key(page, key)
+        page.locator(".box-tag").nth(2).click()
+        page.screenshot(path=path, type="jpeg", quality=84)
+    assert Pillow.open(io.BytesIO(path.read_bytes())).size == (1280, 800)
+    assert path.name in (ROOT / "docs" / "analyze.md").read_text()
 
 
 def test_a_wrong_key_opens_nothing(opened: Callable[..., Page], served: Flask, live: Live) -> None:
