@@ -188,6 +188,18 @@ def test_a_reload_loses_nothing_but_the_password(page: Page) -> None:
     expect(page.locator("#sample")).to_be_visible()
 
 
+def test_a_reload_keeps_what_is_looked_at(page: Page) -> None:
+    give(page, 0, "reference.png", inspections.reference())
+    canvas = page.locator(".slot .canvas").first
+    page.locator(".slot .viewport").first.press("+")
+    before = canvas.get_attribute("style")
+    page.wait_for_timeout(1000)
+    page.reload()
+    expect(page.locator(".slot .file")).to_have_text("reference.png")
+    assert canvas.get_attribute("style") == before
+    sign_in(page)
+
+
 def test_another_tab_or_account_finds_nothing(page: Page) -> None:
     give(page, 0, "reference.png", inspections.reference())
     page.wait_for_timeout(1000)

@@ -144,6 +144,7 @@ async function choose(name) {
   delete waiting[operation.name];
   if (state) restoreDesk(chosen, state);
   showDesk();
+  state?.looks?.forEach((look, index) => look && chosen.slots[index]?.pane.follow(look));
   if (state && chosen.region && pictures[0]?.width) await restoreRegions(chosen.region, state);
   runSoon();
 }
@@ -179,13 +180,17 @@ async function keep() {
 
 /** Forget everything, here and in the browser. */
 async function startAnew() {
-  await keeper.forget();
-  waiting = {};
-  delete kept.object;
+  latest.cancel();
+  runSoon.cancel();
   pictures.forEach(release);
   pictures.length = 0;
+  desk.reply = null;
+  showReply();
   desks.clear();
   shots.clear();
+  waiting = {};
+  delete kept.object;
+  await keeper.forget();
   await choose(location.hash.slice(1));
   panel.showKept(keeper);
 }
@@ -670,7 +675,9 @@ function startListening() {
   document.addEventListener("paste", takePaste);
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
-    document.body.classList.add("dropping");
+    const { types } = event.dataTransfer ?? {};
+    const holds = types?.includes("Files") || types?.includes("text/uri-list");
+    document.body.classList.toggle("dropping", Boolean(holds));
   });
   document.addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) document.body.classList.remove("dropping"); // out of the window

@@ -32,11 +32,13 @@ export async function printReport({ operation, form, sent, region, reply }, titl
     new Date(),
   );
   const headline = byId("bench").querySelector(".headline")?.cloneNode(true);
+  const limits = byId("bench").querySelector(".checks")?.cloneNode(true); // with what was found
   const more = lists[0].length - ROWS;
   replace(
     report,
     h("header", {}, h("h1", {}, t("report-title", { operation: title })), h("p", {}, now)),
     headline,
+    limits,
     messageOf(reply) && h("p", {}, messageOf(reply)),
     h(
       "div",

@@ -299,7 +299,8 @@ export class Shots {
       parts.length > 0 && this.#start(),
       this.trouble && h("p", { class: "problem", role: "alert" }, this.trouble),
       job && this.#progress(),
-      parts.length > 0 && [this.#filters(), this.#list(), this.#exports(), this.#keys()],
+      parts.length > 0 && [this.#filters(), this.#list(), this.#exports()],
+      this.#keys(),
     );
     if (focused) document.getElementById(focused)?.focus(); // it was made anew
     const list = this.place.querySelector(".verdicts");
@@ -427,6 +428,7 @@ export class Shots {
   #keys() {
     const box = check(t("shots-keys"), keysOn(), switchKeys);
     box.classList.add("help");
+    box.querySelector("input")?.setAttribute("id", "shots-keys");
     return box;
   }
 

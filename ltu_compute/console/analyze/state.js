@@ -7,19 +7,20 @@ import { blobOf, canvasOf, pictureOf } from "./pictures.js";
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./keep.js").Entries} Entries */
 /** @typedef {import("./pictures.js").Picture} Picture */
-/** @typedef {{values: any, memo: any, judging: any, recipe: any, regions: any[]}} DeskState */
+/** @typedef {{values: any, memo: any, judging: any, recipe: any, regions: any[], looks: any[]}} DeskState */
 
-const VIEW = ["mode", "swipe", "selected", "regionOpen", "opacity"]; // of a memo
+const VIEW = ["mode", "swipe", "blinking", "selected", "regionOpen", "opacity"]; // of a memo
 
 /**
  * Return a desk as it is kept.
  * @param {Desk} desk
  * @returns {DeskState}
  */
-export function deskState({ values, memo, judging, recipe, region }) {
+export function deskState({ values, memo, judging, recipe, region, slots }) {
   const kept = VIEW.filter((name) => name in memo).map((name) => [name, memo[name]]);
   const regions = region?.regions ?? [];
-  const state = { values, memo: Object.fromEntries(kept), judging, recipe, regions };
+  const looks = slots.map(({ pane }) => (pane.viewport.clientWidth && !pane.fitted ? pane.view : null));
+  const state = { values, memo: Object.fromEntries(kept), judging, recipe, regions, looks };
   return JSON.parse(JSON.stringify(state)); // as it is now
 }
 

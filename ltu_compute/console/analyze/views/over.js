@@ -120,7 +120,7 @@ function swipe({ bench, memo, pictures }, upper) {
  * @param {Context} context
  * @param {HTMLElement} upper
  */
-function blink({ pictures }, upper) {
+function blink({ pictures, memo }, upper) {
   const shown = h("output", { class: "muted" });
   const turn = () => {
     upper.hidden = !upper.hidden;
@@ -131,9 +131,9 @@ function blink({ pictures }, upper) {
     pause.textContent = t("blink-stop");
   };
   const pause = h("button", { type: "button" });
-  let moving = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let moving = memo.blinking ?? !matchMedia("(prefers-reduced-motion: reduce)").matches;
   pause.addEventListener("click", () => {
-    moving = !moving;
+    memo.blinking = moving = !moving;
     if (moving) return start();
     clearInterval(blinking);
     pause.textContent = t("blink-go");
