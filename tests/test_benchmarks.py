@@ -318,7 +318,7 @@ def test_summary_of_known_scores():
 
 
 def test_specimens_of_a_part_differ_and_only_bad_ones_have_defects():
-    part = specimens.part("tuning", "perforated", "still", 0, SEED, shots=1)
+    part = specimens.part("tuning", "perforated", "still", 0, SEED, good=1, bad=1)
     (good,), (bad,) = part.good, part.bad
     assert not good.defects
     assert 1 <= len(bad.defects) <= 3

@@ -122,6 +122,20 @@ def test_a_tolerance_that_does_not_belong_is_refused(folder: Path) -> None:
     assert "four maps" in reason(tolerance=learnt | {"map": other})
 
 
+def test_every_shot_is_learnt_where_that_is_asked_for(folder: Path) -> None:
+    out = folder / "all.json"
+    found = run(
+        "teach",
+        folder / "good" / "[0-2b]*d.png",
+        folder / "good" / "[0-2].png",
+        "--out",
+        out,
+        "--keep-all",
+    )
+    assert found.exit_code == 0, found.output
+    assert json.loads(out.read_bytes())["tolerance"]["good_shots"] == 4
+
+
 def test_too_few_or_too_many_good_shots_are_refused(folder: Path) -> None:
     one = run("teach", folder / "good" / "0.png", "--out", folder / "x.json")
     assert one.exit_code == 2

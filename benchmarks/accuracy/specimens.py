@@ -46,7 +46,7 @@ class Part:
     bad: tuple[Pair, ...]
 
 
-def part(chosen: Set, kind: str, level: str, index: int, seed: int, *, shots: int) -> Part:
+def part(chosen: Set, kind: str, level: str, index: int, seed: int, *, good: int, bad: int) -> Part:
     """Draw a part and shots of its specimens.
 
     Parameters
@@ -61,7 +61,7 @@ def part(chosen: Set, kind: str, level: str, index: int, seed: int, *, shots: in
         Number of the part.
     seed : int
         Everything random follows from it and the other values.
-    shots : int
+    good, bad : int
         Number of good shots and of bad ones.
     """
 
@@ -72,8 +72,8 @@ def part(chosen: Set, kind: str, level: str, index: int, seed: int, *, shots: in
     draw = KINDS[kind](rng("part"))
     reference = draw(rng("reference"))
     pairs: dict[str, list[Pair]] = {"good": [], "bad": []}
-    for group, own in pairs.items():
-        for number in range(shots):
+    for (group, own), count in zip(pairs.items(), (good, bad), strict=True):
+        for number in range(count):
             chance = rng(group, number)
             defects = int(chance.integers(1, 4)) if group == "bad" else 0
             seen = (reference, draw(chance))

@@ -57,8 +57,15 @@ class Measured:
 def measure(task: Task) -> Measured:
     """Teach a part, and judge other specimens of it."""
     asked = task.asked
-    count = GOOD_SHOTS - 1 + JUDGED
-    drawn = part(asked.chosen, task.kind, task.level, task.number, asked.seed, shots=count)
+    drawn = part(
+        asked.chosen,
+        task.kind,
+        task.level,
+        task.number,
+        asked.seed,
+        good=GOOD_SHOTS - 1 + JUDGED,
+        bad=JUDGED,
+    )
     reference = _image(drawn.good[0].image1)
     shots = [_image(pair.image2) for pair in drawn.good[: GOOD_SHOTS - 1]]
     taught = teaching.teach(len(shots), lambda n: shots[n], SETTINGS, reference=reference)
@@ -67,7 +74,7 @@ def measure(task: Task) -> Measured:
     for method, tolerance in zip(METHODS, (None, taught.tolerance), strict=True):
         for pair in drawn.good[GOOD_SHOTS - 1 :]:
             good[method].append(score(pair, reported(pair, tolerance)))
-        for pair in drawn.bad[:JUDGED]:
+        for pair in drawn.bad:
             bad[method].append(score(pair, reported(pair, tolerance)))
     return Measured(task, dict(good), dict(bad), taught.good_shots)
 

@@ -34,6 +34,9 @@ _OF_RECIPES = ("name", "preset", "max_count", "max_area", "max_strength", "px_pe
 @click.option("--max-strength", type=click.FloatRange(0))
 @click.option("--px-per-mm", type=click.FloatRange(0, min_open=True))
 @click.option("--embed", is_flag=True, help="Put the reference into the recipe: one file for all.")
+@click.option(
+    "--keep-all", is_flag=True, help="Learn every shot, also one that differs from the others."
+)
 @click.option("--map", "picture", type=FILE, help="File for a picture of what may differ (PNG).")
 def teach(names: tuple[str, ...], **given: Any) -> None:
     r"""Learn from 2 to 50 good shots what may differ between good parts.
@@ -89,7 +92,10 @@ def _taught_anew(shots: list[str], given: dict[str, Any], settings: Settings) ->
         named["settings"]["resolution"] = int(resolution) if resolution.isdecimal() else resolution
     plan = recipes.of(named)
     found = teaching.teach(
-        len(shots), lambda number: _image(shots[number], settings), plan.comparison_settings()
+        len(shots),
+        lambda number: _image(shots[number], settings),
+        plan.comparison_settings(),
+        keep_all=given["keep_all"],
     )
     if found.reference is None:
         raise AssertionError("no reference was chosen")
@@ -127,6 +133,7 @@ def _taught_again(shots: list[str], given: dict[str, Any], settings: Settings) -
         lambda number: _image(shots[number], settings),
         recipe.comparison_settings(),
         reference=reference,
+        keep_all=given["keep_all"],
     )
     if recipe.reference.path is not None:
         whole = (path.parent / recipe.reference.path).resolve()

@@ -89,7 +89,7 @@ def map_size(reference: Size, compared: int, shots: int) -> Size:
     return Size(*(max(1, round(side * scale)) for side in reference))
 
 
-def learned(notes: Sequence[Seen], threshold: float) -> Variation:
+def learned(notes: Sequence[Seen], threshold: float, *, keep_all: bool = False) -> Variation:
     """Make a tolerance of the notes of several shots.
 
     Parameters
@@ -98,6 +98,8 @@ def learned(notes: Sequence[Seen], threshold: float) -> Variation:
         What `Recorder` noted of each good shot.
     threshold : float
         ΔE from which a difference counts.
+    keep_all : bool
+        Learn every shot, also one that differs where no other one does.
 
     Raises
     ------
@@ -116,7 +118,8 @@ def learned(notes: Sequence[Seen], threshold: float) -> Variation:
         worst = int(shares.argmax())
         others = np.delete(shares, worst)
         if (
-            len(kept) < 3
+            keep_all
+            or len(kept) < 3
             or len(odd) + 1 > len(notes) // 3
             or shares[worst] < max(_ODD_SHARE, _ODD * float(np.median(others)))
         ):

@@ -69,6 +69,7 @@ def teach(
     settings: ComparisonSettings,
     *,
     reference: Image | None = None,
+    keep_all: bool = False,
     most_seconds: float = math.inf,
 ) -> Taught:
     """Learn what may differ between good shots.
@@ -83,6 +84,8 @@ def teach(
         How shots will be compared.
     reference : Image, optional
         What they are compared with. Default: the most typical one of the shots.
+    keep_all : bool
+        Learn every shot that is aligned, also one that differs where no other one does.
     most_seconds : float
         Processor time that it may take, s.
 
@@ -109,7 +112,9 @@ def teach(
         raise _wrong(f"no other shot is like the reference ({reasons})")
     numbers = sorted(lesson.notes)
     found = learned(
-        [lesson.notes[number] for number in numbers], settings.threshold * DELTA_E_PER_THRESHOLD
+        [lesson.notes[number] for number in numbers],
+        settings.threshold * DELTA_E_PER_THRESHOLD,
+        keep_all=keep_all,
     )
     for index in found.odd:
         x, y = found.places[index]

@@ -24,7 +24,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store.recipes import GoodShot
 from ltu_compute.web.dialect import Caller
-from ltu_compute.web.endpoint import ImageField
+from ltu_compute.web.endpoint import Flag, ImageField
 
 Map = Annotated[
     str,
@@ -39,6 +39,14 @@ class GoodShotParams(NameParams):
     """A good shot of a recipe."""
 
     id: str = Field(max_length=36, description="Id of the good shot.")
+
+
+class TeachParams(NameParams):
+    """See `teach`."""
+
+    keep_all: Flag = Field(
+        False, description="Learn every shot, also one that differs where no other one does."
+    )
 
 
 class GoodShotState(TypedDict):
@@ -113,7 +121,7 @@ def delete_good_shot(params: GoodShotParams, store: Store, caller: Caller) -> Go
 
 
 @dialect.endpoint("teach", paths=("/{name}/teach",), methods=("POST",), status=201)
-def teach(params: NameParams, store: Store, caller: Caller, settings: Settings) -> TaughtRecipe:
+def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings) -> TaughtRecipe:
     """Teach a recipe by its good shots: the next version, with a tolerance.
 
     The reference stays, and is a good shot, too. A shot that differs where no other one does is
@@ -135,6 +143,7 @@ def teach(params: NameParams, store: Store, caller: Caller, settings: Settings) 
         load,
         recipe.comparison_settings(),
         reference=reference,
+        keep_all=params.keep_all,
         most_seconds=teaching.MOST_SECONDS,
     )
     text = recipes.dumped(stripped(recipes.taught(recipe, found))).decode()
