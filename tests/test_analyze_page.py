@@ -481,6 +481,19 @@ def test_presets_and_sliders(page: Page) -> None:
     assert headline(page) == "NG 1 difference"
 
 
+def test_the_page_looks_at_all_pixels_with_the_strict_preset(page: Page) -> None:
+    analyze(page, "differences", *CUPS)
+    resolution = page.locator("select[name='fic_settings.resolution']")
+    expect(resolution).to_have_value("auto")
+    after(page, lambda: resolution.select_option(""))
+    expect(page.locator("input[type=number][name='fic_settings.resolution']")).to_have_value("400")
+    expect(page.locator(".changed")).to_contain_text("1 number differs")
+    after(page, lambda: page.get_by_role("button", name="Back to Strict").click())
+    expect(resolution).to_have_value("auto")
+    after(page, lambda: page.locator("input[name=preset][value='4']").check())
+    expect(resolution).to_have_value("")
+
+
 def wait_until_shown(page: Page) -> None:
     """Wait until the page has shown the result of its last request."""
     page.wait_for_function(
@@ -678,14 +691,16 @@ def test_copies_run_elsewhere(page: Page, service: Live) -> None:
     words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
     assert words[:3] == ["curl", "-sS", f"{service.url}/v2/services/image/differences"]
     assert f'image1=@"{CUPS[0]}"' in words
-    assert 'fic_settings={"threshold":2}' in words
+    settings = {"resolution": "auto", "threshold": 2}
+    [given] = (word.removeprefix("fic_settings=") for word in words if "fic_settings=" in word)
+    assert json.loads(given) == settings
     page.get_by_role("button", name="Python").click()
     code = page.evaluate("navigator.clipboard.readText()")
     compile(code, "copied", "exec")
     assert f'open("{CUPS[1]}", "rb")' in code
     page.locator(".actions").get_by_role("button", name="JSON").first.click()
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
-    assert copied == {"fic_settings": {"threshold": 2}, "transform": True}
+    assert copied == {"fic_settings": settings, "transform": True}
     after(page, lambda: page.get_by_role("button", name="Back to Strict").click())
 
 

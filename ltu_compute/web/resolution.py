@@ -32,6 +32,7 @@ Resolution = Annotated[
             "minimum": 32,
             "maximum": kernel.MAX_FINE_RESOLUTION,
             "x-allowed": _ALLOWED,
+            "x-words": [kernel.AUTO, kernel.FULL],
         }
     ),
 ]

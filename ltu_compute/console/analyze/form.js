@@ -15,6 +15,7 @@ import { wordsOf } from "./reply.js";
  * @property {string} name
  * @property {string} purpose
  * @property {Record<string, any>} settings
+ * @property {Record<string, any>} own_settings what the page changes of them
  */
 /** @typedef {Record<string, any>} Values */
 
@@ -36,6 +37,9 @@ export class Form {
     this.values = values;
     this.presets = presets;
     this.onchange = onchange;
+    for (const { name, kind } of operation.fields) {
+      if (kind === "object") values[name] ??= this.#own();
+    }
     this.element = h("form", {
       class: "form",
       novalidate: true,
@@ -175,7 +179,7 @@ export class Form {
         input.addEventListener("change", () => {
           this.values[field.name] = preset.preset;
           for (const other of this.operation.fields) {
-            if (other.kind === "object") this.values[other.name] = {};
+            if (other.kind === "object") this.values[other.name] = this.#own();
           }
           this.render();
           this.element
@@ -208,9 +212,11 @@ export class Form {
   #group(field) {
     const given = (this.values[field.name] ??= {});
     const preset = this.#presetNow();
+    const own = this.#own();
+    const isChanged = (/** @type {string} */ name) => name in given && given[name] !== own[name];
     const note = h("p", { class: "changed" });
     const tell = () => {
-      const count = Object.keys(given).length;
+      const count = Object.keys(given).filter(isChanged).length;
       replace(
         note,
         preset && count > 0 && h("span", {}, t("changed", { n: count })),
@@ -221,7 +227,7 @@ export class Form {
               type: "button",
               class: "quiet small",
               onclick: () => {
-                this.values[field.name] = {};
+                this.values[field.name] = this.#own();
                 this.render();
                 this.onchange();
               },
@@ -237,15 +243,15 @@ export class Form {
         `${field.name}.${inner.name}`,
         given[inner.name] ?? base,
         (value, moving) => {
-          if (value === base) delete given[inner.name];
+          if (value === base && !(inner.name in own)) delete given[inner.name];
           else given[inner.name] = value;
-          row.classList.toggle("is-changed", inner.name in given);
+          row.classList.toggle("is-changed", isChanged(inner.name));
           tell();
           this.onchange(moving);
         },
         base,
       );
-      row.classList.toggle("is-changed", inner.name in given);
+      row.classList.toggle("is-changed", isChanged(inner.name));
       return row;
     });
     tell();
@@ -258,6 +264,11 @@ export class Form {
       problem,
       rows,
     );
+  }
+
+  /** Return a copy of what the page changes of the preset's settings. */
+  #own() {
+    return { ...this.#presetNow()?.own_settings };
   }
 
   #presetNow() {
@@ -303,6 +314,8 @@ export class Form {
       const input = h("input", { ...props, type: "color", value: hexOf(String(value)) });
       input.addEventListener("input", () => give(bgrOf(input.value), true));
       fill(row, h("div", { class: "line" }, label, input));
+    } else if (field.kind === "number" && field.words.length) {
+      fill(row, ...numberOrWord(field, props, label, value, usual, give));
     } else if (field.kind === "number" && bounded) {
       fill(row, ...slider(field, props, label, Number(value), Number(usual), give));
     } else {
@@ -351,6 +364,39 @@ export class Form {
     this.problems.set(name, place);
     return place;
   }
+}
+
+/**
+ * Return a choice of words and of a number, and the number's slider where that is chosen.
+ * @param {Field} field
+ * @param {{id: string, name: string}} props
+ * @param {HTMLElement} label
+ * @param {any} value
+ * @param {any} usual
+ * @param {(value: any, moving?: boolean) => void} give
+ */
+function numberOrWord(field, props, label, value, usual, give) {
+  const word = field.words.includes(value) ? value : "";
+  const first = typeof usual === "number" ? usual : Number(field.initial);
+  const [line, range] = slider(field, props, label, word ? first : Number(value), first, give);
+  const select = h(
+    "select",
+    { name: props.name, "aria-label": labelOf(field) },
+    ["", ...field.words].map((each) =>
+      h("option", { value: each, selected: each === word }, each || t("a-number")),
+    ),
+  );
+  const show = () => {
+    range.hidden = select.value !== "";
+    /** @type {any} */ (line.querySelector("input")).hidden = select.value !== "";
+  };
+  select.addEventListener("change", () => {
+    show();
+    give(select.value || Number(/** @type {any} */ (line.querySelector("input")).value));
+  });
+  show();
+  line.append(select);
+  return [line, range];
 }
 
 /**

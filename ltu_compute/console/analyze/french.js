@@ -195,6 +195,7 @@ export const french = {
   changed_many: "{n} nombres diffèrent du préréglage",
   changed_other: "{n} nombres diffèrent du préréglage",
   reset: "Valeurs par défaut",
+  "a-number": "un nombre",
   "service-default": "celui du service",
   raw: "JSON brut",
   details: "Détails",
@@ -512,7 +513,8 @@ export const french = {
   "fic_settings.smooth?": "Lissage ; plus il est fort, plus les petites disparaissent.",
   "fic_settings.margin?": "Bord de l’image 1 qui n’est pas comparé, en px.",
   "fic_settings.resolution?":
-    "Plus grand côté auquel les images sont comparées, en px. Au-delà de 900, c’est plus long.",
+    "Plus grand côté auquel les images sont comparées, en px. full : tous les pixels. auto : full " +
+    "si les prises ont peu bougé, sinon 400.",
   "fic_settings.behaviors?": "Espace de couleur de la comparaison.",
   "fic_settings.weight?": "Facteur sur la force des différences, donc sur le score.",
   "algorithm?": "En quoi l’objet diffère de son fond.",

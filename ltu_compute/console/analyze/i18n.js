@@ -179,6 +179,7 @@ export const english = {
   changed_one: "{n} number differs from the preset",
   changed_other: "{n} numbers differ from the preset",
   reset: "Defaults",
+  "a-number": "a number",
   "service-default": "the service's",
   raw: "Raw JSON",
   details: "Details",

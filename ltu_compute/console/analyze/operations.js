@@ -16,6 +16,7 @@
  * @property {number | undefined} minimum
  * @property {number | undefined} maximum
  * @property {boolean} whole
+ * @property {string[]} words that a number's place takes, too
  * @property {Field[]} fields of an object
  */
 /** @typedef {{name: string, description: string, required: boolean}} PictureField */
@@ -122,6 +123,7 @@ function fieldOf(description, name, declared) {
     minimum: schema.minimum,
     maximum: schema.maximum,
     whole: types.includes("integer"),
+    words: schema["x-words"] ?? [],
     fields: Object.entries(schema.properties ?? {})
       .map(([inner, found]) => fieldOf(description, inner, found))
       .filter((field) => field !== null)

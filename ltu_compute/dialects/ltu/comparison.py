@@ -745,6 +745,10 @@ class Preset(TypedDict):
     description: Annotated[str, Field(description="The vendor's words.")]
     purpose: Annotated[str, Field(description="Its use: the changes that count.")]
     settings: dict[str, Any]
+    own_settings: Annotated[
+        dict[str, Any],
+        Field(description="Settings that our own interfaces, such as the page, change."),
+    ]
 
 
 class PresetsResult(TypedDict):
@@ -772,6 +776,11 @@ def presets() -> Reply[PresetsResult, Info]:
                     "description": PRESETS[number],
                     "purpose": purpose,
                     "settings": _wire_settings(kernel.PRESETS[number]),
+                    "own_settings": {
+                        name: value
+                        for name, value in _wire_settings(kernel.OWN_PRESETS[number]).items()
+                        if value != _wire_settings(kernel.PRESETS[number])[name]
+                    },
                 }
                 for number, (name, purpose) in PURPOSES.items()
             ]
@@ -819,9 +828,9 @@ def counts(
     """Count the differences that each preset of `differences` finds in a pair.
 
     It takes about as long as one request for each preset. `GET differences/presets` has the use
-    of each.
+    of each, and the `own_settings` with which it is counted.
     """
-    settings = [_changed(kernel.PRESETS[number], params.fic_settings) for number in PURPOSES]
+    settings = [_changed(kernel.OWN_PRESETS[number], params.fic_settings) for number in PURPOSES]
     found = comparison.count_differences(image1, image2, settings, region=image1_roi)
     return Reply(
         {
