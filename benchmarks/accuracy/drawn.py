@@ -25,6 +25,7 @@ from tests.support.applications import application
 from tests.support.client import Caller, token_of
 
 RESOLUTIONS: tuple[int | str, ...] = (400, 900, "full")
+_LIFETIME_S = 86_400  # s of the token: longer than any run
 _PAD = 3  # px by which a defect's box is widened
 _SIZES = ((2, 3), (4, 6), (7, 14))  # px, of the defects of boards
 
@@ -40,7 +41,9 @@ class Found(NamedTuple):
 def _caller() -> Iterator[Caller]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        application(Settings(data_dir=Path(folder), rate_limit="100000/minute")) as app,
+        application(
+            Settings(data_dir=Path(folder), rate_limit="100000/minute", token_lifetime=_LIFETIME_S)
+        ) as app,
     ):
         client = app.test_client()
         yield Caller(client, token_of(client))

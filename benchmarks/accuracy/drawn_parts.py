@@ -60,12 +60,12 @@ class Case:
 def families(chosen: Set) -> dict[str, Callable[[], Iterator[Case]]]:
     """Return what draws the cases of each family, by its name."""
     return {
-        "board, fixed camera": lambda: _boards(chosen, 1, 12),
-        "the same, laid anew": lambda: _boards(chosen, 1, 8, moved=True),
-        "joined, 1280 px": lambda: _boards(chosen, 2, 3),
-        "joined, 1920 px": lambda: _boards(chosen, 3, 2),
+        "board, fixed camera": lambda: _boards(chosen, 1, 8),
+        "the same, laid anew": lambda: _boards(chosen, 1, 6, moved=True),
+        "joined, 1280 px": lambda: _boards(chosen, 2, 2),
+        "joined, 1920 px": lambda: _boards(chosen, 3, 1),
         "joined, 3840 px": lambda: _boards(chosen, 6, 1),
-        "board, edges jitter, no defect": lambda: _boards(chosen, 1, 8, defects=False),
+        "board, edges jitter, no defect": lambda: _boards(chosen, 1, 6, defects=False),
         "hair on 12 MP by hand": lambda: _hairs(chosen, 3),
         "print of two hues, again": lambda: _print(chosen, wrong=False),
         "print, one letter changed": lambda: _print(chosen, wrong=True),
