@@ -24,6 +24,7 @@ from playwright.sync_api import APIResponse, Browser, FloatRect, Locator, Page, 
 from typing_extensions import TypedDict
 
 from ltu_compute.app import create_app
+from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.ltu import dialect
 from ltu_compute.dialects.ltu.interface import (
     STANDARD,
@@ -110,7 +111,8 @@ def service(
     clock: Clock,
 ) -> Iterator[Live]:
     """The service, with one endpoint more; not where its pictures are taken."""
-    dialects = (dialect,) if request.config.getoption("--update-golden") else (dialect, extra)
+    pictured = request.config.getoption("--update-golden")
+    dialects = DIALECTS if pictured else (dialect, extra)
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("analyze"),
         max_upload_bytes=LARGEST,
