@@ -37,6 +37,7 @@ from ltu_compute.jobs.sources import Pair
 from ltu_compute.recognisers.custom.backbone import BACKBONE
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
+from ltu_compute.store.jobs import MAX_ATTEMPTS
 
 KILLS = 5
 SHOTS = 40
@@ -234,6 +235,7 @@ def _service(shots: Path, out: Path) -> tuple[Rows, int, int]:
 
 TASKS = 20
 HALF_A_TRAINING = 0.5  # of its progress, at which the service is killed
+TRAINING_KILLS = MAX_ATTEMPTS - 1  # after one more, a job is given up and says why
 
 
 class Later(NamedTuple):
@@ -320,7 +322,7 @@ def _training(shots: list[Path], folder: Path) -> tuple[Any, ...] | None:
             outcomes.append(_end_of(one, undisturbed["task_id"]))
             begun = one.ask("POST", f"/models/{model}/train", {"dataset_id": data_set}, 202)
             task = begun["task_id"]
-        if kills < KILLS:
+        if kills < TRAINING_KILLS:
             _end_of(one, task, HALF_A_TRAINING)
             one.kill()
             kills += 1
