@@ -1025,6 +1025,8 @@ def test_pictures_of_the_page(
     if update_golden:
         page = open_page(operation, size=size, color_scheme=theme)
         analyze(page, operation, *files)
+        if operation == "differences":
+            page.locator(".presets .count > *").first.wait_for(state="attached")
         page.screenshot(path=path, type="jpeg", quality=84)
     assert Pillow.open(io.BytesIO(path.read_bytes())).size == size
     assert path.name in (ROOT / "docs" / "analyze.md").read_text()

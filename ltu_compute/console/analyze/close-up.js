@@ -11,6 +11,7 @@ import { t } from "./i18n.js";
 
 const AROUND = 1.8; // times the box: its surroundings show where it is
 const LEAST_PX = 24; // of the picture, along a side
+const LEAST = 0.045; // of the picture's longest side: what a small difference belongs to
 const MOST_ZOOM = 4; // screen px a px
 
 /**
@@ -37,9 +38,10 @@ export function closeUps([reference, shot], [before, after], matrix, size) {
  * @param {string} words
  */
 function closeUp(picture, box, matrix, size, words) {
+  const least = Math.max(LEAST_PX, LEAST * Math.max(picture.width, picture.height));
   const scale = Math.min(
-    size.width / Math.max(box.width * AROUND, LEAST_PX),
-    size.height / Math.max(box.height * AROUND, LEAST_PX),
+    size.width / Math.max(box.width * AROUND, least),
+    size.height / Math.max(box.height * AROUND, least),
     MOST_ZOOM,
   );
   const x = box.x + box.width / 2 - size.width / scale / 2;

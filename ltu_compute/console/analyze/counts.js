@@ -8,12 +8,19 @@ import { resultOf } from "./reply.js";
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {{preset: number, count: number | null}} Counted */
 
+const IDLE_MS = 600; // after a result: shots that follow each other fast are not counted
+
 export class Counts {
   /** @param {import("./api.js").Api} api */
   constructor(api) {
     this.api = api;
     /** @type {AbortController | null} */
     this.asking = null;
+  }
+
+  /** Give up what is asked: the pair is another one now. */
+  cancel() {
+    this.asking?.abort();
   }
 
   /**
@@ -25,11 +32,16 @@ export class Counts {
     if (!operation.counts) return;
     const about = `${subject} ${region?.picture?.url ?? ""}`;
     if (desk.counted === about) return;
-    this.asking?.abort();
+    this.cancel();
     const asking = new AbortController();
     this.asking = asking;
     desk.counted = about;
     form.count([]);
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+    if (asking.signal.aborted) {
+      if (desk.counted === about) desk.counted = "";
+      return;
+    }
     const body = new FormData();
     for (const [name, picture] of Object.entries(desk.sent)) {
       body.append(name, picture.blob, picture.name);

@@ -101,6 +101,12 @@ export class Form {
     );
   }
 
+  /** Return the name of the preset that is chosen; empty where there are none. */
+  get presetName() {
+    const preset = this.#presetNow();
+    return preset ? presetName(preset) : "";
+  }
+
   /**
    * Return what counts for every setting, given or not, by its name on the wire.
    * @returns {[string, any][]}

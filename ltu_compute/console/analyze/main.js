@@ -324,6 +324,7 @@ function give(picture, index) {
   const { slots, region } = desk;
   const focused = slots[index].element.contains(document.activeElement);
   latest.cancel();
+  counts.cancel();
   working(false);
   if (index === 0) {
     region?.detach();

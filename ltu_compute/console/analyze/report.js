@@ -6,7 +6,7 @@ import { closeUps } from "./close-up.js";
 import { table } from "./controls.js";
 import { byId, h, replace, svg } from "./dom.js";
 import { boxAround } from "./geometry.js";
-import { areaWords, language, number, t } from "./i18n.js";
+import { areaWords, known, language, number, t } from "./i18n.js";
 import { wireText } from "./operations.js";
 import { isUpright } from "./region.js";
 import { infoOf, messageOf, numbersOf, placesIn, resultOf, wordsOf } from "./reply.js";
@@ -51,7 +51,7 @@ export async function printReport({ operation, form, sent, region, reply }, titl
       "div",
       { class: "columns" },
       table([], numbersOf(plainOf(reply)), t("result-of")),
-      table([], [...settingsOf(form.effective()), ...regionOf(region)], t("settings")),
+      table([], [...settingsOf(form), ...regionOf(region)], t("settings")),
     ),
     lists.length > 1 && lists[0].length > 0 && closeUpsOf(lists, shown, resultOf(reply).matOn2),
     lists[0].length > 0 &&
@@ -172,21 +172,29 @@ function plainOf(reply) {
 }
 
 /**
- * @param {[string, any][]} settings
+ * @param {import("./form.js").Form} form
  * @returns {[string, string][]}
  */
-function settingsOf(settings) {
-  const given = settings.filter(([, value]) => value !== "");
+function settingsOf(form) {
+  const given = form.effective().filter(([, value]) => value !== "");
   /** @type {[string, string][]} */
   const rows = given.map(([name, value]) => [
     name.split(".").map(wordsOf).join(" · "),
-    typeof value === "number"
-      ? number(value, 6)
-      : typeof value === "boolean"
-        ? t(value ? "yes" : "no")
-        : wireText(value),
+    name === "preset" && form.presetName
+      ? `${form.presetName}, ${t("preset-number", { n: value })}`
+      : settingWords(name, value),
   ]);
   return rows.length ? rows : [[t("no-settings"), ""]];
+}
+
+/**
+ * @param {string} name
+ * @param {any} value
+ */
+function settingWords(name, value) {
+  if (typeof value === "number") return number(value, 6);
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
+  return known(`=${name.split(".").at(-1)}.${value}`) ?? wireText(value);
 }
 
 /**
