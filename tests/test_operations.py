@@ -487,6 +487,9 @@ def test_a_surface_that_is_not_flat_is_told(call: Caller) -> None:
     assert answer["info"]["alignment"]["residual_px"] > 0.5
     flat = send(call, "differences", image1=scene, image2=scene).json["details"]
     assert flat["message"] == ""
+    part = {name: photograph(file) for name, file in (("image1", PART), ("image2", SHOT))}
+    full = send(call, "differences", **part, fic_settings='{"resolution": "full"}').json["details"]
+    assert full["message"] == ""  # a flat part, at 4 times the resolution
 
 
 def test_messages_have_codes(call: Caller) -> None:

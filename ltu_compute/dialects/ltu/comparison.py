@@ -302,7 +302,8 @@ PURPOSES = {  # from benchmarks/README.md and the part of fixtures/images, whose
 MOST_RECIPE_TEXT = 60_000  # characters of a recipe within a request
 MASKS_PER_IMAGE = 2  # times the image's pixels, that the masks on it may have together
 SMALL = 0.75  # share of the resolution asked for below which the reply says so
-NOT_FLAT_PX = 0.5  # compared; flat surfaces leave some 0.05
+VENDOR_PX = 400  # the vendor's resolution of comparisons
+NOT_FLAT_PX = 0.5  # compared at 400 px, more at more; flat surfaces leave some 0.05
 
 MaskType = Literal["binary", "contours", "none"]
 
@@ -638,7 +639,7 @@ def _reservations(compared: kernel.Comparison, settings: kernel.ComparisonSettin
                 parts=len(compared.relief),
             )
         ]
-    if compared.residual_px > NOT_FLAT_PX:
+    if compared.residual_px > NOT_FLAT_PX * max(1, compared.resolution / VENDOR_PX):
         return [
             remark(
                 "parallax",
