@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.appearance import RING_PX, appearance
-from ltu_compute.kernels.differences.difference_map import beyond_rim
+from ltu_compute.kernels.differences.difference_map import beyond_rim, coordinates
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
 from ltu_compute.kernels.differences.registration import View, edge_to_edge
 from ltu_compute.kernels.differences.results import Difference, Spot
@@ -56,7 +56,10 @@ def cut_out(
             continue
         area_percent = 100.0 * area / compared.size
         if area_percent < settings.min_area_percent:
-            continue
+            place = Box(x, y, width, height)
+            whole = _with_rim((labels == label) & extent, place, pictures, settings)
+            if 100.0 * whole / compared.size < settings.min_area_percent:
+                continue
         outline = outline_of(labels[y : y + height, x : x + width] == label) + np.array([x, y])
         around = (
             slice(max(0, y - RING_PX), y + height + RING_PX),
@@ -79,6 +82,25 @@ def cut_out(
         )
     found.sort(key=lambda d: (-d.area_percent, d.on1.box))
     return tuple(found)
+
+
+def _with_rim(
+    own: NDArray[np.bool_], place: Box, pictures: tuple[Bgr, Bgr], settings: ComparisonSettings
+) -> int:
+    """Return the px that a small difference covers with the rim that the edge tolerance hides.
+
+    A stroke of a letter of which the tolerance hides 2 px on each side seems to be a line.
+    """
+    reach = int(np.ceil(settings.edge_tolerance))
+    here = (
+        slice(max(0, place.y - reach), place.y + place.height + reach),
+        slice(max(0, place.x - reach), place.x + place.width + reach),
+    )
+    first, second = (coordinates(picture[here], settings) for picture in pictures)
+    unequal = np.linalg.norm(first - second, axis=2) > settings.threshold * DELTA_E_PER_THRESHOLD
+    inside = own[here].astype(np.uint8)
+    near = cv2.dilate(inside, np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    return int(np.count_nonzero((inside > 0) | (near & unequal)))
 
 
 def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float) -> Floats:
