@@ -28,10 +28,11 @@ MEMORY = 192 << 20  # bytes of all notes together
 _EXPLAINED = (
     0.3  # share of the excess that may remain where the displacement of an edge explains it
 )
-_FACTORS = (1.0, 1.5, 2.0, 3.0)  # on the variation seen
+_FACTORS = (1.1, 1.25, 1.5, 2.0, 3.0)  # on the variation seen
+_FEW = 2.0  # over the number of shots: least margin on it, as the next shot may be the extreme one
 _AROUND = (1, 2, 4, 8, 16)  # px of the map around a place to which its variation extends
 _ACCEPTED = 0.0002  # share of the frame, mean: may remain of good shots that were left out
-_REMAINS = 0.1  # the same, as a share of what these shots exceed without any tolerance
+_REMAINS = 0.05  # the same, as a share of what these shots exceed without any tolerance
 _EXAMINED = 12  # shots that are left out in turn; of more, some
 _ODD = 5.0  # times the median of the others: what remains of a shot that is not like them
 _ODD_SHARE = 0.0003  # share of the frame, the least that makes a shot odd
@@ -113,7 +114,6 @@ def learned(notes: Sequence[Seen], threshold: float, *, keep_all: bool = False) 
     odd: list[int] = []
     while True:
         model = _Model([notes[index] for index in kept], level)
-        remains = [model.remains_of(number) for number in range(len(kept))]
         shares = np.array([_defect_share(model.odd_of(number)) for number in range(len(kept))])
         worst = int(shares.argmax())
         others = np.delete(shares, worst)
@@ -125,7 +125,7 @@ def learned(notes: Sequence[Seen], threshold: float, *, keep_all: bool = False) 
         ):
             break
         odd.append(kept.pop(worst))
-    by_shot = dict(zip(kept, remains, strict=True))
+    by_shot = {index: model.remains_of(number) for number, index in enumerate(kept)}
     for index in odd:
         by_shot[index] = model.remains_of_other(notes[index])
     ordered = [by_shot[index] > level for index in range(len(notes))]
@@ -215,17 +215,18 @@ class _Model:
         """Return the least extension by which shots accept each other, but for the worst one."""
         count = len(self._seen)
         if count < 2:
-            return _FACTORS[2], _AROUND[2]
+            return _FACTORS[-1], _AROUND[2]
         numbers = np.unique(np.linspace(0, count - 1, min(count, _EXAMINED)).astype(int))
         bare = _all_but_the_worst(
             [_share(self._seen[number].max(axis=2) > self._level) for number in numbers]
         )
+        factors = [factor for factor in _FACTORS if factor >= 1 + _FEW / count] or _FACTORS[-1:]
         enough = max(_ACCEPTED, _REMAINS * bare)
         choices: list[tuple[bool, float, float, int]] = []
         for around in _AROUND:
             others = [_spread(self._others(number), around) for number in numbers]
             whole = _spread(self._most, around)
-            for factor in _FACTORS:
+            for factor in factors:
                 remaining = _all_but_the_worst(
                     [
                         _share(_remaining(self._seen[number], own, factor) > self._level)
