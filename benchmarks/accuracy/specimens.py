@@ -13,7 +13,7 @@ own, which are no defects:
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import cv2
@@ -81,6 +81,9 @@ def part(chosen: Set, kind: str, level: str, index: int, seed: int, *, good: int
             own.append(
                 pair_of(name, chosen, seen, level, chance, glossy=kind == GLOSSY, defects=defects)
             )
+    # Each pair has a shot of the reference of its own; the part has one.
+    first = pairs["good"][0].image1
+    pairs = {group: [replace(each, image1=first) for each in own] for group, own in pairs.items()}
     return Part(f"{kind}-{level}-{index:02d}", tuple(pairs["good"]), tuple(pairs["bad"]))
 
 
