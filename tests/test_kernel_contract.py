@@ -32,6 +32,7 @@ from ltu_compute.kernels.alignment import (
 from ltu_compute.kernels.alignment.near import align_near
 from ltu_compute.kernels.alignment.tracking import Target, equalised, tracked_corners
 from ltu_compute.kernels.barcodes import read_barcodes
+from ltu_compute.kernels.blur import perceived_blur
 from ltu_compute.kernels.classification import (
     COLORS,
     KINDS,
@@ -68,7 +69,16 @@ from ltu_compute.kernels.object_mask import (
     sobel_object_mask,
 )
 from ltu_compute.kernels.plates import reads_as_plate
-from ltu_compute.kernels.resizing import brightest_channel, darkest_channel, gray_of, reduced
+from ltu_compute.kernels.resizing import (
+    brightest_channel,
+    darkest_channel,
+    first_channel,
+    gray_of,
+    is_colourless,
+    reduced,
+    reduced_size,
+    shrunk,
+)
 from ltu_compute.kernels.stripes import striped_areas
 from ltu_compute.kernels.text_detection import detect_text
 from ltu_compute.kernels.text_regions import text_regions
@@ -337,6 +347,30 @@ CASES = [
         ("bgr",),
         lambda image: reduced(image, 50),
         lambda small, image: max(small.shape[:2]) == min(50, max(image.shape[:2])),
+    ),
+    Case(
+        shrunk,
+        ("bgr",),
+        lambda image: shrunk(image, reduced_size(size_of(image), max(1, max(size_of(image)) // 5))),
+        lambda small, image: max(small.shape[:2]) == max(1, max(size_of(image)) // 5),
+    ),
+    Case(
+        is_colourless,
+        ("bgr",),
+        is_colourless,
+        lambda found, image: found == bool((image == image[..., :1]).all()),
+    ),
+    Case(
+        first_channel,
+        ("bgr",),
+        first_channel,
+        lambda gray, image: np.array_equal(gray, image[..., 0]),
+    ),
+    Case(
+        perceived_blur,
+        ("gray",),
+        perceived_blur,
+        lambda blur, *_: blur is None or 0 <= blur <= 1,
     ),
     Case(
         brightest_channel,
