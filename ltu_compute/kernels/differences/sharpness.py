@@ -107,6 +107,8 @@ def blur_to_match(
         )
         gap, blurs = min(gaps)
         if gap >= best * (gain if choice == (0.0, 0.0) else 1):
+            if choice == (0.0, 0.0) and gap < best:
+                continue  # the first sigmas hardly blur: a larger one may leave much less
             break
         best, choice = gap, blurs
     return choice
