@@ -90,6 +90,9 @@ def test_shots_get_verdicts_and_a_report(
     page.fill("#limits [name=max_count]", "1")  # judges all again, without the service
     page.locator(".filters label", has_text="OK 4").click()
     expect(page.locator(".verdicts li")).to_have_count(4)
+    expect(page.locator("#shots-start")).to_have_text("Inspect all again")
+    page.locator("input[type=number][name='fic_settings.margin']").fill("2")
+    expect(page.locator("#shots")).to_contain_text("Some verdicts are of another reference")
     page.select_option("#language", "fr")
     expect(page.locator("#shots-said")).to_contain_text("5 sur 5 contrôlées")
     page.wait_for_timeout(1000)  # it is kept 0.3 s after the last change

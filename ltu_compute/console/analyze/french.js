@@ -106,6 +106,7 @@ export const french = {
   "shots-start_one": "Contrôler {n} photo",
   "shots-start_many": "Contrôler {n} photos",
   "shots-start_other": "Contrôler {n} photos",
+  "shots-stale": "Des verdicts sont d’une autre référence, d’autres réglages ou régions.",
   "shots-again": "Tout contrôler de nouveau",
   "shots-clear": "Vider la file",
   "shots-running": "{done} sur {all} contrôlées, {bad} non conformes",

@@ -96,6 +96,7 @@ export const english = {
   "shots-reference": "Give the reference first: it is the first picture.",
   "shots-start_one": "Inspect {n} shot",
   "shots-start_other": "Inspect {n} shots",
+  "shots-stale": "Some verdicts are of another reference, other settings or regions.",
   "shots-again": "Inspect all again",
   "shots-clear": "Empty the queue",
   "shots-running": "{done} of {all} inspected, {bad} not OK",

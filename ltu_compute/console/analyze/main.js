@@ -421,6 +421,7 @@ async function takeMask(operation) {
 
 /** @param {boolean} [moving] whether a slider is being dragged */
 function changed(moving = false) {
+  if (!moving && shots.parts.length > 0) shots.show(); // verdicts may be of other settings now
   keepSoon();
   notice.retries = 0;
   if (moving) runOften();

@@ -25,6 +25,7 @@ import { brokenWords, judged } from "./verdict.js";
  * @property {string} name
  * @property {Blob | undefined} file undefined: not kept
  * @property {Outcome | null} outcome null: not inspected yet
+ * @property {string} under key of what it was compared with and how
  * @property {"" | "OK" | "NG"} decision of the one who looked at it
  */
 

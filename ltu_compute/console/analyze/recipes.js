@@ -57,6 +57,18 @@ export function markOf(desk) {
 }
 
 /**
+ * Return a key of what a shot is compared with and how; limits are no part of it.
+ * @param {Desk} desk
+ */
+export function comparisonOf(desk) {
+  const { settings, regions } = recipeOf(desk, "");
+  const places = regions.map(({ use, polygon }) => [use, polygon]);
+  const { name, blob } = desk.pictures[0] ?? {};
+  const by = desk.byRecipe && [desk.recipe?.name, desk.recipe?.version];
+  return JSON.stringify([settings, places, name, blob?.size, by]);
+}
+
+/**
  * Set a desk as a recipe states; its reference is there already.
  * @param {Desk} desk
  * @param {any} stated

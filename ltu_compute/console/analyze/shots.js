@@ -12,6 +12,7 @@ import { save } from "./files.js";
 import { keysOn, switchKeys } from "./keys.js";
 import { number, t } from "./i18n.js";
 import { asCsv, asPage, outcomeOf, verdictOf } from "./parts.js";
+import { comparisonOf } from "./recipes.js";
 import { Camera, canWatch, hasCamera, isPicture, sorted, watchFolder } from "./sources.js";
 import { percentLimits } from "./verdict.js";
 
@@ -55,7 +56,7 @@ export class Shots {
     this.arrived = [];
     this.filter = "all";
     this.ids = 0;
-    /** @type {{id: string, parts: number[]} | null} the job at work */
+    /** @type {{id: string, parts: number[], under: string} | null} the job at work */
     this.running = null;
     this.open = false;
     /** @type {Desk | undefined} */
@@ -104,6 +105,16 @@ export class Shots {
     return this.desk?.rules ?? { limits: {}, regions: [], mm2: 0 };
   }
 
+  get under() {
+    return this.desk ? comparisonOf(this.desk) : "";
+  }
+
+  /** Return the parts that are not inspected as shots are compared now. */
+  get pending() {
+    const { under } = this;
+    return this.parts.filter((part) => part.file && (!part.outcome || part.under !== under));
+  }
+
   /** Return the parts as they are listed: those of the filter, the worst first. */
   get listed() {
     const { rules, filter } = this;
@@ -136,6 +147,7 @@ export class Shots {
       name: file.webkitRelativePath || file.name,
       file,
       outcome: null,
+      under: "",
       decision: "",
     }));
     this.parts.push(...parts);
@@ -220,6 +232,7 @@ export class Shots {
   record(outcome) {
     if (!this.current) return;
     this.current.outcome = outcome;
+    this.current.under = this.under;
     const next = this.arrived.shift();
     this.awaiting = next !== undefined;
     if (next) this.look(next);
@@ -338,13 +351,17 @@ export class Shots {
   }
 
   #start() {
-    const pending = this.parts.filter(({ outcome, file }) => !outcome && file).length;
+    const { pending } = this;
+    const stale = pending.some(({ outcome }) => outcome) && !this.busy;
     const ready = Boolean(this.desk?.pictures[0]) && !this.busy;
     const start = { type: "button", class: "primary small", id: "shots-start", disabled: !ready, onclick: () => this.start() };
-    const words = pending ? t("shots-start", { n: pending }) : t("shots-again");
+    const words = pending.length ? t("shots-start", { n: pending.length }) : t("shots-again");
     const clear = confirmed("shots-clear", t("shots-clear"), () => this.clear());
     clear.disabled = this.busy;
-    return h("div", { class: "row spread" }, h("button", start, words), clear);
+    return [
+      stale && h("p", { class: "help" }, t("shots-stale")),
+      h("div", { class: "row spread" }, h("button", start, words), clear),
+    ];
   }
 
   #progress() {
@@ -552,10 +569,11 @@ export class Shots {
   async start() {
     if (this.busy || !this.desk?.pictures[0] || !(await this.acts.signedIn())) return;
     const present = this.parts.filter(({ file }) => file);
-    const pending = present.filter(({ outcome }) => !outcome);
+    const { pending } = this;
     const sent = pending.length ? pending : present;
     Object.assign(this, { busy: true, trouble: "", job: null });
     this.show();
+    const { under } = this;
     await this.#quietly(async () => {
       const form = this.#form();
       form.append("open", "true");
@@ -567,7 +585,7 @@ export class Shots {
         await this.#ask("POST", "/shots", more);
       }
       await this.#ask("POST", "/start");
-      this.running = { id: this.job.id, parts: sent.map(({ id }) => id) };
+      this.running = { id: this.job.id, parts: sent.map(({ id }) => id), under };
       this.acts.changed();
       await this.#followToTheEnd(sent);
     });
@@ -629,7 +647,7 @@ export class Shots {
       if (!results.length) break;
       for (const row of results) {
         const part = sent[row.position];
-        if (part) part.outcome = outcomeOf(row, false);
+        if (part) Object.assign(part, { outcome: outcomeOf(row, false), under: this.running?.under ?? "" });
       }
       known += results.length;
     }
