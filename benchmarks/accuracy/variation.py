@@ -128,6 +128,23 @@ def rows(groups: Iterable[tuple[str, list[Measured]]]) -> str:
     return report.table(head, lines)
 
 
+def section(asked: report.Options, groups: Iterable[tuple[str, list[Measured]]]) -> str:
+    """Return the section of the README."""
+    return f"""## Variation of good parts
+
+`teach` on drawn parts of which no two specimens are alike: highlights of a glossy part move by up
+to 5 % of the width and differ by 40 % in size; the print of a label is displaced by 3 px, spreads
+by 1.2 px and is 10 % paler; a perforated plate is brushed, and its holes are up to 5 px wider; a
+plain part is brushed more coarsely, and a soft reflection wanders over a third of it. Shots have
+{composed.WIDTH} px and differ as on the levels `still` and `shift` [above](#differences). Five good
+shots, the reference among them, are compared with that reference alone at preset 1, on
+{JUDGED} other good shots and {JUDGED} with one to three defects of each part. Parts of
+each kind and level: {asked.pairs}.
+
+{rows(groups)}
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and publish."""
     asked = report.options("Accuracy of teach.", pairs=1, arguments=arguments)
@@ -148,19 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind in KINDS
         for level in LEVELS
     ]
-    text = f"""## Variation of good parts
-
-`teach` on drawn parts of which no two specimens are alike: highlights of a glossy part move by up
-to 5 % of the width and differ by 40 % in size; the print of a label is displaced by 3 px, spreads
-by 1.2 px and is 10 % paler; a perforated plate is brushed, and its holes are up to 5 px wider; a
-plain part is brushed more coarsely, and a soft reflection wanders over a third of it. Shots have
-{composed.WIDTH} px and differ as on the levels `still` and `shift` [above](#differences). Five good
-shots, the reference among them, are compared with that reference alone at preset 1, on
-{JUDGED} other good shots and {JUDGED} with one to three defects of each part. Parts of
-each kind and level: {asked.pairs}.
-
-{rows([*groups, ("all", several)])}
-"""
+    text = section(asked, [*groups, ("all", several)])
     report.publish("variation", text, asked)
 
 
