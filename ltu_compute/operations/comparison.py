@@ -138,7 +138,7 @@ def differences(
     *,
     region: Image | None = None,
     learnt: Learnt | None = None,
-    seconds: float = MOST_SECONDS,
+    seconds: float | None = None,
 ) -> Comparison:
     """Find what differs between two images; see `kernels.differences`.
 
@@ -154,7 +154,7 @@ def differences(
         Mask of the reference: where it is 0, nothing is compared. A prepared reference has its own.
     learnt : Learnt, optional
         What earlier good shots taught. Default: the prepared reference's tolerance.
-    seconds : float
+    seconds : float, optional
         Processor time that the comparison may take.
 
     Raises
@@ -182,7 +182,7 @@ def differences(
     else:
         image1, roi1 = reference.fit(longest), None if region is None else region.mask()
     image2 = shot.fit(settings.working_size(shot.size))
-    until = thread_time() + seconds
+    until = thread_time() + (MOST_SECONDS if seconds is None else seconds)
 
     def too_many() -> TooManyDifferences:
         return TooManyDifferences(
