@@ -105,6 +105,7 @@ def test_an_unreadable_file_says_what_it_is(
     expect(card).to_contain_text(f"{name} cannot be read.")
     expect(card).to_contain_text(told)
     expect(page.locator(".slot").nth(1).locator("img")).to_have_count(0)
+    expect(page.locator(".count span")).to_have_count(0)  # of the pair before
 
 
 DROP = """([name, base64]) => {
@@ -153,10 +154,21 @@ def test_limits_judge_at_once(page: Page) -> None:
     page.fill("#limits [name=max_area_mm2]", "0.5")
     expect(page.locator(".checks .broken")).to_have_count(1)
     assert "mm² of at most 0.5 mm²" in readout(page)
+    page.fill("#limits [name=max_count]", "-1")
+    told = page.locator("#limits .problem:not(:empty)")
+    expect(told).to_have_text(
+        "Allowed are numbers from 0 to 999. The limit before it still counts."
+    )
+    page.fill("#limits [name=max_count]", "1")
+    expect(told).to_have_count(0)
     assert [url for url in requests if url.endswith("/differences")] == []
     page.fill("#limits [name=px_per_mm]", "")
     page.fill("#limits [name=max_count]", "0")
     drop(page, "flag.png", (IMAGES / "flag.png").read_bytes())
+    expect(page.locator(".headline.bad")).to_contain_text("not the same thing")
+    page.select_option("#language", "fr")
+    expect(page.locator(".headline.bad")).to_contain_text("pas le même objet")
+    page.select_option("#language", "en")
     expect(page.locator(".headline.bad")).to_contain_text("not the same thing")
 
 

@@ -243,6 +243,20 @@ def test_a_classifier_from_labels_to_an_answer(
     expect(page.locator(".train .figures")).to_contain_text("Accuracy100")
     page.locator("#train-other").set_input_files(disc(tmp_path, 6, 95))
     expect(page.locator("#train-found li").first).to_contain_text("dark")
+    page.locator("#train-set").select_option(label="Keys")
+    page.locator("#train-set").select_option(label="Light")
+    expect(page.locator("#train-try")).to_be_enabled()
+
+
+def test_files_that_are_no_pictures_keep_no_others_out(page: Page, tmp_path: Path) -> None:
+    create(page, "Mixed", "Classifier")
+    wrong = tmp_path / "list.pdf"
+    wrong.write_bytes(b"%PDF-1.7" + bytes(99))
+    files = disc(tmp_path, 1), wrong, disc(tmp_path, 2)
+    page.locator(".strip input[type=file]").set_input_files(files)
+    expect(page.locator(".thumb")).to_have_count(2)
+    expect(page.locator(".train .notice")).to_contain_text("list.pdf: It is a PDF document.")
+    expect(page.locator(".strip-said")).to_be_empty()
 
 
 def test_the_view_is_accessible_in_both_languages_and_fits(page: Page) -> None:
@@ -298,7 +312,10 @@ def test_a_wrong_key_opens_nothing(opened: Callable[..., Page], served: Flask, l
     page.keyboard.press("Enter")
     expect(page.locator(".train .notice")).to_contain_text("does not accept this key")
     expect(page.locator("#train-key")).to_be_visible()
-    give_key(page, api_key(served))
+    key = api_key(served)
+    give_key(page, key)
     page.click("#train-close")
     expect(page.locator("#train-key")).to_be_focused()
-    assert page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert key not in kept
+    assert key.rpartition("_")[2] not in kept

@@ -24,6 +24,17 @@ export class Counts {
   }
 
   /**
+   * Show no counts: the pictures are other ones now.
+   * @param {Desk} desk
+   */
+  forget(desk) {
+    if (!desk.counted) return;
+    this.asking?.abort();
+    desk.counted = "";
+    desk.form.count([]);
+  }
+
+  /**
    * Count, unless that is done: what is said of another pair or region goes at once.
    * @param {Desk} desk that has a reply
    */

@@ -167,6 +167,9 @@ export const english = {
   px_per_mm: "Scale, px per mm",
   "limit-count": "Differences",
   "limit-found": "{found} of at most {most}",
+  "limit-range": "Allowed are numbers from 0 to {most}.",
+  "limit-least": "Allowed are numbers from 0.",
+  "limit-before": "The limit before it still counts.",
   "not-the-same": "not the same thing: nothing of the reference was found in the shot",
   "more-settings": "Form of the reply",
   "no-settings": "This operation has no settings.",
@@ -333,6 +336,8 @@ export const english = {
   "report-more": "and {n} more",
   "report-version": "Service: LTU Compute {version}",
   named: "{name}: {value}",
+  "byte-count_one": "{n} byte",
+  "byte-count_other": "{n} bytes",
   "roi-compared": "Compared: {name}",
   "roi-ignored": "Ignored: {name}",
   yes: "yes",
@@ -515,6 +520,7 @@ export function areaWords(share) {
 
 /** @param {number} count */
 export function bytes(count) {
+  if (count < 1e3) return t("byte-count", { n: count });
   const [value, unit] = count < 1e6 ? [count / 1e3, "kB"] : [count / 1e6, "MB"];
   return `${number(value, value < 10 ? 1 : 0)} ${unit}`;
 }

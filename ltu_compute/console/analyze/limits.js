@@ -78,12 +78,23 @@ function field(name, allowed, value, give) {
     autocomplete: "off",
     ...allowed,
   });
+  const most = Number(allowed.max ?? Infinity);
+  const problem = h("span", { class: "problem", id: `${input.id}-problem`, role: "alert" });
   input.addEventListener("input", () => {
     const given = input.valueAsNumber;
-    const fits = input.value === "" ? !input.validity.badInput : given >= 0;
-    if (fits) input.removeAttribute("aria-invalid");
-    else input.setAttribute("aria-invalid", "true");
-    if (fits) give(input.value === "" ? undefined : given);
+    const fits = input.value === "" ? !input.validity.badInput : given >= 0 && given <= most;
+    if (fits) {
+      input.removeAttribute("aria-invalid");
+      input.removeAttribute("aria-describedby");
+      problem.textContent = "";
+      give(input.value === "" ? undefined : given);
+      return;
+    }
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", problem.id);
+    const range = most < Infinity ? t("limit-range", { most }) : t("limit-least");
+    problem.textContent = `${range} ${t("limit-before")}`;
   });
-  return h("label", { class: "limit" }, h("span", {}, t(name)), input);
+  const label = h("label", { class: "limit" }, h("span", {}, t(name)), input);
+  return h("div", {}, label, problem);
 }

@@ -62,7 +62,7 @@ const latest = new Latest();
 const counts = new Counts(api);
 const abilities = new Abilities(api, service.paths, operations);
 const bench = new Bench(byId("bench"));
-const details = h("div", { class: "details" });
+const details = h("div", { class: "details", role: "group" });
 const notice = new Notice(bench.notice, () => run(true));
 const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
 const shots = new Shots(api, {
@@ -341,6 +341,7 @@ function give(picture, index) {
   }
   showStart();
   desk.memo.selected = -1;
+  for (const each of desks.values()) counts.forget(each);
   desk.forgetOthers();
   if (index === 0) panel.show(desk); // else what has the focus there keeps it
   else recipes.show();
@@ -507,6 +508,10 @@ async function showReply() {
     rules,
   });
   if (!current()) return;
+  const reachable = details.querySelector("button, a, input, summary");
+  if (reachable) details.removeAttribute("tabindex");
+  else details.tabIndex = 0; // so that the keyboard scrolls it
+  details.setAttribute("aria-label", t("details"));
   if (desk.operation.name === JUDGED) shots.record(outcomeOfReply(reply));
   const headline = bench.readout.querySelector(".headline")?.textContent;
   byId("said").textContent = headline ?? messageOf(reply);
@@ -623,6 +628,7 @@ function startPreferences() {
     }
     if (training.shown) showTraining();
     else showDesk();
+    if (!training.shown && !desk.reply) runSoon(); // what was said of a failure is said again
   });
 }
 

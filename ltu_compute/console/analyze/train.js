@@ -8,6 +8,7 @@ import { Failure } from "./api.js";
 import { BoxEditor } from "./boxes.js";
 import { meter, segments } from "./controls.js";
 import { byId, debounced, h, replace, svg } from "./dom.js";
+import { isUnfit } from "./file-kinds.js";
 import { number, percent, t } from "./i18n.js";
 import { pictureOf, release } from "./pictures.js";
 import { Pane } from "./stage.js";
@@ -38,6 +39,8 @@ const POLL_MS = 800;
 const LEAST = { detection: 10, classification: 3 }; // boxes, or pictures, of each class
 const BETTER = { detection: 50, classification: 20 };
 const COLORS = ["#ffd60a", "#4cc9f0", "#ff7ab6", "#80ed99", "#ffa94d", "#c8b6ff"];
+/** @type {Set<import("./api.js").Kind>} what is wrong with one file, and not with the next */
+const OF_FILES = new Set(/** @type {const} */ (["refused", "format", "too-large"]));
 const SMALL = { type: "button", class: "small" };
 const TYPES = "image/jpeg,image/png,image/gif";
 
@@ -239,24 +242,48 @@ export class Training {
     const { set } = this;
     if (!set || !files.length) return;
     const first = this.shots.length;
-    for (const [index, file] of files.entries()) {
-      const told = t("train-adding", { n: index + 1, m: files.length });
-      this.strip.said.textContent = told;
-      const added = await this.#quietly(async () => {
-        const { images } = await this.service.send(`${PATH}/${set.id}/images`, file, file.name);
-        const [image] = images;
-        const known = this.shots.findIndex(({ id }) => id === image.id);
-        if (known >= 0) return; // the same picture again: it keeps what it has
-        const picture = await pictureOf(file, file.name);
-        const { id, filename: name } = image;
-        this.shots.push({ id, name, boxes: null, label: null, picture, changed: false });
-      });
-      if (!added || this.set !== set) break;
-    }
+    /** @type {string[]} */
+    const refused = [];
+    const alive = await this.#quietly(async () => {
+      for (const [index, file] of files.entries()) {
+        const told = t("train-adding", { n: index + 1, m: files.length });
+        this.strip.said.textContent = told;
+        try {
+          await this.#addFile(set, file);
+        } catch (error) {
+          // A file that is refused does not keep the others out.
+          if (!(error instanceof Failure) || !OF_FILES.has(error.kind)) throw error;
+          refused.push(t("named", { name: file.name, value: error.message }));
+        }
+        if (this.set !== set) return;
+      }
+    });
     this.strip.said.textContent = "";
+    if (this.set !== set) return;
     this.#strip();
     this.#side();
-    if (this.shots.length > first) await this.#look(first);
+    this.#said();
+    if (alive && this.shots.length > first) await this.#look(first);
+    if (refused.length) replace(this.notice, refused.map((told) => h("p", {}, told)));
+  }
+
+  /**
+   * @param {DataSet} set
+   * @param {File} file
+   */
+  async #addFile(set, file) {
+    const picture = await pictureOf(file, file.name);
+    if (isUnfit(picture.unreadable)) {
+      release(picture);
+      throw new Failure("format", t(`file-${picture.unreadable}`));
+    }
+    const { images } = await this.service.send(`${PATH}/${set.id}/images`, file, file.name);
+    const { id, filename: name } = images[0];
+    if (this.set !== set || this.shots.some((shot) => shot.id === id)) {
+      release(picture); // the same picture again keeps what it has
+      return;
+    }
+    this.shots.push({ id, name, boxes: null, label: null, picture, changed: false });
   }
 
   /** @param {Shot} shot */
@@ -281,6 +308,7 @@ export class Training {
     });
     if (this.shot !== shot) return; // another one was chosen meanwhile
     this.#stage();
+    this.#training(); // it offers to try the model on the picture
     this.strip.reveal();
     await this.save();
   }
@@ -425,6 +453,12 @@ export class Training {
   async #tryFile(file) {
     await this.save();
     const picture = await pictureOf(file, file.name);
+    if (isUnfit(picture.unreadable)) {
+      release(picture);
+      const told = t("named", { name: file.name, value: t(`file-${picture.unreadable}`) });
+      replace(this.notice, h("p", {}, told));
+      return;
+    }
     release(this.loose?.picture ?? undefined);
     this.loose = { id: "", name: file.name, boxes: null, label: null, picture, changed: false };
     this.editor.detach();

@@ -123,7 +123,7 @@ export function limitFigures(checked, mm2) {
     checked.map((check) =>
       h(
         "div",
-        { class: check.broken ? "broken" : "kept" },
+        { class: check.broken ? "broken" : "met" },
         h("dt", {}, nameOf(check)),
         h("dd", {}, measureWords(check, mm2)),
       ),
