@@ -235,7 +235,7 @@ def _service(shots: Path, out: Path) -> tuple[Rows, int, int]:
 
 TASKS = 20
 HALF_A_TRAINING = 0.5  # of its progress, at which the service is killed
-TRAINING_KILLS = MAX_ATTEMPTS - 1  # after one more, a job is given up and says why
+TRAINING_KILLS = MAX_ATTEMPTS // 2  # a short lease on a busy machine costs attempts, too
 
 
 class Later(NamedTuple):
