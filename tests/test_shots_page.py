@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.settings import Settings
@@ -124,6 +124,35 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     expect(page.locator(".verdicts li")).to_have_count(7)
     expect(page.locator(".slot .file").last).to_have_text(watched)
     page.click("#shots-watch")
+
+
+HOLD = """() => {
+  const { decode } = HTMLImageElement.prototype;
+  HTMLImageElement.prototype.decode = async function () {
+    HTMLImageElement.prototype.decode = decode;
+    await new Promise((resolve) => (window.letGo = resolve));
+    return decode.call(this);
+  };
+}"""
+
+
+def test_a_reply_counts_for_the_part_that_was_compared(page: Page, folder: Path) -> None:
+    choose(page, folder)
+    held: list[Route] = []
+    page.route("**/differences", lambda route: held.insert(0, route))
+    good, bad = (page.get_by_role("button", name=f"shot-00{number}.png") for number in (0, 2))
+    with page.expect_request("**/differences"):
+        good.click()
+    page.evaluate(HOLD)
+    bad.click()  # its picture is still being read
+    page.keyboard.press("x")  # nothing is decided about what is not seen
+    held.pop().continue_()
+    page.unroute("**/differences")
+    expect(good).to_have_text("OKshot-000.png")
+    expect(bad).to_have_text("not yetshot-002.png")
+    page.evaluate("letGo()")
+    expect(bad).to_contain_text("NGshot-002.png")
+    expect(good).to_have_text("OKshot-000.png")
 
 
 CAMERA = """() => {

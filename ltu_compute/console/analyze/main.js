@@ -38,6 +38,7 @@ const DESCRIPTION = "/openapi.json";
 const FETCH_PICTURE = "/analyze/picture";
 const FIRST_OPERATION = "differences"; // where the page opens
 const JUDGED = "differences"; // whose result is OK or NG
+const SHOT = 1; // place of the picture that is compared with the reference
 const NO_MATCH = "images-do-not-match"; // code where no comparison was possible
 const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
@@ -68,9 +69,14 @@ const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
 const shots = new Shots(api, {
   signedIn: async () => session.open || Boolean(await account.signIn()),
   look: async (file) => {
-    const picture = await pictureOf(file, file.name);
-    if (shots.shown === file) give(picture, 1);
-    else release(picture); // another one was chosen meanwhile
+    const picture = file && (await pictureOf(file, file.name));
+    if (shots.shown !== file) release(picture); // another one was chosen meanwhile
+    else if (desk.slots.length > SHOT) give(picture, SHOT);
+    else {
+      release(pictures[SHOT]);
+      pictures[SHOT] = picture; // another operation is shown, of one picture
+      shots.staged(picture?.blob);
+    }
   },
   changed: () => keepSoon(),
   about: ({ form, judging }) => [
@@ -78,7 +84,7 @@ const shots = new Shots(api, {
     [t("settings"), form.effective().filter(([name, value]) => value !== "" && /^(preset|fic_)/.test(name)).map(([name, value]) => `${wordsOf(name.split(".").pop() ?? name)} ${value}`).join(", ")],
   ],
 });
-shots.restore(kept);
+shots.restore(kept, /** @type {Blob | undefined} */ (kept[`picture-${SHOT}`]));
 const recipes = new Recipes(api, {
   signedIn: async () => session.open || Boolean(await account.signIn()),
   refer: async (file) => give(await pictureOf(file, file.name), 0),
@@ -335,10 +341,8 @@ function give(picture, index) {
   else if (index === 0) region?.forget();
   if (focused) slots[index].focus();
   release(before);
-  if (index === slots.length - 1) {
-    shots.staged(picture?.blob);
-    if (picture?.unreadable) shots.record(failed(t(`file-${picture.unreadable}`)));
-  }
+  if (index === SHOT) shots.staged(picture?.blob);
+  if (index === SHOT && picture?.unreadable) shots.record(picture.blob, failed(t(`file-${picture.unreadable}`)));
   showStart();
   desk.memo.selected = -1;
   for (const each of desks.values()) counts.forget(each);
@@ -437,8 +441,8 @@ async function run(asked = false, moving = false) {
   runSoon.cancel();
   notice.hold();
   const now = desk;
-  const { missing, signature, subject } = now;
-  if (!asked && !session.open && subject.trim()) {
+  const { missing } = now;
+  if (!asked && !session.open && now.subject.trim()) {
     notice.tell(t("sign-in-first"), "", button("sign-in", () => account.signIn()));
     return;
   }
@@ -446,12 +450,15 @@ async function run(asked = false, moving = false) {
     if (asked) notice.tell(t("need-picture", { n: missing }));
     return;
   }
-  if (!asked && (signature === now.answered || !now.live)) return;
+  if (!asked && (now.signature === now.answered || !now.live)) return;
   if (!session.open && !(await account.signIn())) return;
   working(true);
+  const { signature, subject, request } = now;
+  const values = structuredClone(request.values); // those that the answer is said to be of
+  const sent = { shot: now.pictures[SHOT]?.blob, under: shots.under };
   try {
     const reply = await latest.run(
-      (signal) => api.run(now.operation, now.request.values, now.request.pictures, signal),
+      (signal) => api.run(now.operation, values, request.pictures, signal),
       moving,
     );
     if (reply === undefined) return;
@@ -461,12 +468,13 @@ async function run(asked = false, moving = false) {
     if (LOCAL_PROVIDERS.has(infoOf(reply).provider)) now.memo.local = now.provider;
     clearProblems();
     await showReply();
+    if (now.operation.name === JUDGED) shots.record(sent.shot, outcomeOfReply(reply), sent.under);
     counts.ask(now);
   } catch (error) {
     working(false);
     if (!(error instanceof Failure)) throw error;
     now.answered = "";
-    explain(error);
+    explain(error, sent);
   }
 }
 
@@ -512,7 +520,6 @@ async function showReply() {
   if (reachable) details.removeAttribute("tabindex");
   else details.tabIndex = 0; // so that the keyboard scrolls it
   details.setAttribute("aria-label", t("details"));
-  if (desk.operation.name === JUDGED) shots.record(outcomeOfReply(reply));
   const headline = bench.readout.querySelector(".headline")?.textContent;
   byId("said").textContent = headline ?? messageOf(reply);
   const page = document.documentElement.dataset;
@@ -524,8 +531,9 @@ async function showReply() {
 /**
  * Say what is wrong where it is wrong, and how to go on.
  * @param {Failure} failure
+ * @param {{shot: Blob | undefined, under: string}} sent what the request was about
  */
-async function explain({ kind, message, problems, retryAfter, code }) {
+async function explain({ kind, message, problems, retryAfter, code }, { shot, under }) {
   if (!desk.reply) {
     bench.clear(); // what was awaited does not come
     replace(details);
@@ -545,13 +553,13 @@ async function explain({ kind, message, problems, retryAfter, code }) {
   const sentence = kind === "refused" ? "" : t(`error-${kind}`);
   if (desk.operation.name === JUDGED && code === NO_MATCH) {
     clearProblems();
-    shots.record(apart());
+    shots.record(shot, apart(), under);
     showNoMatch(bench);
     byId("said").textContent = bench.readout.textContent;
     return;
   }
   const ofShot = problems.some(({ parameter }) => parameter === desk.slots.at(-1)?.field.name);
-  if (desk.operation.name === JUDGED && (ofShot || kind === "format")) shots.record(failed(message));
+  if (desk.operation.name === JUDGED && (ofShot || kind === "format")) shots.record(shot, failed(message), under);
   const elsewhere = desk.form.tell(problems);
   const ofAll = (/** @type {string} */ told) =>
     desk.slots.length > 1 && desk.slots.every(({ field }) => told.includes(field.name));

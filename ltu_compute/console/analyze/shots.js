@@ -39,7 +39,7 @@ export class Shots {
    * @param {import("./api.js").Api} api
    * @param {object} acts
    * @param {() => Promise<boolean>} acts.signedIn asks for the account where there is none
-   * @param {(file: File) => void} acts.look puts a shot beside the reference
+   * @param {(file: File | undefined) => void} acts.look puts a shot beside the reference, or takes it away
    * @param {() => void} acts.changed
    * @param {(desk: Desk) => [string, string][]} acts.about limits and settings in words
    */
@@ -50,8 +50,12 @@ export class Shots {
     this.parts = [];
     /** @type {Part | null} the one beside the reference */
     this.current = null;
-    /** @type {File | null} the current part's, as it is on the stage */
-    this.shown = null;
+    /** @type {Part | null} the one that takes its place once its picture is read */
+    this.coming = null;
+    /** @type {File | undefined} of the part that was looked at last, as it goes to the stage */
+    this.shown = undefined;
+    /** @type {WeakMap<Blob, Part>} whose picture it is: what is found on it is that part's alone */
+    this.owners = new WeakMap();
     /** @type {Part[]} those that wait until the one on the stage is judged */
     this.arrived = [];
     this.filter = "all";
@@ -172,8 +176,8 @@ export class Shots {
   takeNext(file) {
     const [part] = this.take([file]);
     if (!part) return;
-    const { current } = this;
-    const busy = this.arrived.length > 0 || (this.awaiting && current && !current.outcome);
+    const { at } = this;
+    const busy = this.arrived.length > 0 || (this.awaiting && at && !at.outcome);
     if (busy) this.arrived.push(part);
     else {
       this.look(part);
@@ -190,14 +194,21 @@ export class Shots {
 
   // ----------------------------------------------------------------------------- looking
 
-  /** @param {Part} part */
+  /** Return the part that was looked at last; its picture may still be read. */
+  get at() {
+    return this.coming ?? this.current;
+  }
+
+  /**
+   * Look at a part: it is the one at hand once its picture is on the stage.
+   * @param {Part} part
+   */
   look(part) {
-    this.current = part;
+    this.coming = part;
     this.trouble = part.file ? "" : t("shots-gone", { name: part.name });
-    if (part.file) {
-      this.shown = new File([part.file], part.name, { type: part.file.type });
-      this.acts.look(this.shown);
-    }
+    this.shown = part.file && new File([part.file], part.name, { type: part.file.type });
+    if (this.shown) this.owners.set(this.shown, part);
+    this.acts.look(this.shown);
     this.show();
     this.acts.changed();
   }
@@ -207,8 +218,8 @@ export class Shots {
    * @param {1 | -1} direction
    */
   step(direction) {
-    const { listed, current } = this;
-    const at = listed.findIndex(({ part }) => part === current);
+    const { listed } = this;
+    const at = listed.findIndex(({ part }) => part === this.at);
     const next = listed[at < 0 ? (direction > 0 ? 0 : listed.length - 1) : at + direction];
     if (next) this.look(next.part);
   }
@@ -219,22 +230,24 @@ export class Shots {
    */
   decide(decision) {
     const { current } = this;
-    if (!current || !this.offered) return;
+    if (!current || this.coming || !this.offered) return; // it is about what is seen
     current.decision = current.decision === decision ? "" : decision;
     this.show();
     this.acts.changed();
   }
 
   /**
-   * Take the outcome of what is on the stage as that of the part at hand.
+   * Take the outcome of a comparison as that of the part whose picture was compared, if it is one's.
+   * @param {Blob | undefined} shot
    * @param {import("./parts.js").Outcome} outcome
+   * @param {string} [under] key of what it was compared with and how
    */
-  record(outcome) {
-    if (!this.current) return;
-    this.current.outcome = outcome;
-    this.current.under = this.under;
-    const next = this.arrived.shift();
-    this.awaiting = next !== undefined;
+  record(shot, outcome, under = this.under) {
+    const part = shot && this.owners.get(shot);
+    if (!part || !this.parts.includes(part)) return;
+    Object.assign(part, { outcome, under });
+    const next = part === this.at ? this.arrived.shift() : undefined;
+    if (part === this.at) this.awaiting = next !== undefined;
     if (next) this.look(next);
     else this.show();
     this.acts.changed();
@@ -245,8 +258,11 @@ export class Shots {
    * @param {Blob | undefined} shot
    */
   staged(shot) {
-    if (!this.current || shot === this.shown) return;
-    this.current = null;
+    const gone = shot || this.shown ? null : this.coming; // its picture is not kept
+    const part = (shot && this.owners.get(shot)) ?? gone;
+    if (shot !== this.shown) this.shown = undefined; // what is still read is too late
+    if (part === this.current && !this.coming) return;
+    Object.assign(this, { current: part, coming: null });
     this.show();
   }
 
@@ -263,8 +279,11 @@ export class Shots {
     };
   }
 
-  /** @param {import("./keep.js").Entries} entries */
-  restore(entries) {
+  /**
+   * @param {import("./keep.js").Entries} entries
+   * @param {Blob | undefined} shot that was on the stage
+   */
+  restore(entries, shot) {
     const queue = /** @type {any} */ (entries.queue);
     if (!queue) return;
     this.parts = queue.parts.map((/** @type {Part} */ part) => ({
@@ -274,6 +293,7 @@ export class Shots {
     this.ids = Math.max(...this.parts.map(({ id }) => id));
     this.filter = queue.filter;
     this.current = this.parts.find(({ id }) => id === queue.current) ?? null;
+    if (this.current && shot) this.owners.set(shot, this.current);
     this.running = queue.running;
   }
 
@@ -291,7 +311,7 @@ export class Shots {
   clear() {
     this.#stopWatching();
     this.camera.stop();
-    Object.assign(this, { parts: [], current: null, filter: "all", job: null, trouble: "", remark: "" });
+    Object.assign(this, { parts: [], arrived: [], current: null, coming: null, shown: undefined, filter: "all", job: null, trouble: "", remark: "" });
     this.show();
     this.acts.changed();
   }
