@@ -7,7 +7,8 @@ import { fill, h, svg } from "../dom.js";
 import { t } from "../i18n.js";
 
 const MANY = 12; // marks, from which on their tags are small
-const GAP_PX = 5; // on the screen, between a tag and what it points at
+const LINE_PX = 4; // on the screen, that a mark's line reaches beyond its box
+const GAP_PX = 6; // on the screen, between a tag and what it points at
 const PLACED = 200; // tags that avoid each other; more cannot all be free
 
 /** @typedef {import("../geometry.js").Point} Point */
@@ -68,10 +69,10 @@ function keepFree(pane, tags) {
 function placeTags(pane, tags) {
   const { scale, width, height } = pane;
   const marks = tags.slice(0, PLACED).map(({ box }) => ({
-    x: box.x * scale,
-    y: box.y * scale,
-    width: box.width * scale,
-    height: box.height * scale,
+    x: box.x * scale - LINE_PX,
+    y: box.y * scale - LINE_PX,
+    width: box.width * scale + 2 * LINE_PX,
+    height: box.height * scale + 2 * LINE_PX,
   }));
   const whole = { x: 0, y: 0, width: width * scale, height: height * scale };
   /** @type {Box[]} */
