@@ -57,7 +57,21 @@ def test_shots_get_verdicts_and_a_report(
     choose(page, folder)
     runner = Runner(service_of(app).store.jobs, settings, nice=0)
     thread = runner.start()
+    answers = ["abort", "fulfill"]  # to the first two looks at the job
+
+    def disturb(route: Route) -> None:
+        answer = answers.pop(0)
+        route.abort() if answer == "abort" else route.fulfill(status=401)
+        if not answers:
+            page.unroute("**/v1/inspections/*")
+
+    page.route("**/v1/inspections/*", disturb)
+    page.route("**/token", lambda route: route.fulfill(status=400, json={"error": "invalid_grant"}))
     page.click("#shots-start")
+    expect(page.locator("dialog")).to_contain_text("The session has ended")
+    page.unroute("**/token")
+    page.fill("#password", WORD)
+    page.click("dialog button[type=submit]")
     expect(page.locator("#shots-said")).to_have_text("5 of 5 inspected, 2 not OK. Finished.")
     runner.stop()
     thread.join()
@@ -77,6 +91,7 @@ def test_shots_get_verdicts_and_a_report(
     with page.expect_download() as saved:
         page.click("#shots-csv")
     lines = saved.value.path().read_text("utf-8-sig").splitlines()
+    expect(page.locator("#shots-said")).to_contain_text("5 of 5 inspected, 1 not OK")
     assert lines[3].startswith("3,shot-002.png,NG,OK,Differences 1 of at most 0,1,")
     assert [line.split(",")[2] for line in lines[1:]] == ["OK", "OK", "NG", "OK", "ERROR"]
     with page.expect_download() as saved:
@@ -91,6 +106,21 @@ def test_shots_get_verdicts_and_a_report(
     page.locator(".filters label", has_text="OK 4").click()
     expect(page.locator(".verdicts li")).to_have_count(4)
     expect(page.locator("#shots-start")).to_have_text("Inspect all again")
+    at = page.locator(".part-bar .muted").first
+    page.keyboard.press("Tab")  # out of the field, where letters are typed
+    page.keyboard.press("x")  # leaves the list only when the next part is looked at
+    expect(page.locator("#decide-NG")).to_have_attribute("aria-pressed", "true")
+    expect(at).to_have_text("3 / 4")
+    page.click("#part-next")
+    expect(at).to_have_text("3 / 3")
+    expect(page.locator(".headline")).to_contain_text("OK")
+    page.keyboard.press("n")
+    expect(page.locator(".remark")).to_contain_text("the last shot")
+    page.locator(".filters label", has_text="NG 1").click()
+    page.locator(".verdicts button").click()
+    expect(page.locator("#decide-NG")).to_have_attribute("aria-pressed", "true")
+    page.click("#decide-OK")
+    page.locator(".filters label", has_text="OK 4").click()
     page.locator("input[type=number][name='fic_settings.margin']").fill("2")
     expect(page.locator("#shots")).to_contain_text("Some verdicts are of another reference")
     page.select_option("#language", "fr")
@@ -102,6 +132,8 @@ def test_shots_get_verdicts_and_a_report(
     page.get_by_role("button", name="Plus tard").click()
     expect(page.locator(".verdicts li")).to_have_count(4)
     expect(page.locator("#decide-OK")).to_have_attribute("aria-pressed", "true")
+    page.locator(".verdicts button").first.click()
+    expect(page.locator(".part-bar")).to_be_in_viewport()
 
 
 def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) -> None:
@@ -118,7 +150,7 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     expect(page.locator(".verdicts li")).to_have_count(6)
     expect(page.locator("#shots-cancel")).to_be_visible()  # nobody computes it
     page.click("#shots-cancel")
-    expect(page.locator("#shots-said")).to_have_text("0 of 5 inspected, 1 not OK. Finished.")
+    expect(page.locator("#shots-said")).to_have_text("0 of 5 inspected, 0 not OK. Finished.")
     watched = page.evaluate(WATCH)
     page.click("#shots-watch")
     expect(page.locator(".verdicts li")).to_have_count(7)

@@ -18,7 +18,7 @@ export function switchKeys(on) {
 
 /**
  * Call what is assigned to a key.
- * @param {Record<string, () => void>} acts by key, in lower case
+ * @param {Record<string, () => unknown>} acts by key, in lower case
  */
 export function listenToKeys(acts) {
   document.addEventListener("keydown", (event) => {

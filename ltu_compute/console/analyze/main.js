@@ -19,6 +19,7 @@ import { apart, failed, outcomeOfReply } from "./parts.js";
 import { pictureOf, redrawn, release } from "./pictures.js";
 import { showRail, titleOf } from "./rail.js";
 import { infoOf, messageOf, picturesIn, resultOf, wordsOf } from "./reply.js";
+import { regionOf } from "./report.js";
 import { Recipes } from "./recipes.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
@@ -67,11 +68,16 @@ const details = h("div", { class: "details", role: "group" });
 const notice = new Notice(bench.notice, () => run(true));
 const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
 const shots = new Shots(api, {
-  signedIn: async () => session.open || Boolean(await account.signIn()),
+  signedIn: async (reason) => session.open || Boolean(await account.signIn(reason)),
+  hint: (words) => replace(bench.remark, h("p", {}, words)),
   look: async (file) => {
     const picture = file && (await pictureOf(file, file.name));
     if (shots.shown !== file) release(picture); // another one was chosen meanwhile
-    else if (desk.slots.length > SHOT) give(picture, SHOT);
+    else if (desk.slots.length > SHOT) {
+      if (stepped) for (const pane of [...bench.panes, bench.over]) pane.fit(false);
+      stepped = false;
+      give(picture, SHOT);
+    }
     else {
       release(pictures[SHOT]);
       pictures[SHOT] = picture; // another operation is shown, of one picture
@@ -79,9 +85,10 @@ const shots = new Shots(api, {
     }
   },
   changed: () => keepSoon(),
-  about: ({ form, judging }) => [
+  about: ({ form, judging, region }) => [
     [t("limits"), Object.entries(judging.limits).map(([name, most]) => `${t(name)} ${most}`).join(", ") || t("limits-none")],
     [t("settings"), form.effective().filter(([name, value]) => value !== "" && /^(preset|fic_)/.test(name)).map(([name, value]) => `${wordsOf(name.split(".").pop() ?? name)} ${value}`).join(", ")],
+    ...regionOf(region),
   ],
 });
 shots.restore(kept, /** @type {Blob | undefined} */ (kept[`picture-${SHOT}`]));
@@ -121,6 +128,7 @@ const desks = new Map();
 let waiting = /** @type {any} */ (kept.desks ?? {});
 /** @type {Desk} the one in use */
 let desk;
+let stepped = false; // whether a key has zoomed to a difference: another part is seen whole
 
 // ---------------------------------------------------------------------------- operations
 
@@ -650,11 +658,12 @@ function step(direction) {
   const next = last < 0 && direction < 0 ? entries.length - 1 : last + direction;
   const entry = entries[next];
   if (training.shown) return;
-  if (!(entry instanceof HTMLElement) || !desk.reply) {
+  if (!(entry instanceof HTMLElement) || !desk.reply || shots.coming) {
     if (shots.offered) shots.step(direction); // after the last difference, the next part
     return;
   }
   entry.click();
+  stepped = true;
   entry.scrollIntoView({ block: "nearest" });
 }
 
@@ -702,8 +711,8 @@ function startListening() {
   listenToKeys({
     n: () => step(1),
     p: () => step(-1),
-    o: () => shots.decide("OK"),
-    x: () => shots.decide("NG"),
+    o: () => training.shown || shots.decide("OK"),
+    x: () => training.shown || shots.decide("NG"),
   });
   document.addEventListener("keydown", (event) => {
     if (training.shown) return;
@@ -711,6 +720,9 @@ function startListening() {
   });
 }
 
+for (const name of ["pointerdown", "wheel"]) {
+  bench.row.addEventListener(name, () => (stepped = false), { passive: true }); // the view is the user's own
+}
 byId("bench").append(details);
 bench.start.after(shots.bar);
 startPreferences();

@@ -161,9 +161,12 @@ function strength({ differences }) {
  * Return the parts as a page of its own, with close-ups of the first that are not OK.
  * @param {Part[]} parts
  * @param {Rules} rules
- * @param {{reference: import("./pictures.js").Picture, about: [string, string][]}} given about: limits and settings in words
+ * @param {object} given
+ * @param {import("./pictures.js").Picture} given.reference
+ * @param {[string, string][]} given.about limits and settings in words
+ * @param {string} given.under key of how shots are compared now; parts compared otherwise are named
  */
-export async function asPage(parts, rules, { reference, about }) {
+export async function asPage(parts, rules, { reference, about, under }) {
   const judgedParts = parts.map((part) => ({ part, ...verdictOf(part, rules) }));
   const counted = ["NG", "ERROR", "OK", ""].map((verdict) => {
     const n = judgedParts.filter((each) => each.verdict === verdict).length;
@@ -193,11 +196,11 @@ export async function asPage(parts, rules, { reference, about }) {
           h(
             "tr",
             {},
-            h("td", {}, String(at + 1)),
+            h("td", { class: "at" }, String(at + 1)),
             h("th", { scope: "row" }, part.name),
             h("td", { class: `verdict ${verdict.toLowerCase()}` }, t(`verdict-${verdict || "none"}`)),
             h("td", {}, part.decision && t(`verdict-${part.decision}`)),
-            h("td", {}, reason),
+            h("td", {}, [reason, part.outcome && part.under !== under && t("shots-old")].filter(Boolean).join("; ")),
             h("td", {}, shown.get(part) ?? []),
           ),
         ),
@@ -208,7 +211,7 @@ export async function asPage(parts, rules, { reference, about }) {
     "body{font:14px/1.4 system-ui,sans-serif;margin:24px;color:#16191d;background:#fff}h1{margin:0}" +
     "table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;border-bottom:1px solid #d2d6dc;text-align:left;vertical-align:top;font-weight:400;overflow-wrap:anywhere}" +
     "thead th{color:#545c66}.counted{font-size:20px;font-weight:600}dl{display:grid;grid-template-columns:auto 1fr;gap:2px 16px}dt{color:#545c66}dd{margin:0}" +
-    "thead th,.verdict{white-space:nowrap}.verdict{font-weight:700;color:#14713a}.ng,.error{color:#b3261e}img{height:90px;margin-right:6px}";
+    "thead th,.verdict,.at{white-space:nowrap}.verdict{font-weight:700;color:#14713a}.ng,.error{color:#b3261e}img{height:90px;margin-right:6px}";
   const head = `<meta charset="utf-8"><title>${t("shots")}</title><style>${style}</style>`;
   return `<!doctype html><html lang="${language()}"><head>${head}</head><body>${page.outerHTML}</body></html>`;
 }
@@ -233,6 +236,7 @@ async function closeUps({ file, outcome }, reference) {
   const context = canvas.getContext("2d");
   if (!context) throw new Error("the browser has no 2D canvas");
   const sorted = [...outcome.differences].sort((one, other) => other.area_percent - one.area_percent);
+  const left = sorted.length - OF_A_PART;
   const images = sorted.slice(0, OF_A_PART).map((found, at) => {
     context.clearRect(0, 0, canvas.width, canvas.height);
     cut(context, reference, found.box, 0);
@@ -241,7 +245,7 @@ async function closeUps({ file, outcome }, reference) {
     return h("img", { src: canvas.toDataURL("image/jpeg", 0.85), alt });
   });
   shot.close();
-  return images;
+  return left > 0 ? [...images, h("p", {}, t("shots-more", { n: left }))] : images;
 }
 
 /**

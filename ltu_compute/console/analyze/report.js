@@ -202,7 +202,7 @@ function settingWords(name, value) {
  * @param {import("./region.js").RegionEditor | null} region
  * @returns {[string, string][]}
  */
-function regionOf(region) {
+export function regionOf(region) {
   if (!region) return [];
   const px = (/** @type {number} */ value) => String(Math.round(value));
   /** @type {[string, string][]} */

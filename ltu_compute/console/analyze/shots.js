@@ -29,6 +29,10 @@ const PAGE = 1000; // results in one reply
 const GROUP_FILES = 50; // in one request
 const GROUP_BYTES = 24e6;
 const POLL_MS = 400; // between two looks at a job, and longer with many results
+const MISSED = 20; // looks at a job without an answer, after which the user is asked to go on
+const LONGEST_MS = 15_000; // between two looks where the service does not answer
+/** @type {import("./api.js").Kind[]} */
+const PASSING = ["offline", "busy", "fault"]; // a job goes on meanwhile
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 /** @type {Verdict[]} worst first */
 const ORDER = ["NG", "ERROR", "OK", ""];
@@ -38,8 +42,9 @@ export class Shots {
   /**
    * @param {import("./api.js").Api} api
    * @param {object} acts
-   * @param {() => Promise<boolean>} acts.signedIn asks for the account where there is none
+   * @param {(reason?: string) => Promise<boolean>} acts.signedIn asks for the account where there is none
    * @param {(file: File | undefined) => void} acts.look puts a shot beside the reference, or takes it away
+   * @param {(words: string) => void} acts.hint says why a key does nothing
    * @param {() => void} acts.changed
    * @param {(desk: Desk) => [string, string][]} acts.about limits and settings in words
    */
@@ -67,6 +72,8 @@ export class Shots {
     this.desk = undefined;
     /** @type {any} the last known state of the job */
     this.job = null;
+    /** @type {(Part | undefined)[]} those that it inspects */
+    this.judged = [];
     this.busy = false;
     this.trouble = "";
     this.remark = "";
@@ -76,6 +83,8 @@ export class Shots {
     this.camera = new Camera();
     this.place = h("div", { class: "shots" });
     this.bar = h("div", { class: "part-bar" }); // above the stage: the part at hand
+    /** @type {{part: Part, verdict: Verdict} | null} the part at hand keeps its place in the list, as of this verdict */
+    this.held = null;
     this.offered = false;
     this.awaiting = false; // a shot of a folder or camera is being judged
   }
@@ -119,13 +128,25 @@ export class Shots {
     return this.parts.filter((part) => part.file && (!part.outcome || part.under !== under));
   }
 
-  /** Return the parts as they are listed: those of the filter, the worst first. */
+  /**
+   * Return the parts as they are listed: those of the filter, the worst first. The part at hand stays
+   * where it is when it is decided, so that the next one is the one after it.
+   */
   get listed() {
-    const { rules, filter } = this;
-    const judged = this.parts.map((part, at) => ({ part, at, ...verdictOf(part, rules) }));
+    const { rules, filter, held } = this;
+    const judged = this.parts.map((part, at) => {
+      const found = verdictOf(part, rules);
+      return { part, at, ...found, place: held?.part === part ? held.verdict : part.decision || found.verdict };
+    });
     return judged
-      .filter(({ part, verdict }) => filter === "all" || (part.decision || verdict) === filter)
-      .sort((one, other) => ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict) || one.at - other.at);
+      .filter(({ place }) => filter === "all" || place === filter)
+      .sort((one, other) => ORDER.indexOf(one.place) - ORDER.indexOf(other.place) || one.at - other.at);
+  }
+
+  /** @param {Part} part whose verdict or decision changes now */
+  #hold(part) {
+    if (part !== this.current || this.held?.part === part) return;
+    this.held = { part, verdict: part.decision || verdictOf(part, this.rules).verdict };
   }
 
   // ------------------------------------------------------------------------------ taking
@@ -222,6 +243,7 @@ export class Shots {
     const at = listed.findIndex(({ part }) => part === this.at);
     const next = listed[at < 0 ? (direction > 0 ? 0 : listed.length - 1) : at + direction];
     if (next) this.look(next.part);
+    else if (this.parts.length) this.acts.hint(t(direction > 0 ? "shots-last" : "shots-first"));
   }
 
   /**
@@ -230,7 +252,10 @@ export class Shots {
    */
   decide(decision) {
     const { current } = this;
-    if (!current || this.coming || !this.offered) return; // it is about what is seen
+    if (!this.offered) return;
+    if (!current) this.acts.hint(t("shots-undecided"));
+    if (!current || this.coming) return; // it is about what is seen
+    this.#hold(current);
     current.decision = current.decision === decision ? "" : decision;
     this.show();
     this.acts.changed();
@@ -245,6 +270,7 @@ export class Shots {
   record(shot, outcome, under = this.under) {
     const part = shot && this.owners.get(shot);
     if (!part || !this.parts.includes(part)) return;
+    this.#hold(part);
     Object.assign(part, { outcome, under });
     const next = part === this.at ? this.arrived.shift() : undefined;
     if (part === this.at) this.awaiting = next !== undefined;
@@ -262,6 +288,7 @@ export class Shots {
     const part = (shot && this.owners.get(shot)) ?? gone;
     if (shot !== this.shown) this.shown = undefined; // what is still read is too late
     if (part === this.current && !this.coming) return;
+    if (part !== this.current) this.held = null;
     Object.assign(this, { current: part, coming: null });
     this.show();
   }
@@ -302,8 +329,9 @@ export class Shots {
     if (!this.running || this.busy) return;
     const { id, parts } = this.running;
     const sent = parts.map((each) => this.parts.find((part) => part.id === each));
-    this.busy = true;
+    Object.assign(this, { busy: true, trouble: "" });
     this.job = { id, state: "", shots: parts.length, inspected: 0 };
+    this.judged = sent;
     await this.#quietly(() => this.#followToTheEnd(sent));
     this.#end();
   }
@@ -311,7 +339,7 @@ export class Shots {
   clear() {
     this.#stopWatching();
     this.camera.stop();
-    Object.assign(this, { parts: [], arrived: [], current: null, coming: null, shown: undefined, filter: "all", job: null, trouble: "", remark: "" });
+    Object.assign(this, { parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, running: null, filter: "all", job: null, trouble: "", remark: "" });
     this.show();
     this.acts.changed();
   }
@@ -335,7 +363,7 @@ export class Shots {
       parts.length > 0 && [this.#filters(), this.#list(), this.#exports()],
       this.#keys(),
     );
-    if (focused) document.getElementById(focused)?.focus(); // it was made anew
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true }); // it was made anew
     const list = this.place.querySelector(".verdicts");
     if (list) list.scrollTop = scrolled;
     this.#showBar();
@@ -387,9 +415,10 @@ export class Shots {
   #progress() {
     const { job } = this;
     const ended = ENDED.has(job.state);
-    const bad = this.listedAll.filter(({ verdict }) => verdict === "NG" || verdict === "ERROR").length;
-    const told = t(ended ? "shots-ended" : "shots-running", { done: job.inspected, all: job.shots, bad });
-    const cancel = () => this.#quietly(() => this.#ask("POST", "/cancel"));
+    const verdicts = this.judged.map((part) => part && (part.decision || verdictOf(part, this.rules).verdict));
+    const bad = verdicts.filter((verdict) => verdict === "NG" || verdict === "ERROR").length;
+    const told = t(ended ? "shots-ended" : "shots-running", { done: job.inspected, all: job.shots, bad: t("shots-bad", { n: bad }) });
+    const cancel = () => this.#quietly(() => this.#ask("POST", "/cancel"), false);
     return h(
       "div",
       {},
@@ -397,11 +426,6 @@ export class Shots {
       h("p", { role: "status", id: "shots-said" }, told, job.error && ` ${job.error}`),
       !ended && h("button", { ...SMALL, id: "shots-cancel", onclick: cancel }, t("shots-cancel")),
     );
-  }
-
-  get listedAll() {
-    const { rules } = this;
-    return this.parts.map((part) => verdictOf(part, rules));
   }
 
   #filters() {
@@ -416,7 +440,7 @@ export class Shots {
       if (n || this.filter === verdict) options.push([verdict, words]);
     }
     const choice = segments(t("shots-filter"), options, this.filter, (value) => {
-      this.filter = value;
+      Object.assign(this, { filter: value, held: null });
       this.show();
       const chosen = this.place.querySelector(".filters input:checked");
       if (chosen instanceof HTMLElement) chosen.focus();
@@ -427,8 +451,10 @@ export class Shots {
   }
 
   #list() {
+    const { under } = this;
     const entry = (/** @type {Shots["listed"][number]} */ { part, verdict, reason }) => {
       const shown = part.decision || verdict;
+      const why = [reason, part.outcome && part.under !== under && t("shots-old")].filter(Boolean).join("; ");
       return h(
         "li",
         {},
@@ -440,16 +466,25 @@ export class Shots {
             class: `verdict ${shown.toLowerCase() || "none"}`,
             title: t("shots-look"),
             "aria-current": part === this.current ? "true" : null,
-            onclick: () => this.look(part),
+            onclick: () => {
+              this.look(part);
+              this.#bringBar();
+            },
           },
           h("b", {}, t(`verdict-${shown || "none"}`)),
           h("span", {}, part.name),
-          (reason || part.decision) &&
-            h("small", {}, part.decision && t("shots-decided", { verdict: t(`verdict-${verdict || "none"}`) }), " ", reason),
+          (why || part.decision) &&
+            h("small", {}, part.decision && t("shots-decided", { verdict: t(`verdict-${verdict || "none"}`) }), " ", why),
         ),
       );
     };
     return h("ol", { class: "verdicts" }, this.listed.map(entry));
+  }
+
+  /** Bring the bar and the stage below it to where they are seen, as on a phone, if they are not. */
+  #bringBar() {
+    const { top, bottom } = this.bar.getBoundingClientRect();
+    if (bottom < 0 || top > innerHeight) this.bar.scrollIntoView({ block: "start" });
   }
 
   #exports() {
@@ -510,7 +545,7 @@ export class Shots {
     if (focused) {
       const again = document.getElementById(focused);
       if (again instanceof HTMLButtonElement && !again.disabled) again.focus();
-      else bar.querySelector("button:not(:disabled)")?.dispatchEvent(new Event("focus"));
+      else /** @type {HTMLElement | null} */ (bar.querySelector("button:not(:disabled)"))?.focus();
     }
   }
 
@@ -524,7 +559,7 @@ export class Shots {
     const { desk } = this;
     const reference = desk?.pictures[0];
     if (!desk || !reference) return;
-    const page = await asPage(this.parts, this.rules, { reference, about: this.acts.about(desk) });
+    const page = await asPage(this.parts, this.rules, { reference, about: this.acts.about(desk), under: this.under });
     save(new Blob([page], { type: "text/html" }), "shots.html");
   }
 
@@ -589,15 +624,16 @@ export class Shots {
   async start() {
     if (this.busy || !this.desk?.pictures[0] || !(await this.acts.signedIn())) return;
     const present = this.parts.filter(({ file }) => file);
+    if (this.running) return this.resume(); // that one was left before it had ended
     const { pending } = this;
     const sent = pending.length ? pending : present;
-    Object.assign(this, { busy: true, trouble: "", job: null });
+    Object.assign(this, { busy: true, trouble: "", job: null, judged: sent });
     this.show();
     const { under } = this;
     await this.#quietly(async () => {
       const form = this.#form();
       form.append("open", "true");
-      const answer = await this.api.ask(PATH, { method: "POST", body: form });
+      const answer = await this.#send(PATH, { method: "POST", body: form });
       this.job = await answer.json();
       for (const group of groups(sent)) {
         const more = new FormData();
@@ -614,16 +650,28 @@ export class Shots {
 
   /** @param {(Part | undefined)[]} sent */
   async #followToTheEnd(sent) {
-    let taken = 0;
-    while (!ENDED.has(this.job.state)) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS + 2 * taken));
-      taken = await this.#follow(sent, taken);
+    const { running } = this;
+    let [taken, missed] = [0, 0];
+    while (this.running === running) { // else the queue was emptied
+      const wait = missed ? Math.min(1000 * 2 ** missed, LONGEST_MS) : POLL_MS + 2 * taken;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      try {
+        taken = await this.#follow(sent, taken);
+        if (missed) this.trouble = "";
+        missed = 0;
+        if (ENDED.has(this.job.state)) break;
+      } catch (error) {
+        if (!(error instanceof Failure) || !PASSING.includes(error.kind) || missed === MISSED) throw error;
+        missed += 1;
+        this.trouble = t("shots-waits", { why: error.message });
+      }
+      this.show();
     }
+    this.running = null;
   }
 
   #end() {
     this.busy = false;
-    this.running = null;
     this.show();
     this.acts.changed();
   }
@@ -662,7 +710,7 @@ export class Shots {
     await this.#ask("GET", "");
     let known = ENDED.has(this.job.state) ? 0 : taken; // a gap is filled where several compute
     while (known < this.job.inspected) {
-      const answer = await this.api.ask(`${PATH}/${this.job.id}/results?offset=${known}&limit=${PAGE}`);
+      const answer = await this.#send(`${PATH}/${this.job.id}/results?offset=${known}&limit=${PAGE}`);
       const { results } = await answer.json();
       if (!results.length) break;
       for (const row of results) {
@@ -671,7 +719,6 @@ export class Shots {
       }
       known += results.length;
     }
-    this.show();
     return known;
   }
 
@@ -681,20 +728,38 @@ export class Shots {
    * @param {FormData} [body]
    */
   async #ask(method, path, body) {
-    const answer = await this.api.ask(`${PATH}/${this.job.id}${path}`, { method, body });
+    const answer = await this.#send(`${PATH}/${this.job.id}${path}`, { method, body });
     this.job = await answer.json();
+  }
+
+  /**
+   * Ask the service; where the session has ended, ask for the password and go on.
+   * @param {string} path
+   * @param {RequestInit} [request]
+   */
+  async #send(path, request) {
+    try {
+      return await this.api.ask(path, request);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.kind !== "expired") throw error;
+      if (!(await this.acts.signedIn(t("session-expired")))) throw new Failure("expired", t("error-expired"));
+      return this.api.ask(path, request);
+    }
   }
 
   /**
    * Do something, and say in the section what is wrong with it.
    * @param {() => Promise<void>} act
+   * @param {boolean} [ends] whether the job is not watched any more then
    */
-  async #quietly(act) {
+  async #quietly(act, ends = true) {
     try {
       await act();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.trouble = error.message || t("error-offline-long");
+      const passing = error.kind === "expired" || PASSING.includes(error.kind);
+      if (ends && !passing) this.running = null; // else it is watched again by the same button
       this.show();
     }
   }
