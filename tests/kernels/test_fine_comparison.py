@@ -211,9 +211,13 @@ def test_close_defects_stay_apart_and_a_broken_scratch_is_one() -> None:
     cv2.circle(bad, (424, 400), 5, (20, 20, 20), cv2.FILLED)
     for start in range(0, 120, 40):
         cv2.line(bad, (900 + start, 700 + start), (928 + start, 728 + start), (240, 240, 240), 2)
+    cv2.ellipse(bad, (300, 900), (40, 40), 0, 20, 340, (20, 20, 20), 6)  # an open ring, its middle
+    cv2.circle(bad, (300, 900), 14, (20, 20, 20), cv2.FILLED)
+    cv2.circle(bad, (1300, 300), 90, (20, 20, 20), 6)  # a large ring, and a dot in it
+    cv2.circle(bad, (1300, 300), 5, (20, 20, 20), cv2.FILLED)
     found = compared(plain, bad).differences
-    assert len(found) == 3
-    scratch = found[0].on1.box
+    assert len(found) == 6
+    scratch = max(found, key=lambda each: each.on1.box.x == pytest.approx(900, abs=3)).on1.box
     assert holds(scratch, 902, 702, 2)
     assert holds(scratch, 1006, 806, 2)
 

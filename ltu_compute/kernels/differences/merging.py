@@ -15,11 +15,14 @@ _NEAR_PX = 5  # px; fragments no farther apart are one thing
 _SCRATCH_GAP = 1.0  # of the shorter fragment's length: greatest gap within a scratch
 _SCRATCH_GAP_PX = 24  # px, greatest gap within a scratch
 _SLENDER = 3.0  # ratio of length to width; a less slender fragment has no direction
+_INNER = 0.25  # of a ring's longest side: least longest side of what is one thing with it
+_DIRECTIONS = 36  # around the middle of an area, 10 degrees each
+_SURROUNDED = 2 / 3  # of the directions: least share in which a ring is seen
 _IN_LINE_DEG = 20.0  # degrees, greatest angle between the fragments of a scratch
 
 
 def joined(areas: list[Area]) -> list[Area]:
-    """Join areas that are side by side, and slender ones that continue each other."""
+    """Join areas that are side by side, rings with their middle, and slender ones in a line."""
     root = list(range(len(areas)))
 
     def find(index: int) -> int:
@@ -42,7 +45,12 @@ def joined(areas: list[Area]) -> list[Area]:
                 continue
             start, end_point = _nearest(outline(i), outline(j))
             gap = max(0.0, float(np.linalg.norm(start - end_point)) - 1)
-            if gap <= _NEAR_PX or _continue_each_other(directions[i], directions[j], gap):
+            if (
+                gap <= _NEAR_PX
+                or _continue_each_other(directions[i], directions[j], gap)
+                or _surrounds(areas[i].place, outline(i), areas[j].place)
+                or _surrounds(areas[j].place, outline(j), areas[i].place)
+            ):
                 root[find(j)] = find(i)
                 bridges.append((i, (_whole(start), _whole(end_point))))
     groups: dict[int, list[Area]] = {}
@@ -61,6 +69,24 @@ def _box_gap(one: Box, other: Box) -> float:
     x = max(one.x - other.x - other.width, other.x - one.x - one.width, 0)
     y = max(one.y - other.y - other.height, other.y - one.y - one.height, 0)
     return float(np.hypot(x, y))
+
+
+def _surrounds(outer: Box, points: NDArray[np.float64], inner: Box) -> bool:
+    """Return whether an area, given by its outline, has another one in its midst.
+
+    A screw that is missing differs in its rim and in its slot.
+    """
+    if max(inner.width, inner.height) < _INNER * max(outer.width, outer.height):
+        return False
+    right, bottom = inner.x + inner.width, inner.y + inner.height
+    if not (outer.x <= inner.x and right <= outer.x + outer.width):
+        return False
+    if not (outer.y <= inner.y and bottom <= outer.y + outer.height):
+        return False
+    sides = points - (inner.x + inner.width / 2, inner.y + inner.height / 2)
+    turns = np.arctan2(sides[:, 1], sides[:, 0]) / (2 * np.pi) + 0.5
+    directions = np.unique((turns * _DIRECTIONS).astype(int))
+    return len(directions) >= _SURROUNDED * _DIRECTIONS
 
 
 def _whole(point: NDArray[np.float64]) -> Point:
