@@ -146,10 +146,12 @@ def open_page(browser: Browser, service: Live, clock: Clock) -> Iterator[Open]:
     assert [told for page in complaints for told in page] == []
 
 
-@pytest.fixture(scope="module")
-def page(open_page: Open) -> Page:
-    """A page that tests share: each chooses its operation and gives its pictures."""
-    return open_page("heatMap")
+@pytest.fixture
+def page(open_page: Open) -> Iterator[Page]:
+    """A page without pictures: what is kept in a browser is of one test."""
+    page = open_page("heatMap")
+    yield page
+    page.context.close()
 
 
 def sign_in(page: Page) -> None:

@@ -22,18 +22,23 @@ NAME, OTHER, WORD = "station", "night-shift", "a password for the station"
 
 
 @pytest.fixture(scope="module")
-def page(live: Live, app: Flask, browser: Browser) -> Iterator[Page]:
-    """A page, opened without an operation; tests go on where the one before ended."""
+def accounts(app: Flask) -> Iterator[None]:
     accounts = service_of(app).store.accounts
     made = [accounts.add(name, WORD) for name in (NAME, OTHER)]
+    yield
+    for account in made:
+        accounts.remove(account.id)
+
+
+@pytest.fixture
+def page(live: Live, accounts: None, browser: Browser) -> Iterator[Page]:
+    """A page, opened without an operation: what is kept in a browser is of one test."""
     page = new_page(browser, viewport={"width": 1280, "height": 800}, color_scheme="dark")
     complaints = watch(page, live.url, refusals=True)
     page.goto(live.url)
     sign_in(page)
     yield page
-    page.close()
-    for account in made:
-        accounts.remove(account.id)
+    page.context.close()
     assert complaints == []
 
 
@@ -105,7 +110,6 @@ def test_an_unreadable_file_says_what_it_is(
     expect(card).to_contain_text(f"{name} cannot be read.")
     expect(card).to_contain_text(told)
     expect(page.locator(".slot").nth(1).locator("img")).to_have_count(0)
-    expect(page.locator(".count span")).to_have_count(0)  # of the pair before
 
 
 DROP = """([name, base64]) => {
@@ -144,6 +148,7 @@ def test_the_next_shot_keeps_zoom_view_and_settings(page: Page) -> None:
 
 
 def test_limits_judge_at_once(page: Page) -> None:
+    give(page, 0, "reference.png", inspections.reference())
     drop(page, "bad.png", inspections.bad(3))
     expect(page.locator(".headline.bad")).to_be_visible()
     requests = []
@@ -164,6 +169,9 @@ def test_limits_judge_at_once(page: Page) -> None:
     assert [url for url in requests if url.endswith("/differences")] == []
     page.fill("#limits [name=px_per_mm]", "")
     page.fill("#limits [name=max_count]", "0")
+    expect(page.locator(".count span")).not_to_have_count(0)
+    drop(page, "cut.jpg", b"\xff\xd8\xff\xe0" + bytes(99))
+    expect(page.locator(".count span")).to_have_count(0)  # they were those of the pair before
     drop(page, "flag.png", (IMAGES / "flag.png").read_bytes())
     expect(page.locator(".headline.bad")).to_contain_text("not the same thing")
     page.select_option("#language", "fr")

@@ -154,6 +154,24 @@ def train(
     expect(page.locator("#train-task")).to_have_text("The training has ended.")
 
 
+def assert_accessible_in_both_languages(page: Page) -> None:
+    """With a data set of which a model was trained."""
+    expect(page.locator(".box-tag")).to_have_count(1)
+    for theme in ("light", "dark"):
+        page.locator("#theme").select_option(theme)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.locator("#language").select_option("fr")
+    expect(page.locator("#train-start")).to_have_text("Entraîner à nouveau")
+    expect(page.locator(".badge").first).to_have_text("1 cadre")
+    page.locator("#language").select_option("en")
+    titles = page.locator(".rail a").all_inner_texts()
+    assert len(titles) == len(set(titles)), "detection, classification and OCR appear once"
+
+
 def test_a_detector_from_drawn_boxes_to_found_ones(
     page: Page, served: Flask, settings: Settings, tmp_path: Path
 ) -> None:
@@ -189,6 +207,7 @@ def test_a_detector_from_drawn_boxes_to_found_ones(
     page.click("#train-back")
     expect(page.locator(".train-bar .file")).to_contain_text("disc-230-00.png")
     expect(page.locator(".box-tag")).to_have_count(1)
+    assert_accessible_in_both_languages(page)
 
 
 def test_boxes_are_made_and_changed_by_keyboard(page: Page, served: Flask, tmp_path: Path) -> None:
@@ -220,6 +239,8 @@ def test_boxes_are_made_and_changed_by_keyboard(page: Page, served: Flask, tmp_p
 def test_a_classifier_from_labels_to_an_answer(
     page: Page, served: Flask, settings: Settings, tmp_path: Path
 ) -> None:
+    create(page, "Elsewhere", "Detector")
+    add(page, disc(tmp_path, 1))
     create(page, "Light", "Classifier")
     add(page, *(disc(tmp_path, n, level) for level in (90, 250) for n in range(4)))
     for name in ("dark", "light"):
@@ -234,7 +255,7 @@ def test_a_classifier_from_labels_to_an_answer(
 
     def look_elsewhere() -> None:
         """Choose another data set, and this one again: its training is still watched."""
-        page.locator("#train-set").select_option(label="Keys")
+        page.locator("#train-set").select_option(label="Elsewhere")
         expect(page.locator(".thumb")).to_have_count(1)
         page.locator("#train-set").select_option(label="Light")
         expect(page.locator("#train-task")).to_contain_text("Waiting")
@@ -243,7 +264,7 @@ def test_a_classifier_from_labels_to_an_answer(
     expect(page.locator(".train .figures")).to_contain_text("Accuracy100")
     page.locator("#train-other").set_input_files(disc(tmp_path, 6, 95))
     expect(page.locator("#train-found li").first).to_contain_text("dark")
-    page.locator("#train-set").select_option(label="Keys")
+    page.locator("#train-set").select_option(label="Elsewhere")
     page.locator("#train-set").select_option(label="Light")
     expect(page.locator("#train-try")).to_be_enabled()
 
@@ -257,24 +278,6 @@ def test_files_that_are_no_pictures_keep_no_others_out(page: Page, tmp_path: Pat
     expect(page.locator(".thumb")).to_have_count(2)
     expect(page.locator(".train .notice")).to_contain_text("list.pdf: It is a PDF document.")
     expect(page.locator(".strip-said")).to_be_empty()
-
-
-def test_the_view_is_accessible_in_both_languages_and_fits(page: Page) -> None:
-    page.locator("#train-set").select_option(label="Discs")
-    expect(page.locator(".box-tag")).to_have_count(1)
-    for theme in ("light", "dark"):
-        page.locator("#theme").select_option(theme)
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
-    for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-    page.locator("#language").select_option("fr")
-    expect(page.locator("#train-start")).to_have_text("Entraîner à nouveau")
-    expect(page.locator(".badge").first).to_have_text("1 cadre")
-    page.locator("#language").select_option("en")
-    titles = page.locator(".rail a").all_inner_texts()
-    assert len(titles) == len(set(titles)), "detection, classification and OCR appear once"
 
 
 def test_the_picture_of_the_view(
