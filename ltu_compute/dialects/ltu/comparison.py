@@ -343,8 +343,8 @@ class DifferencesParams(LtuParams):
     )
     vertices: Flag = Field(True, description="Return the outlines' vertices.")
     output_format: Literal["json"] = Field("json", description="Form of the reply.")
-    recipe: str | None = Field(
-        None,
+    recipe: str = Field(
+        "",
         max_length=MOST_RECIPE_TEXT,
         description="Name of a stored recipe, or a recipe as JSON, instead of preset, "
         "fic_settings and image1_roi. Without image1, the recipe's reference is image 1; an image1 "
@@ -540,7 +540,7 @@ def differences(
     and `info.recipe` has the verdict.
     """
     judged: RecipeVerdict | None = None
-    if params.recipe is not None:
+    if params.recipe:
         _check_left_out(params, image1_roi)
         by = shelf.find(params.recipe, image1)
         image1, settings = by.ready.reference.image, by.ready.settings
