@@ -172,6 +172,7 @@ def test_a_path_outside_is_no_operation(app: Flask, path: str) -> None:
     assert answer.json == {
         "status": 404,
         "detail": f"nothing is served at {path}",
+        "code": "not-found",
         "errors": [],
     }
 
