@@ -14,6 +14,7 @@ multi-region and semantic segmentation-aware CNN model", ICCV 2015, section 5).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -401,18 +402,22 @@ def _components(vectors: Floats) -> Layer:
     return Layer(reduced, -(centre @ reduced))
 
 
+def _options(count: int, seed: int) -> dict[str, Any]:
+    """Return the options of both heads, for so many samples."""
+    return {
+        "hidden_layer_sizes": (HIDDEN,),
+        "batch_size": min(BATCH, count),
+        "learning_rate_init": RATE,
+        "max_iter": EPOCHS,
+        "n_iter_no_change": EPOCHS,
+        "random_state": seed,
+    }
+
+
 def _class_head(seen: Floats, learnt: Ints, classes: int, seed: int) -> tuple[Layer, Layer]:
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415  (takes a second)
 
-    fitted = MLPClassifier(
-        hidden_layer_sizes=(HIDDEN,),
-        alpha=DECAY,
-        batch_size=min(BATCH, len(seen)),
-        learning_rate_init=RATE,
-        max_iter=EPOCHS,
-        n_iter_no_change=EPOCHS,
-        random_state=seed,
-    )
+    fitted = MLPClassifier(alpha=DECAY, **_options(len(seen), seed))
     _fit(fitted, seen, learnt)
     first, second = _layers(fitted)
     if classes == 1:  # one logit: of the class against nothing
@@ -426,15 +431,7 @@ def _box_head(seen: Floats, sides: Floats, seed: int) -> tuple[Layer, Layer]:
     from sklearn.neural_network import MLPRegressor  # noqa: PLC0415  (takes a second)
 
     centre, spread = sides.mean(axis=0), np.maximum(sides.std(axis=0), 0.1)
-    fitted = MLPRegressor(
-        hidden_layer_sizes=(HIDDEN,),
-        alpha=SIDES_DECAY,
-        batch_size=min(BATCH, len(seen)),
-        learning_rate_init=RATE,
-        max_iter=EPOCHS,
-        n_iter_no_change=EPOCHS,
-        random_state=seed,
-    )
+    fitted = MLPRegressor(alpha=SIDES_DECAY, **_options(len(seen), seed))
     _fit(fitted, seen, (sides - centre) / spread)
     first, second = _layers(fitted)
     return first, Layer(second.weights * spread, second.offsets * spread + centre)

@@ -1,6 +1,7 @@
 """A network that answers from a picture, however it is run."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,7 +23,7 @@ ReleaseSlot = Callable[[], AbstractContextManager[None]]
 """Context that is entered while another process or machine computes and this one does not."""
 
 
-class Network:
+class Network(ABC):
     """From a picture to labels, boxes or numbers; subclasses run the ONNX file.
 
     Parameters
@@ -208,9 +209,9 @@ class Network:
         tensor = decoders.tensor(canvas, self.manifest, self._dtype)
         return self._outputs(tensor, release_slot), placement
 
+    @abstractmethod
     def _outputs(self, tensor: NDArray[Any], release_slot: ReleaseSlot) -> Outputs:
         """Return the outputs for an input, by name; raise `ModelError` where there are none."""
-        raise NotImplementedError
 
     def _failed(self, error: ModelError) -> ModelFailed:
         log.error("model %s failed: %s", self.name, error)
