@@ -177,10 +177,13 @@ def results(page: Page) -> int:
 
 
 def after(page: Page, act: Callable[[], object], count: int = 1) -> None:
-    """Do something and wait until its result is shown."""
+    """Do something and wait until its result is shown, and no other one is to come."""
     awaited = results(page) + count
     act()
-    page.locator(f"html[data-shown='{awaited}']").wait_for(state="attached")
+    page.wait_for_function(
+        "count => Number(document.documentElement.dataset.shown ?? 0) >= count", arg=awaited
+    )
+    wait_until_shown(page)
 
 
 def analyze(page: Page, operation: str, *names: str) -> None:
@@ -499,10 +502,8 @@ def test_the_page_looks_at_all_pixels_with_the_strict_preset(page: Page) -> None
 
 
 def wait_until_shown(page: Page) -> None:
-    """Wait until the page has shown the result of its last request."""
-    page.wait_for_function(
-        "document.querySelector('.progress').hidden && !document.querySelector('.waiting')"
-    )
+    """Wait until the page has shown the result of its last change."""
+    page.locator("#bench:not([aria-busy='true'])").wait_for(state="attached")
 
 
 def test_results_are_shown_while_a_slider_moves(page: Page) -> None:

@@ -104,17 +104,18 @@ export function byId(id) {
  * Return a function that calls another one at most once in a while, and after the last call.
  * @param {() => void} call
  * @param {number} ms
+ * @returns {(() => void) & {pending: () => boolean}}
  */
 export function throttled(call, ms) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  return () => {
-    if (timer) return;
-    timer = setTimeout(() => {
+  const later = () => {
+    timer ??= setTimeout(() => {
       timer = undefined;
       call();
     }, ms);
   };
+  return Object.assign(later, { pending: () => timer !== undefined });
 }
 
 /**
@@ -122,14 +123,21 @@ export function throttled(call, ms) {
  * @template {unknown[]} A
  * @param {(...given: A) => void} call
  * @param {number} ms
- * @returns {((...given: A) => void) & {cancel: () => void}}
+ * @returns {((...given: A) => void) & {cancel: () => void, pending: () => boolean}}
  */
 export function debounced(call, ms) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
+  const cancel = () => {
+    clearTimeout(timer);
+    timer = undefined;
+  };
   const later = (/** @type {A} */ ...given) => {
     clearTimeout(timer);
-    timer = setTimeout(() => call(...given), ms);
+    timer = setTimeout(() => {
+      timer = undefined;
+      call(...given);
+    }, ms);
   };
-  return Object.assign(later, { cancel: () => clearTimeout(timer) });
+  return Object.assign(later, { cancel, pending: () => timer !== undefined });
 }

@@ -418,6 +418,8 @@ async function takeMask(operation) {
   if (!picture || !region || (!session.open && !(await account.signIn()))) return;
   const [{ name }] = operation.pictures;
   working(true);
+  running += 1;
+  showBusy();
   try {
     const values = desks.get(operation.name)?.values ?? {};
     const [mask] = picturesIn(await api.run(operation, values, { [name]: picture }));
@@ -427,6 +429,8 @@ async function takeMask(operation) {
     notice.tell(error.kind === "offline" ? t("error-offline-long") : "", error.message);
   } finally {
     working(false);
+    running -= 1;
+    showBusy();
   }
 }
 
@@ -439,7 +443,10 @@ function changed(moving = false) {
   notice.retries = 0;
   if (moving) runOften();
   else runSoon();
+  showBusy();
 }
+
+let running = 0; // requests that were begun and are not over
 
 /**
  * @param {boolean} [asked] whether the user has said so
@@ -447,6 +454,26 @@ function changed(moving = false) {
  */
 async function run(asked = false, moving = false) {
   runSoon.cancel();
+  running += 1;
+  try {
+    await runNow(asked, moving);
+  } finally {
+    running -= 1;
+    showBusy();
+  }
+}
+
+/** Mark the bench busy while a result is pending: for screen readers and tests. */
+function showBusy() {
+  const busy = running > 0 || runSoon.pending() || runOften.pending();
+  byId("bench").setAttribute("aria-busy", String(busy));
+}
+
+/**
+ * @param {boolean} asked
+ * @param {boolean} moving
+ */
+async function runNow(asked, moving) {
   notice.hold();
   const now = desk;
   const { missing } = now;
@@ -489,7 +516,6 @@ async function run(asked = false, moving = false) {
 /** @param {boolean} yes */
 function working(yes) {
   bench.progress.hidden = !yes;
-  byId("bench").setAttribute("aria-busy", String(yes));
 }
 
 let showing = 0; // which reply
