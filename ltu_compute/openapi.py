@@ -338,7 +338,7 @@ def _query_parameter(name: str, form: Json) -> Json:
 
 
 def _is_object(schema: Mapping[str, Any]) -> bool:
-    return "$ref" in schema
+    return "$ref" in schema or schema.get("type") == "object"
 
 
 def _in_query(schema: Json) -> Json:
@@ -380,4 +380,7 @@ def _in_json(schema: Json) -> Json:
         return schema | {"type": ["boolean", "string", "number", "null"]}
     common = {key: value for key, value in schema.items() if key in ("description", "default")}
     narrow = {key: value for key, value in schema.items() if key not in common}
+    if kind == "object":
+        text = {"type": "string", "contentMediaType": JSON}
+        return common | {"anyOf": [narrow, text, {"type": "null"}]}
     return common | {"anyOf": [narrow, {"enum": ["", None]}]}

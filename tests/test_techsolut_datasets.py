@@ -196,6 +196,58 @@ def test_files_that_are_no_pictures_are_refused(ask: Ask) -> None:
     assert ask("GET", place)["image_count"] == 0
 
 
+@pytest.mark.parametrize("kind", ["detection", "classification"])
+def test_classes_are_renamed_exchanged_and_merged(ask: Ask, kind: str) -> None:
+    """Sides of boxes, and all else, stay as they are."""
+    place = created(ask, kind, ["bolt", "nut", "pin"])
+    names = ("bolt", "nut", "pin")
+    for level, name in enumerate(names):
+        label = {"label": name}
+        boxes = {"annotations": json.dumps([BOX | {"class": name}, BOX | {"class": "pin"}])}
+        more = label if kind == "classification" else boxes
+        ask("POST", f"{place}/images", 201, data={**files(picture(level)), **more})
+
+    def shown() -> list[str]:
+        listed = ask("GET", f"{place}/images")["images"]
+        if kind == "classification":
+            return [each["label"] for each in listed]
+        assert all(box["box"] == BOX["box"] for each in listed for box in each["annotations"])
+        assert {each["annotations"][1]["class"] for each in listed} <= {"pin", "Nut"}
+        return [each["annotations"][0]["class"] for each in listed]
+
+    changed = ask("PATCH", place, json={"rename": {"bolt": "nut", "NUT": "bolt"}, "name": "New"})
+    assert (changed["name"], changed["classes"]) == ("New", ["nut", "bolt", "pin"])
+    assert shown() == ["nut", "bolt", "pin"]
+    refused = ask("PATCH", place, 400, json={"rename": {"pin": "Nut"}})["error"]["details"]
+    assert "'nut' and 'pin' would both be 'Nut'" in refused
+    merged = ask("PATCH", place, data={"rename": '{"pin": "Nut", "nut": "Nut"}', "merge": "true"})
+    assert [each["name"] for each in merged["class_counts"]] == ["Nut", "bolt"]
+    assert sum(each["images"] for each in merged["class_counts"]) in (3, 4)
+    assert shown() == ["Nut", "bolt", "Nut"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"rename": {"screw": "x"}}, "rename: received 'screw', the data set has 'bolt'"),
+        ({"rename": {"bolt": "x", "BOLT": "y"}}, "are the same name"),
+        ({"rename": {"bolt": " "}}, "rename: ' ' is not 1 to 100 printable characters"),
+        ({"rename": {"bolt": "x" * 101}}, "allowed are up to 100 characters"),
+        ({"rename": ["bolt"]}, "rename: "),
+        ({"rename": "{"}, "which is not a JSON object"),
+        ({"name": " x"}, "name: ' x' begins or ends with a blank"),
+        ({}, "name or rename is required"),
+    ],
+)
+def test_a_change_that_means_nothing_changes_nothing(
+    ask: Ask, sent: dict[str, Any], words: str
+) -> None:
+    place = created(ask, "detection", ["bolt"])
+    before = ask("GET", place)
+    assert words in ask("PATCH", place, 400, json=sent)["error"]["details"]
+    assert ask("GET", place) == before
+
+
 def test_another_account_s_data_set_does_not_exist(served: Flask, ask: Ask) -> None:
     place = created(ask, "detection")
     added = ask("POST", f"{place}/images", 201, data=files(picture(1)))["images"][0]
@@ -208,6 +260,7 @@ def test_another_account_s_data_set_does_not_exist(served: Flask, ask: Ask) -> N
     ):
         stranger(method, path, 404)
     stranger("POST", f"{place}/images", 404, data=files(picture(2)))
+    stranger("PATCH", place, 404, json={"name": "mine"})
     assert stranger("GET", "/datasets")["total"] == 0
     assert ask("GET", place)["image_count"] == 1
 
@@ -415,6 +468,9 @@ def test_boxes_of_a_data_set_are_bounded(ask: Ask, monkeypatch: pytest.MonkeyPat
         ask("POST", f"{place}/images", 201, data={**files(content), "annotations": boxes})
     refused = ask("POST", f"{place}/images", 403, data={**files(C), "annotations": boxes})
     assert f"would have {3 * size} bytes, allowed are {2 * size}" in refused["error"]["details"]
+    refused = ask("PATCH", place, 403, json={"rename": {"bolt": "screw"}})
+    assert f"would have {2 * size + 4} bytes" in refused["error"]["details"]
+    assert ask("GET", place)["classes"] == ["bolt"]
 
 
 def test_pictures_that_an_archive_lacks_are_listed(ask: Ask) -> None:

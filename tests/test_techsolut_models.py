@@ -224,10 +224,11 @@ def test_a_training_that_fails_says_why(
     task = begin(ask, model, on)
     claim = claimed(served)
     gone = ask("GET", f"/v1/datasets/{on}/images")["images"][0]["id"]
-    listed = service_of(served).store.data_sets.images(on)
+    kept = service_of(served).store.data_sets
+    listed = kept.whole(claim.account_id, on)
     ask("DELETE", f"/v1/datasets/{on}/images/{gone}")
     with monkeypatch.context() as patch:  # it was deleted after the training had listed it
-        patch.setattr(DataSets, "images", lambda *_: listed)
+        patch.setattr(DataSets, "whole", lambda *_: listed)
         finish(served, claim, computed(settings, claim))
     details = ask("GET", f"/v1/tasks/{task}")["error"]["details"]
     assert "a picture of the data set" in details

@@ -77,7 +77,7 @@ def compute(parameters: str, settings: Settings) -> Trained:
     try:
         model = store.custom_models.get(job.account_id, job.model_id)
         with _during_training(job, "the data set"):
-            data_set = store.data_sets.get(job.account_id, job.data_set_id)
+            data_set, images = store.data_sets.whole(job.account_id, job.data_set_id)
         network = backbone.installed(Models.of(settings))
         with (
             _limited(settings.training_memory),
@@ -87,7 +87,7 @@ def compute(parameters: str, settings: Settings) -> Trained:
             return training.train(
                 model,
                 data_set,
-                store.data_sets.images(data_set.id),
+                images,
                 store.data_sets.content,
                 network,
                 max_pixels=settings.max_pixels,

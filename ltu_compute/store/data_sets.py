@@ -62,7 +62,7 @@ class DataSet:
     bytes : int
         Of the pictures' files together.
     updated_at : float
-        When it was made, or a picture was last added or deleted.
+        When it was made or changed, or a picture was last added or deleted.
     """
 
     id: str
@@ -227,6 +227,104 @@ class DataSets:
         with self._database.transaction() as connection:
             return self._one(connection, account_id, data_set_id)
 
+    def whole(self, account_id: str, data_set_id: str) -> tuple[DataSet, list[DataSetImage]]:
+        """Return a data set and all its pictures, as they were at one moment.
+
+        Raises
+        ------
+        NotFound
+            The account has none of that id.
+        """
+        with self._database.transaction() as connection:
+            self._lock_account(connection, account_id)
+            found = self._one(connection, account_id, data_set_id)
+            rows = connection.execute(_in_order(data_set_id)).all()
+        return found, [_image(row) for row in rows]
+
+    def change(
+        self,
+        account_id: str,
+        data_set_id: str,
+        *,
+        name: str = "",
+        renamed: Mapping[str, str] | None = None,
+        merge: bool = False,
+    ) -> DataSet:
+        """Give a data set another name, and its classes.
+
+        Labels and boxes follow their class. Models that were trained on it keep the names that
+        they were trained with.
+
+        Parameters
+        ----------
+        account_id, data_set_id : str
+            Whose, and which.
+        name : str
+            Its new name; "": as it is.
+        renamed : mapping of str to str, optional
+            New names by those that classes have now. They take effect at once, so that two
+            classes can exchange their names.
+        merge : bool
+            Whether classes that get the same name become one.
+
+        Raises
+        ------
+        NotFound
+            The account has none of that id.
+        BadParameters
+            A name is none that may be given, is that of no class, or is that of two.
+        StorageFull
+            The boxes would take more than they may.
+        """
+        if name:
+            check_name("name", name)
+        with self._database.transaction(writes=True) as connection:
+            self._lock_account(connection, account_id)
+            before = self._one(connection, account_id, data_set_id)
+            names = _renaming(before.classes, renamed or {}, merge=merge)
+            classes = list(dict.fromkeys(names.values()))
+            names = {old: new for old, new in names.items() if old != new}
+            if names:
+                self._rename(connection, data_set_id, names)
+            changed = {
+                "name": name or before.name,
+                "classes": orjson.dumps(classes).decode(),
+                "updated_at": self._clock(),
+            }
+            connection.execute(
+                sa.update(data_sets).where(data_sets.c.id == data_set_id).values(**changed)
+            )
+            return self._one(connection, account_id, data_set_id)
+
+    def _rename(
+        self, connection: sa.Connection, data_set_id: str, names: Mapping[str, str]
+    ) -> None:
+        """Give the labels and boxes of a data set the new names of their classes."""
+        labels, boxes = data_set_images.c.label, data_set_images.c.boxes
+        mine = data_set_images.c.data_set_id == data_set_id
+        connection.execute(
+            sa.update(data_set_images)
+            .where(mine, labels.in_(list(names)))
+            .values(label=sa.case(names, value=labels))
+        )
+        kept = connection.execute(sa.select(data_set_images.c.id, boxes).where(mine, boxes != ""))
+        changed, size = [], 0
+        for row in kept.all():
+            text = orjson.dumps(
+                [(names.get(old, old), *sides) for old, *sides in orjson.loads(row.boxes)]
+            ).decode()
+            size += len(text)
+            if text != row.boxes:
+                changed.append({"image": row.id, "text": text})
+        _check_boxes_size(size)
+        if changed:
+            connection.execute(
+                sa.update(data_set_images)
+                .where(data_set_images.c.id == sa.bindparam("image"))
+                .values(boxes=sa.bindparam("text")),
+                changed,
+            )
+
     def page(
         self, account_id: str, *, offset: int = 0, limit: int = 50
     ) -> tuple[int, list[DataSet]]:
@@ -326,11 +424,7 @@ class DataSets:
         self, data_set_id: str, *, offset: int = 0, limit: int | None = None
     ) -> list[DataSetImage]:
         """Return pictures of a data set without their content, in the order they were added."""
-        query = (
-            _IMAGE.where(data_set_images.c.data_set_id == data_set_id)
-            .order_by(data_set_images.c.created_at, data_set_images.c.id)
-            .offset(offset)
-        )
+        query = _in_order(data_set_id).offset(offset)
         with self._database.transaction() as connection:
             rows = connection.execute(query if limit is None else query.limit(limit)).all()
         return [_image(row) for row in rows]
@@ -434,10 +528,7 @@ class DataSets:
         )
         size = connection.execute(kept).scalar_one()
         size += sum(len(_values(image)["boxes"] or "") for image in added)
-        if size > BOXES_BYTES:
-            raise StorageFull(
-                f"the boxes of the data set would have {size} bytes, allowed are {BOXES_BYTES}"
-            )
+        _check_boxes_size(size)
 
     def _check_room(
         self, connection: sa.Connection, account_id: str, new: Sequence[NewImage]
@@ -491,13 +582,59 @@ def check_classes(classes: Sequence[str]) -> None:
         raise BadParameters(Problem("classes", message))
     seen: dict[str, str] = {}
     for name in classes:
-        if not name.strip() or len(name) > CLASS_LENGTH or not name.isprintable():
-            message = f"classes: {name[:40]!r} is not 1 to {CLASS_LENGTH} printable characters"
-            raise BadParameters(Problem("classes", message))
+        _check_class("classes", name)
         if (key := name_key(name)) in seen:
             message = f"classes: {name!r} and {seen[key]!r} are the same name"
             raise BadParameters(Problem("classes", message))
         seen[key] = name
+
+
+def _check_class(parameter: str, name: str) -> None:
+    if not name.strip() or len(name) > CLASS_LENGTH or not name.isprintable():
+        message = f"{name[:40]!r} is not 1 to {CLASS_LENGTH} printable characters"
+        raise BadParameters(Problem(parameter, f"{parameter}: {message}"))
+
+
+def _check_boxes_size(size: int) -> None:
+    if size > BOXES_BYTES:
+        raise StorageFull(
+            f"the boxes of the data set would have {size} bytes, allowed are {BOXES_BYTES}"
+        )
+
+
+def _renaming(classes: Sequence[str], renamed: Mapping[str, str], *, merge: bool) -> dict[str, str]:
+    """Return the name that each class is to have, in their order.
+
+    Raises
+    ------
+    BadParameters
+        A name is that of no class, cannot be one, or would be that of two.
+    """
+    names = {name_key(name): name for name in classes}
+    known = {name: name for name in classes}
+    asked: dict[str, str] = {}
+    for old, new in renamed.items():
+        if (key := name_key(old)) not in names:
+            listed = ", ".join(map(repr, classes)) or "none"
+            raise _wrong_classes(f"received {old[:80]!r}, the data set has {listed}")
+        if key in asked:
+            raise _wrong_classes(f"{old[:80]!r} and {asked[key][:80]!r} are the same name")
+        _check_class("rename", new)
+        asked[key] = old
+        known[names[key]] = new
+    one: dict[str, str] = {}
+    for old, new in known.items():
+        first = one.setdefault(name_key(new), old)
+        if first != old and not merge:
+            raise _wrong_classes(
+                f"{first!r} and {old!r} would both be {new!r}; to make one class of them, merge"
+            )
+    spelt = {key: known[old] for key, old in one.items()}
+    return {old: spelt[name_key(new)] for old, new in known.items()}
+
+
+def _wrong_classes(what: str) -> BadParameters:
+    return BadParameters(Problem("rename", f"rename: {what}"))
 
 
 def _with_classes(
@@ -549,6 +686,12 @@ def _is_image(data_set_id: str, image_id: str) -> tuple[sa.ColumnElement[bool], 
 
 _DATA_SET = sa.select(data_sets)
 _IMAGE = sa.select(*(column for column in data_set_images.c if column.name != "content"))
+
+
+def _in_order(data_set_id: str) -> sa.Select[Any]:
+    """Return the query of all pictures of a data set, in the order they were added."""
+    mine = _IMAGE.where(data_set_images.c.data_set_id == data_set_id)
+    return mine.order_by(data_set_images.c.created_at, data_set_images.c.id)
 
 
 def _data_set(row: Any) -> DataSet:

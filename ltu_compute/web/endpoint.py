@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 

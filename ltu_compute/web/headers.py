@@ -13,7 +13,7 @@ from ltu_compute.web.dialect import Dialect
 
 # Replies are for programs: nothing in them is to be run, drawn or framed. Pages bring their own.
 POLICY = "default-src 'none'; frame-ancestors 'none'"
-METHODS = "GET, POST, PUT, DELETE"
+METHODS = "GET, POST, PUT, PATCH, DELETE"
 ACCEPTED = "Authorization, Content-Type, X-Request-ID"
 EXPOSED = ("X-Request-ID", "Retry-After", "WWW-Authenticate")
 PREFLIGHT_AGE_S = 600

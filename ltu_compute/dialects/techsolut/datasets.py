@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.techsolut.interface import Picture, dialect
@@ -27,7 +27,7 @@ from ltu_compute.store.data_sets import (
 from ltu_compute.store.names import NAME_LENGTH
 from ltu_compute.web.binding import ReceivedImage
 from ltu_compute.web.dialect import Caller, Exchange
-from ltu_compute.web.endpoint import ImageList, Params
+from ltu_compute.web.endpoint import Flag, ImageList, Params
 from ltu_compute.web.service import Service
 
 MOST_FILES = 100  # in one request
@@ -68,6 +68,33 @@ class DatasetParams(Params):
     """The id of a data set, in the path."""
 
     dataset_id: str = Field(max_length=64, description="Id of the data set.")
+
+
+def _from_text(value: Any) -> Any:
+    """Return the JSON object that a text of a form holds."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"which is not a JSON object ({error})") from None
+
+
+class ChangeParams(DatasetParams):
+    """See `change_dataset`."""
+
+    name: str = Field("", max_length=NAME_LENGTH, description="Its new name. Default: as it is.")
+    rename: Annotated[dict[str, ClassName], BeforeValidator(_from_text)] = Field(
+        default={},
+        max_length=MOST_CLASSES,
+        description="New names of classes by those that they have now, as a JSON object such as "
+        '`{"bolt": "screw"}`. Labels and boxes follow.',
+    )
+    merge: Flag = Field(
+        False,
+        description="Make one class of those that get the same name, or that of another one. "
+        "False: this is an error.",
+    )
 
 
 class PageParams(Params):
@@ -227,8 +254,23 @@ def datasets(params: PageParams, store: Store, caller: Caller) -> DatasetPage:
 @dialect.endpoint("datasets.get", paths=("/datasets/{dataset_id}",), methods=("GET",))
 def dataset(params: DatasetParams, store: Store, caller: Caller) -> Dataset:
     """Return a data set, with what it holds of each class."""
-    found = store.data_sets.get(caller.account.id, params.dataset_id)
-    return _dataset(found, store.data_sets.images(found.id))
+    return _dataset(*store.data_sets.whole(caller.account.id, params.dataset_id))
+
+
+@dialect.endpoint("datasets.change", paths=("/datasets/{dataset_id}",), methods=("PATCH",))
+def change_dataset(params: ChangeParams, store: Store, caller: Caller) -> Dataset:
+    """Give a data set, or classes of it, other names.
+
+    All classes change at once, so that two can exchange their names. Models that were trained on
+    the data set keep the names that they were trained with.
+    """
+    if not params.name and not params.rename:
+        raise _wrong("rename", "name or rename is required; received neither")
+    owner, changed = caller.account.id, params.dataset_id
+    store.data_sets.change(
+        owner, changed, name=params.name, renamed=params.rename, merge=params.merge
+    )
+    return _dataset(*store.data_sets.whole(owner, changed))
 
 
 @dialect.endpoint("datasets.delete", paths=("/datasets/{dataset_id}",), methods=("DELETE",))

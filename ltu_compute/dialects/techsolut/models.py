@@ -142,10 +142,10 @@ def train(
     _check_custom(params.model_id, recognisers)
     found = store.custom_models.get(account_id, params.model_id)
     try:
-        data_set = store.data_sets.get(account_id, params.dataset_id)
+        data_set, images = store.data_sets.whole(account_id, params.dataset_id)
     except NotFound as error:
         raise BadParameters(Problem("dataset_id", f"dataset_id: {error}")) from None
-    training.check(found, data_set, store.data_sets.images(data_set.id))
+    training.check(found, data_set, images)
     backbone.check(recognisers.models)
     notice = None
     if params.callback_url:
