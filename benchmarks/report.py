@@ -146,7 +146,7 @@ def publish(
     options : Options
         How the benchmark was run.
     peers : iterable of str
-        Installed Python packages that took part; their versions are told.
+        Installed Python packages that took part; their versions are listed.
     versions : mapping of str to str, optional
         What else took part, with its version.
     readme : Path

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 class Child:
-    """A forked process that does what it is told, when it is told."""
+    """A forked process that does what the test says, when it says so."""
 
     def __init__(self, task: Callable[["Child"], object]) -> None:
         self._orders, give = os.pipe()
@@ -73,7 +73,7 @@ class Child:
 
 
 def holder(slots: Slots) -> Callable[[Child], None]:
-    """Return a task: say w, wait for a slot, say c, hold it until told to go on."""
+    """Return a task: say w, wait for a slot, say c, hold it until the test says go on."""
 
     def task(child: Child) -> None:
         with slots.take() as place:

@@ -53,7 +53,7 @@ def test_no_small_request_becomes_a_large_one(app: Flask, credentials: Credentia
             if not beyond:
                 break
         seen += 1
-        wrong += [f"{case.name}: {told}" for told in beyond]
+        wrong += [f"{case.name}: {excess}" for excess in beyond]
         if status >= 500 and status != 503:
             wrong.append(f"{case.name}: status {status}")
     assert not wrong, "\n".join(wrong)

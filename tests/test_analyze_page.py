@@ -143,7 +143,7 @@ def open_page(browser: Browser, service: Live, clock: Clock) -> Iterator[Open]:
         return page
 
     yield opened
-    assert [told for page in complaints for told in page] == []
+    assert [complaint for page in complaints for complaint in page] == []
 
 
 @pytest.fixture
@@ -366,9 +366,9 @@ def test_labels(page: Page) -> None:
     widths = page.locator(".bars .meter i").evaluate_all(
         "(bars) => bars.map((bar) => bar.offsetWidth / bar.parentElement.offsetWidth)"
     )
-    told = [float(text.rstrip("%")) / 100 for text in page.locator(".bars b").all_inner_texts()]
-    assert widths == pytest.approx(told, abs=0.02)
-    assert told == sorted(told, reverse=True)
+    shown = [float(text.rstrip("%")) / 100 for text in page.locator(".bars b").all_inner_texts()]
+    assert widths == pytest.approx(shown, abs=0.02)
+    assert shown == sorted(shown, reverse=True)
 
 
 def test_objects(page: Page) -> None:
@@ -668,7 +668,7 @@ def test_pictures_are_fetched_for_accounts_only(app: Flask, token: str) -> None:
     """The page's own address: the service's rules for image addresses hold."""
     form = {"url": "http://10.1.2.3/x.jpg"}
     assert app.test_client().post(PICTURE, data=form).status_code == 401
-    for url, status, told in (
+    for url, status, reason in (
         ("http://10.1.2.3/x.jpg", 422, "url: the image could not be fetched"),
         (
             "file:///etc/passwd",
@@ -681,7 +681,7 @@ def test_pictures_are_fetched_for_accounts_only(app: Flask, token: str) -> None:
         answer = app.test_client().post(PICTURE, data={"url": url}, headers=bearer)
         assert answer.status_code == status
         assert answer.json["errors"][0]["parameter"] == "url"
-        assert told in answer.json["detail"]
+        assert reason in answer.json["detail"]
 
 
 # ------------------------------------------------------------------ copy, save, report
@@ -736,7 +736,7 @@ def test_report_is_one_page(page: Page) -> None:
         "Alignment residual",
         "image2 x, y",
     )
-    assert [told for told in (*words, REFERENCE, *sums) if told not in text] == []
+    assert [expected for expected in (*words, REFERENCE, *sums) if expected not in text] == []
     assert "residual_px" not in text
     document = page.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page\b", document)) == 1

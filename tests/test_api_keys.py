@@ -1,4 +1,4 @@
-"""API keys: made once, told apart, refused when they should be, and a quota that counts exactly."""
+"""API keys: made once, listed by prefix, refused when they should be; a quota counts exactly."""
 
 import re
 import subprocess
@@ -189,11 +189,11 @@ def test_a_key_of_nobody(store: Store) -> None:
 def test_answers_count_down(store: Store, check: KeyCheck, alice: Account) -> None:
     key, secret = store.api_keys.add(alice.id, NOW, quota=3)
     holder = check.authenticate(secret)
-    told = []
+    counted = []
     for _ in range(3):
         with check.charge(holder.key.id) as charge:
-            told.append(charge.remaining)
-    assert told == [2, 1, 0]
+            counted.append(charge.remaining)
+    assert counted == [2, 1, 0]
     with pytest.raises(QuotaExhausted), check.charge(holder.key.id):
         pytest.fail("it was done all the same")
     assert (left(store, key), reserved(store)) == (0, 0)
@@ -392,7 +392,7 @@ def test_a_time_that_a_key_ends_at(run: Any, expires: str, until: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("add", "bob"), "'bob'; `ltu-compute user list`"),
         (("add", "alice", "--quota", "-1"), "'-1' is not a number of answers"),
@@ -406,8 +406,8 @@ def test_a_time_that_a_key_ends_at(run: Any, expires: str, until: str) -> None:
         (("quota", "ltuc_nothing0", "1"), "There is no key 'ltuc_nothing0'"),
     ],
 )
-def test_what_the_commands_refuse(run: Any, arguments: tuple[str, ...], told: str) -> None:
+def test_what_the_commands_refuse(run: Any, arguments: tuple[str, ...], message: str) -> None:
     refused = run(*arguments)
     assert refused.exit_code in (1, 2)
     assert isinstance(refused.exception, SystemExit)
-    assert told in refused.output
+    assert message in refused.output

@@ -1,4 +1,4 @@
-"""Every way to send an image, every place for a parameter, and what is told when they are wrong."""
+"""Every way to send an image, every place for a parameter, and the errors for wrong ones."""
 
 import base64
 import io
@@ -786,14 +786,14 @@ WRONG: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_told(call: Caller, case: str) -> None:
-    operation, sent, told = WRONG[case]
+    operation, sent, expected = WRONG[case]
     answer = call.post(operation, data=sent)
     assert answer.status_code == 400, answer.text
     body = answer.json
     assert body["result"] == {}
     errors = {error["parameter"]: error["message"] for error in body["errors"]}
-    assert errors.keys() == told.keys()
-    for parameter, words in told.items():
+    assert errors.keys() == expected.keys()
+    for parameter, words in expected.items():
         for word in words:
             assert word in errors[parameter]
         assert errors[parameter] in body["details"]["message"]

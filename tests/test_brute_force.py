@@ -233,8 +233,8 @@ GUESSING = """if True:
             os.close(opener)
             os.read(gate, 1)  # until all are there
             tries = (store.logins.failed("a", "::1", 1_800_000_000, limits) for _ in range(9))
-            told = sum(wait == 0 for wait in tries)
-            os.write(report, bytes([told]))
+            allowed = sum(wait == 0 for wait in tries)
+            os.write(report, bytes([allowed]))
             os._exit(0)
     os.close(opener)
     states = [os.wait()[1] for _ in range(4)]
@@ -371,14 +371,14 @@ def test_nobody_is_told_where_an_account_is_familiar(
                     log_in(client, "wrong", address=f"198.51.100.{number}")
                 else:
                     log_in(client, "wrong", f"account {number}", address)
-            told = []
+            answers = []
             for step in (0, 0, 0, 0, 0, 1, 28, 1, 29, 31, 62, 200, 200, 0, 0, 0):
                 clock.now += step
                 work.clear()
                 reply = log_in(client, "wrong", address=address)
-                told.append((step, reply.status_code, reply.json, [*reply.headers], [*work]))
-            assert {status for _, status, *_ in told} == {401, 429}
-            seen.append(told)
+                answers.append((step, reply.status_code, reply.json, [*reply.headers], [*work]))
+            assert {status for _, status, *_ in answers} == {401, 429}
+            seen.append(answers)
     assert seen[0] == seen[1]
 
 

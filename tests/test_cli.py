@@ -183,9 +183,9 @@ def test_keys(run: Any) -> None:
 
 @pytest.mark.parametrize("kid", ["-Wo3vB", "-hZ2", "--x"])
 def test_a_key_whose_id_begins_with_a_dash_is_no_option(run: Any, kid: str) -> None:
-    told = run("keys", "remove", kid)
-    assert told.exit_code == 1
-    assert f"There is no key '{kid}'" in told.output
+    refused = run("keys", "remove", kid)
+    assert refused.exit_code == 1
+    assert f"There is no key '{kid}'" in refused.output
 
 
 def test_settings_hide_secrets(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,8 +89,8 @@ def test_what_comes_after_its_head_is_read_by_whoever_reads_it(service: Service)
         sock.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode())
         time.sleep(0.05)
         sock.sendall(body)
-        status, _, told = answer_of(sock)
-    assert (status, told["error"]) == (401, "invalid_grant")
+        status, _, error = answer_of(sock)
+    assert (status, error["error"]) == (401, "invalid_grant")
 
 
 def test_a_body_that_is_too_long_to_be_taken_ends_the_connection(service: Service) -> None:
@@ -142,8 +142,8 @@ def test_what_is_no_request_is_refused_like_all_else(
 ) -> None:
     with connected(service) as sock:
         sock.sendall(sent)
-        told, headers, body = answer_of(sock)
-    assert told == status
+        answered, headers, body = answer_of(sock)
+    assert answered == status
     assert headers["connection"] == "close"
     assert headers["content-type"] == "application/problem+json"
     (line,) = [line for line in service.logged() if line.get("id") == headers["x-request-id"]]
@@ -221,8 +221,8 @@ def test_a_body_of_unknown_length_is_not_cut(service: Service) -> None:
     with connected(service) as sock, suppress(ConnectionError):
         sock.sendall(chunked(TOKEN_PATH, "Content-Type: application/x-www-form-urlencoded"))
         sock.sendall(f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
-        status, _, told = answer_of(sock)
-    assert status == 413, told
+        status, _, error = answer_of(sock)
+    assert status == 413, error
 
 
 def test_a_length_that_no_integer_holds_is_logged(service: Service) -> None:

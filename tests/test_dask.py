@@ -258,8 +258,10 @@ def test_secrets_stay_here() -> None:
         bootstrap_password="hunter2",
     )
     sent = without_secrets(settings)
-    told = [getattr(sent, name) for name in Settings.model_fields]
-    assert not any(value.get_secret_value() for value in told if hasattr(value, "get_secret_value"))
+    values = [getattr(sent, name) for name in Settings.model_fields]
+    assert not any(
+        value.get_secret_value() for value in values if hasattr(value, "get_secret_value")
+    )
 
 
 @pytest.mark.parametrize("address", ["scheduler:8786", "http://host:1", "tcp://"])

@@ -72,10 +72,10 @@ def test_every_defence_of_the_threat_model_has_a_test() -> None:
 
 
 def test_defaults_that_the_documents_tell() -> None:
-    told = SECURITY.read_text()
+    text = SECURITY.read_text()
     settings = load()
-    assert f"`LTU_COMPUTE_LOGIN_FAILURES` ({settings.login_failures})" in told
-    assert f"`LTU_COMPUTE_LOGIN_LOCK` seconds ({settings.login_lock})" in told
+    assert f"`LTU_COMPUTE_LOGIN_FAILURES` ({settings.login_failures})" in text
+    assert f"`LTU_COMPUTE_LOGIN_LOCK` seconds ({settings.login_lock})" in text
     assert (settings.login_lock_max, settings.login_window) == (900, 43200)
     assert settings.token_lifetime == 600
 

@@ -237,7 +237,7 @@ def test_shell_blocks_run(
     account = f"USERNAME='{USERNAME}'\nPASSWORD='{PASSWORD}'\n"
     (tmp_path / ".data/first-account").write_text(account)
     script = "".join(text for language, text in blocks(page(name)) if language == "sh")
-    if "TOKEN=" not in script:  # told on the quick start's page
+    if "TOKEN=" not in script:  # explained on the quick start's page
         script = blocks(page("quickstart.md"))[1][1] + script
     script = script.replace("http://127.0.0.1:8000", live.url)
     binaries = str(Path(sys.executable).parent)

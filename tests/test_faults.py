@@ -204,7 +204,7 @@ def a_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (removed, "The signing keys cannot be read"),
         (a_file, "The signing keys cannot be read"),
@@ -217,7 +217,7 @@ def test_without_its_keys_the_service_is_not_ready(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[Path], None],
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr("ltu_compute.auth.signing_keys.CHECK_INTERVAL_S", 0.0)
     keys = site.settings.keys_dir
@@ -225,7 +225,7 @@ def test_without_its_keys_the_service_is_not_ready(
     fault(keys)
     status, checks = site.ready()
     assert status == 503
-    assert checks["signing keys"].startswith(told)
+    assert checks["signing keys"].startswith(message)
     assert checks["database"] == "ok"
     if keys.is_file():
         keys.unlink()

@@ -196,10 +196,10 @@ def test_a_body_is_asked_for_when_it_is_read() -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     found = parsed(head, b"body")
     assert found.awaits_continue
-    told = io.BytesIO()
-    sock: Any = type("Socket", (), {"sendall": lambda _, content: told.write(content)})()
+    sent = io.BytesIO()
+    sock: Any = type("Socket", (), {"sendall": lambda _, content: sent.write(content)})()
     body = Body(found.body, lambda: found.proceed(sock))
-    assert not told.getvalue()
+    assert not sent.getvalue()
     assert body.read(1) + body.read() == b"body"
-    assert told.getvalue() == request.CONTINUE
+    assert sent.getvalue() == request.CONTINUE
     assert not found.awaits_continue

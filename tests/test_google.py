@@ -342,7 +342,7 @@ def test_no_text(client: Caller, google: Google) -> None:
 
 
 def test_large_and_turned_pictures(client: Caller, google: Google) -> None:
-    """A photograph of 5000 x 40 px that EXIF turns upright: sent at 33 x 4096, told in its px."""
+    """A photograph of 5000 x 40 px that EXIF turns upright is sent at 33 x 4096 px."""
     stripes = np.kron(np.arange(100, dtype=np.uint8), np.full((40, 50), 2, np.uint8))
     content = cv2.imencode(".jpg", stripes)[1].tobytes()
     tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
@@ -586,7 +586,7 @@ def test_by_default_without_a_key_is_a_wrong_setting(settings: Settings) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "shown"),
     [
         ("GOOGLE_ENDPOINT", "http://vision.example.com", True),
         ("GOOGLE_ENDPOINT", "vision.example.com", True),
@@ -596,11 +596,13 @@ def test_by_default_without_a_key_is_a_wrong_setting(settings: Settings) -> None
         ("GOOGLE_API_KEY", "line\nbreak", False),
     ],
 )
-def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: bool) -> None:
+def test_wrong_settings(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: bool
+) -> None:
     monkeypatch.setenv(f"LTU_COMPUTE_{name}", value)
     with pytest.raises(WrongSetting, match=f"LTU_COMPUTE_{name}") as wrong:
         load()
-    assert (value in str(wrong.value)) == told
+    assert (value in str(wrong.value)) == shown
 
 
 def test_the_key_is_no_part_of_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

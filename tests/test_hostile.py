@@ -73,5 +73,5 @@ def test_operations(call: Caller, operation: str, names: tuple[str, ...]) -> Non
             parts[name] = (io.BytesIO(file.content), name)
             answer = call.post(operation, data=parts)
             assert answer.status_code in {200, 400, 413, 415, 422}, (file.name, answer.text)
-            told = {problem["parameter"] for problem in answer.json.get("errors", ())}
-            assert told <= {*names, ""}, (file.name, answer.text)
+            named = {problem["parameter"] for problem in answer.json.get("errors", ())}
+            assert named <= {*names, ""}, (file.name, answer.text)

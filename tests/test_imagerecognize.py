@@ -346,25 +346,25 @@ def test_bodies_that_are_not_read(
 ) -> None:
     """No picture is the cause, so that the words about pictures would mislead."""
     answer = served.test_client().post("/api/v2/", data=body, content_type=kind)
-    told = json.loads(answer.text)
-    assert (told["status"], told["status_message"]) == (status, words)
-    assert told["details"].startswith("body: received" if status == 413 else "Content-Type: ")
+    reply = json.loads(answer.text)
+    assert (reply["status"], reply["status_message"]) == (status, words)
+    assert reply["details"].startswith("body: received" if status == 413 else "Content-Type: ")
 
 
 def test_an_empty_file(served: Flask, key: str) -> None:
     body, kind = encode_multipart_formdata(
         [*OBJECTS.items(), ("apikey", key), ("file", ("a", b""))]
     )
-    told = json.loads(served.test_client().post("/api/v2/", data=body, content_type=kind).text)
-    assert (told["status"], told["details"]) == (412, "file: the file is empty")
+    reply = json.loads(served.test_client().post("/api/v2/", data=body, content_type=kind).text)
+    assert (reply["status"], reply["details"]) == (412, "file: the file is empty")
 
 
 def test_json_is_utf_8(served: Flask) -> None:
     body = json.dumps({"apikey": "x"}).encode("utf-16")
     answer = served.test_client().post("/api/v2/", data=body, content_type="application/json")
-    told = json.loads(answer.text)
-    assert told["status"] == 430
-    assert told["status_message"].startswith("the body is not JSON: it must be UTF-8")
+    reply = json.loads(answer.text)
+    assert reply["status"] == 430
+    assert reply["status_message"].startswith("the body is not JSON: it must be UTF-8")
 
 
 def test_a_picture_under_another_name(ask: Ask) -> None:

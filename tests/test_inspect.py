@@ -237,7 +237,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = 200
-    told, waits = [], []
+    reported, waits = [], []
 
     class Small:
         """A file on a disk with little room."""
@@ -261,11 +261,11 @@ def test_a_full_disk_is_waited_for_and_nothing_is_half_written(
             room = 1 << 20
 
     row = {"shot": "s" * 150, "reference": "r", "verdict": "OK"}
-    with Ledger(tmp_path, on_full=told.append, sleep=wait) as written:
+    with Ledger(tmp_path, on_full=reported.append, sleep=wait) as written:
         written._file = Small(written._file)  # type: ignore[assignment]
         written.append(0, row)
         written.append(1, row)
-        assert (len(waits), len(told)) == (3, 3)
+        assert (len(waits), len(reported)) == (3, 3)
         room = 500
         monkeypatch.setattr(ledger, "PATIENCE_S", 5.0)
         waits.extend([0.0, 0.0, 0.0])

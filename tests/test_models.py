@@ -903,18 +903,18 @@ def test_the_command_checks_them(shop: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_command_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told() -> tuple[int, str]:
+    def listed() -> tuple[int, str]:
         done = CliRunner().invoke(main, ["models"])
         return done.exit_code, done.output
 
     monkeypatch.delenv("LTU_COMPUTE_MODELS_DIR", raising=False)
     monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path / "data"))
-    assert told() == (0, f"no models in {tmp_path / 'data' / 'models'}\n")
+    assert listed() == (0, f"no models in {tmp_path / 'data' / 'models'}\n")
     monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(tmp_path))
-    assert told() == (0, f"no models in {tmp_path}\n")
+    assert listed() == (0, f"no models in {tmp_path}\n")
     for path, why in ((tmp_path / "none", "No such file"), (Path(__file__), "Not a directory")):
         monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(path))
-        code, output = told()
+        code, output = listed()
         assert code == 1
         assert f"{path} cannot be read: {why}" in output
         assert "no models" not in output

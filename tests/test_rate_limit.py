@@ -252,13 +252,13 @@ def test_the_one_over_the_limit(limited: Flask) -> None:
     headers = {"Authorization": f"Bearer {token_of(client)}"}
     replies = [client.get(LISTED, headers=headers) for _ in range(5)]
     assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
-    told = [
+    announced = [
         [int(reply.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")]
         for reply in replies
     ]
-    assert [line[:2] for line in told] == [[3, 2], [3, 1], [3, 0], [3, 0], [3, 0]]
-    assert len({line[2] for line in told}) == 1
-    reset, wait = told[3][2], int(replies[3].headers["Retry-After"])
+    assert [line[:2] for line in announced] == [[3, 2], [3, 1], [3, 0], [3, 0], [3, 0]]
+    assert len({line[2] for line in announced}) == 1
+    reset, wait = announced[3][2], int(replies[3].headers["Retry-After"])
     assert math.isclose(reset - time.time(), wait, abs_tol=2)
     assert 86390 < wait <= 86400
     assert "Retry-After" not in replies[0].headers

@@ -178,11 +178,11 @@ def test_one_shot_is_compared_by_a_recipe(folder: Path) -> None:
     assert run("differences", folder / "reference.png", shot, "--recipe", recipe).exit_code == 0
 
     recipe_in(folder, limits={})
-    told = json.loads(run("differences", shot, "--recipe", recipe).output)["details"]["info"][
+    verdict = json.loads(run("differences", shot, "--recipe", recipe).output)["details"]["info"][
         "recipe"
     ]
-    assert told["verdict"] == "NG"
-    assert told["reason"] == "1 difference, at most 0 allowed"
+    assert verdict["verdict"] == "NG"
+    assert verdict["reason"] == "1 difference, at most 0 allowed"
     for arguments, words in (
         ((shot, shot), "not that of the picture"),
         ((shot, "--preset", "1"), "preset: leave it out"),

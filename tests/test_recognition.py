@@ -183,8 +183,8 @@ def test_languages(call: Caller, language: str) -> None:
 def test_all_languages_that_are_not_installed_are_told(call: Caller) -> None:
     answer = ask(call, "textDetection", "label.png", language="xx,en,klingon tlh")
     assert answer.status_code == 400
-    told = "received 'xx', 'klingon', 'tlh', installed: de, en, fr"
-    assert told in answer.json["details"]["message"]
+    message = "received 'xx', 'klingon', 'tlh', installed: de, en, fr"
+    assert message in answer.json["details"]["message"]
 
 
 def test_text_too_dense_is_the_pictures_fault(

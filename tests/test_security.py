@@ -182,7 +182,7 @@ def test_a_host_that_is_none(app: Flask) -> None:
     assert answer.status_code == 400
 
 
-# What browsers are told
+# Headers for browsers
 
 HTTPS = {"base_url": "https://vision.example.com"}
 PAGE = "https://app.example.com"
@@ -211,13 +211,13 @@ def test_pages_have_a_policy_of_their_own(app: Flask) -> None:
 
 def test_only_who_came_by_https_is_told_to_keep_to_it(app: Flask, settings: Settings) -> None:
     behind = create_app(settings.model_copy(update={"proxy_hops": 1}))
-    for service, forwarded, told in (
+    for service, forwarded, expected in (
         (app, "https", None),
         (behind, "http", None),
         (behind, "https", "max-age=31536000"),
     ):
         reply = service.test_client().get("/healthz", headers={"X-Forwarded-Proto": forwarded})
-        assert reply.headers.get("Strict-Transport-Security") == told
+        assert reply.headers.get("Strict-Transport-Security") == expected
 
 
 def test_a_service_that_tells_nobody_to_keep_to_https(settings: Settings) -> None:

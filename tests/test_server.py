@@ -56,8 +56,8 @@ def test_the_first_account_is_kept_for_its_owner_only(quickstart: tuple[Path, st
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
     password = re.findall(r"PASSWORD=(\S+)", kept.read_text())[0]
     assert password in printed
-    told = requests.get(f"{address_in(printed)}/analyze/start.json", timeout=PATIENCE_S).json()
-    assert told == {"first_account": {"username": "operator", "file": str(kept)}}
+    start = requests.get(f"{address_in(printed)}/analyze/start.json", timeout=PATIENCE_S).json()
+    assert start == {"first_account": {"username": "operator", "file": str(kept)}}
     assert len(password) >= 16
 
 

@@ -307,7 +307,7 @@ def unencrypted(key: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (lambda: b"", "not a public key in PEM"),
         (lambda: b"\xff" * 5000, "not a public key in PEM"),
@@ -316,8 +316,8 @@ def unencrypted(key: Any) -> bytes:
         (lambda: pem(ec.generate_private_key(ec.SECP256R1())), "not an RSA key of 1024 to 8192"),
     ],
 )
-def test_files_that_hold_no_public_key(content: Callable[[], bytes], told: str) -> None:
-    with pytest.raises(BadParameters, match=told):
+def test_files_that_hold_no_public_key(content: Callable[[], bytes], message: str) -> None:
+    with pytest.raises(BadParameters, match=message):
         public_key_pem(content())
 
 
@@ -394,7 +394,7 @@ def test_the_server_key_stays_until_it_is_rotated(run: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (
             ("add", "bob", "--public-key", "public.pem"),
@@ -408,8 +408,8 @@ def test_the_server_key_stays_until_it_is_rotated(run: Any) -> None:
         (("remove", "nobody"), "There is no client 'nobody'."),
     ],
 )
-def test_what_the_commands_refuse(run: Any, arguments: tuple[str, ...], told: str) -> None:
+def test_what_the_commands_refuse(run: Any, arguments: tuple[str, ...], message: str) -> None:
     refused = run(*arguments)
     assert refused.exit_code in (1, 2)
     assert isinstance(refused.exception, SystemExit)
-    assert told in refused.output
+    assert message in refused.output

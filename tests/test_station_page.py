@@ -94,7 +94,7 @@ def test_the_stage_shows_what_is_analysed(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC photo"),
         ("scan.tif", b"II*\0" + bytes(99), "TIFF"),
@@ -103,12 +103,12 @@ def test_the_stage_shows_what_is_analysed(page: Page) -> None:
     ],
 )
 def test_an_unreadable_file_says_what_it_is(
-    page: Page, name: str, content: bytes, told: str
+    page: Page, name: str, content: bytes, message: str
 ) -> None:
     give(page, 1, name, content)
     card = page.locator(".slot .unreadable")
     expect(card).to_contain_text(f"{name} cannot be read.")
-    expect(card).to_contain_text(told)
+    expect(card).to_contain_text(message)
     expect(page.locator(".slot").nth(1).locator("img")).to_have_count(0)
 
 
@@ -160,12 +160,12 @@ def test_limits_judge_at_once(page: Page) -> None:
     expect(page.locator(".checks .broken")).to_have_count(1)
     assert "mm² of at most 0.5 mm²" in readout(page)
     page.fill("#limits [name=max_count]", "-1")
-    told = page.locator("#limits .problem:not(:empty)")
-    expect(told).to_have_text(
+    problems = page.locator("#limits .problem:not(:empty)")
+    expect(problems).to_have_text(
         "Allowed are numbers from 0 to 999. The limit before it still counts."
     )
     page.fill("#limits [name=max_count]", "1")
-    expect(told).to_have_count(0)
+    expect(problems).to_have_count(0)
     assert [url for url in requests if url.endswith("/differences")] == []
     page.fill("#limits [name=px_per_mm]", "")
     page.fill("#limits [name=max_count]", "0")

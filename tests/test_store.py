@@ -143,10 +143,10 @@ def test_a_command_tells_it_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     store.migrate()
     newer_schema(store, "7777")
     store.close()
-    told = CliRunner().invoke(main, ["user", "list"])
-    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
-    assert told.output.startswith("Error: the database has schema 9998 of a newer version")
-    assert told.output.count("\n") == 1
+    listed = CliRunner().invoke(main, ["user", "list"])
+    assert (listed.exit_code, type(listed.exception)) == (1, SystemExit)
+    assert listed.output.startswith("Error: the database has schema 9998 of a newer version")
+    assert listed.output.count("\n") == 1
 
 
 # What the first published schema's version writes, with every column that it knows.
@@ -320,12 +320,12 @@ def test_no_part_of_a_password_is_taken_for_a_host_and_logged(
 ) -> None:
     monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LTU_COMPUTE_DATABASE_URL", f"postgresql://{login}@db.invalid/vision")
-    told = CliRunner().invoke(main, ["user", "list"])
-    assert told.exit_code == 1
+    refused = CliRunner().invoke(main, ["user", "list"])
+    assert refused.exit_code == 1
     for part in ("sesame", "secret", "body"):
-        assert part not in told.output + caplog.text
-    assert "LTU_COMPUTE_DATABASE_URL" in told.output
-    assert "%40" in told.output
+        assert part not in refused.output + caplog.text
+    assert "LTU_COMPUTE_DATABASE_URL" in refused.output
+    assert "%40" in refused.output
 
 
 def test_an_encoded_password_is_taken_as_it_is() -> None:

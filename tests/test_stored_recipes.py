@@ -284,10 +284,10 @@ def test_differences_take_a_recipe(ask: Ask, app: Flask, token: str) -> None:
         assert answer.status_code == status, answer.text
         return answer.json
 
-    told = differences(recipe="cover")["details"]["info"]["recipe"]
-    assert told == {"name": "cover", "version": 1, "verdict": "OK", "reason": ""}
-    told = differences(recipe=json.dumps(whole), image1=True)["details"]["info"]["recipe"]
-    assert told == {"name": "w", "verdict": "NG", "reason": "1 difference, at most 0 allowed"}
+    recipe = differences(recipe="cover")["details"]["info"]["recipe"]
+    assert recipe == {"name": "cover", "version": 1, "verdict": "OK", "reason": ""}
+    recipe = differences(recipe=json.dumps(whole), image1=True)["details"]["info"]["recipe"]
+    assert recipe == {"name": "w", "verdict": "NG", "reason": "1 difference, at most 0 allowed"}
     assert "recipe" not in differences(image1=True)["details"]["info"]
     for given, words in (
         ({"recipe": "cover", "preset": 1}, "preset: leave it out"),

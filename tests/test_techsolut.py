@@ -168,8 +168,8 @@ def test_what_is_wrong_with_a_request(
 
 
 def test_everything_wrong_is_named_at_once(ask: Ask) -> None:
-    told = problem(ask("POST", "/detect", 400, json={"confidence": 2, "max_detections": -1}))
-    assert all(name in told for name in ("confidence: ", "max_detections: ", "image: "))
+    details = problem(ask("POST", "/detect", 400, json={"confidence": 2, "max_detections": -1}))
+    assert all(name in details for name in ("confidence: ", "max_detections: ", "image: "))
 
 
 def test_methods_and_bodies(ask: Ask, served: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +179,8 @@ def test_methods_and_bodies(ask: Ask, served: Flask, monkeypatch: pytest.MonkeyP
     assert "not JSON" in problem(ask("POST", "/detect", 400, data="{", content_type=JSON))
     assert "Content-Type" in problem(ask("POST", "/detect", 400, data="x", content_type="a/b"))
     assert problem(ask("POST", "/classify", 400, json={"top_k": 0})).startswith("top_k: ")
-    told = problem(ask("POST", "/ocr", 400, json={"image": IN_BASE64, "language": "xx"}))
-    assert told.startswith("language: received 'xx', installed: ")
+    details = problem(ask("POST", "/ocr", 400, json={"image": IN_BASE64, "language": "xx"}))
+    assert details.startswith("language: received 'xx', installed: ")
     slots = service_of(served).slots
     monkeypatch.setattr(slots, "check", lambda: (_ for _ in ()).throw(Busy("busy: try again")))
     busy = ask("POST", "/detect", 503, json={"image": IN_BASE64})

@@ -185,8 +185,8 @@ def test_what_cannot_be_trained_is_refused_at_once(served: Flask, ask: Ask) -> N
     assert service_of(served).store.jobs.claim(kinds=[TRAINING]) == []
     assert ask("GET", f"/v1/models/{model}")["status"] == "created"
     sent = {"file": files(picture(1))[0], "model": model}
-    told = ask("POST", "/v1/classify", 400, data=sent)["error"]["details"]
-    assert told.endswith("was not trained yet")
+    details = ask("POST", "/v1/classify", 400, data=sent)["error"]["details"]
+    assert details.endswith("was not trained yet")
 
 
 def test_a_worker_that_is_lost_costs_nothing_and_counts_once(
@@ -236,8 +236,8 @@ def test_a_training_that_fails_says_why(
     task = begin(ask, model, data_set(ask))
     hasty = settings.model_copy(update={"training_timeout": 1e-9})
     run(served, hasty)
-    told = ask("GET", f"/v1/tasks/{task}")["error"]["details"]
-    assert "did not end within 1e-09 s (LTU_COMPUTE_TRAINING_TIMEOUT)" in told
+    details = ask("GET", f"/v1/tasks/{task}")["error"]["details"]
+    assert "did not end within 1e-09 s (LTU_COMPUTE_TRAINING_TIMEOUT)" in details
 
 
 def test_a_refused_training_changes_nothing_and_costs_nothing(

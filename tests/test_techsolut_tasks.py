@@ -394,8 +394,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_does_nothing_twice(
         assert b"Nut" in result.content
     sender = request.getfixturevalue("sender")
     until(lambda: not sender.step() and not jobs.counts().jobs[State.RUNNING])
-    told = {json.loads(body)["data"]["task_id"] for _, body in receiver.received}
-    assert told == ids
+    announced = {json.loads(body)["data"]["task_id"] for _, body in receiver.received}
+    assert announced == ids
 
 
 def test_a_task_comes_to_what_detect_answers(ask: Ask, running: None) -> None:

@@ -69,7 +69,7 @@ def opened(live: Live, browser: Browser) -> Iterator[Callable[..., Page]]:
         return page
 
     yield open_view
-    assert [told for page in complaints for told in page] == []
+    assert [complaint for page in complaints for complaint in page] == []
 
 
 @pytest.fixture(scope="module")

@@ -247,7 +247,7 @@ class Measured(NamedTuple):
 
 
 def measured(name: str, tasks: Sequence[Task], jobs: int) -> list[Measured]:
-    """Measure pairs, `jobs` at the same time; in the order of the tasks. Progress is told."""
+    """Measure pairs, `jobs` at the same time; in the order of the tasks. Report progress."""
     with multiprocessing.get_context("spawn").Pool(jobs, _one_thread) as pool:
         results = []
         for result in pool.imap(_measure, tasks):

@@ -1,4 +1,4 @@
-"""Distance: whether copies are told from likenesses, and both from strangers.
+"""Distance: whether copies are distinguished from likenesses, and both from strangers.
 
 ``python -m benchmarks.accuracy.distance --set benchmark --pairs 5000``
 

@@ -42,7 +42,7 @@ TIMED = 10  # pictures that are timed, of 2 MP
 REPEATED = 2  # runs of each, of which the shorter one counts
 
 
-LEAST_PICTURES = 10  # that show a class whose recall is told
+LEAST_PICTURES = 10  # that show a class whose recall is reported
 
 INTRODUCTION = (
     "Photographs that no model was fitted to, and the seven weights to one in eight at most: "
@@ -176,11 +176,11 @@ def _classes(title: str, models: Models, folder: Path, truths: dict[str, list[Tr
     if seldom:
         sums = np.sum([row[1:] for row in seldom], axis=0).tolist()
         rest = [Row(f"{len(seldom)} others", *sums)]
-    told = sorted(often, key=lambda row: -row.there) + rest
+    listed = sorted(often, key=lambda row: -row.there) + rest
     lines = [
         f"| {row.name} | {_share(row.hits, row.there)} | {_share(row.large_hits, row.large)} "
         f"| {row.wrong} |"
-        for row in told
+        for row in listed
     ]
     wrong = sum(row.wrong for row in rows)
     head = "| class | found | large ones | boxes on pictures without it |\n|---|---|---|---|\n"
@@ -243,11 +243,11 @@ def _without(models: Models, folder: Path) -> str:
                 boxes.append(f"{each.name} {each.score:.2f} ({name})")
             else:
                 others += 1
-    told = f": {'; '.join(boxes)}" if boxes else ""
+    named = f": {'; '.join(boxes)}" if boxes else ""
     return (
         "### Pictures without objects\n\n"
         f"On {count} fixtures, pages, parts, boards and textures: {len(boxes)} boxes of living "
-        f"things, vehicles and plates{told}; {others} boxes of other things."
+        f"things, vehicles and plates{named}; {others} boxes of other things."
     )
 
 

@@ -1,4 +1,4 @@
-"""How well people are told apart by the installed models, on photographs that were not enrolled.
+"""How well the installed models distinguish people, on photographs that were not enrolled.
 
     python -m benchmarks.accuracy.people PHOTOGRAPHS [--models FOLDER] [--write]
 

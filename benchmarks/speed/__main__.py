@@ -1,7 +1,7 @@
 """Speed, beside the limits of the machine and what others take: ``python -m benchmarks.speed``.
 
-Everything that is compared runs in turns in one process or at one time, and is told as a ratio of
-processor time. A row says what is asked for, what was reached, and what it stands on.
+Everything that is compared runs in turns in one process or at one time, and is reported as a ratio
+of processor time. A row says what is asked for, what was reached, and what it stands on.
 """
 
 import argparse
@@ -55,7 +55,7 @@ from ltu_compute.kernels.types import Box, Mask, Region
 from ltu_compute.outbound.load import Request, drive
 from ltu_compute.web import binding, wire
 
-AS_SERVED = {  # what the service sets for itself; it must be told before Python starts
+AS_SERVED = {  # what the service sets for itself; it must be set before Python starts
     "OPENBLAS_NUM_THREADS": "1",
     **{name: str(value) for name, (_, value) in ALLOCATION.items()},
 }
@@ -501,7 +501,7 @@ def memory(count: int) -> Measured:
     with running() as service:
         idle = service.memory()
         requests = [_mixed_request(service, name, size) for name, size in MIXED]
-        told: list[Memory] = []
+        readings: list[Memory] = []
         for _ in range(4):
             outcome = drive(
                 service.address,
@@ -512,9 +512,11 @@ def memory(count: int) -> Measured:
             )
             if set(outcome.statuses) != {200}:
                 raise RuntimeError(f"mixed requests: {dict(outcome.statuses)}")
-            told.append(service.memory())
-    shares = "; ".join(f"{each.resident_mb:.0f} ({each.proportional_mb:.0f})" for each in told)
-    before, after = (max(each.resident_mb for each in half) for half in (told[:2], told[2:]))
+            readings.append(service.memory())
+    shares = "; ".join(f"{each.resident_mb:.0f} ({each.proportional_mb:.0f})" for each in readings)
+    before, after = (
+        max(each.resident_mb for each in half) for half in (readings[:2], readings[2:])
+    )
     note = f"with its part of what is shared counted alone: {idle.proportional_mb:.0f} MB"
     mixed = f"{count} mixed requests of up to {LARGE}"
     return "Memory", [
@@ -522,7 +524,7 @@ def memory(count: int) -> Measured:
         Row(
             f"the larger worker after {mixed}",
             350,
-            told[-1].resident_mb,
+            readings[-1].resident_mb,
             unit="MB",
             note=f"after each quarter (its part of what is shared counted alone): {shares}",
         ),

@@ -196,8 +196,8 @@ def _processor_s(pid: int) -> float:
 
 
 def _memory(pid: int) -> Memory:
-    told = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
-    found = dict(re.findall(r"^(\w+):\s+(\d+) kB", told, re.MULTILINE))
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    found = dict(re.findall(r"^(\w+):\s+(\d+) kB", rollup, re.MULTILINE))
     return Memory(int(found["Rss"]) / 1000, int(found["Pss"]) / 1000)
 
 

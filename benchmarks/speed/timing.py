@@ -1,4 +1,4 @@
-"""How time is taken, and how it is told.
+"""How time is taken, and how it is reported.
 
 What is compared runs in turns, round after round, so that whatever else the machine does falls on
 all alike. Ratios are those of processor time, which does not count the waiting for a processor;
@@ -136,13 +136,13 @@ class Row:
         sign = "≥" if self.at_least else "≤"
         unit = f" {self.unit}" if self.unit else ""
         shown = ", ".join(f"{name} {times}" for name, times in self.times.items())
-        told = "; ".join(part for part in (f"{shown} ms" if shown else "", self.note) if part)
+        cell = "; ".join(part for part in (f"{shown} ms" if shown else "", self.note) if part)
         return (
             self.name,
             f"{sign} {self.limit:.3g}{unit}",
             f"{self.reached:.3g}{unit}",
             "yes" if self.met else "**no**",
-            told,
+            cell,
         )
 
 

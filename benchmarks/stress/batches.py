@@ -236,17 +236,17 @@ def writing(folder: Path) -> list[str]:
     def on_row(_: Any) -> None:
         seen.append(0)
         if len(seen) in {SETTLED, ROWS}:
-            told.append(resident())
+            resident_mb.append(resident())
 
-    told: list[int] = []
+    resident_mb: list[int] = []
     output = batch.Output(folder / "many")
     summary = batch.run(_Many(), Options(), output=output, engine=_Ready(), on_row=on_row)
     size = (folder / "many" / report.NAME).stat().st_size >> 20
-    growth = 100 * (told[1] / told[0] - 1)
+    growth = 100 * (resident_mb[1] / resident_mb[0] - 1)
     line = (
-        f"The process that writes {ROWS:,} results: {told[0]} MB after {SETTLED:,} rows, "
-        f"{told[1]} MB at the end ({growth:+.1f} %), {1000 * summary.seconds / ROWS:.2f} ms a row; "
-        f"the report has {size} MB."
+        f"The process that writes {ROWS:,} results: {resident_mb[0]} MB after {SETTLED:,} rows, "
+        f"{resident_mb[1]} MB at the end ({growth:+.1f} %), "
+        f"{1000 * summary.seconds / ROWS:.2f} ms a row; the report has {size} MB."
     )
     return [line]
 
@@ -254,7 +254,7 @@ def writing(folder: Path) -> list[str]:
 def worker_memory(folder: Path) -> list[str]:
     """Return a line on the memory of a worker that compares tiny pictures."""
     pairs = pictures(folder, 20, (96, 128))
-    told = {}
+    resident_mb = {}
     with Pool(batch.builder(Options()), 1) as pool:
         tasks = (
             Task(Source(p.reference), Source(p.shot)) for _ in range(TINY // 20) for p in pairs
@@ -262,8 +262,8 @@ def worker_memory(folder: Path) -> list[str]:
         for done, _ in enumerate(pool.map(tasks), 1):
             if done in {TINY // 4, TINY}:
                 statm = Path(f"/proc/{pool.pids()[0]}/statm").read_text().split()
-                told[done] = int(statm[1]) * resource.getpagesize() >> 20
-    first, last = told.values()
+                resident_mb[done] = int(statm[1]) * resource.getpagesize() >> 20
+    first, last = resident_mb.values()
     return [f"A worker: {first} MB after {TINY // 4} tiny pairs, {last} MB after {TINY}."]
 
 
@@ -278,15 +278,15 @@ def beside_jobs(pairs: list[Pair]) -> list[str]:
         beside = _latencies(served, pairs)
         left = _left(served)
 
-    def told(name: str, values: list[float]) -> str:
+    def row(name: str, values: list[float]) -> str:
         middle, last = statistics.median(values), sorted(values)[int(0.99 * len(values))]
         return f"| {name} | {1000 * middle:.0f} | {1000 * last:.0f} |"
 
     return [
         f"| one request at a time, {REQUESTS} of 2 MP | median, ms | p99, ms |",
         "|---|---|---|",
-        told("no jobs", alone),
-        told(f"{QUEUED} shots queued, {left} left at the end", beside),
+        row("no jobs", alone),
+        row(f"{QUEUED} shots queued, {left} left at the end", beside),
     ]
 
 

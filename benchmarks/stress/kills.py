@@ -87,9 +87,9 @@ def later(shots: Path) -> list[str]:
         ("the service, in a training", _training),
     ):
         with tempfile.TemporaryDirectory() as name:
-            told = run(sorted(shots.iterdir()), Path(name))
-        if told is not None:
-            rows.append(f"| {killed} | " + " | ".join(map(str, told)) + " |")
+            counts = run(sorted(shots.iterdir()), Path(name))
+        if counts is not None:
+            rows.append(f"| {killed} | " + " | ".join(map(str, counts)) + " |")
     return rows
 
 

@@ -47,7 +47,7 @@ TOKEN_PATH = "/realms/Production/protocol/openid-connect/token"  # noqa: S105  (
 USERNAME, PASSWORD = "load", "load and more load"
 PATIENCE_S = 30.0
 PROBE_EVERY_S = 0.02
-BACK_OFF_S = 0.25  # in which a client that was refused tries again: less than it is told to wait
+BACK_OFF_S = 0.25  # in which a client that was refused tries again: less than Retry-After says
 BOUNDARY = "a-boundary-that-no-image-contains"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 
@@ -385,7 +385,7 @@ def overload(duration: float) -> list[Row]:
         with Load.of(running, [request], 4 * places) as load, probing(running) as health:
             time.sleep(duration)
         refused = [answer for answer in load.answers if answer.status == 503]
-        told = {answer.retry_after for answer in refused}
+        delays = {answer.retry_after for answer in refused}
         before, under = full.seconds(200), load.seconds(200)
         done = len(under) / duration
     rejected = [percentile(load.seconds(503), percent) for percent in (50, 99)]
@@ -409,7 +409,7 @@ def overload(duration: float) -> list[Row]:
             "the others: 503 with Retry-After",
             (
                 f"{len(refused)} of {len(load.answers)}, median {rejected[0]:.0f}"
-                f", p99 {rejected[1]:.0f} ms; Retry-After {sorted(told)}"
+                f", p99 {rejected[1]:.0f} ms; Retry-After {sorted(delays)}"
             ),
             "50 ms",
         ),
@@ -565,17 +565,17 @@ def stop(duration: float) -> list[Row]:
         places = int(running.metric("ltu_compute_places"))
         with Load.of(running, [request], places) as load, dribbling(running, 5, 1.0):
             time.sleep(max(2.0, duration / 4))
-            told = time.monotonic()
+            signalled = time.monotonic()
             running.process.send_signal(signal.SIGTERM)
             running.process.wait(PATIENCE_S)
-            ended = time.monotonic() - told
+            ended = time.monotonic() - signalled
         for sock in idle:
             sock.close()
         for client in kept:
             client.close()
     refused = [a for a in load.answers if "Refused" in a.fault]
     lost = [a for a in load.answers if a.status != 200 and a not in refused]
-    late = [a for a in load.answers if a.status == 200 and a.at > told]
+    late = [a for a in load.answers if a.status == 200 and a.at > signalled]
     rows.append(
         (
             f"SIGTERM with {places} requests at work or waiting: answered no more",

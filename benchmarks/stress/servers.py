@@ -219,8 +219,8 @@ def measured(name: str, seconds: float) -> list[tuple[str, ...]]:
                 time.sleep(seconds)
                 left = _open(sockets)
             rows.append((f"{name}: {count} uploads", _health(health), f"{left} still open"))
-    told = ", ".join(accepted) or "none"
-    rows.append((f"{name}: strangers; framing", f"{sent >> 10} kB taken", f"accepted: {told}"))
+    listed = ", ".join(accepted) or "none"
+    rows.append((f"{name}: strangers; framing", f"{sent >> 10} kB taken", f"accepted: {listed}"))
     return rows
 
 

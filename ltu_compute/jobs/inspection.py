@@ -461,8 +461,8 @@ def _broken(
         noun = "difference" if count == 1 else "differences"
         broken.append(f"{count} {noun}, at most {own.count} allowed")
     if own.area_percent is not None and area > own.area_percent:
-        told, most = limits.area(area), limits.area(own.area_percent)
-        broken.append(f"area {told}, at most {most} allowed")
+        measured, most = limits.area(area), limits.area(own.area_percent)
+        broken.append(f"area {measured}, at most {most} allowed")
     if own.strength is not None and strength > own.strength:
         broken.append(f"strength {strength:.3g}, at most {own.strength:g} allowed")
     return broken

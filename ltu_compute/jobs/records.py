@@ -118,5 +118,5 @@ def note(event: str, claim: Claim, **more: Any) -> None:
         "attempt": claim.attempts,
         **more,
     }
-    told = " ".join(f"{name}={value!r}" for name, value in fields.items())
-    _log.info("%s %s", event, told, extra={"fields": {"message": event, **fields}})
+    listed = " ".join(f"{name}={value!r}" for name, value in fields.items())
+    _log.info("%s %s", event, listed, extra={"fields": {"message": event, **fields}})

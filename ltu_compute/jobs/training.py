@@ -143,8 +143,8 @@ def _mapped() -> int:
 def result(parameters: str, trained: Trained) -> bytes:
     """Return the result of a job as its owner gets it."""
     job = TrainingJob.loads(parameters)
-    told = {"model_id": job.model_id, "dataset_id": job.data_set_id, "metrics": trained.metrics}
-    return orjson.dumps(told)
+    result = {"model_id": job.model_id, "dataset_id": job.data_set_id, "metrics": trained.metrics}
+    return orjson.dumps(result)
 
 
 def packed(trained: Trained) -> bytes:

@@ -198,8 +198,10 @@ def detect_text(
     writing = Writing.find_in(gray)
     if writing is None:
         return _NOTHING
-    told = bool(languages)
-    return _detection(_read_best(gray, writing, names, deadline, told=told), names, told=told)
+    requested = bool(languages)
+    return _detection(
+        _read_best(gray, writing, names, deadline, requested=requested), names, requested=requested
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +296,7 @@ class _Reading:
 
 
 def _read_best(
-    gray: Gray, writing: Writing, names: tuple[str, ...], deadline: Deadline, *, told: bool
+    gray: Gray, writing: Writing, names: tuple[str, ...], deadline: Deadline, *, requested: bool
 ) -> _Reading:
     """Read a page, once more where the first answer is poor or in another language."""
     view = _View(writing.ink, writing.scale, (0, 0))
@@ -302,14 +304,14 @@ def _read_best(
     if wanted > writing.scale and writing.scale < 1:
         view = _close_view(gray, writing)
     page = _page(view, writing.angle, wanted)
-    if not told:
+    if not requested:
         names = _of_script(names, page.image, deadline)
-    first = "+".join(names) if told else _first_choice(names)
+    first = "+".join(names) if requested else _first_choice(names)
     if writing.cluttered:
         best = _read(page, Reader(first, SPARSE, deadline))
     else:
         reader = Reader(first, page.layout, deadline)
-        if not told and page.letters >= _LONG:
+        if not requested and page.letters >= _LONG:
             reader = replace(reader, languages=_language_of_sample(page, names, reader))
             first = reader.languages
         best = _read(page, reader)
@@ -320,7 +322,7 @@ def _read_best(
             best = max(best, turned, key=lambda reading: reading.worth)
         best = _with_layout(best)
     in_doubt = best.reader.layout == SPARSE and best.confidence < _SURE
-    language = None if told or in_doubt else best.language(names)
+    language = None if requested or in_doubt else best.language(names)
     if language is None or language == first:
         return best
     if language in _READ_BY.get(first, ()) and best.confidence >= _SURE:
@@ -503,13 +505,13 @@ def _page(view: _View, angle: float, wanted: float) -> _Page:
     return _Page(image, inverse, principal(angle), len(ink.boxes), rows, even)
 
 
-def _detection(reading: _Reading, names: tuple[str, ...], *, told: bool) -> TextDetection:
+def _detection(reading: _Reading, names: tuple[str, ...], *, requested: bool) -> TextDetection:
     if not any(token.letters for token in reading.tokens):
         return _NOTHING  # signs alone are what Tesseract makes of rings and lines
     lines = {place: number for number, place in enumerate(reading.lines)}
     name = reading.reader.languages
     certain = len(names) == 1 or name in SCRIPTS
-    default = names[0] if told else name if certain else ""
+    default = names[0] if requested else name if certain else ""
     language = iso_code(reading.language(names) or default)
     words = []
     for token in reading.tokens:

@@ -61,8 +61,8 @@ def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDet
         reason = f"allowed are up to {most} {TOO_LONG[detail['type']]}"
         code, values = "too-long", {"maximum": most}
     received = shown(detail["input"])
-    told = (("received", received), *values.items())
-    return Problem(name, f"{name}: received {received}, {reason}", code, told)
+    values_shown = (("received", received), *values.items())
+    return Problem(name, f"{name}: received {received}, {reason}", code, values_shown)
 
 
 def _bounds(schema: dict[str, Any], declared: dict[str, Any]) -> tuple[str, dict[str, str | float]]:

@@ -128,7 +128,7 @@ def test_masks_know_no_profile() -> None:
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_srgb_changes_nothing(kind: str, profile: bytes) -> None:
-    """Whatever it is called and however it is written; it is told by what it does."""
+    """Whatever it is called and however it is written; it is recognised by what it does."""
     picture = images.rgb(images.scene())
     content = pillow_file(picture, profile, kind)
     plain = pillow_file(picture, b"", kind)

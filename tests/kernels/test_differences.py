@@ -497,7 +497,7 @@ def test_a_smaller_copy_does_not_differ(name: str, longest: int) -> None:
 
 
 def test_a_region_does_not_weaken_what_lies_in_it(pair: tuple[Bgr, Bgr]) -> None:
-    """Light and noise are told by all that both show, not by the region alone."""
+    """Light and noise are estimated from all that both show, not by the region alone."""
     whole = compared(*pair)
     largest = whole.differences[0]
     roi = np.zeros((SIZE.height, SIZE.width), np.uint8)

@@ -1,4 +1,4 @@
-"""What moved differently is told apart, and a region of interest says which of it is meant."""
+"""Parts that moved differently are distinguished; a region of interest chooses one of them."""
 
 import cv2
 import numpy as np

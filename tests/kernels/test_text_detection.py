@@ -491,9 +491,13 @@ def test_tesseract_is_told_no_secrets(tesseract, monkeypatch, tmp_path):
     monkeypatch.setenv("TESSDATA_PREFIX", "/data")
     tesseract(["eng"], f"env > {tmp_path}/environment; printf '{READING}'")
     detect_text(bgr(page()[0]))
-    told = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
-    told = {name: told[name] for name in told.keys() - {"PWD", "OLDPWD", "SHLVL", "_"}}  # sh's own
-    assert told == {
+    passed = dict(
+        line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines()
+    )
+    passed = {
+        name: passed[name] for name in passed.keys() - {"PWD", "OLDPWD", "SHLVL", "_"}
+    }  # sh's own
+    assert passed == {
         "PATH": os.environ["PATH"],
         "TESSDATA_PREFIX": "/data",
         "LC_ALL": "C.UTF-8",

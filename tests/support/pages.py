@@ -61,8 +61,8 @@ def sentences(name: str) -> list[Json]:
 
 def _endpoint(path: str, item: Json, schemas: Json) -> Iterator[str]:
     same = {method: _key(operation) for method, operation in item.items()}
-    for told in sorted(set(same.values())):
-        methods = [method for method, key in same.items() if key == told]
+    for shared in sorted(set(same.values())):
+        methods = [method for method, key in same.items() if key == shared]
         operation = item[max(methods, key=lambda m: "requestBody" in item[m])]
         yield f"### {' or '.join(m.upper() for m in methods)} {path}"
         yield _filled(operation["summary"])

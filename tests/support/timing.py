@@ -1,4 +1,4 @@
-"""Time in tests: a clock that is told, and waiting for a condition instead of for a guess."""
+"""Time in tests: a clock that is set, and waiting for a condition instead of for a guess."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ PATIENCE_S = (
 
 
 class Clock:
-    """Time that passes when told to.
+    """Time that passes when the test says so.
 
     Attributes
     ----------

@@ -107,7 +107,7 @@ async function failureOf(answer) {
   const retryAfter = Number(answer.headers.get("Retry-After") ?? 0);
   try {
     const body = JSON.parse(received);
-    const told =
+    const reason =
       body.details?.message ?? body.detail ?? body.error_description ?? body.error?.details ?? "";
     const code = body.details?.info?.error ?? body.code ?? "";
     /** @type {Problem[]} */
@@ -119,7 +119,7 @@ async function failureOf(answer) {
       }),
     }));
     const [only] = problems.length === 1 ? problems : [];
-    const message = only?.message ?? translated(code, told, {});
+    const message = only?.message ?? translated(code, reason, {});
     return new Failure(kind, message, problems, retryAfter, code);
   } catch {
     return new Failure(kind, `HTTP ${answer.status} ${answer.statusText}`, [], retryAfter);

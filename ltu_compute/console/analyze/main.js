@@ -595,12 +595,12 @@ async function explain({ kind, message, problems, retryAfter, code }, { shot, un
   const ofShot = problems.some(({ parameter }) => parameter === desk.slots.at(-1)?.field.name);
   if (desk.operation.name === JUDGED && (ofShot || kind === "format")) shots.record(shot, failed(message), under);
   const elsewhere = desk.form.tell(problems);
-  const ofAll = (/** @type {string} */ told) =>
-    desk.slots.length > 1 && desk.slots.every(({ field }) => told.includes(field.name));
-  const unplaced = elsewhere.filter(({ parameter, message: told }) => {
-    if (ofAll(told)) return true; // about the pair, not about one of its pictures
+  const ofAll = (/** @type {string} */ text) =>
+    desk.slots.length > 1 && desk.slots.every(({ field }) => text.includes(field.name));
+  const unplaced = elsewhere.filter(({ parameter, message: text }) => {
+    if (ofAll(text)) return true; // about the pair, not about one of its pictures
     const index = desk.slots.findIndex(({ field }) => field.name === parameter);
-    if (index >= 0) desk.slots[index].tell(`${sentence} ${told}`, ...waysOn(kind, index));
+    if (index >= 0) desk.slots[index].tell(`${sentence} ${text}`, ...waysOn(kind, index));
     return index < 0;
   });
   if (unplaced.length) {

@@ -23,14 +23,14 @@ export class Notice {
 
   /**
    * @param {string} words of the page
-   * @param {string} [told] by the service
+   * @param {string} [detail] by the service
    * @param {...HTMLElement} waysOn
    */
-  tell(words, told = "", ...waysOn) {
+  tell(words, detail = "", ...waysOn) {
     this.hold();
     const first = h("span", {}, words);
-    const rest = told && h("q", {}, told);
-    replace(this.place, h("p", {}, first, words && told && " ", rest), ...waysOn);
+    const rest = detail && h("q", {}, detail);
+    replace(this.place, h("p", {}, first, words && detail && " ", rest), ...waysOn);
     return first;
   }
 
@@ -38,20 +38,20 @@ export class Notice {
    * Ask again after a while, a few times.
    * @param {"offline" | "busy"} kind
    * @param {number} seconds 0: unknown
-   * @param {string} told by the service
+   * @param {string} detail by the service
    */
-  comeBack(kind, seconds, told) {
+  comeBack(kind, seconds, detail) {
     this.retries += 1;
     const now = button("try-now", () => {
       this.retries = 0;
       this.again();
     });
     if (this.retries > RETRIES) {
-      this.tell(t(`error-${kind}-long`), told, now);
+      this.tell(t(`error-${kind}-long`), detail, now);
       return;
     }
     let left = Math.ceil(seconds || WAIT_S[kind]);
-    const words = this.tell(t(`error-${kind}`, { n: left }), told, now);
+    const words = this.tell(t(`error-${kind}`, { n: left }), detail, now);
     this.countdown = setInterval(() => {
       left -= 1;
       words.textContent = t(`error-${kind}`, { n: left });

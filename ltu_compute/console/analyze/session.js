@@ -107,9 +107,9 @@ export class Session extends EventTarget {
     });
     const body = await answer.json().catch(() => ({})); // a proxy's own page, when it is busy
     if (!answer.ok || !body.access_token) {
-      const told = body.error_description ?? body.error;
+      const reason = body.error_description ?? body.error;
       const status = answer.ok ? 502 : answer.status;
-      throw new Refused(told ?? `HTTP ${answer.status} ${answer.statusText}`, status);
+      throw new Refused(reason ?? `HTTP ${answer.status} ${answer.statusText}`, status);
     }
     if (generation !== this.generation) throw new Refused("", 401); // signed out meanwhile
     this.access = body.access_token;

@@ -417,13 +417,13 @@ export class Shots {
     const ended = ENDED.has(job.state);
     const verdicts = this.judged.map((part) => part && (part.decision || verdictOf(part, this.rules).verdict));
     const bad = verdicts.filter((verdict) => verdict === "NG" || verdict === "ERROR").length;
-    const told = t(ended ? "shots-ended" : "shots-running", { done: job.inspected, all: job.shots, bad: t("shots-bad", { n: bad }) });
+    const progress = t(ended ? "shots-ended" : "shots-running", { done: job.inspected, all: job.shots, bad: t("shots-bad", { n: bad }) });
     const cancel = () => this.#quietly(() => this.#ask("POST", "/cancel"), false);
     return h(
       "div",
       {},
-      h("progress", { class: "wide", max: job.shots, "aria-label": t("shots"), value: job.inspected }, told),
-      h("p", { role: "status", id: "shots-said" }, told, job.error && ` ${job.error}`),
+      h("progress", { class: "wide", max: job.shots, "aria-label": t("shots"), value: job.inspected }, progress),
+      h("p", { role: "status", id: "shots-said" }, progress, job.error && ` ${job.error}`),
       !ended && h("button", { ...SMALL, id: "shots-cancel", onclick: cancel }, t("shots-cancel")),
     );
   }

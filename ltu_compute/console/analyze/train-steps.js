@@ -130,6 +130,6 @@ export function metricsOf(metrics) {
       ),
     ),
     h("p", { class: "help" }, t("train-held", { n: metrics.held_out_images })),
-    (metrics.warnings ?? []).map((/** @type {string} */ told) => h("p", { class: "help" }, told)),
+    (metrics.warnings ?? []).map((/** @type {string} */ warning) => h("p", { class: "help" }, warning)),
   );
 }

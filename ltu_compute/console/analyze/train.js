@@ -246,8 +246,8 @@ export class Training {
     const refused = [];
     const alive = await this.#quietly(async () => {
       for (const [index, file] of files.entries()) {
-        const told = t("train-adding", { n: index + 1, m: files.length });
-        this.strip.said.textContent = told;
+        const progress = t("train-adding", { n: index + 1, m: files.length });
+        this.strip.said.textContent = progress;
         try {
           await this.#addFile(set, file);
         } catch (error) {
@@ -264,7 +264,7 @@ export class Training {
     this.#side();
     this.#said();
     if (alive && this.shots.length > first) await this.#look(first);
-    if (refused.length) replace(this.notice, refused.map((told) => h("p", {}, told)));
+    if (refused.length) replace(this.notice, refused.map((line) => h("p", {}, line)));
   }
 
   /**
@@ -455,8 +455,8 @@ export class Training {
     const picture = await pictureOf(file, file.name);
     if (isUnfit(picture.unreadable)) {
       release(picture);
-      const told = t("named", { name: file.name, value: t(`file-${picture.unreadable}`) });
-      replace(this.notice, h("p", {}, told));
+      const message = t("named", { name: file.name, value: t(`file-${picture.unreadable}`) });
+      replace(this.notice, h("p", {}, message));
       return;
     }
     release(this.loose?.picture ?? undefined);

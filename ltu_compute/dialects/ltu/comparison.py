@@ -623,11 +623,11 @@ def _reservations(compared: kernel.Comparison, settings: kernel.ComparisonSettin
     found = []
     most = kernel.MOST_DIFFERENCES
     if len(compared.differences) >= most:
-        told = "The largest {most} differences are listed; there may be more."
-        found.append(remark("cut", told, most=most))
+        message = "The largest {most} differences are listed; there may be more."
+        found.append(remark("cut", message, most=most))
     if not compared.aligned:
-        told = "The images could not be aligned and were compared unaligned."
-        found.append(remark("unaligned", told))
+        message = "The images could not be aligned and were compared unaligned."
+        found.append(remark("unaligned", message))
     if found:
         return found
     if compared.relief:
@@ -648,11 +648,11 @@ def _reservations(compared: kernel.Comparison, settings: kernel.ComparisonSettin
             )
         ]
     if compared.other_motion is not None:
-        told = "Two parts of the images moved differently: the alignment follows {followed}."
+        message = "Two parts of the images moved differently: the alignment follows {followed}."
         region = compared.followed == "region"
         followed = "image1_roi" if region else "the larger part"
         code = "two-motions-region" if region else "two-motions"
-        return [remark(code, told, followed=followed)]
+        return [remark(code, message, followed=followed)]
     return []
 
 
@@ -718,8 +718,8 @@ def _differences(
         listed.append(entry)  # type: ignore[arg-type]  # made key by key
     notes = []
     if params.vertices and tolerance_px:
-        told = f"Outlines are{simplified_to(tolerance_px).removeprefix(',')}."
-        notes.append(remark("simplified", told, px=math.ceil(tolerance_px)))
+        message = f"Outlines are{simplified_to(tolerance_px).removeprefix(',')}."
+        notes.append(remark("simplified", message, px=math.ceil(tolerance_px)))
     if left_out:
         notes.append(
             remark(

@@ -277,7 +277,7 @@ def edges(image: Image, params: EdgesParams) -> Reply[EdgesResult, Info]:
     )
     message, info = "Edges found.", Info()
     if params.threshold_min > params.threshold_max:
-        told = "threshold_min is greater than threshold_max: the two were swapped."
-        message = f"{message} {told}"
-        info["remarks"] = [remark("swapped", told)]
+        note = "threshold_min is greater than threshold_max: the two were swapped."
+        message = f"{message} {note}"
+        info["remarks"] = [remark("swapped", note)]
     return Reply({"edges": mask_picture(mask)}, info, message=message)

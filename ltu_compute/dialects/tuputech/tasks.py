@@ -257,11 +257,11 @@ def _mapped(path: Path | None) -> dict[str, Task]:
 
 def _problems(error: ValidationError) -> str:
     """Return what is wrong with the table: the place and the reason, the first few."""
-    told = []
+    reasons = []
     for detail in error.errors(include_url=False)[:REASONS]:
         where = "the table"
         if detail["loc"]:
             entry, *place = detail["loc"]
             where = ", ".join([f"task {int(entry) + 1}", *map(str, place)])
-        told.append(f"{where}: {detail['msg']}")
-    return "; ".join(told)
+        reasons.append(f"{where}: {detail['msg']}")
+    return "; ".join(reasons)

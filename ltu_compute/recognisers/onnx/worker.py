@@ -290,7 +290,7 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         session, version = load(content)
         del content
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is the model's fault and told)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is the model's fault and reported)
         send(replies, {"error": reason_of(error)})
         return
     send(replies, _described(session, version, digest))
@@ -309,8 +309,8 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
 
 def reason_of(error: Exception) -> str:
     """Return what went wrong with a model, for people."""
-    told = str(error).lower()
-    if isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY):
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
         return "it needs more memory than it may have"
     if isinstance(error, Refused):
         return str(error)

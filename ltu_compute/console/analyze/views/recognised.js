@@ -14,10 +14,10 @@ const REMOTE = "Google";
  */
 export function answeredBy({ provider, model }) {
   /** @type {[string, string][]} */
-  const told = [];
-  if (provider === REMOTE) told.push([t("provider"), provider]);
-  if (model) told.push([t("model"), model]);
-  return told;
+  const rows = [];
+  if (provider === REMOTE) rows.push([t("provider"), provider]);
+  if (model) rows.push([t("model"), model]);
+  return rows;
 }
 
 /**
