@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ltu_compute import operations
-from ltu_compute.dialects.ltu import comparison
+from ltu_compute.dialects.ltu import differences
 from ltu_compute.kernels import contours
 from ltu_compute.kernels.contours import simplified
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
@@ -299,8 +299,8 @@ def test_outlines_and_masks_of_differences_are_bounded(
 ) -> None:
     whole = post(call, "differences", PART, SHOT, mask_type="binary")
     assert all("mask" in found for found in whole["result"]["diffOnImage1"])
-    monkeypatch.setattr(comparison, "MASKS_PER_IMAGE", 0)
-    monkeypatch.setattr(comparison, "simplified", partial(simplified, most=8))
+    monkeypatch.setattr(differences, "MASKS_PER_IMAGE", 0)
+    monkeypatch.setattr(differences, "simplified", partial(simplified, most=8))
     reply = post(call, "differences", PART, SHOT, mask_type="binary")
     count = len(whole["result"]["diffOnImage1"])
     message = reply["details"]["message"]

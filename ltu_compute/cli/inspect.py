@@ -174,7 +174,7 @@ def _by_recipe(
 def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
     from pydantic import ValidationError
 
-    from ltu_compute.dialects.ltu.comparison import DifferencesParams
+    from ltu_compute.dialects.ltu.differences import DifferencesParams
     from ltu_compute.jobs.inspection import Limits, Options
     from ltu_compute.kernels.differences import OWN_PRESETS
 

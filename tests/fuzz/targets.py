@@ -20,7 +20,7 @@ from werkzeug.test import EnvironBuilder
 
 from ltu_compute.app import create_app
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.dialects.ltu.comparison import DifferencesParams
+from ltu_compute.dialects.ltu.differences import DifferencesParams
 from ltu_compute.errors import FetchFailed, ServiceError
 from ltu_compute.image import Image, transport
 from ltu_compute.outbound.fetch import Address, Fetcher, is_public

@@ -9,7 +9,25 @@ from ltu_compute.dialects.ltu import analysis
 from ltu_compute.dialects.ltu import recognition
 
 # isort: split
-from ltu_compute.dialects.ltu import comparison
+from ltu_compute.dialects.ltu import distance
+
+# isort: split
+from ltu_compute.dialects.ltu import differences
+
+# isort: split
+from ltu_compute.dialects.ltu import presets
+
+# isort: split
+from ltu_compute.dialects.ltu import alignment_matrix
 from ltu_compute.dialects.ltu.interface import dialect
 
-__all__ = ["analysis", "comparison", "dialect", "infos", "recognition"]
+__all__ = [
+    "alignment_matrix",
+    "analysis",
+    "dialect",
+    "differences",
+    "distance",
+    "infos",
+    "presets",
+    "recognition",
+]
