@@ -1,5 +1,6 @@
 """Make two shots equally sharp."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats, blurred
-from ltu_compute.kernels.order_statistics import percentile
+from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr
 
@@ -16,6 +17,15 @@ Pixels = Bgr | Floats
 _LEAST_CHROMA = 12  # levels, of 255: a picture with less everywhere is grey
 _SOFTER = 0.93  # greatest share of the residual left by a blur: any blur removes noise
 _FOCUS_SIGMAS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0)
+_MISPLACED_PX = 1  # px by which an edge may be displaced while sharpness is measured
+# Percentiles of the excess that are kept; defects are beyond. The first decides which image is
+# softer. The second decides by how much: cores of thin strokes show most of it.
+_KEPT_PERCENT = (95, 98)
+_PROBE = 0.5  # px, blur of each image that shows which one is sharper
+_ABOVE_NOISE = 4.0  # times the median detail; less may be noise
+# Greatest share of the excess that the right blur may leave: of that without any blur, and of that
+# with the other picture blurred, which removes as much noise.
+_CLEARLY_SOFTER = 0.8
 
 
 @of_reference
@@ -91,11 +101,8 @@ def blur_to_match(
     sigmas : sequence of float
         Blurs to try, in px, ascending.
     """
-    detail = np.maximum(_magnitude(_detail(luma1)), _magnitude(_detail(luma2)))
-    if not compared.any():
-        return 0.0, 0.0
-    busy = compared & (detail >= percentile(detail[compared], 80)) & (detail > 1)
-    if busy.sum() < 100:
+    busy = _busy(luma1, luma2, compared)
+    if busy is None:
         return 0.0, 0.0
     target1, target2 = luma1[busy], luma2[busy]
     best = _trimmed(target1 - target2)
@@ -112,6 +119,76 @@ def blur_to_match(
             break
         best, choice = gap, blurs
     return choice
+
+
+def blur_to_settle(
+    luma1: Floats, luma2: Floats, compared: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the sigmas as `blur_to_match` does, for images whose edges are up to 1 px apart.
+
+    The remainder of a blur is measured beyond the range of the other image's neighbourhood. A plain
+    residual is mostly that of displaced edges, and hides how sharp these are.
+
+    Parameters
+    ----------
+    luma1, luma2 : ndarray of float32, shapes (H, W)
+        Lightness of both, 0 to 100.
+    compared : ndarray of bool, shape (H, W)
+        True where both show the scene.
+    """
+    busy = _busy(luma1, luma2, compared, _ABOVE_NOISE)
+    if busy is None:
+        return 0.0, 0.0
+
+    def left(side: int, sigma: float) -> list[float]:
+        soft = [luma1, luma2]
+        if sigma:
+            soft[side] = blurred(soft[side], sigma)
+        return _excess(soft[0], soft[1], busy)
+
+    unblurred = left(0, 0.0)
+    probes = [left(side, _PROBE) for side in (0, 1)]
+    side = 0 if probes[0] <= probes[1] else 1
+    if probes[side][0] >= unblurred[0]:
+        return 0.0, 0.0
+    lefts = np.array(
+        [probes[side] if sigma == _PROBE else left(side, sigma) for sigma in _FOCUS_SIGMAS]
+    )
+    if lefts[:, 0].min() >= _CLEARLY_SOFTER * min(unblurred[0], probes[1 - side][0]):
+        return 0.0, 0.0
+    sigma = _FOCUS_SIGMAS[int(lefts[:, 1].argmin())]
+    return (sigma, 0.0) if side == 0 else (0.0, sigma)
+
+
+def _busy(
+    luma1: Floats, luma2: Floats, compared: NDArray[np.bool_], above_noise: float = 0.0
+) -> NDArray[np.bool_] | None:
+    """Return where either image has detail; None if that is too little to judge.
+
+    With `above_noise`, detail must exceed so many times the median.
+    """
+    if not compared.any():
+        return None
+    detail = np.maximum(_magnitude(_detail(luma1)), _magnitude(_detail(luma2)))
+    within = detail[compared]
+    least = max(percentile(within, 80), above_noise * median(within))
+    busy = compared & (detail >= least) & (detail > 1)
+    return busy if busy.sum() >= 100 else None
+
+
+def _excess(luma1: Floats, luma2: Floats, busy: NDArray[np.bool_]) -> list[float]:
+    """Return the root mean square excess beyond the other image's neighbourhood.
+
+    It is returned below each of `_KEPT_PERCENT`.
+    """
+    kernel = np.ones((2 * _MISPLACED_PX + 1,) * 2, np.uint8)
+    beyond = np.zeros_like(luma1)
+    for one, other in ((luma1, luma2), (luma2, luma1)):
+        cv2.max(beyond, cv2.subtract(cv2.erode(other, kernel), one), beyond)
+        cv2.max(beyond, cv2.subtract(one, cv2.dilate(other, kernel)), beyond)
+    values = beyond[busy]
+    kept = (values[values <= percentile(values, percent)] for percent in _KEPT_PERCENT)
+    return [math.sqrt(float(np.square(each).mean())) for each in kept]
 
 
 @of_reference

@@ -48,7 +48,7 @@ from ltu_compute.kernels.differences.screening import (
 )
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import (
-    blur_to_match,
+    blur_to_settle,
     chroma_blur_to_match,
     softer_colours,
 )
@@ -66,7 +66,6 @@ _SAMPLES_PER_SIDE = 5
 _LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 is 100 ΔE
 _NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
 _EXPLAINED = 0.2  # least share of a coarse area that finer areas must fill to replace it
-_SHARPER = 0.93  # greatest share of the residual left by a blur: any blur removes noise
 _MOSTLY = 0.2  # share of suspect pixels; above, nearly everything differs
 _COARSE_GRID = 1344  # px, longest side of a frame; patches of a larger one are over 112 px apart
 _BENT_PX = 12  # px, farthest displacement of pieces beyond the grid: that of the grid's patches
@@ -421,7 +420,7 @@ def _blur_of(samples: _Samples) -> tuple[float, float]:
     luma1, luma2 = (
         np.asarray(gray_of(each), np.float32) / np.float32(2.55) for each in (first, second)
     )
-    return blur_to_match(luma1, luma2, inside, gain=_SHARPER)
+    return blur_to_settle(luma1, luma2, inside)
 
 
 def _noise(samples: _Samples, settings: ComparisonSettings) -> NDArray[np.float32]:
