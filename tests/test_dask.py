@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask
 import orjson
 import pytest
-from distributed import LocalCluster, Security
 
 from ltu_compute.cancellation import Cancelled, checkpoint
 from ltu_compute.errors import WrongSetting
@@ -32,13 +30,18 @@ from tests.support.certificates import write_certificate
 from tests.support.inspections import ANN, lasting, results, submit
 from tests.support.timing import PATIENCE_S, until
 
+if TYPE_CHECKING:  # imported by the tests: each of pytest's processes would pay for it
+    from distributed import LocalCluster
+
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the cluster's sockets
 
 DASK = Path(sys.executable).with_name("dask")
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[LocalCluster]:
+def local() -> Iterator["LocalCluster"]:
+    from distributed import LocalCluster
+
     with LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as running:
@@ -66,6 +69,9 @@ def test_tls_is_that_of_dask_config(pairs: list[Pair], tmp_path: Path) -> None:
 
     Before there is the other cluster: the configuration is that of all.
     """
+    import dask
+    from distributed import LocalCluster, Security
+
     file = str(write_certificate(tmp_path / "certificate.pem"))
     tls = {
         f"distributed.comm.tls.{who}.{what}": file
@@ -95,7 +101,7 @@ def test_tls_is_that_of_dask_config(pairs: list[Pair], tmp_path: Path) -> None:
 
 
 def test_a_batch_comes_to_the_same_with_a_worker_killed(
-    local: LocalCluster, pairs: list[Pair], here: list[dict[str, Any]], tmp_path: Path
+    local: "LocalCluster", pairs: list[Pair], here: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     killed: list[int] = []
 
@@ -114,7 +120,7 @@ def test_a_batch_comes_to_the_same_with_a_worker_killed(
 
 
 def test_jobs_come_to_the_same(
-    local: LocalCluster, tmp_path: Path, here: list[dict[str, Any]]
+    local: "LocalCluster", tmp_path: Path, here: list[dict[str, Any]]
 ) -> None:
     settings = Settings(data_dir=tmp_path, dask=local.scheduler_address, job_lease=5.0)
     store = Store(settings)
@@ -216,6 +222,8 @@ def endless(parameters: str, shared: Inputs, settings: Settings) -> Part:
 def test_what_is_cancelled_stops_in_the_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from distributed import LocalCluster
+
     monkeypatch.setitem(KINDS, INSPECTION, Kind(endless))
     with LocalCluster(
         n_workers=1,

@@ -1,77 +1,25 @@
 """Generated requests: schemathesis tries every operation with valid and invalid parameters."""
 
-import base64
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 import pytest
-import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from schemathesis.config import SchemathesisConfig
-from schemathesis.core.result import Ok
-from schemathesis.pytest.lazy import get_all_tests
 
 from ltu_compute.dialects import DIALECTS, techsolut
 from ltu_compute.openapi import document
 from ltu_compute.settings import Rate
 from ltu_compute.web.dialect import find_area
 from ltu_compute.web.service import service_of
-from tests.support.client import IMAGES, ROOT, USERNAME
+from tests.support.client import USERNAME
 
-
-def _files() -> list[bytes]:
-    """Small pictures: computing on them, or spelling them in an address, is not what is tested."""
-    rng = np.random.default_rng(7)
-    blocks = np.kron(rng.integers(0, 256, (5, 5, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
-    photograph = cv2.imread(str(IMAGES / "chelsea.jpg"))
-    small = cv2.resize(photograph, (72, 48), interpolation=cv2.INTER_AREA)
-    encoded = [
-        cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1],
-        cv2.imencode(".png", blocks)[1],
-        cv2.imencode(".gif", blocks)[1],
-        cv2.imencode(".png", np.full((9, 14), 200, np.uint8))[1],
-    ]
-    return [content.tobytes() for content in encoded]
-
-
-FILES = _files()
-RUBBISH = [b"", b"GIF89a", FILES[0][:200], FILES[1][:-9], b"%PDF-1.7", bytes(40)]
-
-contents = st.sampled_from(FILES) | st.sampled_from(RUBBISH) | st.binary(max_size=60)
-texts = (
-    contents.map(lambda content: base64.b64encode(content).decode())
-    | contents.map(lambda content: f"data:image/png;base64,{base64.b64encode(content).decode()}")
-    | st.sampled_from(["http://127.0.0.1/x.png", "http://[::1]:8000/", "https://", "http://a b/"])
-    | st.text(min_size=1, max_size=40)
-)
-schemathesis.openapi.format("binary", contents)
-schemathesis.openapi.format("image", texts)
-
-
-MODEL_NEEDED = "SALIENT"  # an algorithm of objectMaskDetection
-FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
-
-
-@schemathesis.hook
-def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
-    """A form cannot say that a list is empty: it would be sent without it, and rightly accepted."""
-    values = case.body.values() if isinstance(case.body, dict) else ()
-    sent = {**(case.query or {}), **(case.body if isinstance(case.body, dict) else {})}
-    if str(sent.get("algorithm", "")).upper() == MODEL_NEEDED:
-        return False  # 503: no model is installed here
-    return case.media_type not in FORMS or not any(value in ([], {}) for value in values)
-
+if TYPE_CHECKING:  # imported by the test: each of pytest's processes would pay for it
+    from schemathesis import Case
 
 # Those whose requests are signed have tests of their own.
 SPOKEN = [dialect for dialect in DIALECTS if dialect.credentials == "header"]
 DOCUMENT = document(SPOKEN)
-SCHEMA = schemathesis.openapi.from_dict(
-    DOCUMENT, config=SchemathesisConfig.from_path(ROOT / "tests" / "schemathesis.toml")
-)
 BY_ADDRESS = {"edges", "distance", "userinfo"}  # of one picture, of two, of none
 
 
@@ -106,7 +54,7 @@ def unlimited() -> Iterator[None]:
         yield
 
 
-def ask(case: schemathesis.Case, app: Flask, token: str, key: str) -> None:
+def ask(case: "Case", app: Flask, token: str, key: str) -> None:
     """Ask the application itself: what a server does with bytes is tested elsewhere."""
     by_key = find_area(DIALECTS, case.path) is techsolut.dialect
     headers = {"Authorization": f"Bearer {key if by_key else token}"}
@@ -120,13 +68,7 @@ def test_generated_requests(
     operation: str, app: Flask, token: str, key: str, request: pytest.FixtureRequest
 ) -> None:
     """Made here: ``@schema.parametrize()`` makes all requests in each of pytest's processes."""
-    one = SCHEMA.exclude(lambda context: context.operation.label != operation)
-    random = settings(
-        max_examples=request.config.getoption("--examples"),
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    (made,) = get_all_tests(schema=one, test_func=ask, settings=random, given_kwargs=None)
-    assert isinstance(made, Ok), made.err()
-    made.ok()[1](app=app, token=token, key=key)
+    from tests.support.generated import requests_of
+
+    examples = request.config.getoption("--examples")
+    requests_of(DOCUMENT, operation, ask, examples)(app=app, token=token, key=key)

@@ -22,7 +22,6 @@ from ltu_compute.dialects.inspections import dialect
 from ltu_compute.jobs import runner
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.runner import Runner
-from ltu_compute.openapi import document
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
 from ltu_compute.store.jobs import JobLimits, Jobs
@@ -31,10 +30,10 @@ from tests.support import inspections
 from tests.support.browser import new_page
 from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, token_of
 from tests.support.running import address_in, started
+from tests.support.schemas import schema_of
 from tests.support.timing import PATIENCE_S, until
 
 PREFIX = "/v1/inspections"
-DOCUMENT = document()
 
 Ask = Callable[..., Any]
 
@@ -104,12 +103,8 @@ def fits_its_schema(method: str, path: str, answer: Any) -> None:
     """Check a reply against openapi.yaml."""
     found = dialect.find(PREFIX + path, method)
     assert found is not None
-    described = DOCUMENT["paths"][found.path][method.lower()]["responses"]
-    reply = described[str(answer.status_code)]
-    if "$ref" in reply:
-        reply = DOCUMENT["components"]["responses"][reply["$ref"].rpartition("/")[2]]
-    schema = next(iter(reply["content"].values()))["schema"]
-    jsonschema.validate(answer.json, {"components": DOCUMENT["components"], **schema})
+    schema = schema_of(found.path, method.lower(), answer.status_code)
+    jsonschema.validate(answer.json, schema)
 
 
 def form(*shots: bytes, **given: Any) -> dict[str, Any]:

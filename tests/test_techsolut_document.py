@@ -28,7 +28,7 @@ from tests.support.onnx_models import BOXES, COLOURS, colours, install, yolo
 from tests.support.pictures import shaded
 from tests.support.timing import PATIENCE_S
 
-DOCUMENT = yaml.safe_load((FIXTURES / "vendor" / "techsolut.yaml").read_text())
+DOCUMENT = yaml.load((FIXTURES / "vendor" / "techsolut.yaml").read_text(), yaml.CSafeLoader)
 SAMPLES = {each["name"]: each["text"] for each in DOCUMENT["samples"]}
 REPLIES = {name: json.loads(text) for name, text in DOCUMENT["replies"].items()}
 ADDRESS = "https://api.techsolut.fr"

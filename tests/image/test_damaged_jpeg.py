@@ -6,6 +6,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ltu_compute.errors import UnreadableImage
 from ltu_compute.image import Image
@@ -16,12 +17,18 @@ from tests.support.images import opened
 END = b"\xff\xd9"
 
 
-def photograph(**options: object) -> bytes:
+def drawn() -> NDArray[np.uint8]:
     """Draw something with the detail of a photograph, 480 x 360 px."""
-    grain = np.random.default_rng(4).normal(0, 1, (360, 480, 3))
+    grain = np.random.default_rng(4).normal(0, 1, (360, 480, 3)).astype(np.float32)
     soft = sum(cv2.GaussianBlur(grain, (0, 0), sigma) * sigma for sigma in (1, 3, 9, 27))
-    picture = np.clip(images.scene(480, 360) + 40 * np.asarray(soft), 0, 255).astype(np.uint8)
-    return images.jpeg(picture, **{"quality": 90, "subsampling": 2} | options)
+    return np.clip(images.scene(480, 360) + 40 * np.asarray(soft), 0, 255).astype(np.uint8)
+
+
+DRAWN = drawn()
+
+
+def photograph(**options: object) -> bytes:
+    return images.jpeg(DRAWN, **{"quality": 90, "subsampling": 2} | options)
 
 
 BASELINE = photograph()
