@@ -134,6 +134,20 @@ def test_who_has_read_enough_may_leave() -> None:
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
+@pytest.mark.parametrize("command", ["inspect", "teach"])
+def test_examples_in_help_keep_their_lines(run: Any, command: str) -> None:
+    text = run(command, "--help").output
+    examples = [line for line in text.splitlines() if line.startswith(f"  ltu-compute {command} ")]
+    assert len(examples) == text.count("ltu-compute ") >= 2
+    assert "\\" not in text
+
+
+def test_the_recipe_of_a_command_is_a_file(run: Any) -> None:
+    text = run("differences", "--help").output
+    assert "--recipe FILE" in text
+    assert "[default: ]" not in text
+
+
 def test_a_file_that_is_not_there(run: Any) -> None:
     done = run("edges", "nowhere.jpg")
     assert done.exit_code == 1

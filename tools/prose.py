@@ -72,6 +72,7 @@ CODE = re.compile(
     r"^( *)```.*?^\1```|<!--.*?-->|``[^`]+``|`[^`\n]+`|:\w+:`[^`]+`", re.MULTILINE | re.DOTALL
 )
 DOCTEST = re.compile(r"^ *(?:>>>|\.\.\.) .*", re.MULTILINE)
+COMMANDS = re.compile(r"^ *\\b\n(?: *\S.*\n)+", re.MULTILINE)  # lines that click does not wrap
 LINK = re.compile(r"\]\([^)]*\)|<https?:[^>]*>|https?://\S+")
 END = re.compile(  # of a sentence: punctuation, a blank line, an underline, an item, a parameter
     r"""[.!?:;](?=[\s)"*]|$)|\n\s*\n|\n\s*[-=]{3,}\s*\n|\n\s*(?:[*-]|\d+\.)\s"""
@@ -146,7 +147,7 @@ def prose_of(path: Path) -> str:
         text = prose_of_python(text, messages=str(path.relative_to(ROOT)) not in DATA)
     elif path.suffix == ".js":
         text = prose_of_javascript(text, messages=path.name == ENGLISH)
-    return blanked(text, CODE, DOCTEST, LINK)
+    return blanked(text, CODE, DOCTEST, COMMANDS, LINK)
 
 
 def _words(text: str, check: Check) -> Iterator[CheckResult]:

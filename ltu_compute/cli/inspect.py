@@ -67,17 +67,17 @@ CHECKED = 1000  # pairs that --dry-run prints at most
 @click.option("--dry-run", is_flag=True, help="List what would be inspected, and stop.")
 @click.option("--quiet", is_flag=True, help="No progress bar, and no line for each bad shot.")
 def inspect(names: tuple[str, ...], **given: Any) -> None:
-    r"""Compare many shots with their references, and give a verdict for each.
+    """Compare many shots with their references, and give a verdict for each.
 
     \b
-    ltu-compute inspect reference.jpg shots/             one reference; folders, files or patterns
-    ltu-compute inspect --pairs references/ shots/       two folders, by name
-    ltu-compute inspect --table pairs.csv                columns reference and shot
-    ltu-compute inspect --recipe recipe.json shots/      reference and limits of a recipe
+    ltu-compute inspect reference.jpg shots/           folders, files, patterns
+    ltu-compute inspect --pairs references/ shots/     two folders, by name
+    ltu-compute inspect --table pairs.csv              columns reference, shot
+    ltu-compute inspect --recipe recipe.json shots/    its reference and limits
 
     A shot is OK, NG (beyond a limit) or ERROR (could not be compared). Exit status: 0 when all
     are OK, 1 when some are NG, 2 when some are ERROR or the command is wrong.
-    """
+    """  # noqa: D301  (click reads the character that \b stands for)
     from ltu_compute.jobs.sources import Table
 
     try:

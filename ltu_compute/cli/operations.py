@@ -30,6 +30,7 @@ from ltu_compute.web.dialect import Dialect, Exchange, Head
 from ltu_compute.web.endpoint import Endpoint, ImageField
 
 RECIPE = "recipe"  # a parameter that is a file here
+RECIPE_FILE = "Recipe with reference, regions, settings and limits: name only the shot."
 PICTURE = {"encoding", "format", "value"}  # the keys of a picture within a reply
 AS_JSON = "Print the reply as JSON, as where the output is no terminal."
 ANNOTATED = "File for the shot with a numbered box around each difference (JPEG)."
@@ -80,8 +81,13 @@ def _options(endpoint: Endpoint) -> list[click.Parameter]:
     properties = endpoint.params.model_json_schema().get("properties", {})
     for name, declared in properties.items():
         names = list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}", name]))
-        meaning = f"{declared.get('description', '')} [default: {declared.get('default', '')}]"
-        options.append(click.Option(names, help=meaning, metavar="VALUE"))
+        meaning, default = declared.get("description", ""), declared.get("default", "")
+        if default not in ("", None):
+            meaning = f"{meaning} [default: {default}]"
+        if name == RECIPE and _by_recipe(endpoint):
+            options.append(click.Option(names, help=RECIPE_FILE, metavar="FILE"))
+        else:
+            options.append(click.Option(names, help=meaning, metavar="VALUE"))
     if _returns_pictures(endpoint.result):
         folder = click.Path(path_type=Path, file_okay=False)
         options.append(click.Option(["--save"], type=folder, help=SAVE))

@@ -39,16 +39,16 @@ _OF_RECIPES = ("name", "preset", "max_count", "max_area", "max_strength", "px_pe
 )
 @click.option("--map", "picture", type=FILE, help="File for a picture of what may differ (PNG).")
 def teach(names: tuple[str, ...], **given: Any) -> None:
-    r"""Learn from 2 to 50 good shots what may differ between good parts.
+    """Learn from 2 to 50 good shots what may differ between good parts.
 
     \b
-    ltu-compute teach good/ --out part.json                  a new recipe
-    ltu-compute teach good/ --recipe part.json --out part.json    teach one that has regions
+    ltu-compute teach good/ --out part.json                       a new recipe
+    ltu-compute teach good/ --recipe part.json --out part.json    one with regions
 
     The most typical shot becomes the reference, unless --recipe has one. A shot that differs where
     no other one does is named and left out. Exit status: 0 when all shots were learnt, 1 when some
     were left out, 2 when nothing could be learnt.
-    """
+    """  # noqa: D301  (click reads the character that \b stands for)
     from ltu_compute.jobs.sources import shots_of
 
     settings = load()

@@ -72,7 +72,7 @@ class DifferencesParams(LtuParams):
     fic_settings: Annotated[FicSettings, BeforeValidator(settings_object)] = Field(
         default_factory=FicSettings,
         description="Settings, as a JSON object, that override those of the preset: threshold, "
-        "smooth, margin, resolution, behaviors, weight.",
+        "smooth, margin, resolution, behaviors, weight, include, exclude.",
         json_schema_extra={"example": {}},  # a form that sent all defaults would undo the preset
     )
     transform: Flag = Field(False, description="Return the matrices that align the images.")
