@@ -11,6 +11,15 @@ from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import darkest_channel
 from ltu_compute.kernels.types import Bgr, Mask
 
+VISIBLE_FADES = 1.5
+"""Fades from a core outwards, beyond which a highlight adds less than about 14 levels of 255.
+
+It holds for a clipped Gaussian edge on a grey surface; its fade, fall over slope, is about a sigma.
+"""
+
+ALL_FADES = 2.5
+"""The same for 1 level."""
+
 _CORE_LEVEL = 249
 _LARGEST = 0.005  # share of the picture; beyond, it is an overexposed surface, not a highlight
 _FADE = (1 / 270, 1 / 80)  # of the longest side: over less, it is an edge; over more, a surface
@@ -19,13 +28,15 @@ _REACH = 1 / 40  # of the longest side: how far a fade is followed
 
 
 @of_reference
-def highlight_mask(image: Bgr) -> Mask:
+def highlight_mask(image: Bgr, fades: float = VISIBLE_FADES) -> Mask:
     """Find the highlights of a picture.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
         The picture; 512 to 1800 px are enough to distinguish a fade from an edge.
+    fades : float
+        How far beyond its core a highlight reaches, in fades.
 
     Returns
     -------
@@ -53,7 +64,7 @@ def highlight_mask(image: Bgr) -> Mask:
         own = labels[window] == label
         fade = _fade(own, luma[window], slope[window], reach)
         if _FADE[0] * longest <= fade <= _FADE[1] * longest:
-            margin = 2 * min(reach, round(1.5 * fade)) + 1
+            margin = 2 * min(reach, round(fades * fade)) + 1
             kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (margin, margin))
             mask[window] |= 255 * cv2.dilate(own.astype(np.uint8), kernel)
     return mask

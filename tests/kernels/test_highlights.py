@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.highlights import highlight_mask
+from ltu_compute.kernels.highlights import ALL_FADES, VISIBLE_FADES, highlight_mask
 from ltu_compute.kernels.types import Bgr
 
 
@@ -36,10 +36,11 @@ def test_what_a_highlight_is(image: Bgr, found: bool) -> None:
     assert highlight_mask(image).any() == found
 
 
-def test_the_mask_holds_what_fades_and_little_more() -> None:
+@pytest.mark.parametrize(("fades", "levels"), [(VISIBLE_FADES, 60), (ALL_FADES, 2)])
+def test_the_mask_holds_what_fades_and_little_more(fades: float, levels: int) -> None:
     image = lamp(12, 6)
-    mask = highlight_mask(image)
-    brightened = image[..., 0] > 90 + 60
+    mask = highlight_mask(image, fades)
+    brightened = image[..., 0] > 90 + levels
     assert (mask[brightened] == 255).mean() > 0.95
     assert (mask > 0).sum() < 6 * brightened.sum()
     assert set(np.unique(mask)) == {0, 255}

@@ -52,10 +52,15 @@ from ltu_compute.kernels.differences.settings import (
     ComparisonSettings,
 )
 from ltu_compute.kernels.differences.settled import align_settled
-from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
+from ltu_compute.kernels.differences.steering import (
+    motions,
+    region_and_rim,
+    region_within,
+    steering_region,
+)
 from ltu_compute.kernels.differences.tiled import Finest, areas_that_differ, displaced
 from ltu_compute.kernels.differences.tolerance import Learnt, judges_of
-from ltu_compute.kernels.highlights import highlight_mask
+from ltu_compute.kernels.highlights import ALL_FADES, VISIBLE_FADES, highlight_mask
 from ltu_compute.kernels.homography import (
     corners_of,
     inverse,
@@ -303,10 +308,11 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
         reduced2,
     )
     aligned_image = view.of(small2)
-    highlit = _highlit(small1, small2, view)
+    highlit = _highlit(small1, small2, view, ALL_FADES)
     shared = view.shared() & ~highlit
-    if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
-        shared &= region_and_rim(roi1, over)
+    moved_apart = roi1 if planes.followed == "region" or not planes.rest_agrees else None
+    if moved_apart is not None:
+        shared &= region_and_rim(moved_apart, over)
     light, corrected = fit_light(overview, aligned_image, shared)
 
     # Without colour, one channel is compared: the same differences in a third of the time. What
@@ -329,7 +335,9 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
     residual = 0.0 if remaining is None else remaining.residual_px * overview_px
     if alignment is not None:
-        sampler = _with_displacement((small1, small2), (reference, sampler), view)
+        sampler = _with_displacement(
+            (small1, small2), (reference, sampler), view, highlit, moved_apart
+        )
     compared = _compared_mask(sampler, view, highlit)
     compared &= _asked(frame, margin=settings.margin, size1=size1, roi1=roi1).view(np.uint8) * 255
     slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
@@ -387,8 +395,17 @@ def _largest_share(relief: Relief, frame: Size) -> float:
     return max((box.width * box.height for box in boxes), default=0) / (frame.width * frame.height)
 
 
-def _with_displacement(smalls: tuple[Bgr, Bgr], full: tuple[Bgr, Sampler], view: View) -> Sampler:
-    """Measure the shot's displacement beyond its matrix: on reduced pictures, then in full."""
+def _with_displacement(
+    smalls: tuple[Bgr, Bgr],
+    full: tuple[Bgr, Sampler],
+    view: View,
+    highlit: NDArray[np.bool_],
+    region: Mask | None,
+) -> Sampler:
+    """Measure the shot's displacement beyond its matrix: on reduced pictures, then in full.
+
+    With a `region`, of any size, only patches within it are measured: the rest moved differently.
+    """
     reference, sampler = full
     frame = sampler.frame
     small1 = reduced(reference, _OVERVIEW)
@@ -403,15 +420,19 @@ def _with_displacement(smalls: tuple[Bgr, Bgr], full: tuple[Bgr, Sampler], view:
         size_of(small1),
         sampler.bend,
     )
-    none = np.zeros(view.shared().shape, bool)
-    found = displaced(small1, rough, _compared_mask(rough, view, none), _ROUGH_REACH)
+
+    def usable(shown: Sampler) -> Mask:
+        mask = _compared_mask(shown, view, highlit)
+        if region is not None:
+            mask[~region_within(region, shown.frame)] = 0
+        return mask
+
+    found = displaced(small1, rough, usable(rough), _ROUGH_REACH)
     if found is not None:
         sampler = sampler.displaced(found.rescaled(factor))
     if factor < _NEARLY_FULL:
         return sampler
-    finer = displaced(
-        reference, sampler, _compared_mask(sampler, view, none), int(np.ceil(factor)) + 1
-    )
+    finer = displaced(reference, sampler, usable(sampler), int(np.ceil(factor)) + 1)
     if finer is None:
         return sampler
     return sampler.displaced(finer if found is None else found.rescaled(factor).plus(finer))
@@ -457,16 +478,18 @@ def _asked(frame: Size, *, margin: int, size1: Size, roi1: Mask | None) -> NDArr
     return np.asarray(asked, np.bool_)
 
 
-def _highlit(image1: Bgr, image2: Bgr, view: View) -> NDArray[np.bool_]:
+def _highlit(
+    image1: Bgr, image2: Bgr, view: View, fades: float = VISIBLE_FADES
+) -> NDArray[np.bool_]:
     """Return where a highlight that moved hides the scene in either image, in the frame.
 
     A light that only one image shows is a difference: a lamp that was lit, a white drop.
     """
     none = np.zeros((view.frame.height, view.frame.width), bool)
-    highlights1 = highlight_mask(image1)
+    highlights1 = highlight_mask(image1, fades)
     if not highlights1.any():
         return none
-    highlights2 = highlight_mask(image2)
+    highlights2 = highlight_mask(image2, fades)
     if not highlights2.any():
         return none
     on1 = cv2.resize(highlights1, view.frame, interpolation=cv2.INTER_AREA) > 0

@@ -28,14 +28,14 @@ def steering_region(roi1: Mask | None, size: Size) -> Mask | None:
     """Return the region of interest, 255 within, at a size; None where it is all of image 1."""
     if roi1 is None or not 0 < cv2.countNonZero(roi1) < _MOST * roi1.size:
         return None
-    return np.where(_at(roi1, size), np.uint8(255), np.uint8(0))
+    return np.where(region_within(roi1, size), np.uint8(255), np.uint8(0))
 
 
 @of_reference
 def region_and_rim(roi1: Mask, frame: Size) -> NDArray[np.bool_]:
     """Return the region of interest in the frame, widened by a rim."""
     side = 2 * _RIM_PX + 1
-    wider = cv2.dilate(_at(roi1, frame).astype(np.uint8), np.ones((side, side), np.uint8))
+    wider = cv2.dilate(region_within(roi1, frame).astype(np.uint8), np.ones((side, side), np.uint8))
     return np.asarray(wider > 0, np.bool_)
 
 
@@ -78,6 +78,7 @@ def motions(
     }
 
 
-def _at(roi1: Mask, size: Size) -> NDArray[np.bool_]:
+def region_within(roi1: Mask, size: Size) -> NDArray[np.bool_]:
+    """Return which pixels of a picture of a size the region of interest, not 0 within, includes."""
     included = np.where(roi1 > 0, np.uint8(255), np.uint8(0))
     return np.asarray(cv2.resize(included, size, interpolation=cv2.INTER_AREA) > 127, np.bool_)
