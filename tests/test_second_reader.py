@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.errors import NotInstalled
+from ltu_compute.errors import NotInstalled, Unprocessable
 from ltu_compute.kernels.text_detection import TextDetection, Word
 from ltu_compute.operations import recognition
 from ltu_compute.recognisers import second_reader
@@ -141,21 +141,34 @@ def test_what_is_seen_in_textures_is_no_text(reader: Reader) -> None:
     assert (found.words, found.text, found.language) == ((), "", "")
 
 
-def test_a_picture_in_which_nothing_is_read_is_looked_at_blurred() -> None:
-    """Dots that are too small for lines run together."""
-    picture = np.zeros((400, 1000, 3), np.uint8)
-    picture[100:160:8, 100:700:8] = WHITE
-    seen: list[float] = []
+@pytest.mark.parametrize(
+    ("texts", "looks", "expected"),
+    [
+        ((), 3, ""),
+        (("A", "7", "A-B-7", "B-B"), 2, "BB\nAB7"),  # letters in dots, then the lines of these
+        (("A", "7", "--", "--", "A-B-7", "B-B"), 3, "BB\nAB7"),
+        (("A", "7-7", "--", "A"), 3, "77\nA"),
+        (("A-B-7", "A"), 1, "A\nAB7"),
+    ],
+    ids=["nothing", "dots", "finer dots", "no better", "whole words"],
+)
+def test_fragments_are_looked_at_blurred(texts: tuple[str, ...], looks: int, expected: str) -> None:
+    """Dots run together; the reading with the most letters counts."""
+    seen: list[int] = []
 
     class Counting(Finder):
         def run(self, image: Any, release_slot: Any, *, side: int) -> Any:
-            seen.append(float(image.max()))
-            return super().run(image, release_slot, side=side)
+            seen.append(np.unique(image).size)
+            return super().run(page(*boxes), release_slot, side=side)
 
-    given = models(text_letters=Reader(), text_lines=Counting())
-    assert second_reader.read(picture, given, (), nullcontext) is not None
-    assert len(seen) == 2
-    assert seen[1] < seen[0] == WHITE
+    boxes = ((40, 300, 200, 40), (40, 100, 150, 40))
+    given = models(text_letters=Reader(*texts), text_lines=Counting())
+    found = second_reader.read(page(*boxes), given, (), nullcontext)
+    assert found is not None
+    assert found.text == expected
+    assert len(seen) == looks
+    assert seen[0] == 2  # black and white
+    assert all(levels > 2 for levels in seen[1:])
 
 
 def test_the_length_of_all_lines_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,16 +236,25 @@ def test_the_better_reading_counts(
         assert found.found.words[0].corners.max() == pytest.approx(18)
 
 
-def test_without_tesseract_the_models_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> TextDetection:
-        raise NotInstalled("provider: Tesseract is not installed", parameter="provider")
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotInstalled("provider: Tesseract is not installed", parameter="provider"),
+        Unprocessable("image: too dense to be read in 20 s", parameter="image"),
+    ],
+)
+def test_the_models_read_where_tesseract_cannot(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> TextDetection:
+        raise error
 
-    monkeypatch.setattr(recognition, "_tesseract_text", missing)
+    monkeypatch.setattr(recognition, "_tesseract_text", failing)
     image: Any = Picture()
     monkeypatch.setattr(second_reader, "read", lambda *_: text("read", 0.9))
     assert recognition.read_text(image, Recognisers(models())).found.text == "read"
-    with pytest.raises(NotInstalled):
+    with pytest.raises(type(error)):
         recognition.read_text(image, Recognisers(models()), provider="Tesseract")
     monkeypatch.setattr(second_reader, "read", lambda *_: None)
-    with pytest.raises(NotInstalled):
+    with pytest.raises(type(error)):
         recognition.read_text(image, Recognisers(models()))

@@ -36,7 +36,6 @@ WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_
 
 READ_PX = 3200  # longest side of what the installed models read in
 SURELY_READ = 0.92  # mean confidence of Tesseract's letters from which nobody else is asked
-GUESSED = 0.3  # confidence at which a letter is worth nothing
 
 Provider = Literal["Local", "Google"]
 Reader = Literal["Tesseract", "PP-OCR", "Google"]
@@ -217,6 +216,12 @@ def _read_here(
         if alone or (second := _read_by_models(image, recognisers, ())) is None:
             raise
         return _bounded(second, "PP-OCR")
+    except Unprocessable:  # too dense: the dots of dotted print are more marks than a page has
+        names = tesseract.names_of(languages)
+        second = None if alone else _read_by_models(image, recognisers, names)
+        if second is None or not second.words:
+            raise
+        return _bounded(second, "PP-OCR")
     if alone or (found.words and _sureness(found) >= SURELY_READ):
         return _bounded(found, "Tesseract")
     second = _read_by_models(image, recognisers, names)
@@ -247,7 +252,9 @@ def _sureness(found: TextDetection) -> float:
 
 
 def _worth(found: TextDetection) -> float:
-    return sum(len(word.text) * max(0.0, word.confidence - GUESSED) for word in found.words)
+    return sum(
+        len(word.text) * max(0.0, word.confidence - second_reader.GUESSED) for word in found.words
+    )
 
 
 def _tesseract_text(image: Image, languages: Sequence[str]) -> TextDetection:

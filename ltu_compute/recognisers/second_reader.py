@@ -43,9 +43,13 @@ LEAST_LINE = 0.75
 """Least mean confidence of a line: what is seen in leaves, bricks and wheels has less, printed
 lines of the benchmark have 0.9 and more."""
 
-DOTS = 0.005
-"""Sigma by which a picture is blurred, in shares of its longer side, in which nothing was read: the
-dots of dotted print run together."""
+DOTS = (0.005, 0.0025)
+"""Sigmas by which a picture is blurred, in shares of its longer side, in which nothing or only
+fragments were read: the dots of dotted print run together. Each serves dots whose distance is 0.8
+to 3 sigmas."""
+
+LEAST_LETTERS_A_WORD = 2.0  # fewer on average are fragments: dots that look like letters
+GUESSED = 0.3  # confidence at which a letter is worth nothing
 
 LEAST_LETTERS = 3  # of a picture: less is seen in textures and in round things
 MAX_GAP = 3.0  # heights of a line, between two that are read as one row
@@ -103,11 +107,27 @@ def read(
     ):
         return None
     rows = _read(image, finder, reader, release_slot)
-    if not rows:
-        sigma = DOTS * max(image.shape[:2])
+    for share in DOTS:
+        if not _is_fragments(rows):
+            break
+        sigma = share * max(image.shape[:2])
         blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
-        rows = _read(blurred, finder, reader, release_slot)
+        rows = max(rows, _read(blurred, finder, reader, release_slot), key=_worth)
     return _detection(rows, names)
+
+
+def _is_fragments(rows: Sequence[Sequence[_Line]]) -> bool:
+    """Return whether what was read is nothing, or words of hardly any letters."""
+    words = [word for row in rows for word, _, _ in _joined(row)]
+    return sum(map(len, words)) < LEAST_LETTERS_A_WORD * max(1, len(words))
+
+
+def _worth(rows: Sequence[Sequence[_Line]]) -> float:
+    """Return the number of letters that were read, each counted by its confidence."""
+    lines = [line for row in rows for line in row]
+    return sum(
+        len(word) * (line.confidence - GUESSED) for line in lines for word, _, _ in line.words
+    )
 
 
 def _read(image: Bgr, finder: Model, reader: Model, release_slot: ReleaseSlot) -> list[list[_Line]]:
