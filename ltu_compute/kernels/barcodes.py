@@ -56,6 +56,11 @@ _STACKED_STEP_PX = 0.75
 _MAX_STACKED_SAMPLES = 4_000_000
 """Sampling of an area that may hold a PDF417, in px, and the most samples."""
 
+_MOST_UNEVEN = 1.15
+"""Most by which the upper quartile of the scan lines' edges exceeds the lower one in a PDF417: each
+of its rows has as many bars. 28 drawn ones, turned, light on dark, aside and blurred, have 1.08 at
+the most; 15 places of PASCAL VOC's pictures that look like parts of one have 1.22 and more."""
+
 _MIN_VARIETY = 0.35
 """Least standard deviation of the logarithms of an unread one's widths. Bars and spaces of one to
 four modules have 0.5 and those that are narrow or wide 0.45, a grating has next to none."""
@@ -342,7 +347,7 @@ def _read_stacked(gray: Gray, parts: Sequence[Area]) -> list[Barcode]:
         return []
     half = np.array([0.6 * whole.width + 8, 0.6 * whole.height + 8])
     along, down = (np.arange(-side, side, _STACKED_STEP_PX) for side in half)
-    if along.size * down.size > _MAX_STACKED_SAMPLES:
+    if along.size * down.size > _MAX_STACKED_SAMPLES or not _has_even_rows(gray, whole):
         return []
     level = whole.sampled(gray, along, down).round().astype(np.uint8)
     for picture in (level, np.bitwise_not(level)):
@@ -354,6 +359,16 @@ def _read_stacked(gray: Gray, parts: Sequence[Area]) -> list[Barcode]:
                 for code, at in zip(found, places, strict=True)
             ]
     return []
+
+
+def _has_even_rows(gray: Gray, area: Area) -> bool:
+    """Return whether the scan lines across an area have as many edges as each other."""
+    steps = int(min(_MAX_STEPS, np.ceil(area.width)))
+    along = np.linspace(-area.width / 2, area.width / 2, steps)
+    offsets = np.linspace(-0.42, 0.42, _LINES) * area.height
+    counts = _edges(area.sampled(gray, along, offsets), slice(None)).sum(axis=1)
+    few, many = np.percentile(counts, (25, 75)).tolist()
+    return bool(few >= _MIN_EDGES and many <= _MOST_UNEVEN * few)
 
 
 def _read_lines(lines: NDArray[np.float32]) -> Barcode | None:

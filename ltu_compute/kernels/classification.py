@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.object_detection import DetectedObject, detect_objects
+from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.resizing import brightest_channel, darkest_channel
 from ltu_compute.kernels.types import Bgr, Gray
 
@@ -224,16 +225,18 @@ def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
         Of `KINDS` at most one, of `QUALITIES` any, each with a score of 0.5 or more; of a blank
         picture nothing but that.
     """
-    features = picture_features(image)
+    small = _reduced(image, _LONGEST_PX)
+    gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+    features = _features(image, small, gray)
     chances = quality_chances(features)
     # These two are checked on the picture itself: the model has few figures.
     if chances["Blank"] >= _MIN_CHANCE and _is_even(image):
         return (Label(QUALITIES["Blank"], "Blank", chances["Blank"]),)
     del chances["Blank"]
-    if not _is_shaded(image):
+    if chances["Overexposed"] >= _MIN_CHANCE and not _is_shaded(gray):
         del chances["Overexposed"]
     if chances["Blurred"] < _MIN_CHANCE and features[_LOG_NOISE] >= _NOISY:
-        chances["Blurred"] = quality_chances(_without_noise(features, image))["Blurred"]
+        chances["Blurred"] = quality_chances(_without_noise(features, gray))["Blurred"]
     kinds = kind_chances(features)
     if max(kinds["Screenshot"], kinds["Diagram"]) >= _MIN_CHANCE:
         del chances["Blurred"]  # never in focus: their even areas look as if they were
@@ -245,13 +248,12 @@ def kind_and_qualities(image: Bgr) -> tuple[Label, ...]:
     )
 
 
-def _without_noise(features: NDArray[np.float64], image: Bgr) -> NDArray[np.float64]:
+def _without_noise(features: NDArray[np.float64], gray: Gray) -> NDArray[np.float64]:
     """Return the features with those of edges and texture as they are without the noise.
 
     Noise looks like fine detail, which a blurred picture does not have. A bilateral filter removes
     it and keeps edges sharp.
     """
-    gray = cv2.cvtColor(_reduced(image, _LONGEST_PX), cv2.COLOR_BGR2GRAY)
     smooth = cv2.bilateralFilter(cv2.medianBlur(gray, 3), *_SMOOTHING)
     level = np.asarray(smooth, np.uint8)
     cleaned = features.copy()
@@ -266,9 +268,8 @@ def _is_even(image: Bgr) -> bool:
     return bool(np.ptp(small, axis=0).max() <= _MOST_UNEVEN)
 
 
-def _is_shaded(image: Bgr) -> bool:
+def _is_shaded(gray: Gray) -> bool:
     """Return whether a picture has shades where it is not blown out, as photographs have."""
-    gray = cv2.cvtColor(_reduced(image, _LONGEST_PX), cv2.COLOR_BGR2GRAY)
     visible = gray < _BLOWN_OUT
     levels = gray.astype(np.int16)
     step = np.abs(np.diff(levels, axis=1))[visible[:, 1:] & visible[:, :-1]]
@@ -444,7 +445,11 @@ def picture_features(image: Bgr) -> NDArray[np.float64]:
     """
     image = np.ascontiguousarray(image)
     small = _reduced(image, _LONGEST_PX)
-    gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+    return _features(image, small, np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8))
+
+
+def _features(image: Bgr, small: Bgr, gray: Gray) -> NDArray[np.float64]:
+    """Return the features of a picture, which is given reduced, and that in grey, too."""
     return np.array(
         [
             *_step_features(image),
@@ -509,14 +514,14 @@ def _light_features(gray: Gray, image: Bgr) -> tuple[float, ...]:
     return (
         float(gray.mean()) / 255,
         float(gray.std()) / 255,
-        float(np.percentile(gray, 5)) / 255,
-        float(np.percentile(gray, 95)) / 255,
+        percentile(gray, 5) / 255,
+        percentile(gray, 95) / 255,
         float((gray > 240).mean()),
         float((gray < 20).mean()),
         float(saturation.mean()),
         float(saturation.std()),
         float((chroma > 100).mean()),
-        float(np.log1p(np.percentile(chroma, 95))),
+        float(np.log1p(percentile(chroma, 95))),
     )
 
 
@@ -529,7 +534,8 @@ def _edge_features(gray: Gray) -> tuple[float, ...]:
     energy = magnitude**2
     total = max(float(energy.sum()), 1e-9)
     angle = np.mod(np.arctan2(gradient_y, gradient_x), np.pi)
-    level = np.minimum(np.mod(angle, np.pi / 2), np.pi / 2 - np.mod(angle, np.pi / 2))
+    beyond = np.mod(angle, np.pi / 2)
+    level = np.minimum(beyond, np.pi / 2 - beyond)
     weights = np.bincount(
         np.minimum((angle * (16 / np.pi)).astype(np.int32), 15).ravel(),
         weights=energy.ravel(),
@@ -540,15 +546,15 @@ def _edge_features(gray: Gray) -> tuple[float, ...]:
     noise = cv2.filter2D(
         padded, cv2.CV_32F, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     )[1:-1, 1:-1]
-    strongest = np.percentile(magnitude, 98)
+    strongest = percentile(magnitude, 98)
     # On an edge, the second derivative over the first is its width in px.
-    sharp = np.percentile(np.abs(laplacian), 98)
+    sharp = percentile(np.abs(laplacian), 98)
     return (
         float((magnitude > 12).mean()),
         float(energy[level < np.deg2rad(4)].sum()) / total,
         float(-(directions * np.log2(directions)).sum()),
         float(magnitude.mean()) / max(float(np.sqrt(energy.mean())), 1e-6),
-        float(np.log1p(np.median(np.abs(noise)))),
+        float(np.log1p(median(np.abs(noise)))),
         float(np.log1p(sharp)),
         float((strongest + 0.5) / (sharp + 0.5)),
     )

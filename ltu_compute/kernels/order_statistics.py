@@ -22,12 +22,12 @@ def median(values: NDArray[np.floating[Any]]) -> float:
     return percentile(values, 50)
 
 
-def percentile(values: NDArray[np.floating[Any]], percent: float) -> float:
+def percentile(values: NDArray[np.number[Any]], percent: float) -> float:
     """Return a percentile, interpolated between the two nearest values.
 
     Parameters
     ----------
-    values : ndarray of floats, of any shape
+    values : ndarray of numbers, of any shape
         At least one; none is NaN.
     percent : float
         0 to 100.

@@ -119,7 +119,8 @@ def headline(
         label, score = model.manifest.classes[best], float(probabilities[best])
         return [Label(label.mid, label.name, score)] if score >= LEAST_CLASS else []
     nouns = imagenet_nouns()
-    chances = members() @ probabilities
+    groups, classes = members()
+    chances = np.bincount(groups, weights=probabilities[classes], minlength=len(nouns))
     least = np.where(np.arange(len(nouns)) < IMAGENET_CLASSES, LEAST_CLASS, LEAST_GROUP)
     likely = np.flatnonzero(chances >= least)
     if likely.size == 0:
@@ -190,13 +191,11 @@ def depth_of_nouns() -> tuple[int, ...]:
 
 
 @cache
-def members() -> NDArray[np.float64]:
-    """Return which classes of ImageNet each of its nouns holds, shape (nouns, classes), 0 or 1."""
-    nouns = imagenet_nouns()
-    found = np.zeros((len(nouns), IMAGENET_CLASSES))
-    for number, chain in enumerate(noun_chains()):
-        found[list(chain), number] = 1
-    return found
+def members() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return pairs of a noun of ImageNet and a class that it holds: all nouns, all classes."""
+    pairs = [(noun, number) for number, chain in enumerate(noun_chains()) for noun in chain]
+    groups, classes = np.array(pairs, np.intp).T
+    return groups, classes
 
 
 def of_objects(found: Sequence[DetectedObject], image: Bgr, labels: Iterable[Label]) -> list[Label]:
