@@ -1,4 +1,4 @@
-"""Homographies: where they map points and pictures, and whether they can be a view of anything."""
+"""Homographies: map points and pictures by them, and check that they are plausible."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Matrix, Points, Size
 
-_MAX_SCALE = 10.0  # of lengths, anywhere in the image
-_MIN_OVERLAP = 0.02  # of the smaller image
+_MAX_SCALE = 10.0  # greatest factor of lengths, anywhere in the image
+_MIN_OVERLAP = 0.02  # least share of the smaller image that both show
 
 
 def inverse(matrix: Matrix) -> Matrix:
@@ -38,7 +38,7 @@ def inverse(matrix: Matrix) -> Matrix:
 def rescale_homography(
     matrix: Matrix, *, from_sizes: tuple[Size, Size], to_sizes: tuple[Size, Size]
 ) -> Matrix:
-    """Carry a homography over to other sizes of the same two images.
+    """Convert a homography to other sizes of the same two images.
 
     The centre of the first pixel is (0, 0), as everywhere in OpenCV, so an image that is resized
     by s maps x to (x + 0.5) s - 0.5.
@@ -48,8 +48,7 @@ def rescale_homography(
     matrix : ndarray of float64, shape (3, 3)
         Maps px of image 1 to px of image 2.
     from_sizes, to_sizes : tuple of Size
-        Sizes of image 1 and image 2 that `matrix` speaks of, and those that the result shall
-        speak of.
+        Sizes of image 1 and image 2 to which `matrix` refers, and those for the result.
 
     Returns
     -------
@@ -156,7 +155,7 @@ def resizing(from_size: Size, to_size: Size) -> Matrix:
 
 
 def scale_at_centre(matrix: Matrix, size: Size) -> float:
-    """By how much the matrix scales lengths in the middle of an image."""
+    """Return the factor by which the matrix scales lengths in the middle of an image."""
     centre = np.array([(size.width - 1) / 2, (size.height - 1) / 2, 1.0])
     depth = float(matrix[2] @ centre)
     area = abs(np.linalg.det(matrix) / depth**3) if depth else 0.0
@@ -164,7 +163,7 @@ def scale_at_centre(matrix: Matrix, size: Size) -> float:
 
 
 def _without_aliases(image: Bgr, matrix: Matrix) -> Bgr:
-    """Blur an image that the matrix makes smaller, so that fine texture does not alias."""
+    """Return an image blurred as the matrix makes it smaller, so that texture does not alias."""
     scale = scale_at_centre(matrix, Size(image.shape[1], image.shape[0]))
     if not 0 < scale < 0.8:
         return image

@@ -1,4 +1,4 @@
-"""Keypoints of an image and which of them two images share: SIFT, and ORB where time counts.
+"""Keypoints of an image, and those that two images share: SIFT, and ORB where time counts.
 
 SIFT is that of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004. Its
 descriptor is compared as RootSIFT: Arandjelović and Zisserman, "Three things everyone should know
@@ -18,12 +18,12 @@ from ltu_compute.kernels.types import Gray
 WORKING_SIZE = 512
 """Longest side, in px, of the images that matching works at."""
 
-_RATIO = 0.85
-_ORB_MIN_SIDE = 64  # below, its border and its pyramid leave nothing
+_RATIO = 0.85  # of the distances to the nearest and second nearest; Lowe's test, 0.8 in his paper
+_ORB_MIN_SIDE = 64  # px; the border and the pyramid of ORB leave nothing of a shorter side
 _FIRST_LOOK, _SECOND_LOOK, _FAINT_THRESHOLD = 0.02, 0.006, 0.004  # contrasts, of SIFT's 0 to 1
-_LAYERS = 3  # of an octave, as SIFT has them
-_ENOUGH = 4  # a first look that finds a quarter of the limit is not repeated
-_CORNER_CONTRAST = 20  # levels: FAST corners that are no noise
+_LAYERS = 3  # of an octave: SIFT's default
+_ENOUGH = 4  # a first search that finds a quarter of the limit is not repeated
+_CORNER_CONTRAST = 20  # levels, of 255: least contrast of a FAST corner above noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ def detect_keypoints(gray: Gray, *, limit: int = 1000, faint: bool = False) -> K
     limit : int
         Number of keypoints to keep, those of the greatest contrast.
     faint : bool
-        Whether to look for faint ones at once, rather than only where there are few others.
+        Whether to search for faint ones at once, rather than only if there are few others.
 
     Returns
     -------
     Keypoints
-        At most `limit`; none where the image holds nothing but flat areas and straight edges.
+        At most `limit`; none if the image has only flat areas and straight edges.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def detect_keypoints(gray: Gray, *, limit: int = 1000, faint: bool = False) -> K
 
 
 def keypoint_places(gray: Gray, *, limit: int = 1000) -> NDArray[np.float32]:
-    """Return where the keypoints of an image are, undescribed, in two thirds of the time.
+    """Return the places of an image's keypoints without descriptors, in two thirds of the time.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ def keypoint_places(gray: Gray, *, limit: int = 1000) -> NDArray[np.float32]:
 
 
 def _thresholds(gray: Gray, limit: int) -> tuple[float, ...]:
-    """Return the contrasts to look for, one after the other until there are enough keypoints.
+    """Return the least contrasts to search with, one after the other until enough are found.
 
-    An image that is poor in structure is worth a second look at what is faint. Where there are few
-    corners it will be needed, and the first look is had from it.
+    An image that is poor in structure is searched again for faint keypoints. If it has few FAST
+    corners, that search is the only one: it finds the strong keypoints, too.
     """
     corners = cv2.FastFeatureDetector_create(_CORNER_CONTRAST).detect(gray, None)
     return (_SECOND_LOOK,) if len(corners) < limit else (_FIRST_LOOK, _SECOND_LOOK)
@@ -149,7 +149,7 @@ def _sift(threshold: float, limit: int) -> cv2.SIFT:
 
 
 def _strong(found: Sequence[cv2.KeyPoint], limit: int) -> list[int]:
-    """Return which keypoints the first look finds, if they are enough for it to be the last."""
+    """Return the keypoints of the first search's contrast, if they are enough; otherwise none."""
     # SIFT's threshold is for the sum over the layers of an octave, its response for one of them.
     strong = [k for k, each in enumerate(found) if each.response * _LAYERS >= _FIRST_LOOK]
     return strong if _ENOUGH * len(strong) >= limit else []

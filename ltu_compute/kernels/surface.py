@@ -1,7 +1,7 @@
-"""How a surface bends: what a homography leaves where the thing shown is not flat.
+"""Fit the bend of a surface: the displacement that a homography leaves if it is not flat.
 
-Curved paper, a cylinder, a lens that distorts: their displacement varies slowly over the image. A
-part that was moved does not vary slowly, and is left to be seen.
+The displacement of curved paper, of a cylinder, or by a lens varies slowly over the image. That of
+a part that was moved does not, so the bend does not hide it.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from ltu_compute.kernels.types import Size
 
 Floats = NDArray[np.float32]
 
-_ORDER = 9  # half waves over the longest side and its surroundings, at the most
-_SURROUNDINGS = 0.15  # of the longest side: a cosine is level at its ends, a surface is not
-_MIN_POINTS = 120  # some two a coefficient
-_MIN_GAIN = 0.7  # share of the residual that may be left for the bend to be believed
-_NOISE_PX = 0.1  # of tracking
-_MIN_KNOWN = 0.4  # share of the image that the points must surround
+_ORDER = 9  # most half waves over the longest side and its surroundings
+_SURROUNDINGS = 0.15  # of the longest side: cosines are level at their ends, so these are outside
+_MIN_POINTS = 120  # points to fit a bend to: some two per coefficient
+_MIN_GAIN = 0.7  # share of the residual that an accepted bend leaves at the most
+_NOISE_PX = 0.1  # px, error of tracking
+_MIN_KNOWN = 0.4  # least share of the image that the points surround
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,22 +55,21 @@ class Bend:
 def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     """Fit a slowly varying displacement to tracked points.
 
-    Iteratively reweighted least squares with Tukey's biweight, from "flat": if most points are
-    where a flat surface has them, the others have no weight. So a part that was moved bends
-    nothing.
+    Iteratively reweighted least squares with Tukey's biweight, starting from a flat surface: if
+    most points agree with that, the others have no weight. So a part that was moved has no effect.
 
     Parameters
     ----------
     start, end : ndarray of float32, shapes (N, 2)
-        Where a flat surface would have the points, and where they are, in px.
+        Places of the points on a flat surface, and their actual places, in px.
     size : Size
         Size of the image.
 
     Returns
     -------
     Bend or None
-        None where the surface is flat, within the precision of tracking, and where no slow
-        variation explains the points.
+        None if the surface is flat, within the precision of tracking, or if no slow variation
+        explains the points.
     """
     if len(start) < _MIN_POINTS:
         return None
@@ -78,12 +77,12 @@ def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
     flat_residual = float(np.median(np.linalg.norm(moved, axis=1)))
     if flat_residual < 2 * _NOISE_PX:
         return None
-    # A fit to half of the points must hold for the other half: noise can be fitted, not predicted.
+    # Cross-validation: a fit to half of the points must hold for the other half.
     half = np.arange(len(start)) % 2 == 0
-    foretold = moved[~half] - _basis(start[~half], size)[0] @ _fitted(
+    predicted = moved[~half] - _basis(start[~half], size)[0] @ _fitted(
         start[half], moved[half], size
     )
-    if float(np.median(np.linalg.norm(foretold, axis=1))) > _MIN_GAIN * flat_residual:
+    if float(np.median(np.linalg.norm(predicted, axis=1))) > _MIN_GAIN * flat_residual:
         return None
     coefficients = _fitted(start, moved, size)
     basis, _ = _basis(start, size)
@@ -98,7 +97,7 @@ def find_bend(start: Floats, end: Floats, size: Size) -> Bend | None:
 
 
 def _fitted(start: Floats, moved: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
-    """Coefficients, shape (T, 2), of what moved points by `moved`, shape (N, 2)."""
+    """Return the coefficients, shape (T, 2), that displace points by `moved`, shape (N, 2)."""
     basis, waves = _basis(start, size)
     stiffness = np.diag(1e-6 * len(start) * waves**4)
     coefficients = np.zeros((basis.shape[1], 2))
@@ -114,7 +113,7 @@ def _fitted(start: Floats, moved: NDArray[np.float64], size: Size) -> NDArray[np
 def _basis(
     points: NDArray[np.float64] | Floats, size: Size
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Products of cosines at the points, shape (N, T), and how many half waves each has."""
+    """Return products of cosines at the points, shape (N, T), and the half waves of each."""
     x, y = (
         ((np.asarray(points, np.float64) + 0.5) / max(size) + _SURROUNDINGS)
         / (1 + 2 * _SURROUNDINGS)

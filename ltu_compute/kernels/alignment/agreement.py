@@ -87,7 +87,7 @@ def _softened(gray: Gray) -> NDArray[np.float32]:
 def local_correlation(
     first: NDArray[np.float32], second: NDArray[np.float32], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Correlation of two images in windows of `side` px, and the greater standard deviation."""
+    """Return the correlation of two images in windows of `side` px, and the greater deviation."""
     window = (side, side)
     (mean1, variance1), (mean2, variance2) = _moments(first, side), _moments(second, side)
     covariance = cv2.blur(first * second, window) - mean1 * mean2
@@ -99,7 +99,7 @@ def local_correlation(
 def _moments(
     values: NDArray[np.float32], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and variance in windows of `side` px."""
+    """Return mean and variance in windows of `side` px."""
     window = (side, side)
     mean = np.asarray(cv2.blur(values, window), np.float32)
     square = np.asarray(cv2.blur(values * values, window), np.float32)

@@ -11,21 +11,21 @@ from ltu_compute.kernels.types import Matrix, Size
 
 Matches: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
-MIN_HINT = 6  # inliers that are worth a second look from where they say
-MIN_INLIERS = 8
+MIN_HINT = 6  # inliers of a homography by which it is worth to match again
+MIN_INLIERS = 8  # least inliers of a homography
 
 
 def distinct(
     points1: NDArray[np.float32], points2: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Drop matches at the place of another: a keypoint of two directions is one witness."""
+    """Drop matches at the place of another, such as those of a keypoint with two directions."""
     _, first = np.unique(row_keys(np.round(np.hstack([points1, points2]))), return_index=True)
     first.sort()
     return points1[first], points2[first]
 
 
 def count_places(points: NDArray[np.float32]) -> int:
-    """Count points, those within a few px of each other once."""
+    """Count points; those within the same 4 px count once."""
     return len(np.unique(row_keys(np.round(points / 4))))
 
 
@@ -77,6 +77,6 @@ def is_sufficient(
     visible = ((mapped >= 0) & (mapped < [size2.width, size2.height])).all(axis=1)
     if count <= 5.9 + 0.22 * max(int(visible.sum()), count):
         return False
-    # All on one line, or in one spot, say nothing about the rest of the image.
+    # Points on one line, or in one spot, do not determine a homography.
     across = np.sqrt(np.linalg.eigvalsh(np.cov(points1[inliers].T.astype(np.float64))))
     return bool(across[0] > 0.02 * max(size1))

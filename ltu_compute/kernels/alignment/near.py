@@ -31,25 +31,25 @@ from ltu_compute.kernels.homography import (
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
-_SEARCH_SIZE = 192
+_SEARCH_SIZE = 192  # px, longest side at which turns, scales and shifts are tried
 _TURNS = np.arange(-12, 13, 3)  # degrees
-_SCALES = (0.92, 1.0, 1.08)
-_WORKING_SIZE = 384
-_ROUNDS = 4
-_TEMPLATE = 0.6  # share of width and height
-_PROPOSALS = 6
-_SMALLEST = 64  # px; less says too little
-_STEPS = 30
-_MIN_AGREEMENT = 0.7
-_HIGHEST_CLIMB = 0.25  # of agreement; climbing adds a tenth where it adds much
-_SAME_PX = 0.25
+_SCALES = (0.92, 1.0, 1.08)  # px of image 2 per px of image 1
+_WORKING_SIZE = 384  # px, longest side at which proposals are improved
+_ROUNDS = 4  # of shifting the best alignment by a period and improving it again
+_TEMPLATE = 0.6  # share of width and height of image 1 that is searched for in image 2
+_PROPOSALS = 6  # shifts that are improved
+_SMALLEST = 64  # px; a shorter side shows too little
+_STEPS = 30  # most iterations of the enhanced correlation coefficient
+_MIN_AGREEMENT = 0.7  # least mean correlation of blocks of an accepted alignment
+_HIGHEST_CLIMB = 0.25  # correlation that improving may add at the most; a tenth is much
+_SAME_PX = 0.25  # px; proposals that are closer together lead to the same alignment
 _LEAST_CONTRAST = 1.0  # levels; a blank picture agrees with none
-_HOPELESS = 0.4  # no shift would make up for it
+_HOPELESS = 0.4  # mean correlation below which no shift by a period helps
 _FARTHEST = 0.3  # of the longest side: how far a corner may have moved
 
 
 def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
-    """Find the homography that maps image 1 onto image 2, both lying nearly alike.
+    """Find the homography that maps image 1 onto image 2, near the identity.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
     for _ in range(_ROUNDS):
         if best is None or best[0] < _HOPELESS:
             return None
-        # A pattern may be off by whole periods still: a landmark that fits better decides.
+        # A pattern may still be off by whole periods: a landmark shows which shift fits better.
         shifted = _scored(_shifted(best[1], pair), pair, best_so_far=best[0])
         better = max(shifted, key=_score, default=best)
         if better[0] <= best[0] + 0.001:
@@ -91,7 +91,7 @@ def _score(entry: tuple[float, Matrix]) -> float:
 def _scored(
     proposals: Sequence[Matrix], pair: "_Pair", *, best_so_far: float = 0.0
 ) -> Iterator[tuple[float, Matrix]]:
-    """Climb from each promising proposal; yield how much the pixels agree at the top."""
+    """Improve each promising proposal; yield the agreement of the pixels and the matrix."""
     agreements = [
         _mean_agreement(each, *pair.grays) if is_plausible(each, *pair.sizes) else -1.0
         for each in proposals
@@ -99,7 +99,7 @@ def _scored(
     least = max([best_so_far, *agreements]) - _HIGHEST_CLIMB
     climbed: list[Matrix] = []
     for proposal, agreement in zip(proposals, agreements, strict=True):
-        # Two that are close together would climb to the same top.
+        # Proposals close together would lead to the same alignment.
         same = any(_gap(proposal, other, pair.sizes[0]) < _SAME_PX for other in climbed)
         if same or agreement < least:
             continue
@@ -118,7 +118,7 @@ def _shifted(matrix: Matrix, pair: "_Pair") -> list[Matrix]:
 
 
 def _peaks(first: Gray, second: Gray) -> list[tuple[float, int, int]]:
-    """Shifts at which the middle of one image correlates with another: score, x and y in px."""
+    """Return shifts at which the middle of one image correlates with another: score, x, y in px."""
     height, width = first.shape
     x, y = round(width * (1 - _TEMPLATE) / 2), round(height * (1 - _TEMPLATE) / 2)
     scores = cv2.matchTemplate(second, first[y : height - y, x : width - x], cv2.TM_CCOEFF_NORMED)
@@ -158,7 +158,7 @@ def _posed(pair: "_Pair") -> Iterator[Matrix]:
 
 
 def _gap(one: Matrix, other: Matrix, size: Size) -> float:
-    """Largest distance, in px, between where two matrices put the quarter points of an image."""
+    """Return the largest distance, in px, between the quarter points as two matrices map them."""
     points = np.array(list(product((0.25, 0.75), repeat=2))) * size
     apart = map_points(points, one) - map_points(points, other)
     return float(np.linalg.norm(apart, axis=1).max())
@@ -217,7 +217,10 @@ def _accepted(matrix: Matrix, gray1: Gray, gray2: Gray) -> Alignment | None:
 
 
 def _mean_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
-    """Mean correlation of the textured blocks: a landmark that does not fit must weigh."""
+    """Return the mean correlation of the textured blocks.
+
+    Other than the median, it is lowered by a single landmark that does not fit.
+    """
     size2 = size_of(gray2)
     side = max(8, round(min(size2) / 16))
     first, second = (

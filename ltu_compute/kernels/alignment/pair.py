@@ -1,4 +1,4 @@
-"""Two images that are aligned, and where the first may be looked at."""
+"""Two images that are aligned, and the region of the first that is used."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ class Pair:
     gray1, gray2 : ndarray of uint8, shapes (H, W)
         The images.
     region1 : ndarray of uint8, shape (H, W), or None
-        Region of image 1 that decides: 255 within, 0 elsewhere. None: all of it.
+        Region of image 1 by which they are aligned: 255 within, 0 elsewhere. None: all of it.
     """
 
     gray1: Gray
@@ -36,5 +36,5 @@ class Pair:
 
     @cached_property
     def target(self) -> Target:
-        """Image 2, made ready for tracking once."""
+        """Image 2, prepared for tracking once."""
         return Target(self.gray2)

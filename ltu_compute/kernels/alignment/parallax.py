@@ -2,10 +2,9 @@
 
 Two views of a plane are related by a homography. Points outside that plane are displaced beyond
 it, along lines that all meet in one point, the epipole. The higher a point is, the farther it is
-displaced
-(Irani and Anandan, "Parallax Geometry of Pairs of Points for 3D Scene Analysis", ECCV 1996;
-Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 13.3). A part that was moved goes
-anywhere.
+displaced (Irani and Anandan, "Parallax Geometry of Pairs of Points for 3D Scene Analysis", ECCV
+1996; Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 13.3). A part that was moved
+may be displaced in any direction.
 """
 
 from dataclasses import dataclass
@@ -13,21 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_MOVED_PX = 1.0  # shift beyond the plane that tracking does not make up
+_MOVED_PX = 1.0  # px, least shift beyond the plane that is no error of tracking
 _MOVED_RATIO = 4.0  # of the median shift: the plane itself may bend
 _LEAST_MOVED = 10  # corners off the plane; fewer may be one part that was moved
-_ASIDE_PX = 0.4  # distance from its line at which a corner agrees, of tracking
-_ASIDE_RATIO = 0.12  # and of its shift
+_ASIDE_PX = 0.4  # px, greatest distance from its line of a corner that agrees: error of tracking
+_ASIDE_RATIO = 0.12  # of its shift, in addition
 _LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
 _OTHER_SIDE = 0.25  # share of them that may be on the plane's other side: tracks repeat to either
 _ROUNDS = 300  # pairs of corners tried: nine of ten may be wrong
-_PARALLEL = 1e-6  # of two lines' directions: they meet beyond any picture
-_BEYOND = 1.25  # range of shifts that is looked for, times what corners showed: few are extreme
+_PARALLEL = 1e-6  # sine of the angle of two lines that are taken for parallel
+_BEYOND = 1.25  # times the range of the corners' shifts: others may be displaced farther
 
 
 @dataclass(frozen=True, eq=False)
 class Parallax:
-    """In which direction and how far things may be displaced beyond a plane.
+    """Directions and range in which things may be displaced beyond a plane.
 
     Attributes
     ----------
@@ -110,7 +109,7 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
 def _aside(
     epipole: NDArray[np.float64], places: NDArray[np.float64], shifts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return how far shifts lead aside from the lines to an epipole, in px."""
+    """Return the distances of shifts from the lines to an epipole, in px."""
     x, y = Parallax(epipole, 0.0, 0.0).direction_at(places).T
     aside: NDArray[np.float64] = np.abs(shifts[:, 0] * y - shifts[:, 1] * x)
     return aside

@@ -10,8 +10,8 @@ from ltu_compute.kernels.alignment.tracking import corner_scale, window_of
 from ltu_compute.kernels.homography import corners_of, inverse, map_points, size_of
 from ltu_compute.kernels.types import Gray, Matrix, Size
 
-_MIN_CORNER = 0.03  # ratio of eigenvalues: below, an edge
-_INDEPENDENT_POINTS = 60
+_MIN_CORNER = 0.03  # ratio of the structure tensor's eigenvalues; below, a point is on an edge
+_INDEPENDENT_POINTS = 60  # more points add nothing: errors of neighbours are alike
 _PLACES = 16  # along either side, at which the error is computed
 MAX_EXPECTED_ERROR = 5 / 1600  # of the longest side
 
@@ -53,7 +53,6 @@ def expected_error_px(
     middle = (np.array(size2) - 1) / 2
     jacobians = _homography_jacobians((points2 - middle) / half)
     fisher = jacobians.reshape(-1, 8).T @ (information @ jacobians).reshape(-1, 8)
-    # Errors of neighbours are alike: many points are worth no more than some dozens.
     fisher *= min(1.0, _INDEPENDENT_POINTS / max(1, len(points2)))
     values, vectors = np.linalg.eigh(fisher)
     if values[0] <= 1e-9 * max(values[-1], 1.0):

@@ -27,14 +27,14 @@ from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 REFINEMENT_SIZE = 1600
 """Longest side, in px, of the images that an alignment is made exact on: more adds only time."""
 
-_CLOSE_PX = 1.0  # tracking over less is exact at once
-_TRACKING_PX = 0.3  # a track is not trusted to be more exact
+_CLOSE_PX = 1.0  # px; tracking over less is exact, so one round is enough
+_TRACKING_PX = 0.3  # px, least standard deviation assumed of a track
 
 
 def at_full_size(
     alignment: Alignment, gray1: Gray, gray2: Gray, *, found_at: tuple[Size, Size]
 ) -> Alignment | None:
-    """Carry an alignment found on reduced images over to the images themselves.
+    """Rescale an alignment found on reduced images to the images themselves, and refine it.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def refined(
     target : Target, optional
         Image 2 made ready for tracking, where it is that already.
     region1 : ndarray of uint8, shape (H, W), optional
-        Of the size of image 1: only what is 255 has a say.
+        Of the size of image 1: only corners where it is 255 are tracked.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def refined(
     if region1 is not None:
         region = cv2.resize(region1, smalls[0], interpolation=cv2.INTER_NEAREST)
         region = np.asarray(region, np.uint8)
-    # It is nearly there already.
+    # The alignment is near already: one halving reaches far enough.
     tracked = track(start, small1, target, halvings=1, region1=region)
     if tracked is None:
         return alignment
@@ -111,7 +111,7 @@ def refined(
 
 
 class Track(NamedTuple):
-    """A matrix that tracked corners bear out."""
+    """A matrix that tracked corners confirm."""
 
     matrix: Matrix
     residual_px: float  # median, in px of image 2
@@ -150,7 +150,7 @@ def track(
 
 
 def expected_error_of(tracked: Track, gray2: Gray, size1: Size) -> float:
-    """Return the `expected_error_px` of a matrix that tracked corners bear out, px of image 2."""
+    """Return the `expected_error_px` of a matrix that tracked corners confirm, px of image 2."""
     return expected_error_px(
         tracked.matrix,
         tracked.points,

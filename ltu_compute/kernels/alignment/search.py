@@ -46,10 +46,10 @@ from ltu_compute.kernels.keypoints import (
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Gray, Mask, Matrix
 
-_MANY_INLIERS = 20
-_MANY_KEYPOINTS = 2000
-_MIN_AGREEMENT_FEW = 0.9
-_MIN_SHARE = 0.15  # of textured blocks that are alike
+_MANY_INLIERS = 20  # matches; with so many, chance is ruled out
+_MANY_KEYPOINTS = 2000  # most keypoints of an image when faint ones are searched for
+_MIN_AGREEMENT_FEW = 0.9  # least correlation of blocks if only few keypoints agree
+_MIN_SHARE = 0.15  # least share of textured blocks that are alike, with many inliers
 
 
 def align(
@@ -177,7 +177,7 @@ def _by_homography(pair: Pair, matches: Matches, keypoints2: Keypoints) -> Align
     if hint is None or hint[1].sum() < MIN_HINT or not is_plausible(hint[0], size1, size2):
         return None
     if not is_sufficient(*hint, matches[0], size1, size2):
-        # Too few to be sure, perhaps for the viewpoint: from where they say, more must be seen.
+        # Too few to be sure, perhaps because of the viewpoint: match again from that viewpoint.
         matches = _matches_from(pair, hint[0], keypoints2)
         hint = fit_homography(*matches, threshold_px=3.0)
         if hint is None or not is_plausible(hint[0], size1, size2):
@@ -193,7 +193,7 @@ def _by_homography(pair: Pair, matches: Matches, keypoints2: Keypoints) -> Align
 
 
 def _matches_from(pair: Pair, matrix: Matrix, keypoints2: Keypoints) -> Matches:
-    """Match again, image 1 being seen from where `matrix` says that image 2 was taken."""
+    """Match again, with image 1 warped by `matrix` to the viewpoint of image 2."""
     size2 = pair.size2
     view = warp_onto(pair.gray1, matrix, size2)
     seen = detect_keypoints(view, limit=max(1000, len(keypoints2)))
@@ -210,8 +210,8 @@ def _matches_from(pair: Pair, matrix: Matrix, keypoints2: Keypoints) -> Matches:
 def _by_similarity(pair: Pair, candidates: Candidates) -> Alignment | None:
     """Align images poor in distinctive keypoints, such as drawings and plain parts.
 
-    Every keypoint may have several partners; they elect a turn, a scale and a shift. Tracking adds
-    the perspective, and the pixels must agree more closely.
+    Every keypoint may have several partners, which vote for a turn, a scale and a shift. Tracking
+    adds the perspective, and the pixels must agree more closely.
     """
     elected = elect_similarity(candidates, 0.01 * max(pair.size2))
     if elected is None or elected[2] < MIN_WITNESSES:

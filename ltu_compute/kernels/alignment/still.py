@@ -9,7 +9,11 @@ from ltu_compute.kernels.alignment.tracking import Target, tracked_corners
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.types import Gray
 
-_STIRRED_PX = 1.0  # a median shift that no camera makes which did not move
+_STIRRED_PX = 1.0  # px; with a larger median shift, the camera moved
+_STILL_PX = 0.2  # px, greatest median shift of corners of a camera that did not move
+_STILL_FAR_PX = 0.5  # px, the same of the three quarters that moved least: a turn moves far corners
+_LEAST_SPREAD = 0.3  # of the width: least extent of the corners, across and down
+_STAYS_PX = 1.0  # px; a corner that moved farther is no inlier
 
 
 def align_still(gray1: Gray, target: Target) -> Alignment | None:
@@ -37,17 +41,16 @@ def align_still(gray1: Gray, target: Target) -> Alignment | None:
     shift = np.linalg.norm(end - start, axis=1)
     residual_px = float(np.median(shift))
     spread = start.max(axis=0) - start.min(axis=0)
-    # A turn about the middle moves the middle little: look at the far corners too.
     if (
-        residual_px > 0.2
-        or np.percentile(shift, 75) > 0.5
-        or (spread < 0.3 * size_of(gray1)[0]).any()
+        residual_px > _STILL_PX
+        or np.percentile(shift, 75) > _STILL_FAR_PX
+        or (spread < _LEAST_SPREAD * size_of(gray1)[0]).any()
     ):
         return None
     agreement = agreement_of(np.eye(3), gray1, gray2)
     if agreement < MIN_AGREEMENT:
         return None
-    stays = shift < 1
+    stays = shift < _STAYS_PX
     return Alignment(
         matrix=np.eye(3),
         inliers=int(stays.sum()),

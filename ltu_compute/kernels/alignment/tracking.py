@@ -1,7 +1,7 @@
-"""Follow corners from one image into another, to a fraction of a pixel.
+"""Track corners from one image into another and back, to a fraction of a pixel.
 
-Pyramidal Lucas-Kanade (Bouguet, Intel 2000) on corners of Shi and Tomasi (CVPR 1994), there and
-back, in levelled light.
+Pyramidal Lucas-Kanade (Bouguet, Intel 2000) on corners of Shi and Tomasi (CVPR 1994), in levelled
+light.
 """
 
 from functools import cached_property
@@ -20,11 +20,11 @@ from ltu_compute.kernels.homography import (
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 
-_MAX_TRACKS = 800
-_SAMPLED = 4  # one corner of so many decides in advance whether the others are worth following
+_MAX_TRACKS = 800  # corners, at the most
+_SAMPLED = 4  # one corner of so many is tracked first, to see whether the images are near enough
 _LEAST_SAMPLED = 100  # corners; a sample of fewer is too small
-_LEAST_DISTANCE = 3.0  # px between corners: closer ones see the same
-_MAX_GAP_PX = 0.3  # between a corner and where following it there and back leads
+_LEAST_DISTANCE = 3.0  # px between corners; the windows of closer ones are almost the same
+_MAX_GAP_PX = 0.3  # px, greatest distance of a corner tracked there and back from its place
 # When to stop following: the kind of criterion, the most iterations, the least step in px.
 _EXACT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
 _ROUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, _MAX_GAP_PX / 10)
@@ -32,7 +32,7 @@ _ROUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, _MAX_GAP_PX / 10)
 
 @of_reference
 def equalised(gray: Gray) -> Gray:
-    """Level out the light: local mean to 128, local contrast to a common one."""
+    """Return an image in levelled light: local mean 128, local contrast alike everywhere."""
     side = max(15, (max(gray.shape) // 24) | 1)
     level = cv2.boxFilter(gray, cv2.CV_32F, (side, side))
     deviation = cv2.sqrBoxFilter(gray, cv2.CV_32F, (side, side))
@@ -42,12 +42,12 @@ def equalised(gray: Gray) -> Gray:
     deviation += 4
     cv2.subtract(gray, level, level, dtype=cv2.CV_32F)
     cv2.divide(level, deviation, level, scale=48)
-    # The half less makes of the rounding here the cutting off that a level of whole steps needs.
+    # Half a level less, so that rounding has the effect of truncating.
     return np.asarray(cv2.add(level, 127.5, dtype=cv2.CV_8U), np.uint8)
 
 
 class Target:
-    """An image that corners are followed into; what that needs of it is made once.
+    """An image into which corners are tracked; its derived pictures are computed once.
 
     Attributes
     ----------
@@ -81,12 +81,29 @@ def tracked_corners(
     farthest_px: float | None = None,
     region1: Mask | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Corners of image 1 as `matrix` puts them in image 2, the target, and where they are there.
+    """Track corners of image 1 in image 2, from their places under a matrix.
 
-    A corner is followed over about half a window, or twice that for each of the `halvings`. With
-    `farthest_px` there are none where a sample of many, at the median, is farther away. With
-    `region1`, of the size of image 1, only corners within it are followed, and they may be closer
-    together.
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (3, 3)
+        Maps px of image 1 to px of image 2.
+    gray1 : ndarray of uint8, shape (H, W)
+        Image 1.
+    target : Target
+        Image 2.
+    halvings : int
+        Levels of the pyramid: a corner is tracked over about half a window, and twice as far for
+        each.
+    farthest_px : float, optional
+        If a sample of the corners moved farther, at the median, none are returned; px of image 2.
+    region1 : ndarray of uint8, shape (H, W), optional
+        Of the size of image 1: only corners where it is 255 are tracked, and they may be closer
+        together.
+
+    Returns
+    -------
+    start, end : ndarray of float32, shapes (N, 2)
+        In px of image 2: the corners as `matrix` maps them, and their places in image 2.
     """
     size2 = target.size
     empty = np.zeros((0, 2), np.float32)
@@ -117,12 +134,12 @@ def tracked_corners(
 
 
 def window_of(size: Size) -> int:
-    """Side, in px, of what is seen of a corner that is tracked."""
+    """Return the side, in px, of the window by which a corner is tracked."""
     return 2 * int(np.clip(max(size) / 100, 5, 10)) + 1
 
 
 def interior_mask(matrix: Matrix, size1: Size, size2: Size, margin: int) -> Mask:
-    """Where image 2 shows image 1 and so do all px within `margin`: 255 in px of image 2."""
+    """Return where image 2 shows image 1 with all px within `margin`: 255, in px of image 2."""
     outline = map_points(corners_of(size1), matrix)
     mask = np.zeros((size2.height + 2, size2.width + 2), np.uint8)  # a border that is outside
     fixed = np.round(np.clip(outline + 1, -1e6, 1e6) * 16).astype(np.int32)
@@ -136,12 +153,12 @@ def interior_mask(matrix: Matrix, size1: Size, size2: Size, margin: int) -> Mask
 
 
 def corner_scale(size: Size) -> int:
-    """By what factor an image is reduced to find corners, which tracking then makes exact."""
+    """Return the factor by which an image is reduced to find corners; tracking makes them exact."""
     return 2 if max(size) >= 800 else 1
 
 
 def _corners_to_track(gray: Gray, mask: Mask, share: float) -> NDArray[np.float32]:
-    """Corners (Shi and Tomasi, CVPR 1994) apart from each other; large images at half size.
+    """Return corners (Shi and Tomasi, CVPR 1994) apart from each other; large images at half size.
 
     `share` is how much of the image they are spread over, 0 to 1.
     """
@@ -163,10 +180,10 @@ def _corners_to_track(gray: Gray, mask: Mask, share: float) -> NDArray[np.float3
 
 
 def _above_noise(gray: Gray, window: int) -> Mask:
-    """Where an image shows more than its noise: 255. Equalised noise would offer corners, too.
+    """Return where an image shows more than its noise: 255. Equalised noise has corners, too.
 
-    The noise's deviation is estimated from second differences (Immerkær, CVIU 1996), as a median
-    so that structure has no say.
+    The noise's deviation is estimated from second differences (Immerkær, CVIU 1996), by their
+    median, which structure does not affect.
     """
     # Sobel's second derivative by both x and y is the product of the second differences.
     second = cv2.absdiff(cv2.Sobel(gray, cv2.CV_16S, 2, 2, ksize=3), 0)
@@ -179,7 +196,7 @@ def _above_noise(gray: Gray, window: int) -> Mask:
 
 
 def _median(values: NDArray[np.uint16]) -> float:
-    """Median of whole numbers below 4096, by counting them."""
+    """Return the median of whole numbers below 4096, by counting them."""
     counts = cv2.calcHist([values], [0], None, [4096], [0, 4096]).ravel()
     below = np.cumsum(counts.astype(np.int64))
     middle = [int(np.searchsorted(below, rank, side="right")) for rank in _ranks(values.size)]
@@ -187,7 +204,7 @@ def _median(values: NDArray[np.uint16]) -> float:
 
 
 def _ranks(count: int) -> tuple[int, int]:
-    """Places, from 0, of the two numbers in the middle of so many; one twice where there is one."""
+    """Return the ranks, from 0, of the two middle ones of `count` numbers; equal if it is odd."""
     return (count - 1) // 2, count // 2
 
 
@@ -200,7 +217,7 @@ def _followed(
     halvings: int,
     criteria: tuple[int, int, float],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where points of one image are in another, and whether they were found there."""
+    """Return the places of points of one image in another, and whether they were found there."""
     seen, found, error = cv2.calcOpticalFlowPyrLK(
         first,
         second,

@@ -1,4 +1,4 @@
-"""Elect a similarity by keypoints that may each have several partners."""
+"""Find a similarity by the votes of keypoints, each of which may have several partners."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ltu_compute.kernels.homography import is_plausible, map_points
 from ltu_compute.kernels.keypoints import Keypoints
 from ltu_compute.kernels.types import Matrix
 
-MIN_WITNESSES = 5
+MIN_WITNESSES = 5  # places at which keypoints must agree with a similarity
 
 
 class Candidates(NamedTuple):
@@ -50,11 +50,11 @@ def possible_matches(
 def elect_similarity(
     candidates: Candidates, tolerance_px: float
 ) -> tuple[Matrix, NDArray[np.bool_], int] | None:
-    """Find the similarity that most candidates agree upon.
+    """Find the similarity with which most candidates agree.
 
-    Each candidate knows by its keypoints' directions and sizes how image 1 would be turned and
-    scaled and so where its middle would be; it votes for that, coarsely (the Hough
-    transform of Lowe's section 7.3). The greatest parties are fitted and counted.
+    The directions and sizes of a candidate's keypoints imply a turn, a scale and a place of the
+    middle of image 1. It votes for these on a coarse grid (the Hough transform of Lowe's section
+    7.3). Similarities are fitted to the fullest cells, and their inliers counted.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def elect_similarity(
         axis=1,
     )
     best: tuple[Matrix, NDArray[np.bool_], int] | None = None
-    for shift in (0.0, 0.5):  # a party on the border of two cells is whole in the other grid
+    for shift in (0.0, 0.5):  # votes on the border of two cells are within one of the other grid
         cells = np.floor(votes + shift)
         cells[:, 2] %= 12
         _, party, counts = np.unique(row_keys(cells), return_inverse=True, return_counts=True)
