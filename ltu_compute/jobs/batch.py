@@ -3,7 +3,6 @@
 >>> from ltu_compute.jobs.batch import run
 >>> from ltu_compute.jobs.inspection import Options
 >>> from ltu_compute.jobs.sources import Pair
-from ltu_compute.operations import teaching
 >>> run([Pair("reference.jpg", "shot.jpg")], Options()).verdicts  # doctest: +SKIP
 {<Verdict.OK: 'OK'>: 0, <Verdict.NG: 'NG'>: 1, <Verdict.ERROR: 'ERROR'>: 0}
 """
@@ -46,7 +45,7 @@ Build = Callable[[], Callable[[Task], Outcome]]
 
 
 class Engine(Protocol):
-    """Computes tasks somewhere."""
+    """Computes tasks: processes on this machine, or a cluster."""
 
     def map(self, tasks: Iterator[Task]) -> Iterator[tuple[int, Outcome | Failed]]:
         """Yield the position and outcome of each task as it ends."""
@@ -161,7 +160,7 @@ def run(
             engine = Pool(builder(options), most)
         earlier = _Earlier(ledger, options)
         mask = Source(region) if region is not None else None
-        # Tasks are made a few ahead of their outcomes; their pairs are needed until then.
+        # Tasks are generated a few ahead of their outcomes; their pairs are needed until then.
         pending: dict[int, tuple[Pair, int]] = {}
 
         def tasks() -> Iterator[Task]:
@@ -175,7 +174,7 @@ def run(
                 pair, offset = pending.pop(position)
                 if isinstance(outcome, Outcome) and outcome.inspection is None:
                     kept += 1
-                    assert ledger is not None  # noqa: S101  (who knows of earlier results has one)
+                    assert ledger is not None  # noqa: S101  (it has the earlier results)
                     ledger.keep(position, offset)
                     row = ledger.row(offset)
                 else:

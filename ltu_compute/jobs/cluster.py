@@ -87,9 +87,9 @@ def _check_version(version: str) -> None:
         )
 
 
-def content(of: bytes) -> bytes:
-    """Return a file: the task that brings it to workers."""
-    return of
+def content(file: bytes) -> bytes:
+    """Return a file: the task that takes it to workers."""
+    return file
 
 
 def inspect(
@@ -142,7 +142,7 @@ def _cancelled_here() -> Callable[[], bool] | None:
 
 
 def prepared(kind: str, parameters: str, shared: dict[str, bytes]) -> Preparation:
-    """Return what workers need to know of a job: the task that brings it to them."""
+    """Return the preparation of a job: the task that takes it to workers."""
     return Preparation(KINDS[kind].prepare, parameters, shared)
 
 
@@ -171,7 +171,7 @@ def connected(address: str) -> Any:
 
 @dataclass(frozen=True)
 class _Item:
-    """A task on its way, where it belongs, and how often it was tried."""
+    """A task that was sent, its position, and the number of attempts."""
 
     position: int
     task: Task
@@ -180,7 +180,7 @@ class _Item:
 
 @dataclass(frozen=True)
 class _File:
-    """A file on its way to the workers, and its digest; nothing where workers fetch it."""
+    """A file that was sent to the workers, and its digest; empty if workers fetch it."""
 
     future: Any = None
     sha256: str = ""
@@ -327,7 +327,7 @@ MAX_ATTEMPTS = 5  # times that a task is sent whose worker is lost
 
 
 def _outcome(future: Any, attempt: int) -> Outcome | Failed | None:
-    """Return what became of a task; None: it was lost, and is to be sent again."""
+    """Return the outcome of a task; None: it was lost, and is to be sent again."""
     try:
         outcome: Outcome = future.result(timeout=CONNECT_S)
     except VersionMismatch:

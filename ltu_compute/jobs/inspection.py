@@ -129,7 +129,7 @@ class Options:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides: results of other settings or limits are not taken over."""
+        """SHA-256 of settings, limits and tolerance: results of others are computed anew."""
         named: dict[str, Any] = {
             "settings": asdict(self.settings),
             "limits": asdict(self.limits),
@@ -162,7 +162,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Known:
-    """Files that an earlier run compared, by SHA-256; "" where there was nothing to read."""
+    """SHA-256 of the files that an earlier run compared; "" if there was none to read."""
 
     shot: str
     reference: str
@@ -211,9 +211,9 @@ class Inspection:
     shot_sha256, reference_sha256, region_sha256 : str
         Of the files; "" where there was none to read.
     seconds : float
-        What the inspection took.
+        Duration of the inspection.
     worker : str
-        Who made it.
+        Machine and process that made it.
     """
 
     shot: str
@@ -269,7 +269,7 @@ class Inspector:
         self._worker = f"{os.uname().nodename}/{os.getpid()}"
 
     def inspect(self, task: Task) -> Outcome:
-        """Inspect one shot; what is wrong with a picture is a verdict, never an exception."""
+        """Inspect one shot; a picture that cannot be compared gives the verdict ERROR."""
         started = time.perf_counter()
         inspection = Inspection(task.shot.name, task.reference.name, Verdict.ERROR)
         outcome = Outcome(inspection)

@@ -38,7 +38,7 @@ from ltu_compute.store.jobs import Claim
 class Computed:
     """Result of a part, usually JSON, and its attachment, such as a picture.
 
-    ``error``, where it is not empty, ends the job as failed: another attempt would not help.
+    An ``error`` that is not empty ends the job as failed: another attempt would not help.
     """
 
     result: bytes
@@ -83,11 +83,11 @@ class Kind:
     following : callable or None
         Id and parameters of a job to the job that is to follow when it has ended, or to None.
     ended : callable or None
-        Is called in the transaction that ends a part: with the claim, and the part's result or
-        the reason of its failure. The callable then stores the attachment, not the part. One of
-        `failures.LASTING` that it raises for a result fails the job instead.
+        Called in the transaction that ends a part, with the claim, and with the part's result or
+        the reason of its failure. It stores the attachment itself. If it raises one of
+        `failures.LASTING`, the job fails.
     slow : bool
-        Whether a part takes minutes: others are not to wait for it.
+        Whether a part takes minutes: parts of other kinds must not wait for it.
     portable : bool
         Whether workers of a cluster, which have neither models nor the database, can compute it.
     """

@@ -21,7 +21,7 @@ import orjson
 from ltu_compute.errors import Busy, ServiceError
 
 RESULTS, TABLE = "results.jsonl", "results.csv"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet's formula begins with
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of a spreadsheet's formula
 NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 NEW = ".new"  # suffix of a file until it is whole
 COLUMNS = (
@@ -37,7 +37,7 @@ COLUMNS = (
 )
 DIGITS = 6  # significant ones of numbers in the table
 RETRY_S = 1.0  # seconds between attempts to write on a full disk
-PATIENCE_S = 600.0  # seconds for which a full disk is waited for
+PATIENCE_S = 600.0  # seconds to wait while the disk is full
 BLOCK = 1 << 20  # bytes read or written at a time
 _NOWHERE = -1
 
@@ -49,15 +49,15 @@ class FolderInUse(Busy):
 
 
 class ResultsExist(ServiceError):
-    """The folder has results, and nobody asked to go on with them."""
+    """The folder has results already, and the run is not to resume them."""
 
 
 class NoResults(ServiceError):
-    """A file that should hold results holds something else."""
+    """The file of results has another content."""
 
 
 class DiskFull(ServiceError):
-    """No room for a result, for longer than anybody waits."""
+    """The disk was full for longer than `PATIENCE_S`."""
 
 
 class Ledger:
@@ -155,7 +155,7 @@ class Ledger:
         self.keep(position, offset)
 
     def keep(self, position: int, offset: int) -> None:
-        """Say that the line at an offset is the result at a position."""
+        """Use the line at an offset as the result at a position."""
         if position >= len(self._offsets):
             missing = position + 1 - len(self._offsets)
             self._offsets.extend(array("q", [_NOWHERE]) * missing)
@@ -223,7 +223,7 @@ class Ledger:
             self._file.truncate(end)
 
     def _write(self, file: Any, content: bytes | bytearray) -> None:
-        """Write all of it; on a full disk wait, and write nothing by halves."""
+        """Write all of it; on a full disk, wait and write again from the beginning."""
         waited = 0.0
         start = file.seek(0, os.SEEK_END)
         while True:

@@ -145,7 +145,7 @@ def _window(box: tuple[float, float, float, float]) -> Matrix:
 
 
 def _cut(picture: Bgr, to_tile: Matrix) -> Bgr:
-    """Return what a matrix brings into a tile; where much is reduced, by the mean of areas."""
+    """Return the part that a matrix maps into a tile; if reduced much, by the mean of areas."""
     scale = 1 / max(1e-6, abs(float(np.linalg.det(to_tile[:2, :2]))) ** 0.5)
     if scale > 1.5:
         height, width = picture.shape[:2]
