@@ -61,7 +61,10 @@ class Handler(socketserver.BaseRequestHandler):
                 connection = self.server.tls.wrap_socket(connection, server_side=True)
             head = b""
             while b"\r\n\r\n" not in head:
-                head += connection.recv(4096)
+                piece = connection.recv(4096)
+                if not piece:
+                    return  # it hung up without a request
+                head += piece
             self.server.requests.append(head.decode())
             for part in self.server.answers[head.split(b" ", 2)[1].decode()]():
                 connection.sendall(part)

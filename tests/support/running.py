@@ -177,5 +177,7 @@ def answer_of(sock: socket.socket) -> tuple[int, dict[str, str], Any]:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
     while len(body) < int(headers["content-length"]):
-        body += sock.recv(1 << 16)
+        piece = sock.recv(1 << 16)
+        assert piece, f"closed after {len(body)} bytes of the body"
+        body += piece
     return int(first.split()[1]), headers, json.loads(body)
