@@ -23,8 +23,9 @@ from ltu_compute.dialects.inspections.jobs import InspectionParams
 from ltu_compute.errors import BadParameters
 from ltu_compute.jobs import batch, ledger, report
 from ltu_compute.jobs.batch import Summary
-from ltu_compute.jobs.inspection import Limits, Options, Verdict, judged
+from ltu_compute.jobs.inspection import Options, Verdict
 from ltu_compute.jobs.ledger import DiskFull, FolderInUse, Ledger, ResultsExist
+from ltu_compute.jobs.limits import Limits, broken_limits
 from ltu_compute.jobs.process import MAX_ATTEMPTS, Failed, Pool
 from ltu_compute.jobs.sources import Pair, Table, pairs_by_name, shots_of
 from ltu_compute.settings import load
@@ -79,7 +80,7 @@ def test_limits_make_the_verdict(limits: Limits, reason: str) -> None:
         SimpleNamespace(area_percent=2.0, strength=5.0),
     ]
     found: Any = SimpleNamespace(differences=differences, aligned=True)
-    assert judged(found, limits) == reason
+    assert broken_limits(found, limits) == reason
 
 
 def test_a_folder_against_one_reference(undisturbed: Path, shots: Path) -> None:

@@ -19,8 +19,8 @@ import pytest
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs import detection, kinds, records, runner
 from ltu_compute.jobs.detection import DETECTION, IMAGE, DetectionJob
-from ltu_compute.jobs.inspection import Limits
 from ltu_compute.jobs.kinds import SHOT, InspectionJob, Kind
+from ltu_compute.jobs.limits import Limits
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.jobs.training import TRAINING, TrainingJob
 from ltu_compute.kernels.differences import ComparisonSettings

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
 from ltu_compute.jobs import recipe as recipes
-from ltu_compute.jobs.inspection import is_inside
+from ltu_compute.jobs.limits import is_inside
 from tests.support import inspections
 from tests.support.client import ROOT
 

@@ -175,7 +175,8 @@ def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
     from pydantic import ValidationError
 
     from ltu_compute.dialects.ltu.differences import DifferencesParams
-    from ltu_compute.jobs.inspection import Limits, Options
+    from ltu_compute.jobs.inspection import Options
+    from ltu_compute.jobs.limits import Limits
     from ltu_compute.kernels.differences import OWN_PRESETS
 
     named: dict[str, Any] = {"preset": given["preset"]}

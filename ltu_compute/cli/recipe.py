@@ -93,7 +93,7 @@ def check(file: Path) -> None:
 @click.option("--map", "picture", type=FILE, help="File for a picture of its tolerance (PNG).")
 def show(file: Path, picture: Path | None) -> None:
     """Say in a few lines what a recipe does."""
-    from ltu_compute.jobs.report import limits_in_words
+    from ltu_compute.jobs.limits import limits_in_words
 
     found, image = _loaded(file)
     limits = found.judging(image)
@@ -143,8 +143,7 @@ def schema_command() -> None:
 
 
 def _own(own: Any, mm2: float | None) -> str:
-    from ltu_compute.jobs.inspection import Limits
-    from ltu_compute.jobs.report import limits_in_words
+    from ltu_compute.jobs.limits import Limits, limits_in_words
 
     return limits_in_words(Limits(own.count, own.area_percent, own.strength, mm2=mm2))
 

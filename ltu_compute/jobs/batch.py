@@ -34,6 +34,7 @@ from ltu_compute.jobs.inspection import (
     record,
 )
 from ltu_compute.jobs.ledger import Ledger, Row
+from ltu_compute.jobs.limits import limits_in_words
 from ltu_compute.jobs.process import Failed, Pool
 from ltu_compute.jobs.sources import Pair
 from ltu_compute.operations import teaching
@@ -188,7 +189,7 @@ def run(
             ledger.settle()
             report.write(
                 ledger,
-                about=report.limits_in_words(options.limits),
+                about=limits_in_words(options.limits),
                 tolerance=_shown_tolerance(options, reference),
             )
     return summary

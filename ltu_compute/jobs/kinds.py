@@ -18,13 +18,13 @@ from ltu_compute.jobs.detection import DETECTION, DetectionJob
 from ltu_compute.jobs.inspection import (
     Inspection,
     Inspector,
-    Limits,
     Options,
     Source,
     Task,
     Verdict,
     record,
 )
+from ltu_compute.jobs.limits import Limits
 from ltu_compute.jobs.notices import NOTICE, Notice, NoticeJob, notice_id
 from ltu_compute.jobs.training import TRAINING, TrainingJob
 from ltu_compute.kernels.differences import ComparisonSettings

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
-from ltu_compute.jobs.inspection import Inspection, Limits, Verdict, inspected
+from ltu_compute.jobs.inspection import Inspection, Verdict, inspected
+from ltu_compute.jobs.limits import Limits
 from ltu_compute.jobs.recipe import Recipe
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.operations import teaching

@@ -27,7 +27,8 @@ from pydantic import (
 
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
-from ltu_compute.jobs.inspection import Limits, RegionLimits, Source, file_content
+from ltu_compute.jobs.inspection import Source, file_content
+from ltu_compute.jobs.limits import Limits, RegionLimits
 from ltu_compute.kernels.differences import (
     AUTO,
     FULL,

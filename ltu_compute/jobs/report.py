@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ltu_compute.jobs.inspection import Limits, Verdict
+from ltu_compute.jobs.inspection import Verdict
 from ltu_compute.jobs.ledger import NEW, Ledger, Row
 from ltu_compute.jobs.pictures import MAX_CLOSEUPS
 from ltu_compute.store.jobs import Job, Jobs
@@ -94,22 +94,6 @@ def of_job(jobs: Jobs, job: Job, *, about: str = "") -> bytes:
         return jobs.attachment(job.id, positions[number]) or b""
 
     return b"".join(_report(rows, about, closeups))
-
-
-def limits_in_words(limits: Limits) -> str:
-    """Return what a good shot may have at most, as the report prints it."""
-    words = []
-    if limits.count is not None:
-        words.append("1 difference" if limits.count == 1 else f"{limits.count} differences")
-    if limits.area_percent is not None:
-        words.append(f"{limits.area(limits.area_percent)} area")
-    if limits.strength is not None:
-        words.append(f"strength {limits.strength:g}")
-    if limits.regions:
-        words.append(
-            "in " + ", ".join(region.name for region in limits.regions) + " its own limits"
-        )
-    return "Allowed at most: " + ", ".join(words) if words else "No limits"
 
 
 def _report(

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.jobs.inspection import Limits
 from ltu_compute.jobs.kinds import (
     INSPECTION,
     NAME,
@@ -25,6 +24,7 @@ from ltu_compute.jobs.kinds import (
     InspectionJob,
     Part,
 )
+from ltu_compute.jobs.limits import Limits
 from ltu_compute.jobs.process import report_progress
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.settings import Settings

@@ -13,7 +13,6 @@ from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs import report
-from ltu_compute.jobs.inspection import Limits
 from ltu_compute.jobs.kinds import (
     INSPECTION,
     NAME,
@@ -25,6 +24,7 @@ from ltu_compute.jobs.kinds import (
     URL,
     InspectionJob,
 )
+from ltu_compute.jobs.limits import Limits, limits_in_words
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.kernels.differences import OWN_PRESETS, ComparisonSettings
 from ltu_compute.settings import Settings
@@ -325,7 +325,7 @@ def page(params: IdParams, queue: Queue, caller: Caller) -> Page:
     """Return the results so far as a page of its own, with close-ups of the worst shots."""
     job = _job(queue, caller, params.id)
     limits = InspectionJob.loads(job.parameters).limits
-    return Page(report.of_job(queue.jobs, job, about=report.limits_in_words(limits)))
+    return Page(report.of_job(queue.jobs, job, about=limits_in_words(limits)))
 
 
 @dialect.endpoint("cancel", paths=("/{id}/cancel",), methods=("POST",))

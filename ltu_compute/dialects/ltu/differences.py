@@ -35,7 +35,7 @@ from ltu_compute.dialects.ltu.interface import (
 from ltu_compute.dialects.ltu.pairs import REGION, SHOT, Flat, flat_pair, known
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
-from ltu_compute.jobs import inspection
+from ltu_compute.jobs.limits import broken_limits
 from ltu_compute.jobs.prepared_recipes import FoundRecipe
 from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels import differences as kernel
@@ -328,7 +328,7 @@ def _check_left_out(params: DifferencesParams, region: Image | None) -> None:
 
 def _verdict(found: FoundRecipe, compared: kernel.Comparison) -> RecipeVerdict:
     """Judge a comparison by the limits of its recipe."""
-    reason = inspection.judged(compared, found.ready.limits)
+    reason = broken_limits(compared, found.ready.limits)
     verdict: RecipeVerdict = {
         "name": found.ready.recipe.name,
         "verdict": "NG" if reason else "OK",
