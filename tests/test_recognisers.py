@@ -18,7 +18,7 @@ from ltu_compute.kernels.object_mask import likely_object_mask
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations.analysis import salient_mask_of
-from ltu_compute.recognisers import labels, objects
+from ltu_compute.recognisers import fusion, labels, objects
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import Models
 from ltu_compute.recognisers.onnx.manifest import Manifest, imagenet_nouns, noun_chains
@@ -84,15 +84,15 @@ def test_a_model_of_the_wrong_kind_is_told(models: Models, tmp_path: Path) -> No
 
 
 def test_two_detectors_that_agree_count_for_more() -> None:
-    both = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAR, 0.6, 0, 0, 12, 10)], {})
-    [one] = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [], {})
-    [other] = objects.fused([], [seen(CAR, 0.6, 0, 0, 12, 10)], {})
+    both = fusion.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAR, 0.6, 0, 0, 12, 10)], {})
+    [one] = fusion.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [], {})
+    [other] = fusion.fused([], [seen(CAR, 0.6, 0, 0, 12, 10)], {})
     assert len(both) == 1
     assert both[0].score > max(one.score, other.score)
     assert both[0].corners[2, 0] == pytest.approx(0.4 * 10 + 0.6 * 12)  # by their scores
-    apart = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAR, 0.6, 8, 0, 20, 10)], {})
+    apart = fusion.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAR, 0.6, 8, 0, 20, 10)], {})
     assert sorted(o.score for o in apart) == sorted([one.score, other.score])
-    different = objects.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAT, 0.6, 0, 0, 10, 10)], {})
+    different = fusion.fused([seen(CAR, 0.4, 0, 0, 10, 10)], [seen(CAT, 0.6, 0, 0, 10, 10)], {})
     assert {o.mid for o in different} == {CAR, CAT}
 
 
@@ -112,21 +112,21 @@ def test_a_part_of_a_better_find_is_no_other_one(
     mid: str, box: tuple[int, int, int, int], kept: int
 ) -> None:
     better = seen(CAT, 0.9, 0, 0, 10, 10)
-    found = objects.without_parts([seen(mid, 0.6, *box), better])
+    found = fusion.without_parts([seen(mid, 0.6, *box), better])
     assert [each.score for each in found] == [0.9, 0.6][:kept]
 
 
 def test_people_stand_before_each_other_and_a_bus_is_no_train() -> None:
     bus, train = "/m/01bjv", "/m/07jdr"
     people = [seen(PERSON, 0.9, 0, 0, 10, 20), seen(PERSON, 0.6, 2, 5, 8, 20)]
-    assert len(objects.without_parts(people)) == 2
+    assert len(fusion.without_parts(people)) == 2
     vehicles = [seen(bus, 0.9, 0, 0, 10, 20), seen(train, 0.6, 0, 1, 10, 20)]
-    assert [each.mid for each in objects.without_parts(vehicles)] == [bus]
+    assert [each.mid for each in fusion.without_parts(vehicles)] == [bus]
 
 
 def test_a_face_in_an_animal_is_a_persons_only_where_a_person_is() -> None:
     cat, face = seen(CAT, 0.9, 0, 0, 10, 10), seen("/m/0dzct", 0.6, 4, 1, 6, 3)
-    kept = objects.without_faces_of_animals
+    kept = fusion.without_faces_of_animals
 
     assert kept([face], [cat], []) == []
     assert kept([face], [cat], [seen(PERSON, 0.2, 3, 0, 9, 10)]) == []
@@ -137,7 +137,7 @@ def test_a_face_in_an_animal_is_a_persons_only_where_a_person_is() -> None:
 
 def test_what_the_classifier_says_counts_for_animals() -> None:
     def score(mid: str, chance: float) -> float:
-        [found] = objects.fused([seen(mid, 0.4, 0, 0, 10, 10)], [], {mid: chance})
+        [found] = fusion.fused([seen(mid, 0.4, 0, 0, 10, 10)], [], {mid: chance})
         return found.score
 
     assert score(CAT, 0.9) > score(CAT, 0.3) > score(CAT, 0.0) == score(CAT, 0.01)
@@ -150,7 +150,7 @@ def test_the_classifier_contradicts_what_is_not_certain() -> None:
 
     def contradicted(mid: str, score: float, **more: Any) -> bool:
         given = {"chances": cheetah, "animal": 0.95} | more
-        return objects.is_contradicted(seen(mid, score, 0, 0, 5, 5), **given)
+        return fusion.is_contradicted(seen(mid, score, 0, 0, 5, 5), **given)
 
     assert contradicted(sheep, 0.85)
     assert contradicted(dog, 0.85)
@@ -161,14 +161,14 @@ def test_the_classifier_contradicts_what_is_not_certain() -> None:
     assert not contradicted(sheep, 0.85, chances={sheep: 0.1})
     rams = np.zeros(1000)
     rams[348:350] = 0.5  # ram, bighorn
-    assert objects.class_chances(rams)[sheep] == 1
+    assert fusion.class_chances(rams)[sheep] == 1
 
 
 def test_scores_rise_with_the_evidence() -> None:
-    scores = [objects.score_of(objects.evidence(s, s, 0, animal=False)) for s in (0.1, 0.4, 0.8)]
+    scores = [fusion.score_of(fusion.evidence(s, s, 0, animal=False)) for s in (0.1, 0.4, 0.8)]
     assert 0 < scores[0] < 0.5 < scores[2] < 1
     assert scores == sorted(scores)
-    assert objects.score_of(objects.evidence(0.0, 1.0, 0, animal=True)) < 1
+    assert fusion.score_of(fusion.evidence(0.0, 1.0, 0, animal=True)) < 1
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_scores_rise_with_the_evidence() -> None:
     ],
 )
 def test_overlap(one: Any, other: Any, expected: float) -> None:
-    assert objects.overlap(box(*one), box(*other)) == pytest.approx(expected)
+    assert fusion.overlap(box(*one), box(*other)) == pytest.approx(expected)
 
 
 def test_coco_classes_are_found_among_imagenet() -> None:
     """Chow-chow 260 is a dog, tabby 281 a cat, beer bottle 440 a bottle, school bus 779 a bus."""
     for number, mid in ((260, "/m/0bt9lr"), (281, CAT), (440, "/m/04dr76w"), (779, "/m/01bjv")):
-        chances = objects.class_chances(np.eye(1000)[number])
+        chances = fusion.class_chances(np.eye(1000)[number])
         assert {found for found, chance in chances.items() if chance} == {mid}
-    dogs = objects.class_chances(np.full(1000, 0.001))["/m/0bt9lr"]
+    dogs = fusion.class_chances(np.full(1000, 0.001))["/m/0bt9lr"]
     assert 0.115 < dogs < 0.121  # ImageNet has 118 breeds
 
 

@@ -5,7 +5,7 @@ Usage: ``python -m training.fusion PICTURES ANNOTATIONS [--models FOLDER]``
 The pictures were 242 of PASCAL VOC 2007, drawn by a seed from those that
 github.com/BernieChen96/ImageClassification holds, 50 per class of its annotations (person, car,
 cat, bus, train); `benchmarks.accuracy.models` says how both arguments look, and measures on others.
-Prints the weights of `ltu_compute.recognisers.objects.WEIGHTS`.
+Prints the weights of `ltu_compute.recognisers.fusion.WEIGHTS`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy.models import Truth, installed, pictures, read_annotations
 from ltu_compute.kernels.object_detection import DetectedObject
-from ltu_compute.recognisers import objects
+from ltu_compute.recognisers import fusion, objects
 from ltu_compute.recognisers.onnx import Model, Models
 from ltu_compute.recognisers.onnx.manifest import coco_mids
 
@@ -34,7 +34,7 @@ def fitted(evidence: Floats, right: Floats) -> Floats:
     Parameters
     ----------
     evidence : ndarray of float64, shape (N, 7)
-        From `objects.evidence`.
+        From `fusion.evidence`.
     right : ndarray of float64, shape (N,)
         1 where a find is right, else 0.
     """
@@ -64,11 +64,11 @@ def collected(
             continue
         least = (objects.LEAST_FIRST, objects.LEAST_SECOND)
         found = (m.detect(image, least=score) for m, score in zip(asked, least, strict=True))
-        chances = objects.class_chances(classifier.probabilities(image, nullcontext))
-        for each, first, second in objects.paired(*found):
+        chances = fusion.class_chances(classifier.probabilities(image, nullcontext))
+        for each, first, second in fusion.paired(*found):
             if each.mid in mids.values():
-                chance, animal = chances.get(each.mid, 0.0), each.mid in objects.animals()
-                rows.append(objects.evidence(first, second, chance, animal=animal))
+                chance, animal = chances.get(each.mid, 0.0), each.mid in fusion.animals()
+                rows.append(fusion.evidence(first, second, chance, animal=animal))
                 right.append(float(any(_is_right(each, truth, mids) for truth in truths[name])))
     return np.array(rows), np.array(right)
 
@@ -82,7 +82,7 @@ def _standing(models: Models, name: str) -> Model:
 
 def _is_right(found: DetectedObject, truth: Truth, mids: dict[str, str]) -> bool:
     corners = np.array([[truth.left, truth.top], [truth.right, truth.bottom]], np.float64)
-    return found.mid == mids[truth.name] and objects.overlap(found.corners, corners) >= RIGHT
+    return found.mid == mids[truth.name] and fusion.overlap(found.corners, corners) >= RIGHT
 
 
 def main() -> None:

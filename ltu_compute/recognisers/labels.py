@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.classification import KINDS, Label, picture_labels
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.types import Bgr
-from ltu_compute.recognisers import objects
+from ltu_compute.recognisers import fusion, objects
 from ltu_compute.recognisers.onnx import Model, Models, ReleaseSlot
 from ltu_compute.recognisers.onnx.decoders import Floats
 from ltu_compute.recognisers.onnx.manifest import (
@@ -128,7 +128,7 @@ def headline(
     depths = depth_of_nouns()
     most = max(likely.tolist(), key=lambda noun: (depths[noun], -noun))
     score = min(1.0, float(chances[most]))
-    animals = [each for each in found if each.mid in objects.animals()]
+    animals = [each for each in found if each.mid in fusion.animals()]
     others = [each.score for each in animals if _contradict(most, each)]
     if others and len(others) == len(animals) and max(others) >= score:
         return []
@@ -144,7 +144,7 @@ def is_denied(found: DetectedObject, first: Sequence[Label], model: Model) -> bo
 
     The classifier knows no giraffe, so it denies none.
     """
-    if model.manifest.labels != "imagenet1k" or not first or found.mid in objects.UNKNOWN:
+    if model.manifest.labels != "imagenet1k" or not first or found.mid in fusion.UNKNOWN:
         return False
     if found.score > first[0].score:
         return False
@@ -155,10 +155,10 @@ def is_denied(found: DetectedObject, first: Sequence[Label], model: Model) -> bo
 def _contradict(noun: int, found: DetectedObject) -> bool:
     """Return whether a noun and a find are two animals, neither of which is one of the other."""
     nouns, chain = imagenet_nouns(), chain_of(noun)
-    if found.mid not in objects.animals() or nouns[chain[-1]].name != ANIMAL:
+    if found.mid not in fusion.animals() or nouns[chain[-1]].name != ANIMAL:
         return False
     names = {nouns[noun].name for noun in chain}
-    return found.mid not in _kin(noun) and not names & set(objects.KIN.get(found.mid, ()))
+    return found.mid not in _kin(noun) and not names & set(fusion.KIN.get(found.mid, ()))
 
 
 @cache
@@ -173,8 +173,8 @@ def prepare() -> None:
     """Read the tables of classes, for which the first picture would wait 50 ms."""
     members()
     depth_of_nouns()
-    objects.class_chances(np.zeros(IMAGENET_CLASSES))
-    objects.animal_classes()
+    fusion.class_chances(np.zeros(IMAGENET_CLASSES))
+    fusion.animal_classes()
 
 
 @cache

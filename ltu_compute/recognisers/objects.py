@@ -1,19 +1,14 @@
 """Objects by all means that are there: installed models first, classical detectors for the rest.
 
 The model `objects` answers for its classes; the classical detectors of `kernels.object_detection`
-answer for those that it does not know. Where all three models of the catalogue are there, what two
-detectors and the classifier say of a place becomes one object with one score: detectors of so few
-weights miss a lot, but seldom the same, and what only one of them sees weakly is seldom right.
+answer for those that it does not know. If all three models of the catalogue are installed, `fusion`
+combines their answers.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
-from math import exp, log
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ltu_compute.kernels import object_detection as classical
 from ltu_compute.kernels.barcodes import BARCODE
@@ -21,14 +16,17 @@ from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers.faces import MIDS, Corners, faces_and_eyes
+from ltu_compute.recognisers.fusion import (
+    animal_classes,
+    class_chances,
+    fused,
+    is_contradicted,
+    without_faces_of_animals,
+    without_parts,
+)
 from ltu_compute.recognisers.onnx import Model, Models, ReleaseSlot
 from ltu_compute.recognisers.onnx.decoders import Floats
-from ltu_compute.recognisers.onnx.manifest import (
-    coco_mids,
-    imagenet_nouns,
-    noun_chains,
-    open_images_names,
-)
+from ltu_compute.recognisers.onnx.manifest import open_images_names
 
 OBJECTS = "objects"
 """The model of the catalogue that objects are found with."""
@@ -45,32 +43,10 @@ USES = (OBJECTS, OBJECTS_SECOND, LABELS)
 LEAST = 0.5
 """Score below which a find is more likely wrong than right."""
 
-WEIGHTS = (2.019, 1.273, -1.744, 0.683, -1.814, 0.594, 0.041)
-"""Of the numbers of `evidence`; ``training/fusion.py`` has fitted them."""
-
 SAMPLED_PX = 256  # pixels of a picture's longest side that are looked at for shades
 SHADES = (32, 224)  # levels that are neither black nor white
 LEAST_SHADED = 0.05  # share of a picture; pages have 0.02, photographs 0.06 and more
-KIN = {
-    "/m/07bgp": ("Ram", "Bighorn"),
-    "/m/01xq0k1": ("Ox", "Water buffalo"),
-    "/m/03k3r": ("Common sorrel horse",),
-}
-"""ImageNet's sheep, cattle and horses, by the mids that COCO's have."""
-UNKNOWN = frozenset({"/m/03bk1"})
-"""COCO's animals that ImageNet does not have: giraffes."""
-CERTAIN = 0.9  # score from which detectors are believed, whatever the classifier says
-LEAST_OTHER = 0.75  # chance of other animals from which it contradicts
-OTHER_RATIO = 0.05  # of the animal's own chance to that of others, below which it contradicts
 LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # scores of the detectors that are looked at
-SAME_OVERLAP = 0.45  # intersection over union from which two detectors have found the same
-PART = 0.6  # of a box, that is in a better one of its class, from which it is a part of that
-SAME_PLACE = 0.6  # intersection over union from which two animals, or vehicles, are one
-LEAST_PERSON = 0.3  # score of a person from which a face in an animal's box may be that person's
-LEAST_SCORE = 1e-3  # as good as none, and as far from certain
-ANIMALS = slice(14, 24)  # of COCO's 80 classes, bird to giraffe
-VEHICLES = slice(1, 9)  # bicycle to boat
-LEAST_CHANCE = 0.02  # of a class in the whole picture, from which it counts
 
 PERSON = "Person"
 SMALL_PERSON = 0.5
@@ -252,246 +228,6 @@ def is_line_art(image: Bgr) -> bool:
     levels = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
     shaded = np.count_nonzero((levels >= SHADES[0]) & (levels < SHADES[1]))
     return bool(shaded < LEAST_SHADED * levels.size)
-
-
-# ------------------------------------------------------------------------------------- fusion
-
-
-def fused(
-    first: Sequence[DetectedObject],
-    second: Sequence[DetectedObject],
-    chances: Mapping[str, float],
-) -> list[DetectedObject]:
-    """Return the objects that two detectors have found, each once, with one score.
-
-    The score is a logistic regression on the logits of both detectors and on the classifier's
-    labels of the whole picture. One detector may have found nothing. It was fitted on 242 pictures
-    of PASCAL VOC 2007 (train, bus, car, cat, person), which none of the models has seen;
-    ``training/fusion.py`` fits it.
-
-    Parameters
-    ----------
-    first, second : sequence of DetectedObject
-        What each detector has found, best first.
-    chances : mapping of str to float
-        How likely the picture shows something of a class, by its mid; 0 where it is not there.
-    """
-    found = []
-    for one, first_score, second_score in paired(first, second):
-        numbers = evidence(
-            first_score, second_score, chances.get(one.mid, 0.0), animal=one.mid in animals()
-        )
-        found.append(DetectedObject(one.name, one.mid, score_of(numbers), one.corners))
-    return found
-
-
-def paired(
-    first: Sequence[DetectedObject], second: Sequence[DetectedObject]
-) -> list[tuple[DetectedObject, float | None, float | None]]:
-    """Return what two detectors have found, each object once, and the score of either.
-
-    The box of an object that both found is their mean, weighted by their scores. A score is None
-    where a detector has not found the object.
-    """
-    left = list(second)
-    found: list[tuple[DetectedObject, float | None, float | None]] = []
-    for one in first:
-        same = [other for other in left if other.mid == one.mid]
-        other = max(same, key=lambda each: overlap(one.corners, each.corners), default=None)
-        if other is not None and overlap(one.corners, other.corners) >= SAME_OVERLAP:
-            left.remove(other)
-            share = one.score / (one.score + other.score)
-            corners = share * one.corners + (1 - share) * other.corners
-            found.append((replace(one, corners=corners), one.score, other.score))
-        else:
-            found.append((one, one.score, None))
-    return found + [(other, None, other.score) for other in left]
-
-
-def evidence(
-    first: float | None, second: float | None, chance: float, *, animal: bool
-) -> tuple[float, ...]:
-    """Return what a score is computed from: seven numbers, of which the first is 1.
-
-    Parameters
-    ----------
-    first, second : float, optional
-        The detectors' scores, 0 to 1; None where one has found nothing.
-    chance : float
-        What the classifier says of the class, 0 to 1.
-    animal : bool
-        Whether the class is one of an animal. ImageNet's classes are animals for a third: of them
-        the classifier knows more than of things.
-    """
-    known = max(0.0, log(max(chance, LEAST_CHANCE) / LEAST_CHANCE))
-    return (
-        1.0,
-        _logit(first) if first is not None else 0.0,
-        float(first is None),
-        _logit(second) if second is not None else 0.0,
-        float(second is None),
-        known if animal else 0.0,
-        0.0 if animal else known,
-    )
-
-
-def score_of(numbers: Sequence[float]) -> float:
-    """Return the score that `evidence` amounts to, 0 to 1."""
-    total = sum(weight * number for weight, number in zip(WEIGHTS, numbers, strict=True))
-    return 1 / (1 + exp(-total))
-
-
-def _logit(score: float) -> float:
-    bounded = min(max(score, LEAST_SCORE), 1 - LEAST_SCORE)
-    return log(bounded / (1 - bounded))
-
-
-def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return the intersection over union of two boxes, by corners from the top left."""
-    return _shares(one, other)[1]
-
-
-def _shares(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
-    """Return which share of a box is in another, and the intersection over union of both."""
-    (left, top), _, (right, bottom), _ = one.tolist()
-    (other_left, other_top), _, (other_right, other_bottom), _ = other.tolist()
-    width = min(right, other_right) - max(left, other_left)
-    height = min(bottom, other_bottom) - max(top, other_top)
-    common = max(width, 0.0) * max(height, 0.0)
-    area = (right - left) * (bottom - top)
-    areas = area + (other_right - other_left) * (other_bottom - other_top)
-    return float(common / max(area, 1e-9)), float(common / max(areas - common, 1e-9))
-
-
-def without_parts(found: Sequence[DetectedObject]) -> list[DetectedObject]:
-    """Return objects without those that are a part of a better one, best first.
-
-    A cat's head is found as a cat, too. On 698 pictures of PASCAL VOC and COCO, 6 of 171 animals
-    and 18 of 57 things that were by 0.6 within a better find of their class were right; of people
-    in front of each other, 49 of 92. Of two animals, or two vehicles, at one place one is
-    wrong: the better one was right 30 times of 45.
-
-    Parameters
-    ----------
-    found : sequence of DetectedObject
-        What detectors have found, with corners from the top left.
-    """
-    kept: list[DetectedObject] = []
-    for one in sorted(found, key=lambda each: (-each.score, each.name, *each.corners[0].tolist())):
-        if not any(_is_part(one, better) for better in kept):
-            kept.append(one)
-    return kept
-
-
-def _is_part(one: DetectedObject, better: DetectedObject) -> bool:
-    if one.mid == better.mid:
-        within, _ = _shares(one.corners, better.corners)
-        return one.mid != coco_mids()["person"] and within >= PART
-    both = {one.mid, better.mid}
-    alike = both <= animals() or both <= vehicles()
-    return alike and overlap(one.corners, better.corners) >= SAME_PLACE
-
-
-def without_faces_of_animals(
-    faces: Sequence[DetectedObject],
-    found: Sequence[DetectedObject],
-    people: Sequence[DetectedObject],
-) -> list[DetectedObject]:
-    """Return faces and eyes without those of animals.
-
-    The detector of faces sees one in every ninth cat. Of 16 faces on pictures of cats and no
-    people, 14 were in an animal and in no person; of 11 on pictures of cats and people, none was.
-
-    Parameters
-    ----------
-    faces : sequence of DetectedObject
-        Faces and eyes.
-    found : sequence of DetectedObject
-        The objects that are returned.
-    people : sequence of DetectedObject
-        People, those with a low score too.
-    """
-    those = [each for each in found if each.mid in animals()]
-    likely = [each for each in people if each.score >= LEAST_PERSON]
-    return [face for face in faces if not _is_in(face, those) or _is_in(face, likely)]
-
-
-def _is_in(face: DetectedObject, found: Sequence[DetectedObject]) -> bool:
-    """Return whether the middle of a face is in one of some boxes."""
-    middle = face.corners.mean(axis=0)
-    return any(
-        bool(np.all(each.corners.min(axis=0) <= middle) and np.all(middle <= each.corners.max(0)))
-        for each in found
-    )
-
-
-def is_contradicted(found: DetectedObject, chances: Mapping[str, float], animal: float) -> bool:
-    """Return whether the classifier sees another animal where detectors are not certain.
-
-    Detectors know ten animals, the classifier knows four hundred: what they call a sheep, with a
-    score of 0.85, is a cheetah.
-
-    Parameters
-    ----------
-    found : DetectedObject
-        What detectors have found.
-    chances : mapping of str to float
-        From `class_chances`.
-    animal : float
-        How likely the picture shows any animal, 0 to 1.
-    """
-    if found.mid not in animals() or found.mid in UNKNOWN or found.score >= CERTAIN:
-        return False
-    chance = chances.get(found.mid, 0.0)
-    other = animal - chance
-    return other >= LEAST_OTHER and chance < OTHER_RATIO * other
-
-
-@cache
-def animal_classes() -> NDArray[np.intp]:
-    """Return which of ImageNet's classes are animals."""
-    nouns = imagenet_nouns()
-    ends = [nouns[chain[-1]].name for chain in noun_chains()]
-    return np.array([number for number, name in enumerate(ends) if name == "Animal"])
-
-
-def class_chances(probabilities: Floats) -> dict[str, float]:
-    """Return how likely a picture shows something of each COCO class that ImageNet has, by mid.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float64, shape (1000,)
-        Of ImageNet's classes.
-    """
-    return {mid: float(probabilities[classes].sum()) for mid, classes in _imagenet_of().items()}
-
-
-@cache
-def animals() -> frozenset[str]:
-    """Return the mids of COCO's animals."""
-    return frozenset(list(coco_mids().values())[ANIMALS])
-
-
-@cache
-def vehicles() -> frozenset[str]:
-    """Return the mids of COCO's vehicles."""
-    return frozenset(list(coco_mids().values())[VEHICLES])
-
-
-@cache
-def _imagenet_of() -> dict[str, NDArray[np.intp]]:
-    """Return which of ImageNet's classes each of COCO's holds, by mid."""
-    mids = set(coco_mids().values())
-    nouns = imagenet_nouns()
-    found: dict[str, list[int]] = {}
-    for number, chain in enumerate(noun_chains()):
-        kin = {mid for mid, names in KIN.items() if nouns[number].name in names}
-        for mid in kin | ({nouns[noun].mid for noun in chain} & mids):
-            found.setdefault(mid, []).append(number)
-    return {mid: np.array(numbers) for mid, numbers in sorted(found.items())}
-
-
-# ------------------------------------------------------------------------------------- plates
 
 
 def confirmed(image: Bgr, found: Sequence[DetectedObject]) -> list[DetectedObject]:
