@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,17 +17,14 @@ import requests
 from ltu_compute.serving.process import OPEN_FILES
 from ltu_compute.serving.request import CONTINUE
 from ltu_compute.serving.worker import CONNECTIONS
-from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH
+from tests.support.client import OPERATIONS, TOKEN_PATH
 from tests.support.running import (
     IMAGE,
     PATIENCE_S,
     Service,
-    address_in,
     answer_of,
-    listens,
     request_in_full,
     service_in,
-    started,
 )
 from tests.support.timing import until
 
@@ -319,28 +316,3 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
     assert not faults
     assert set(statuses) == {200}
     assert len(service.workers()) >= 2
-
-
-def test_a_request_that_was_begun_is_answered_although_the_service_stops(tmp_path: Path) -> None:
-    """One that is being sent, one that was connected and says nothing, and one kept open."""
-    named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": PASSWORD}
-    with started(tmp_path / "data", **named) as (printed, master):
-        host, port = address_in(printed).removeprefix("http://").split(":")
-        address = (host, int(port))
-        with (
-            closing(socket.create_connection(address, timeout=PATIENCE_S)) as begun,
-            closing(socket.create_connection(address, timeout=PATIENCE_S)) as silent,
-            closing(socket.create_connection(address, timeout=PATIENCE_S)) as kept,
-        ):
-            kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert answer_of(kept)[0] == 200
-            begun.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-            time.sleep(0.1)  # nothing tells that a worker has these bytes, or knows of its end
-            os.kill(master, signal.SIGTERM)
-            until(lambda: not listens(address))
-            kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert answer_of(kept)[1]["connection"] == "close"
-            silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert answer_of(silent)[0] == 200
-            begun.sendall(b"\r\n")
-            assert answer_of(begun)[0] == 200

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -303,7 +304,9 @@ def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -
 
         return until(look)
 
+    accounts = []
     with suppress(AssertionError), started(data, "--quickstart", **environment) as (printed, pid):
+        accounts += re.findall(r"Account .*", printed)
         url = sign_in(printed)
         files = [("reference", inspections.reference()), *(("shot", shot) for shot in shots)]
         sent = client.post(url, files=files, timeout=PATIENCE_S)
@@ -317,12 +320,15 @@ def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -
         for process in (pid, *map(int, workers[1:])):
             os.kill(process, signal.SIGKILL)
     with started(data, "--quickstart", **environment) as (printed, _):
+        accounts += re.findall(r"Account .*", printed)
         job = f"{sign_in(printed)}/{job_id}"
         assert inspected(job, 9)["state"] == "completed"
         found = client.get(f"{job}/results", timeout=PATIENCE_S).json()
     client.close()
     verdicts = [(row["position"], row["verdict"]) for row in found["results"]]
     assert verdicts == [(n, "NG" if n % 3 == 2 else "OK") for n in range(9)]
+    assert len(accounts) == 2
+    assert accounts[0] == accounts[1], "a second start prints the same account"
 
 
 def test_a_stored_recipe_has_reference_settings_and_limits(

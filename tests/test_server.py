@@ -16,14 +16,17 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 
 from ltu_compute.admission.allocation import ALLOCATION
+from ltu_compute.cli import main
 from ltu_compute.errors import WrongSetting
 from ltu_compute.serving.preparation import first_account, prepare
 from ltu_compute.serving.process import prepare_the_process
 from ltu_compute.settings import Settings
+from ltu_compute.web import logs
 from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
-from tests.support.running import COMMAND, address_in, running, started
+from tests.support.running import address_in, running, started
 from tests.support.timing import PATIENCE_S, until
 
 
@@ -96,22 +99,22 @@ def test_many_at_once_are_all_answered(quickstart: tuple[Path, str]) -> None:
         assert list(pool.map(post, range(24))) == [200] * 24
 
 
-def test_a_second_start_prints_the_same_account(tmp_path: Path) -> None:
-    lines = []
-    for _ in range(2):
-        with running(tmp_path, "--quickstart") as printed:
-            lines.append(re.findall(r"Account .*", printed))
-    assert lines[0] == lines[1] != []
-
-
-def test_bootstrap_makes_the_account_that_is_named(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bootstrapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, int]]:
+    """A service of the account that is named: its folder, what it printed, its first process."""
+    data = tmp_path_factory.mktemp("bootstrapped") / "data"
     named = {"LTU_COMPUTE_BOOTSTRAP_USERNAME": "qa", "LTU_COMPUTE_BOOTSTRAP_PASSWORD": PASSWORD}
-    with running(tmp_path, **named) as printed:
-        form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
-        url = address_in(printed) + TOKEN_PATH
-        answer = requests.post(url, data=form | {"grant_type": "password"}, timeout=PATIENCE_S)
+    with started(data, **named) as (printed, pid):
+        yield data, printed, pid
+
+
+def test_bootstrap_makes_the_account_that_is_named(bootstrapped: tuple[Path, str, int]) -> None:
+    data, printed, _ = bootstrapped
+    form = {"username": "qa", "password": PASSWORD, "client_id": "ltu-api"}
+    url = address_in(printed) + TOKEN_PATH
+    answer = requests.post(url, data=form | {"grant_type": "password"}, timeout=PATIENCE_S)
     assert answer.status_code == 200
-    assert not (tmp_path / "first-account").exists()
+    assert not (data / "first-account").exists()
     assert PASSWORD not in printed
 
 
@@ -209,20 +212,17 @@ def test_what_the_environment_says_of_memory_counts(monkeypatch: pytest.MonkeyPa
     assert found == [everything, {-3: 64 << 20, -1: 96 << 20}, {}]
 
 
-def test_an_address_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
+def test_an_address_that_is_taken_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "configure", lambda _form: None)  # the log is the tests' here
+    monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # what the command sets ends with the test
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        environment = os.environ | {"LTU_COMPUTE_DATA_DIR": str(tmp_path)}
-        done = subprocess.run(
-            [COMMAND, "serve", "--port", port],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-    assert done.returncode != 0
-    assert f"LTU_COMPUTE_PORT: 127.0.0.1:{port} cannot be listened on" in done.stderr
+        done = CliRunner().invoke(main, ["serve", "--port", port])
+    assert done.exit_code == 1
+    assert f"LTU_COMPUTE_PORT: 127.0.0.1:{port} cannot be listened on" in done.output
     assert not list(tmp_path.iterdir())
 
 
@@ -234,7 +234,9 @@ def test_a_folder_that_cannot_be_written_to(
         prepare(Settings(data_dir=tmp_path))
 
 
-def test_workers_share_out_clients_that_keep_their_connections(tmp_path: Path) -> None:
+def test_workers_share_out_clients_that_keep_their_connections(
+    bootstrapped: tuple[Path, str, int],
+) -> None:
     """Else a few stations would compute in one process while the other idles."""
 
     def sockets(process: str) -> int:
@@ -244,7 +246,8 @@ def test_workers_share_out_clients_that_keep_their_connections(tmp_path: Path) -
                 count += str(file.readlink()).startswith("socket:")
         return count
 
-    with started(tmp_path / "data") as (printed, pid), ExitStack() as clients:
+    _, printed, pid = bootstrapped
+    with ExitStack() as clients:
         children = Path(f"/proc/{pid}/task/{pid}/children")
         until(lambda: len(children.read_text().split()) == 2)
         address = address_in(printed)
