@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from flask import Flask
 
-from ltu_compute.dialects.techsolut import datasets
+from ltu_compute.dialects.techsolut import sent_images
 from ltu_compute.operations import annotations
 from ltu_compute.operations import data_sets as operations
 from ltu_compute.settings import Settings
@@ -452,7 +452,7 @@ def test_pictures_that_come_together_are_bounded(ask: Ask, monkeypatch: pytest.M
 
 
 def test_boxes_are_bounded_before_they_are_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "MOST_TOKENS", 20)
+    monkeypatch.setattr(sent_images, "MOST_TOKENS", 20)
     place = created(ask, "detection")
     sent = {**files(A), "annotations": ["[[],[],[]]", json.dumps([box(0, 0, 9, 9)] * 4)]}
     refused = ask("POST", f"{place}/images", 400, data=sent)

@@ -4,46 +4,37 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from ltu_compute.dialects.techsolut.interface import Picture, dialect
 from ltu_compute.dialects.techsolut.recognition import PixelBox
+from ltu_compute.dialects.techsolut.sent_images import (
+    FILES,
+    ClassName,
+    DatasetParams,
+    NewImagesParams,
+    archive_of,
+    new_images,
+    wrong,
+)
 from ltu_compute.dialects.techsolut.tasks import MOST_ON_PAGE, PAGE, timestamp
-from ltu_compute.errors import BadParameters, MissingImage, Problem
-from ltu_compute.image import archives
 from ltu_compute.operations import data_sets as operations
 from ltu_compute.store import Store
 from ltu_compute.store.data_sets import (
-    CLASS_LENGTH,
-    MOST_BOXES,
     MOST_CLASSES,
     Box,
     DataSet,
     DataSetImage,
     Kind,
-    NewImage,
 )
 from ltu_compute.store.names import NAME_LENGTH
 from ltu_compute.web.binding import ReceivedImage
 from ltu_compute.web.dialect import Caller, Exchange
-from ltu_compute.web.endpoint import Flag, ImageList, Params
+from ltu_compute.web.endpoint import Flag, Params
 from ltu_compute.web.service import Service
 
-MOST_FILES = 100  # in one request
-LARGEST_FILES = 2  # of the largest size in one request
-MOST_TOKENS = 500_000  # commas, brackets and braces of annotations: some 50 MB of objects
 LISTED_IMAGES = 100  # that the reply to an archive lists
-
-FILES = ImageList(
-    "file",
-    MOST_FILES,
-    LARGEST_FILES,
-    "Pictures (JPEG, PNG, GIF), or one zip archive of them: with COCO's JSON or YOLO's text files "
-    "for detection, with a folder for each class for classification.",
-)
-
-ClassName = Annotated[str, Field(min_length=1, max_length=CLASS_LENGTH)]
 
 
 class NewDatasetParams(Params):
@@ -62,12 +53,6 @@ class NewDatasetParams(Params):
         description="The classes there may be; in a form with commas between them. Default: those "
         "that the pictures bring.",
     )
-
-
-class DatasetParams(Params):
-    """The id of a data set, in the path."""
-
-    dataset_id: str = Field(max_length=64, description="Id of the data set.")
 
 
 def _from_text(value: Any) -> Any:
@@ -112,28 +97,6 @@ class ImageParams(DatasetParams):
     """The ids of a data set and of a picture, in the path."""
 
     image_id: str = Field(max_length=64, description="Id of the picture.")
-
-
-class NewImagesParams(DatasetParams):
-    """See `add_dataset_images`."""
-
-    repeated: ClassVar[frozenset[str]] = frozenset({"label", "annotations"})
-
-    label: list[Annotated[str, Field(max_length=CLASS_LENGTH)]] = Field(
-        default=[],
-        max_length=MOST_FILES,
-        description="For classification: the class of all files, or one for each in their order. "
-        "Empty: not labelled. Left out: a picture that is there already keeps its label.",
-    )
-    annotations: list[Any] = Field(
-        default=[],
-        max_length=max(MOST_BOXES, MOST_FILES),
-        description="For detection: what is in a file, as JSON: a list of objects with `class` and "
-        '`box`, such as `[{"class": "bolt", "box": {"x1": 4, "y1": 8, "x2": 60, "y2": 52}}]`, in '
-        "px of the picture. An empty list: nothing of the classes is in it. With several files "
-        "send one for each, in their order. `null`: nobody has looked. Left out: the same, but a "
-        "picture that is there already keeps its boxes.",
-    )
 
 
 Time = Annotated[str, Field(description="UTC.")]
@@ -265,7 +228,7 @@ def change_dataset(params: ChangeParams, store: Store, caller: Caller) -> Datase
     the data set keep the names that they were trained with.
     """
     if not params.name and not params.rename:
-        raise _wrong("rename", "name or rename is required; received neither")
+        raise wrong("rename", "name or rename is required; received neither")
     owner, changed = caller.account.id, params.dataset_id
     store.data_sets.change(
         owner, changed, name=params.name, renamed=params.rename, merge=params.merge
@@ -303,11 +266,11 @@ def add_dataset_images(
     """
     data_set = store.data_sets.get(caller.account.id, params.dataset_id)
     skipped: list[str] = []
-    archive = _archive(exchange, files)
+    archive = archive_of(exchange, files)
     if archive is not None:
         if params.label or params.annotations:
             name = "label" if params.label else "annotations"
-            raise _wrong(name, "an archive brings its own; send it without")
+            raise wrong(name, "an archive brings its own; send it without")
         limits = service.limits
         new, skipped = operations.from_archive(
             archive, data_set, max_bytes=limits.bytes, max_pixels=limits.pixels, name="file"
@@ -315,7 +278,7 @@ def add_dataset_images(
     else:
         images = [each.image for each in files if each.image is not None]
         operations.check_pixels(images, service.limits.pixels, FILES.name)
-        new = _new_images(files, params, data_set)
+        new = new_images(files, params, data_set)
     added = store.data_sets.add_images(caller.account.id, data_set.id, new)
     return {
         "added": len(added),
@@ -363,127 +326,6 @@ def delete_dataset_image(params: ImageParams, store: Store, caller: Caller) -> D
     """Delete a picture of a data set."""
     store.data_sets.delete_image(caller.account.id, params.dataset_id, params.image_id)
     return {"id": params.image_id, "deleted": True}
-
-
-# ------------------------------------------------------------------------- what is sent
-
-
-def _archive(exchange: Exchange, files: Sequence[ReceivedImage]) -> bytes | None:
-    """Return the archive that was sent in the place of pictures; None if there is none."""
-    uploads = exchange.wire.files.get(FILES.name, [])
-    if not any(archives.is_archive(upload.content) for upload in uploads):
-        return None
-    if len(files) > 1:
-        raise _wrong(FILES.name, "received an archive among other files; send it alone")
-    return uploads[0].content
-
-
-def _new_images(
-    files: Sequence[ReceivedImage], params: NewImagesParams, data_set: DataSet
-) -> list[NewImage]:
-    used = "label" if data_set.kind == Kind.CLASSIFICATION else "annotations"
-    labels = _labels(params.label, len(files))
-    given = params.annotations
-    if not given and "annotations" in params.model_fields_set:
-        given = [[]]  # an empty list in a JSON body
-    boxes = _boxes(given, len(files))
-    new = []
-    for received, label, found in zip(files, labels, boxes, strict=True):
-        if received.image is None:
-            raise received.error or MissingImage(_problem(FILES.name, "there is no image"))
-        new.append(
-            operations.new_image(
-                received.image,
-                received.name,
-                data_set,
-                label=label,
-                boxes=found,
-                clears=used in params.model_fields_set,
-            )
-        )
-    return new
-
-
-def _labels(given: Sequence[str], count: int) -> list[str | None]:
-    if len(given) in (0, 1):
-        return [(given[0] or None) if given else None] * count
-    if len(given) != count:
-        message = f"received {len(given)} for {count} files, allowed is one for all, or one each"
-        raise _wrong("label", message)
-    return [label or None for label in given]
-
-
-class _SentBox(BaseModel):
-    """A box as it is sent."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-
-
-class _Sent(BaseModel):
-    """An object as it is sent."""
-
-    class_: ClassName = Field(alias="class")
-    box: _SentBox
-
-
-_OBJECTS = TypeAdapter(Annotated[list[_Sent], Field(max_length=MOST_BOXES)])
-
-
-def _boxes(given: Sequence[Any], count: int) -> list[list[Box] | None]:
-    """Return the boxes of each file; None for a file that nothing was said of."""
-    if not given:
-        return [None] * count
-    texts = [each for each in given if isinstance(each, str)]
-    tokens = sum(text.count(sign) for text in texts for sign in ",[{")
-    if tokens > MOST_TOKENS:
-        message = f"received {tokens} commas, brackets and braces, allowed are {MOST_TOKENS}"
-        raise _wrong("annotations", message)
-    read = [_from_json(each) for each in given]
-    if len(read) == 1 and count > 1 and read[0] and all(isinstance(e, list) for e in read[0]):
-        read = read[0]  # a list of lists in one text
-    if all(isinstance(each, dict) for each in read):
-        read = [read]  # the list itself, in a JSON body
-    if len(read) != count:
-        message = f"received {len(read)} lists for {count} files, allowed is one for each file"
-        raise _wrong("annotations", message)
-    return [None if each is None else _objects(each) for each in read]
-
-
-def _from_json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise _wrong(
-            "annotations", f"received {value[:60]!r}, which is not JSON: {error}"
-        ) from None
-
-
-def _objects(value: Any) -> list[Box]:
-    try:
-        found = _OBJECTS.validate_python(value)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in wrong["loc"]) or "it"
-        shown = str(wrong["input"])[:60]
-        message = f"received {shown!r} at {place}: {wrong['msg']}; allowed is a list of objects "
-        raise _wrong("annotations", message + "with class and box (x1, y1, x2, y2)") from None
-    return [Box(o.class_, o.box.x1, o.box.y1, o.box.x2, o.box.y2) for o in found]
-
-
-def _wrong(parameter: str, what: str) -> BadParameters:
-    return BadParameters(_problem(parameter, what))
-
-
-def _problem(parameter: str, what: str) -> Problem:
-    return Problem(parameter, f"{parameter}: {what}")
-
-
-# ------------------------------------------------------------------------- what is replied
 
 
 def _summary(data_set: DataSet) -> DatasetSummary:

@@ -14,8 +14,9 @@ from ltu_compute.dialects.techsolut.catalogue import (
     custom_entry,
     predefined_entries,
 )
-from ltu_compute.dialects.techsolut.datasets import ClassName, Deleted
+from ltu_compute.dialects.techsolut.datasets import Deleted
 from ltu_compute.dialects.techsolut.interface import dialect
+from ltu_compute.dialects.techsolut.sent_images import ClassName
 from ltu_compute.dialects.techsolut.tasks import (
     URL_LENGTH,
     AcceptedTask,
