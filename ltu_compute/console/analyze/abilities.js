@@ -29,18 +29,21 @@ export class Abilities {
 
   /**
    * Learn what the account can use.
-   * @returns {Promise<boolean>} whether forms have changed
+   * @returns {Promise<Set<Operation>>} those whose forms have changed
    */
   async learn() {
-    let changed = false;
+    /** @type {Set<Operation>} */
+    const changed = new Set();
     for (const path of new Set(this.operations.map(listOf))) {
       if (!this.paths[path]?.get) continue;
       try {
         const found = resultOf(await (await this.api.ask(path)).json());
         for (const operation of this.operations) {
-          if (listOf(operation) === path) this.#apply(operation, found);
+          if (listOf(operation) !== path) continue;
+          const before = JSON.stringify([operation.remote, operation.fields]);
+          this.#apply(operation, found);
+          if (JSON.stringify([operation.remote, operation.fields]) !== before) changed.add(operation);
         }
-        changed = true;
       } catch (error) {
         if (!(error instanceof Failure)) throw error; // the form stays as it is declared
       }

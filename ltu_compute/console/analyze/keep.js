@@ -43,7 +43,12 @@ export class Keeper {
     try {
       const request = indexedDB.open(DATABASE, 1);
       request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-      this.database = await done(request);
+      const database = await done(request);
+      database.onversionchange = () => { // another page deletes or changes the store: it must not wait
+        database.close();
+        this.database = null;
+      };
+      this.database = database;
     } catch (error) {
       if (error instanceof DOMException) return {}; // private windows of some browsers
       throw error;
@@ -104,6 +109,7 @@ export class Keeper {
     /** @type {About} */
     const about = { at: Date.now(), account: this.account, form: FORM };
     store.put(about, `${this.tab}/${ABOUT}`);
+    transaction.commit(); // so that it is kept where the page goes now
     try {
       await new Promise((resolve, reject) => {
         transaction.oncomplete = resolve;

@@ -84,7 +84,7 @@ const shots = new Shots(api, {
       shots.staged(picture?.blob);
     }
   },
-  changed: () => keepSoon(),
+  changed: () => keepLater(),
   about: ({ form, judging, region }) => [
     [t("limits"), Object.entries(judging.limits).map(([name, most]) => `${t(name)} ${most}`).join(", ") || t("limits-none")],
     [t("settings"), form.effective().filter(([name, value]) => value !== "" && /^(preset|fic_)/.test(name)).map(([name, value]) => `${wordsOf(name.split(".").pop() ?? name)} ${value}`).join(", ")],
@@ -160,7 +160,7 @@ async function choose(name) {
   showDesk();
   state?.looks?.forEach((look, index) => look && chosen.slots[index]?.pane.follow(look));
   if (state && chosen.region && pictures[0]?.width) await restoreRegions(chosen.region, state);
-  runSoon();
+  runLater();
 }
 
 /**
@@ -178,9 +178,32 @@ async function restoreRegions(region, { regions }) {
 // ------------------------------------------------------------------------- what is kept
 
 const keepSoon = debounced(keep, KEEP_MS);
+let keeping = 0; // writes that were begun and are not over
+
+/** Keep everything in the browser once changes have ceased for a while. */
+function keepLater() {
+  keepSoon();
+  showKeeping();
+}
 
 /** Keep everything in the browser, as it is now. */
 async function keep() {
+  keepSoon.cancel();
+  keeping += 1;
+  try {
+    await keepNow();
+  } finally {
+    keeping -= 1;
+    showKeeping();
+  }
+}
+
+/** Mark the line about what is kept busy until the last change is kept. */
+function showKeeping() {
+  panel.kept.setAttribute("aria-busy", String(keeping > 0 || keepSoon.pending()));
+}
+
+async function keepNow() {
   const states = [...desks].map(([name, each]) => [name, deskState(each)]);
   const object = [...desks.values()].find(({ region }) => region?.object)?.region?.object;
   await keeper.keep({
@@ -215,7 +238,7 @@ async function takeAccount() {
   keeper.account = name || keeper.account;
   keeper.paused = false;
   if (other) await startAnew(); // what another account left is nobody's here
-  keepSoon();
+  keepLater();
 }
 
 /** @type {Parameters<typeof deskOf>[2]} */
@@ -439,10 +462,16 @@ async function takeMask(operation) {
 /** @param {boolean} [moving] whether a slider is being dragged */
 function changed(moving = false) {
   if (!moving && shots.parts.length > 0) shots.show(); // verdicts may be of other settings now
-  keepSoon();
+  keepLater();
   notice.retries = 0;
-  if (moving) runOften();
-  else runSoon();
+  if (!moving) return runLater();
+  runOften();
+  showBusy();
+}
+
+/** Compute once changes have ceased for a while. */
+function runLater() {
+  runSoon();
   showBusy();
 }
 
@@ -670,7 +699,7 @@ function startPreferences() {
     }
     if (training.shown) showTraining();
     else showDesk();
-    if (!training.shown && !desk.reply) runSoon(); // what was said of a failure is said again
+    if (!training.shown && !desk.reply) runLater(); // what was said of a failure is said again
   });
 }
 
@@ -695,12 +724,14 @@ function step(direction) {
 
 /** Offer in forms what this account can use. */
 async function learn() {
+  const place = byId("panel");
+  place.setAttribute("aria-busy", "true");
   const changed = await abilities.learn();
+  for (const operation of changed) desks.get(operation.name)?.form.render();
+  if (changed.has(desk.operation)) panel.show(desk); // else what is being typed stays
+  place.setAttribute("aria-busy", "false");
   if (!session.open) account.signIn(t("error-expired")); // the token is not one
-  if (!changed) return;
-  for (const { form } of desks.values()) form.render();
-  panel.show(desk);
-  runSoon();
+  else if (changed.size) runLater();
 }
 
 function startListening() {
@@ -711,7 +742,7 @@ function startListening() {
     takeAccount();
     shots.resume();
     recipes.signedIn();
-    runSoon();
+    runLater();
   });
   session.addEventListener("signout", () => {
     keeper.paused = true;
@@ -719,8 +750,9 @@ function startListening() {
     panel.showKept(keeper);
   });
   for (const name of ["click", "input", "change", "keyup", "pointerup"]) {
-    document.addEventListener(name, keepSoon);
+    document.addEventListener(name, keepLater);
   }
+  addEventListener("pagehide", () => keepSoon.pending() && keep());
   addEventListener("hashchange", () => choose(location.hash.slice(1)));
   addEventListener("online", () => notice.retries && run(true));
   document.addEventListener("paste", takePaste);
