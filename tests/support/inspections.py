@@ -59,6 +59,17 @@ def bad(seed: int = 0) -> bytes:
     return _png(shot)
 
 
+def faint() -> bytes:
+    """Return a PNG of the part with a white square at the right, and one just lighter at the left.
+
+    The first three of the named sensitivities find both.
+    """
+    shot = _part().copy()
+    cv2.rectangle(shot, (115, 65), (133, 83), (255, 255, 255), -1)
+    shot[20:30, 20:30] = np.clip(shot[20:30, 20:30].astype(int) + 30, 0, 255)
+    return _png(shot)
+
+
 def reference() -> bytes:
     """Return a PNG of the part."""
     return _png(_part())
