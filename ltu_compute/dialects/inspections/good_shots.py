@@ -6,12 +6,12 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from ltu_compute.dialects.inspections.interface import iso_time
 from ltu_compute.dialects.inspections.recipes import (
     NameParams,
     RecipeState,
     VersionParams,
     dialect,
-    iso_time,
     state,
     stripped,
 )

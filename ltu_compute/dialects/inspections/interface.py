@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
+
+from typing_extensions import TypedDict
 
 from ltu_compute.admission.rate_limit import Allowance
 from ltu_compute.auth.keycloak import TOKEN_PATH
@@ -44,6 +47,15 @@ REPORT_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts"
 )
 UNAVAILABLE = "Busy, or a part of the service does not answer; try again after Retry-After seconds."
+
+
+class ShotDifference(TypedDict):
+    """One difference; boxes are x, y, width and height in px of each original."""
+
+    on_reference: list[int]
+    on_shot: list[int]
+    area_percent: float
+    strength: float
 
 
 class Page(bytes):
@@ -144,3 +156,8 @@ class InspectionsDialect(Dialect):
 
 
 dialect = InspectionsDialect()
+
+
+def iso_time(seconds: float) -> str:
+    """Return a time, in seconds since 1970, by ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,14 +1,13 @@
 """Submit shots against a reference; ask for the state, the results and the report."""
 
 import math
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ltu_compute.dialects.inspections.interface import Page, dialect
+from ltu_compute.dialects.inspections.interface import Page, ShotDifference, dialect, iso_time
 from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
@@ -168,15 +167,6 @@ class InspectionList(TypedDict):
 
     total: int
     inspections: list[InspectionState]
-
-
-class ShotDifference(TypedDict):
-    """One difference; boxes are x, y, width and height in px of each original."""
-
-    on_reference: list[int]
-    on_shot: list[int]
-    area_percent: float
-    strength: float
 
 
 class ShotResult(TypedDict):
@@ -401,14 +391,12 @@ def _state(job: Job) -> InspectionState:
         "inspected": job.parts_done,
         "progress": math.floor(1e4 * job.progress) / 1e4,
         "error": job.error,
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
-        "expires_at": _time(job.expires_at),
+        "created_at": iso_time(job.created_at),
+        "started_at": _iso_time_of(job.started_at),
+        "finished_at": _iso_time_of(job.finished_at),
+        "expires_at": _iso_time_of(job.expires_at),
     }
 
 
-def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+def _iso_time_of(seconds: float | None) -> str | None:
+    return None if seconds is None else iso_time(seconds)

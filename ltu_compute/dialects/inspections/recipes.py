@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
@@ -11,7 +10,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ltu_compute.dialects.inspections.interface import InspectionsDialect
+from ltu_compute.dialects.inspections.interface import InspectionsDialect, ShotDifference, iso_time
 from ltu_compute.errors import BadParameters, NotFound, Problem, ServiceError, StorageFull
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
@@ -120,15 +119,6 @@ class Deleted(TypedDict):
     deleted: Annotated[int, Field(description="Versions.")]
 
 
-class FoundDifference(TypedDict):
-    """One difference; boxes are x, y, width and height in px of each original."""
-
-    on_reference: list[int]
-    on_shot: list[int]
-    area_percent: float
-    strength: float
-
-
 class ShotVerdict(TypedDict):
     """The verdict on a shot."""
 
@@ -142,7 +132,7 @@ class ShotVerdict(TypedDict):
     max_strength: float | None
     score: float | None
     aligned: bool | None
-    differences: list[FoundDifference]
+    differences: list[ShotDifference]
 
 
 @dialect.endpoint(
@@ -298,7 +288,7 @@ def inspect(
     return verdict
 
 
-def _difference(named: dict[str, Any]) -> FoundDifference:
+def _difference(named: dict[str, Any]) -> ShotDifference:
     return {
         "on_reference": list(named["on_reference"]),
         "on_shot": list(named["on_shot"]),
@@ -315,8 +305,3 @@ def state(found: StoredRecipe) -> RecipeState:
         "bytes": found.bytes,
         "created_at": iso_time(found.created_at),
     }
-
-
-def iso_time(seconds: float) -> str:
-    """Return a time, in seconds since 1970, by ISO 8601."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
