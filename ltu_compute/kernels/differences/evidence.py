@@ -50,6 +50,7 @@ _ACROSS_PX = 8  # px to both sides of an edge that do not show it
 _TEETH_PX = 100  # px, longest difference that may be teeth of a ragged edge
 _TEETH_SHARE = 0.35  # least share of an edge that has teeth, for a tooth to be none
 _LEAST_KNOWN_PX = 12  # px of an edge, before and behind, that suffice to judge
+_LOCAL_BLUR = 0.6  # sigma, px, by which sharpness may vary in a shot: labels by hand (composed)
 _HALO = 0.4  # share of the strongest pixel within 2 px; below, a pixel is its blur
 
 
@@ -219,6 +220,8 @@ def exact_difference(
     ringing = None
     if not settings.use_hsv:
         ringing = ringing_allowance(first, second, precision.ringing_px)
+    blur = _blur_allowance(first, second)
+    ringing = blur if ringing is None else ringing + blur
     for one, other, judge in zip(
         (first, second), (second, first), judges or (None, None), strict=True
     ):
@@ -236,6 +239,20 @@ def exact_difference(
             )
         cv2.max(beyond, differs, beyond)
     return beyond
+
+
+def _blur_allowance(first: Floats, second: Floats) -> Floats:
+    """Return how far colours may differ because sharpness varies within a picture, ΔE.
+
+    That is what a slight blur changes, where both pictures have the detail that it changes: the
+    cores of thin strokes. It has the shape of the pictures.
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    changes = (
+        cv2.dilate(cv2.absdiff(each, blurred(each, _LOCAL_BLUR)), kernel)
+        for each in (first, second)
+    )
+    return np.asarray(cv2.min(*changes), np.float32)
 
 
 class _Jitter:
