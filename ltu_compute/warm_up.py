@@ -11,7 +11,7 @@ from ltu_compute.errors import NotInstalled, Unavailable, Unprocessable
 from ltu_compute.image import Image, encoding
 from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels.tesseract import TesseractFailed, TesseractMissing, installed_languages
-from ltu_compute.recognisers import labels
+from ltu_compute.recognisers import faces, labels, objects
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import INSTALL
 from ltu_compute.web.binding import ReceivedImage
@@ -20,13 +20,17 @@ from ltu_compute.web.endpoint import ImageList, Images
 
 log = logging.getLogger("ltu_compute")
 
+PRELOADED = (*objects.USES, faces.DETECTOR, faces.POINTS)
+"""Models that objectDetection and classification ask. They take 90 MB, which all workers share."""
+
 
 def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     """Run every operation once, so that no client waits for imports and first allocations.
 
-    Nothing is asked of providers elsewhere, and no installed model is loaded: that is left to its
-    first use, since a worker may never need it. An operation whose program is not installed is
-    logged and does not count: everything else goes on working without it.
+    Nothing is asked of providers elsewhere. Of the installed models, `PRELOADED` are loaded; the
+    others are left to their first use, since a worker may never need them. An operation whose
+    program is not installed is logged and does not count: everything else goes on working without
+    it.
 
     Raises
     ------
@@ -35,7 +39,9 @@ def warm_up(dialects: Iterable[Dialect], recognisers: Recognisers) -> None:
     """
     labels.prepare()
     noise = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    photograph = encoding.png(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
+    pixels = np.kron(noise, np.ones((8, 8, 1), np.uint8))
+    recognisers.models.preload(PRELOADED, pixels)
+    photograph = encoding.png(pixels)
     resources: dict[type, object] = {
         Recognisers: recognisers.local().bare(),
         RecipeShelf: RecipeShelf(),

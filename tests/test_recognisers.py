@@ -18,12 +18,14 @@ from ltu_compute.kernels.object_mask import likely_object_mask
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations.analysis import salient_mask_of
-from ltu_compute.recognisers import fusion, labels, objects
+from ltu_compute.recognisers import fusion, labels, objects, onnx
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import Models
 from ltu_compute.recognisers.onnx.manifest import Manifest, imagenet_nouns, noun_chains
 from ltu_compute.recognisers.onnx.session import Bounds
 from ltu_compute.recognisers.unsafe import as_jpeg
+from ltu_compute.warm_up import PRELOADED
+from tests.support import backbones
 from tests.support import onnx_models as made
 from tests.support.client import IMAGES
 from tests.support.drawn_codes import number_plate
@@ -321,6 +323,35 @@ def test_every_class_has_its_groups() -> None:
         assert held[noun]
         if found.group >= 0:
             assert held[noun] <= held[found.group]
+
+
+def test_models_of_the_catalogue_are_loaded_once_before_workers_part(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are named; the process of a model of the operator's own is not started."""
+    loaded: list[str] = []
+
+    class Counting(onnx.Loaded):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            loaded.append("known")
+
+    class Own(onnx.Session):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            loaded.append("own")
+
+    backbones.installed(tmp_path, monkeypatch)
+    made.install(tmp_path, "objects", made.yolo([]), OBJECTS)
+    monkeypatch.setattr(onnx, "Loaded", Counting)
+    models.preload([], flat(0, 0, 0, 32, 32))
+    monkeypatch.setattr(onnx, "Session", Own)
+    assert loaded == []
+    models.preload(PRELOADED, flat(0, 0, 0, 32, 32))
+    model = models.standing("labels", "classification")
+    assert model is not None
+    model.probabilities(flat(0, 0, 0, 32, 32))
+    assert loaded == ["known"]
 
 
 def test_labels_of_a_model_of_the_operators_own(models: Models, tmp_path: Path) -> None:

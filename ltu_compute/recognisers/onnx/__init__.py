@@ -15,8 +15,8 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.errors import BadParameters, Busy, ModelFailed, Problem
+from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers.catalogue import KNOWN, MODELS
 from ltu_compute.recognisers.onnx import worker
 from ltu_compute.recognisers.onnx.loaded import Loaded
@@ -396,6 +397,24 @@ class Models:
     def missing(self) -> list[str]:
         """Return the names of the models of the default set that are not there."""
         return [model.name for model in MODELS if model.default and model.name not in self.names()]
+
+    def preload(self, names: Collection[str], picture: Bgr) -> None:
+        """Load models of the catalogue and run each once; one that fails is logged.
+
+        Processes that fork from this one share the weights, and their first run takes no longer
+        than the next ones. The processes of models of the operator's own could not be shared.
+
+        Parameters
+        ----------
+        names : collection of str
+            Those to load, where they are there.
+        picture : ndarray of uint8, shape (H, W, 3)
+            Any picture, BGR.
+        """
+        for found in self.all():
+            if isinstance(found, Model) and found.known and found.name in names:
+                with suppress(ModelFailed):
+                    found.run(picture)
 
     def close(self) -> None:
         """End the processes of all models."""
