@@ -1,4 +1,4 @@
-"""Recognisers besides the kernels: models of the operator's own, and Google."""
+"""Recognisers besides the kernels: installed models, models of accounts, and Google."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -13,18 +13,18 @@ from ltu_compute.settings import PREFIX, Settings
 
 @dataclass(frozen=True)
 class Recognisers:
-    """One of each a process.
+    """The recognisers of a process, as a request may use them.
 
     Attributes
     ----------
     models : Models
-        The models of the operator's own.
+        Installed models, the operator's own among them.
     vision : Vision, optional
-        Google, where there is a key.
+        Google, if there is a key.
     google_by_default : bool
-        Whether Google answers where a request names neither a provider nor a model.
+        Whether Google answers a request that names neither a provider nor a model.
     release_slot : ReleaseSlot
-        What is entered while a model's process, or Google, is waited for.
+        Context that is entered while the process waits for a model's process, or for Google.
     trained : TrainedModels, optional
         The models that accounts have trained.
     account_id : str
@@ -40,7 +40,7 @@ class Recognisers:
 
     @classmethod
     def of(cls, settings: Settings) -> "Recognisers":
-        """Return what the settings name.
+        """Return the recognisers that the settings configure.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class Recognisers:
         return cls(Models.of(settings), vision, google_by_default)
 
     def idling(self, release_slot: ReleaseSlot) -> "Recognisers":
-        """Return the same with something to enter while others compute."""
+        """Return the same with another context to enter while it waits."""
         return replace(self, release_slot=release_slot)
 
     def with_trained(self, trained: TrainedModels) -> "Recognisers":

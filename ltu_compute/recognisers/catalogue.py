@@ -58,10 +58,10 @@ class Installable:
     Attributes
     ----------
     name : str
-        What requests and the folder are called. A model of the operator's own in a folder of this
-        name takes its place.
+        Name in requests, and of the folder. A model of the operator's own in a folder of this name
+        takes its place.
     title : str
-        What it is, as a phrase.
+        Its purpose, as a phrase.
     package : Package
         Where its weights are.
     files : tuple of str

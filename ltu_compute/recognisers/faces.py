@@ -1,7 +1,7 @@
-"""Faces: where they are, their 68 points, and embeddings that distinguish them.
+"""Find faces and their 68 landmarks, and compute embeddings that distinguish people.
 
-Three models of the catalogue: a detector (BlazeFace), the points of a face, and an embedding of the
-face when it is laid upright by five of the points.
+Three models of the catalogue: a detector (BlazeFace), the landmarks of a face, and an embedding of
+the face after it was turned upright by five of them.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,48 +20,47 @@ DETECTOR, POINTS, EMBEDDING = "faces", "face-points", "face-embedding"
 
 FACE, EYE = "Human face", "Human eye"
 MIDS = {FACE: "/m/0dzct", EYE: "/m/014sv8"}
-"""Classes that they answer for, and what Open Images calls them."""
+"""Classes of the models of faces, and their ids in Open Images."""
 
-MAX_FACES = 100  # of a picture, the best ones; the points of one take 2 ms, its embedding 8 ms
+MAX_FACES = 100  # of a picture, the best ones; landmarks take 2 ms each, embeddings 8 ms
 
 FINE_PX = 768
-"""Longest side, in px, at which a picture is looked at again for small faces: 1/48 of it."""
+"""Longest side, in px, at which a picture is searched for small faces, of 1/48 of it and more."""
 
-FINE_MARGIN = 1 / 32  # of the longer side, around the points that it is looked at around
+FINE_MARGIN = 1 / 32  # of the longer side: margin around the points where small faces are searched
 
-LEAST_FINE_PX = 500  # px of the longest side from which it is looked at again
+LEAST_FINE_PX = 500  # px; pictures with a shorter longest side are not searched for small faces
 
 LOOKS = ((2.0, (0.0, 0.0)), (3.0, (0.15, 0.1)), (4.5, (-0.2, -0.1)))
-"""Where a face is looked for again: the side of what is seen and the shift of its middle, in sides
-of the face."""
+"""Crops in which a face must be found again: side, and shift of the middle, in its sides."""
 
 SMALL_LOOK_PX = 160
-"""Side of such a look at a small face, in px: 0.4 of the time that the model's own side takes."""
+"""Side of such a crop for a small face, in px; it takes 0.4 of the time of the model's own side."""
 
-BEST_LOOKS = 2  # of those at what was seen in the whole picture: the best ones count
+BEST_LOOKS = 2  # crops that count, the best ones, for a face found in the whole picture
 
 LEAST_WHOLE = 0.6
-"""Least mean of the best two of the looks at what was seen in the whole picture. Of 400 faces of 25
-to 200 px that fill it, 389 have it; none of 300 patches without a face has."""
+"""Least mean score in the best two crops of a face found in the whole picture. Of 400 faces of 25
+to 200 px that fill a picture, 389 reach it; none of 300 patches without a face does."""
 
 LEAST_SMALL = 0.75
-"""Least mean of all looks at what was seen in the fine look, which sees many things. Of 120
-faces of 40 to 100 px that were laid on pictures of shelves and codes, 107 have it; 1 false find in
-those pictures has, and none in 103 other ones."""
+"""Least mean score in all crops of a small face; that search finds many other things. Of 120
+faces of 40 to 100 px that were laid on pictures of shelves and codes, 107 reach it; 1 false find in
+those pictures does, and none in 103 others."""
 
-MAX_SMALL = 20  # finds of the fine look that are looked at again, the best ones
+MAX_SMALL = 20  # small faces that are checked, the best ones
 
 SAME, WITHIN = 0.3, 0.7
-"""Overlap of two boxes of one face: intersection over union, and over the smaller one."""
+"""Least overlap of two boxes of one face: over their union, or over the smaller one."""
 
-EYES = (slice(36, 42), slice(42, 48))  # of the points, the one on the picture's left first
-POINTS_SIDE = 1.2  # of what the points are looked for in, in sides of the face
-MAX_ROLL = 0.2  # radians that a face may be turned before its points are looked for anew
+EYES = (slice(36, 42), slice(42, 48))  # landmarks of the eyes, the one on the picture's left first
+POINTS_SIDE = 1.2  # side of the crop for landmarks, in sides of the face
+MAX_ROLL = 0.2  # rad; landmarks of a face that is turned farther are searched in an upright crop
 
-EYE_MARGIN = 0.3  # of an eye's width, around its points: lids and lashes
+EYE_MARGIN = 0.3  # of an eye's width, around its landmarks: lids and lashes
 
 UPRIGHT_POINTS = (45, 42, 36, 39, 33)
-"""The points by which a face is laid upright: corners of the eyes, the nose's base."""
+"""The landmarks by which a face is turned upright: corners of the eyes, the nose's base."""
 
 UPRIGHT = np.array(
     [
@@ -91,7 +90,7 @@ class Face:
     corners : ndarray of float64, shape (4, 2)
         x, y in px, clockwise from the top left.
     score : float
-        How sure the detector is, 0 to 1.
+        Score of the detector, 0 to 1.
     """
 
     corners: NDArray[np.float64]
@@ -103,9 +102,10 @@ def find_faces(
 ) -> tuple[Face, ...] | None:
     """Find faces, best first.
 
-    The detector sees the whole picture and, where its input's sides are free, a larger copy, in
-    which small faces are large enough. Each find is checked three times, in other sizes and
-    places: textures and codes that look like a face in one grid of px do not in the next.
+    The detector is run on the whole picture. If its input's sides are free, it is also run on a
+    larger copy, in which small faces are large enough. Each find is checked in three crops of
+    other sizes and places: textures and codes that look like a face in one grid of px do not in
+    the next.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def find_faces(
     release_slot : ReleaseSlot
         Entered while a model's process is waited for.
     small : bool or ndarray of float64, shape (N, 2)
-        Whether faces below 1/16 of the longer side are looked for, too, or points around which:
-        that is the dearest look.
+        Whether faces below 1/16 of the longer side are searched, too, or points around which they
+        are searched: that takes most of the time.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def find_faces(
 def _fine(
     image: Bgr, model: Model, release_slot: ReleaseSlot, around: Corners | None
 ) -> list[Face]:
-    """Return what the detector sees in a larger copy of a picture, or of the part around points."""
+    """Return the faces in a larger copy of a picture, or of the part around points."""
     longest = max(image.shape[:2])
     fine = min(FINE_PX, longest)
     if fine < LEAST_FINE_PX or model.manifest.input.multiple is None:
@@ -179,9 +179,9 @@ def _seen(
 def _confirmed(
     image: Bgr, face: Face, model: Model, release_slot: ReleaseSlot, *, small: bool = False
 ) -> float | None:
-    """Return the mean of the best scores with which a face is seen again, None if it is too low.
+    """Return the mean of a face's best scores in crops; None if it is too low.
 
-    As soon as the looks that are left cannot make up for those before, no more are taken.
+    No more crops are examined as soon as the rest cannot raise the mean enough.
     """
     count, least = (len(LOOKS), LEAST_SMALL) if small else (BEST_LOOKS, LEAST_WHOLE)
     side = SMALL_LOOK_PX if small else model.manifest.input.size[0]
@@ -204,7 +204,7 @@ def _look(
     release_slot: ReleaseSlot,
     square: tuple[NDArray[np.float64], float, int],
 ) -> float:
-    """Return the score with which a face is seen again, 0 where it is not."""
+    """Return the score of a face in a crop; 0 if it is not found there."""
     corner, extent, side = square
     scale = side / extent
     matrix = np.hstack([np.eye(2) * scale, -scale * corner[:, None]])
@@ -292,7 +292,7 @@ def points_of(
 def embedding_of(
     image: Bgr, points: NDArray[np.float64], model: Model, release_slot: ReleaseSlot
 ) -> NDArray[np.float32]:
-    """Return numbers that are like those of other pictures of the same person, shape (128,).
+    """Return the embedding of a face, shape (128,): near that of other pictures of the person.
 
     Parameters
     ----------

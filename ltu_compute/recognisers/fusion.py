@@ -18,27 +18,27 @@ from ltu_compute.recognisers.onnx.decoders import Floats
 from ltu_compute.recognisers.onnx.manifest import coco_mids, imagenet_nouns, noun_chains
 
 WEIGHTS = (2.019, 1.273, -1.744, 0.683, -1.814, 0.594, 0.041)
-"""Of the numbers of `evidence`; ``training/fusion.py`` has fitted them."""
+"""Coefficients of the numbers of `evidence`, fitted by ``training/fusion.py``."""
 
 KIN = {
     "/m/07bgp": ("Ram", "Bighorn"),
     "/m/01xq0k1": ("Ox", "Water buffalo"),
     "/m/03k3r": ("Common sorrel horse",),
 }
-"""ImageNet's sheep, cattle and horses, by the mids that COCO's have."""
+"""ImageNet's names of sheep, cattle and horses, by the mids of COCO's classes."""
 UNKNOWN = frozenset({"/m/03bk1"})
 """COCO's animals that ImageNet does not have: giraffes."""
-CERTAIN = 0.9  # score from which detectors are believed, whatever the classifier says
-LEAST_OTHER = 0.75  # chance of other animals from which it contradicts
-OTHER_RATIO = 0.05  # of the animal's own chance to that of others, below which it contradicts
-SAME_OVERLAP = 0.45  # intersection over union from which two detectors have found the same
-PART = 0.6  # of a box, that is in a better one of its class, from which it is a part of that
-SAME_PLACE = 0.6  # intersection over union from which two animals, or vehicles, are one
-LEAST_PERSON = 0.3  # score of a person from which a face in an animal's box may be that person's
-LEAST_SCORE = 1e-3  # as good as none, and as far from certain
-ANIMALS = slice(14, 24)  # of COCO's 80 classes, bird to giraffe
-VEHICLES = slice(1, 9)  # bicycle to boat
-LEAST_CHANCE = 0.02  # of a class in the whole picture, from which it counts
+CERTAIN = 0.9  # score from which the classifier does not contradict the detectors
+LEAST_OTHER = 0.75  # probability of other animals from which the classifier contradicts
+OTHER_RATIO = 0.05  # of an animal's probability to that of others; below, it is contradicted
+SAME_OVERLAP = 0.45  # intersection over union from which two detectors have found one object
+PART = 0.6  # share of a box within a better one of its class, from which it is a part of that
+SAME_PLACE = 0.6  # intersection over union from which two animals, or two vehicles, are one
+LEAST_PERSON = 0.3  # score of a person from which a face in an animal's box may be the person's
+LEAST_SCORE = 1e-3  # scores are bounded to this and 1 less this, so that logits are finite
+ANIMALS = slice(14, 24)  # places in COCO's 80 classes: bird to giraffe
+VEHICLES = slice(1, 9)  # places in COCO's 80 classes: bicycle to boat
+LEAST_CHANCE = 0.02  # probability of a class in the whole picture from which it counts
 
 
 def fused(
@@ -58,7 +58,7 @@ def fused(
     first, second : sequence of DetectedObject
         What each detector has found, best first.
     chances : mapping of str to float
-        How likely the picture shows something of a class, by its mid; 0 where it is not there.
+        Probability that the picture shows something of a class, by its mid; 0 if it is not listed.
     """
     found = []
     for one, first_score, second_score in paired(first, second):
@@ -95,17 +95,17 @@ def paired(
 def evidence(
     first: float | None, second: float | None, chance: float, *, animal: bool
 ) -> tuple[float, ...]:
-    """Return what a score is computed from: seven numbers, of which the first is 1.
+    """Return the seven numbers from which a score is computed; the first is 1.
 
     Parameters
     ----------
     first, second : float, optional
-        The detectors' scores, 0 to 1; None where one has found nothing.
+        The detectors' scores, 0 to 1; None if one has found nothing.
     chance : float
-        What the classifier says of the class, 0 to 1.
+        The classifier's probability of the class, 0 to 1.
     animal : bool
-        Whether the class is one of an animal. ImageNet's classes are animals for a third: of them
-        the classifier knows more than of things.
+        Whether the class is an animal. A third of ImageNet's classes are animals, so the classifier
+        distinguishes them better than things.
     """
     known = max(0.0, log(max(chance, LEAST_CHANCE) / LEAST_CHANCE))
     return (
@@ -120,7 +120,7 @@ def evidence(
 
 
 def score_of(numbers: Sequence[float]) -> float:
-    """Return the score that `evidence` amounts to, 0 to 1."""
+    """Return the score, 0 to 1, for the numbers of `evidence`."""
     total = sum(weight * number for weight, number in zip(WEIGHTS, numbers, strict=True))
     return 1 / (1 + exp(-total))
 
@@ -136,7 +136,7 @@ def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _shares(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
-    """Return which share of a box is in another, and the intersection over union of both."""
+    """Return the share of a box that is in another, and the intersection over union of both."""
     (left, top), _, (right, bottom), _ = one.tolist()
     (other_left, other_top), _, (other_right, other_bottom), _ = other.tolist()
     width = min(right, other_right) - max(left, other_left)
@@ -183,7 +183,7 @@ def without_faces_of_animals(
 ) -> list[DetectedObject]:
     """Return faces and eyes without those of animals.
 
-    The detector of faces sees one in every ninth cat. Of 16 faces on pictures of cats and no
+    The detector finds a face in every ninth cat. Of 16 faces on pictures of cats and no
     people, 14 were in an animal and in no person; of 11 on pictures of cats and people, none was.
 
     Parameters
@@ -210,19 +210,19 @@ def _is_in(face: DetectedObject, found: Sequence[DetectedObject]) -> bool:
 
 
 def is_contradicted(found: DetectedObject, chances: Mapping[str, float], animal: float) -> bool:
-    """Return whether the classifier sees another animal where detectors are not certain.
+    """Return whether the classifier sees another animal than detectors, which are not certain.
 
-    Detectors know ten animals, the classifier knows four hundred: what they call a sheep, with a
-    score of 0.85, is a cheetah.
+    Detectors know ten animals, the classifier knows four hundred. A cheetah, for example, is
+    detected as a sheep with a score of 0.85.
 
     Parameters
     ----------
     found : DetectedObject
-        What detectors have found.
+        An object that detectors have found.
     chances : mapping of str to float
         From `class_chances`.
     animal : float
-        How likely the picture shows any animal, 0 to 1.
+        Probability that the picture shows any animal, 0 to 1.
     """
     if found.mid not in animals() or found.mid in UNKNOWN or found.score >= CERTAIN:
         return False
@@ -233,14 +233,14 @@ def is_contradicted(found: DetectedObject, chances: Mapping[str, float], animal:
 
 @cache
 def animal_classes() -> NDArray[np.intp]:
-    """Return which of ImageNet's classes are animals."""
+    """Return the numbers of ImageNet's classes that are animals."""
     nouns = imagenet_nouns()
     ends = [nouns[chain[-1]].name for chain in noun_chains()]
     return np.array([number for number, name in enumerate(ends) if name == "Animal"])
 
 
 def class_chances(probabilities: Floats) -> dict[str, float]:
-    """Return how likely a picture shows something of each COCO class that ImageNet has, by mid.
+    """Return the probability of each COCO class that ImageNet has, by mid.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def vehicles() -> frozenset[str]:
 
 @cache
 def _imagenet_of() -> dict[str, NDArray[np.intp]]:
-    """Return which of ImageNet's classes each of COCO's holds, by mid."""
+    """Return the numbers of ImageNet's classes within each of COCO's, by mid."""
     mids = set(coco_mids().values())
     nouns = imagenet_nouns()
     found: dict[str, list[int]] = {}

@@ -1,9 +1,9 @@
-"""Labels by all means that are there: what a picture shows, and what kind of picture it is.
+"""Label a picture by all available recognisers: what it shows, and its kind.
 
-The installed classifier knows 1000 classes; a photograph of something else still gets the class
-that it is least unlike. So a label is given where it is likely right, as special as that allows:
-the probabilities of a group's classes add up, and of all groups and classes that are likely
-enough the most special one is the headline. A dog of no clear breed is a dog.
+The installed classifier knows 1000 classes, and gives one of them to any photograph. So a label is
+given only if it is likely right. The probabilities of a group's classes add up. Of all groups and
+classes that are likely enough, the most special one is the headline: a dog of no clear breed is a
+dog.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,25 +26,25 @@ from ltu_compute.recognisers.onnx.manifest import (
 )
 
 USES = objects.USES
-"""The models of the catalogue that are asked."""
+"""Names of the catalogue's models that are used."""
 
 LEAST_CLASS, LEAST_GROUP = 0.65, 0.55
-"""Probability from which a class, or a group of classes, is likely enough.
+"""Least probabilities of a class, and of a group of classes, for a label.
 
-Set on 120 photographs of BSDS500 and PASCAL VOC 2007: where a class had 0.5 to 0.65 it was wrong
-in half of the cases, and the group that it is in was right. Above a half, only one of any two that
-exclude each other is likely enough.
+Set on 120 photographs of BSDS500 and PASCAL VOC 2007: a class with 0.5 to 0.65 was wrong in half of
+the cases, and its group was right. Of two classes that exclude each other, only one can have more
+than a half.
 """
 
 ANIMAL = "Animal"
 
 TEXT = "Text"
 TEXT_SHARE = 0.1
-"""Share of a photograph from which its text is what it shows: a sign in a street is not."""
+"""Least share of a photograph that its text fills to be a label: a sign in a street is none."""
 
 PARTS = frozenset({"Human eye", objects.PLATE})
-"""Objects that are parts of what a picture shows, and no labels of it: they are not looked for. Nor
-are faces that are smaller than 1/16 of the picture."""
+"""Objects that are parts of others, and so no labels: they are not searched. Neither are faces
+that are smaller than 1/16 of the picture."""
 
 
 def classify(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> tuple[Label, ...]:

@@ -1,4 +1,4 @@
-"""Objects by all means that are there: installed models first, classical detectors for the rest.
+"""Find objects by all available recognisers: installed models, and classical detectors.
 
 The model `objects` answers for its classes; the classical detectors of `kernels.object_detection`
 answer for those that it does not know. If all three models of the catalogue are installed, `fusion`
@@ -29,24 +29,24 @@ from ltu_compute.recognisers.onnx.decoders import Floats
 from ltu_compute.recognisers.onnx.manifest import open_images_names
 
 OBJECTS = "objects"
-"""The model of the catalogue that objects are found with."""
+"""Name of the catalogue's first detector."""
 
 OBJECTS_SECOND = "objects-second"
-"""A model whose opinion of the same classes is asked too."""
+"""Name of the catalogue's second detector, of the same classes."""
 
 LABELS = "labels"
-"""The classifier of the catalogue, whose opinion counts too."""
+"""Name of the catalogue's classifier."""
 
 USES = (OBJECTS, OBJECTS_SECOND, LABELS)
-"""The models of the catalogue that are asked."""
+"""Names of the catalogue's models that are used."""
 
 LEAST = 0.5
 """Score below which a find is more likely wrong than right."""
 
-SAMPLED_PX = 256  # pixels of a picture's longest side that are looked at for shades
+SAMPLED_PX = 256  # px of the longest side that are examined for shades
 SHADES = (32, 224)  # levels that are neither black nor white
 LEAST_SHADED = 0.05  # share of a picture; pages have 0.02, photographs 0.06 and more
-LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # scores of the detectors that are looked at
+LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # least scores of the detectors that are fused
 
 PERSON = "Person"
 SMALL_PERSON = 0.5
@@ -55,12 +55,12 @@ faces from 1/16 of the picture are seen at once."""
 
 TEXT = "Text"
 PLATE = "Vehicle registration plate"
-MAX_PLATES = 3  # that are read, the likeliest; reading one takes 0.1 s
-PLATE_MARGIN = 0.1  # of the plate's sides, around it
+MAX_PLATES = 3  # likeliest plates that are read; reading one takes 0.1 s
+PLATE_MARGIN = 0.1  # of the plate's sides: margin around it that is read, too
 
 
 def known_classes(models: Models) -> dict[str, str]:
-    """Return the classes that are looked for, and their mids, "" where they have none."""
+    """Return the classes that can be found, and their mids; "" if they have none."""
     model = models.standing(OBJECTS, "detection")
     known = dict(classical.CLASSES)
     if model is not None:
@@ -93,7 +93,7 @@ def detect(
     classes : collection of str, optional
         The classes to look for, of `known_classes`; all when None.
     probabilities : ndarray of float64, shape (1000,), optional
-        What the model `labels` says of the picture, where it has been asked already.
+        Probabilities of the model `labels` for the picture, if they were computed already.
     least : float, optional
         Score from which objects of the installed models are given, 0 to 1. Default: `LEAST`. The
         classical detectors give none below 0.5.
@@ -129,7 +129,7 @@ def detect(
 
 
 def _classical(image: Bgr, wanted: set[str]) -> list[DetectedObject]:
-    """Return what the classical detectors find; plates only where there is text to be read."""
+    """Return what the classical detectors find; plates only if the picture has text."""
     first = (wanted - {PLATE}) | ({TEXT} if PLATE in wanted else set())
     found = list(classical.detect_objects(image, classes=first))
     if PLATE in wanted and any(each.name == TEXT for each in found):
@@ -145,7 +145,7 @@ def _classes_of(model: Model | None) -> set[str]:
 
 
 def _name(name: str, mid: str) -> str:
-    """Return what Open Images calls a class, which is what the vendors call it."""
+    """Return the name of a class in Open Images, which the vendors use."""
     return open_images_names().get(mid, name)
 
 
@@ -158,9 +158,9 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     least: float | None,
     release_slot: ReleaseSlot,
 ) -> tuple[list[DetectedObject], list[DetectedObject] | None]:
-    """Return what the model `objects` finds, with the others' opinions where they belong to it.
+    """Return the objects of the models, fused if all three of the catalogue are installed.
 
-    And the people that either detector sees, however weakly; None where that is not known.
+    Also return the people that either detector sees, with any score; None if that is not known.
     """
     if not wanted & _classes_of(model) or is_line_art(image):
         return [], []
@@ -168,7 +168,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     labels = models.standing(LABELS, "classification")
     if second is None or labels is None or not (model.known and second.known and labels.known):
         alone = _by_model(model, image, wanted, release_slot, least=least)
-        return alone, None  # the weights, and what is weak, are of these three models
+        return alone, None  # weights and least scores are those of the three models
     if probabilities is None:
         probabilities = labels.probabilities(image, release_slot)
     chances = class_chances(probabilities)
@@ -215,8 +215,8 @@ def _by_model(
 def is_line_art(image: Bgr) -> bool:
     """Return whether a picture is black on white, or white on black, without shades.
 
-    Detectors that learnt from photographs see birds in circuit boards that were made binary, and
-    animals on pages. There is nothing on such a picture that they know.
+    Detectors that learnt from photographs find birds in binary pictures of circuit boards, and
+    animals on pages. Such a picture shows nothing that they know.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def is_line_art(image: Bgr) -> bool:
 
 
 def confirmed(image: Bgr, found: Sequence[DetectedObject]) -> list[DetectedObject]:
-    """Return what was found without plates and barcodes that nobody can read.
+    """Return objects without plates and barcodes that cannot be read.
 
     Rows of bores and teeth look like plates to a cascade, fences and viaducts like barcodes.
     Without Tesseract no plate is confirmed.

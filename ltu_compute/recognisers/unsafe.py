@@ -24,10 +24,10 @@ UNSAFE_CLASS = "Unsafe"
 UNCOVERED = ("violence", "gore", "drugs", "weapons", "hate", "self-harm")
 """Kinds of content that vendors ask for and no model of the catalogue knows."""
 
-SIDE_PX, CROP_PX = 256, 224  # what the second model sees: the middle of a square picture
-JPEG_QUALITY = 75  # of the pictures that it was trained on: the default of what wrote them
-WORKING_SIZE = 512  # px; both models look at 224
-EVEN = 0.5  # from which a model calls a picture explicit
+SIDE_PX, CROP_PX = 256, 224  # px: square picture, and its middle, the second model's input
+JPEG_QUALITY = 75  # quality of the second model's training pictures
+WORKING_SIZE = 512  # px, longest side to decode; the input of both models has 224
+EVEN = 0.5  # score from which a model calls a picture explicit
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class UnsafeContent:
     Attributes
     ----------
     explicit_first, explicit_second : float
-        How sure each model is that the picture is explicit, 0 to 1.
+        Score of each model that the picture is explicit, 0 to 1.
     suggestive : float
-        How sure the first model is that it is suggestive, not explicit, 0 to 1.
+        Score of the first model that it is suggestive, not explicit, 0 to 1.
     """
 
     explicit_first: float
@@ -48,7 +48,7 @@ class UnsafeContent:
 
     @property
     def explicit(self) -> float:
-        """How sure both together are that the picture is explicit: the mean, 0 to 1."""
+        """Mean score of both models that the picture is explicit, 0 to 1."""
         return (self.explicit_first + self.explicit_second) / 2
 
     @property
