@@ -24,6 +24,7 @@ from ltu_compute.kernels.alignment import (
     agreement_of,
     align,
     align_exactly,
+    align_shape,
     align_still,
     at_full_size,
     choose_plane,
@@ -391,6 +392,12 @@ CASES = [
         lambda gray, image: (
             (image.min(axis=2) <= gray) & (gray <= image.max(axis=2))
         ).all(),  # a weighted mean
+    ),
+    Case(
+        align_shape,
+        ("gray", "gray", "mask"),
+        lambda gray1, gray2, region1: align_shape(gray1, gray2, region1=region1),
+        lambda shaped, *_: shaped is None or np.isfinite(shaped.alignment.matrix).all(),
     ),
     Case(
         align_still,

@@ -138,6 +138,7 @@ def differences(
     *,
     region: Image | None = None,
     learnt: Learnt | None = None,
+    specimens: bool = False,
     seconds: float | None = None,
 ) -> Comparison:
     """Find what differs between two images; see `kernels.differences`.
@@ -154,6 +155,9 @@ def differences(
         Mask of the reference: where it is 0, nothing is compared. A prepared reference has its own.
     learnt : Learnt, optional
         What earlier good shots taught. Default: the prepared reference's tolerance.
+    specimens : bool
+        Whether the shot may show another specimen, to be aligned by its shape; so it is where
+        something was learnt.
     seconds : float, optional
         Processor time that the comparison may take.
 
@@ -203,6 +207,7 @@ def differences(
             size2=shot.size,
             roi1=roi1,
             learnt=learnt,
+            specimens=specimens,
         )
     if comparison is None:
         raise ImagesDoNotMatch(

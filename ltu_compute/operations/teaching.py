@@ -213,7 +213,7 @@ def _most_typical(count: int, load: Load, settings: ComparisonSettings, watch: "
                 continue
             watch.check()
             try:
-                found = differences(prepared, load(number), settings)
+                found = differences(prepared, load(number), settings, specimens=True)
             except ServiceError:
                 continue  # reported where shots are learnt
             own = pictures if found.aligned else unaligned

@@ -498,6 +498,7 @@ export const french = {
   "=followed": "Alignement sur",
   "=followed.none": "rien",
   "=followed.region": "la région",
+  "=followed.subject": "la forme de la pièce",
   "=followed.image": "l’image entière",
   "=displacement_x_px": "Déplacement vers la droite",
   "=displacement_y_px": "Déplacement vers le bas",

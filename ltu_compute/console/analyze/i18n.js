@@ -365,6 +365,7 @@ export const english = {
   "=followed": "Alignment of",
   "=followed.none": "nothing",
   "=followed.region": "the region",
+  "=followed.subject": "the part’s shape",
   "=followed.image": "the whole picture",
   "=displacement_x_px": "Displacement to the right",
   "=displacement_y_px": "Displacement down",

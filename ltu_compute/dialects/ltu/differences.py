@@ -195,17 +195,17 @@ class AlignmentInfo(MotionInfo):
     With a region of interest, the middle is that of the region.
     """
 
-    method: Annotated[str, Field(description="still, orb, sift, near, tracking or none.")]
+    method: Annotated[str, Field(description="still, orb, sift, near, tracking, shape or none.")]
     inliers: Annotated[int, Field(description="Keypoints that agree with the matrix.")]
     residual_px: Residual
     bend_px: Annotated[
         float, Field(description="How far the surface bends from flat, in px compared; 0: flat.")
     ]
     followed: Annotated[
-        Literal["image", "region", "none"],
+        Literal["image", "region", "subject", "none"],
         Field(
             description="Subject of the alignment: the whole image, or the region of interest "
-            "where that moved differently."
+            "where that moved differently, or the part before a plain background."
         ),
     ]
     relief: Annotated[

@@ -5,9 +5,10 @@ to a fraction of a pixel (pyramidal Lucas-Kanade: Bouguet, Intel 2000), and the 
 word: a matrix under which the images do not look alike is not returned, nor one that they do not
 determine.
 
-`search` finds an alignment by keypoints, `still` and `near` without them; `refinement` makes it
-exact by `tracking`; `agreement` and `precision` judge it. `planes` chooses between things that
-moved differently, `region` aligns one of them, and `motion` puts an alignment into words.
+`search` finds an alignment by keypoints, `still` and `near` without them, and `shape` that of
+another specimen. `refinement` makes it exact by `tracking`; `agreement` and `precision` judge it.
+`planes` chooses between things that moved differently, `region` aligns one of them, and `motion`
+puts an alignment into words.
 """
 
 from ltu_compute.kernels.alignment.agreement import agreement_of, local_correlation
@@ -18,6 +19,7 @@ from ltu_compute.kernels.alignment.precision import expected_error_px
 from ltu_compute.kernels.alignment.refinement import REFINEMENT_SIZE, at_full_size, refined
 from ltu_compute.kernels.alignment.result import Alignment, rescaled
 from ltu_compute.kernels.alignment.search import align, align_exactly
+from ltu_compute.kernels.alignment.shape import align_shape
 from ltu_compute.kernels.alignment.still import align_still
 from ltu_compute.kernels.alignment.tracking import Target, equalised, tracked_corners
 
@@ -32,6 +34,7 @@ __all__ = [
     "align",
     "align_exactly",
     "align_near",
+    "align_shape",
     "align_still",
     "at_full_size",
     "choose_plane",

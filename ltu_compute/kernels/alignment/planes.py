@@ -22,7 +22,7 @@ from ltu_compute.kernels.homography import inverse, rescale_homography, size_of
 from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Gray, Mask
 
-Followed = Literal["image", "region", "none"]
+Followed = Literal["image", "region", "subject", "none"]
 
 _SEARCH_SIZE = 384  # px, longest side at which disagreeing blocks are looked for
 _CONTRAST = 8.0  # levels: standard deviation of a block that certainly shows something
@@ -40,7 +40,7 @@ class Planes(NamedTuple):
     alignment : Alignment or None
         The one to follow; None where there is none.
     followed : str
-        ``"region"`` or ``"image"``: what that alignment is of; or ``"none"``.
+        ``"region"``, ``"subject"`` or ``"image"``: what that alignment is of; or ``"none"``.
     other : Alignment or None
         Another one, that explains another part of the images.
     rest_agrees : bool

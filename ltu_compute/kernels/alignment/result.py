@@ -25,8 +25,9 @@ class Alignment:
         Median distance, in px of image 2, between where the matrix puts a corner of image 1 and
         where it is seen in image 2. Large on surfaces that are not flat.
     method : str
-        How it was found: by ``"orb"`` or ``"sift"`` keypoints, ``"still"`` where the images are
-        aligned as they are, or ``"near"`` where all alignments near the identity were tried.
+        How it was found. ``"orb"`` or ``"sift"``: by keypoints. ``"still"``: the images are aligned
+        as they are. ``"near"``: all alignments near the identity were tried. ``"shape"``: edges of
+        another specimen were aligned.
     agreement : float
         Median correlation of the textured blocks of the aligned images, -1 to 1.
     expected_error_px : float

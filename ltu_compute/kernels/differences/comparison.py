@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.alignment import choose_plane
+from ltu_compute.kernels.alignment import Alignment, Planes, choose_plane
+from ltu_compute.kernels.alignment.shape import choose_shape
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences.describing import described, overview_map
@@ -71,7 +72,7 @@ from ltu_compute.kernels.homography import (
 )
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import first_channel, is_colourless, reduced
-from ltu_compute.kernels.types import Bgr, Mask, Size
+from ltu_compute.kernels.types import Bgr, Gray, Mask, Size
 
 _SMALLER_COPY = 0.75  # px of image 2 per px of image 1; below, image 2 is a smaller copy
 _PIXELS_PER_PIXEL = 3  # px of a smaller copy per px compared, along a side: averages its aliases
@@ -95,6 +96,7 @@ def compare(
     size2: Size,
     roi1: Mask | None = None,
     learnt: Learnt | None = None,
+    specimens: bool = False,
 ) -> Comparison | None:
     """Find the differences between two images.
 
@@ -111,6 +113,9 @@ def compare(
         affect the alignment where the region moved differently.
     learnt : Learnt, optional
         What earlier good shots taught: a `Tolerance`, or a `Recorder` that notes more.
+    specimens : bool
+        Whether the images may show two specimens of a part, which are aligned by their shape where
+        their surfaces disagree. So it is where something was learnt.
 
     Returns
     -------
@@ -122,17 +127,28 @@ def compare(
     ValueError
         If an image is not a colour image of 8 bits or is empty.
     """
+    specimens = specimens or learnt is not None
     image1, image2, settings = _decided(image1, image2, settings, learnt)
     roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
     if settings.is_fine:
         return _compared_finely(
-            image1, image2, settings, sizes=(size1, size2), roi1=roi1, learnt=learnt
+            image1,
+            image2,
+            settings,
+            sizes=(size1, size2),
+            roi1=roi1,
+            learnt=learnt,
+            specimens=specimens,
         )
     reduced1, reduced2 = size_of(image1), size_of(image2)
     gray1, gray2 = gray_pair(image1, image2)
     target = Target(gray2)
-    planes = choose_plane(
-        gray1, target, find_alignment(gray1, target), steering_region(roi1, reduced1)
+    planes = _planes(
+        gray1,
+        target,
+        find_alignment(gray1, target),
+        steering_region(roi1, reduced1),
+        specimens=specimens,
     )
     alignment = planes.alignment
     if alignment is not None:
@@ -233,6 +249,19 @@ def compare(
     )
 
 
+def _planes(
+    gray1: Gray,
+    target: Target,
+    whole: Alignment | None,
+    region1: Mask | None,
+    *,
+    specimens: bool,
+) -> Planes:
+    """Choose the alignment to follow; of different specimens, perhaps that of their shape."""
+    planes = choose_plane(gray1, target, whole, region1)
+    return choose_shape(planes, gray1, target.gray, region1) if specimens else planes
+
+
 def _decided(
     image1: Bgr, image2: Bgr, settings: ComparisonSettings, learnt: Learnt | None
 ) -> tuple[Bgr, Bgr, ComparisonSettings]:
@@ -277,7 +306,8 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     *,
     sizes: tuple[Size, Size],
     roi1: Mask | None,
-    learnt: Learnt | None = None,
+    learnt: Learnt | None,
+    specimens: bool,
 ) -> Comparison | None:
     """Compare at full resolution, tile by tile; the pictures of the result are reduced."""
     size1, size2 = sizes
@@ -287,7 +317,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     reduced1, reduced2 = size_of(small1), size_of(small2)
     target = Target(gray2)
     found = align_settled(gray1, gray2) or find_alignment(gray1, target)
-    planes = choose_plane(gray1, target, found, steering_region(roi1, reduced1))
+    planes = _planes(gray1, target, found, steering_region(roi1, reduced1), specimens=specimens)
     alignment = planes.alignment
     if alignment is not None:
         matrix = alignment.matrix

@@ -85,7 +85,11 @@ def edge_to_edge(size1: Size, size2: Size) -> Matrix:
 
 def find_bend_of(gray1: Gray, target: Target, alignment: Alignment | None) -> Bend | None:
     """Return the surface's bend beyond its homography, in px of image 2; None if none is found."""
-    if alignment is None or alignment.method == "near" or not alignment.residual_px > _FLAT_PX:
+    if (
+        alignment is None
+        or alignment.method in ("near", "shape")
+        or not alignment.residual_px > _FLAT_PX
+    ):
         return None
     start, end = tracked_corners(alignment.matrix, gray1, target)
     return find_bend(start, end, target.size)

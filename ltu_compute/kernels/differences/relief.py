@@ -114,7 +114,7 @@ def parallax_of(
     Parallax or None
         In px of the frame. None if the camera did not move, or the scene is flat.
     """
-    if alignment is None or alignment.method == "still":
+    if alignment is None or alignment.method in ("still", "shape"):
         return None
     start, end = tracked_corners(alignment.matrix, gray1, target, region1=region1)
     # A corner that is almost an edge slides along it, which looks like a parallax.

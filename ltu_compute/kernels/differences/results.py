@@ -103,7 +103,8 @@ class Comparison:
         places of differences include the bend; `matrix1to2` is the flat part.
     followed : str
         Subject of the alignment: ``"image"``, or ``"region"`` if the region of interest moved
-        differently from the rest; ``"none"`` if the images were compared edge to edge.
+        differently from the rest, or ``"subject"`` if that before a plain background has the shape
+        that was aligned; ``"none"`` if the images were compared edge to edge.
     motion : Motion
         Motion of the shot in the middle of image 1, or of the region of interest; in px of the
         original images.
