@@ -16,8 +16,9 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -244,15 +245,19 @@ class Jobs:
             When there are too many parts.
         """
         _check_parts(parts)
+        given = inputs or {}
+        size = sum(map(len, given.values()))
         with self._transaction(writes=True) as connection:
-            job_id = self._create(connection, account_id, kind, parameters, parts, job_id=job_id)
+            self._check_room(connection, account_id, jobs_more=1, bytes_more=size)
+            job = _new_job(
+                job_id, account_id, kind, parameters, now=self._now(connection), parts=parts
+            )
+            job = replace(job, bytes=size)
+            _insert(connection, job)
             if also is not None:
                 also(connection)
-            job = self._one(connection, job_id)
-            for (position, name), content in (inputs or {}).items():
-                self._add_input(connection, job, position, name, content)
-            self._queue(connection, job_id)
-            return self._one(connection, job_id)
+            _insert_inputs(connection, job.id, given)
+            return job
 
     def create(self, account_id: str, kind: str, parameters: str) -> Job:
         """Add a job whose inputs and parts follow one by one, each in a short transaction.
@@ -265,7 +270,12 @@ class Jobs:
             When the account has as many jobs as it may have.
         """
         with self._transaction(writes=True) as connection:
-            return self._one(connection, self._create(connection, account_id, kind, parameters, 0))
+            self._check_room(connection, account_id, jobs_more=1)
+            now = self._now(connection)
+            job = _new_job(None, account_id, kind, parameters, now=now)
+            job = replace(job, state=State.RECEIVING, expires_at=now + RECEIVING_S)
+            _insert(connection, job)
+            return job
 
     def add_input(self, job: Job, name: str, content: bytes) -> None:
         """Store an input that all parts of a job share, which was created.
@@ -279,7 +289,7 @@ class Jobs:
         """
         with self._transaction(writes=True) as connection:
             self._lock(connection, job.id, (State.RECEIVING,))
-            self._add_input(connection, job, SHARED, name, content)
+            self._add_inputs(connection, job, {(SHARED, name): content})
 
     def add_parts(self, job: Job, parts: Sequence[Mapping[str, bytes]]) -> Job:
         """Add parts to a job that was created, each with its inputs by name.
@@ -297,9 +307,12 @@ class Jobs:
             self._lock(connection, job.id, (State.RECEIVING,))
             now = self._one(connection, job.id)
             _check_parts(now.parts + len(parts))
-            for position, inputs in enumerate(parts, now.parts):
-                for name, content in inputs.items():
-                    self._add_input(connection, job, position, name, content)
+            given = {
+                (position, name): content
+                for position, inputs in enumerate(parts, now.parts)
+                for name, content in inputs.items()
+            }
+            self._add_inputs(connection, job, given)
             connection.execute(
                 sa.update(jobs).where(jobs.c.id == job.id).values(parts=now.parts + len(parts))
             )
@@ -317,17 +330,23 @@ class Jobs:
         """
         with self._transaction(writes=True) as connection:
             self._lock(connection, job.id, (State.RECEIVING,))
-            _check_parts(self._one(connection, job.id).parts)
-            self._queue(connection, job.id)
+            parts = self._one(connection, job.id).parts
+            _check_parts(parts)
+            _insert_parts(connection, job.id, parts)
+            connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job.id)
+                .values(state=State.QUEUED, expires_at=None)
+            )
             return self._one(connection, job.id)
 
     def job(self, account_id: str, job_id: str) -> Job | None:
         """Return a job of an account; None when there is none, or it is another account's."""
         if not _IS_ID(job_id):
             return None
-        query = _JOB.where(jobs.c.id == job_id, jobs.c.account_id == account_id)
+        named = {"job": job_id, "account": account_id}
         with self._transaction() as connection:
-            return next(_jobs(connection, query), None)
+            return next(_jobs(connection, _ONE_OF_ACCOUNT, named), None)
 
     def page(
         self,
@@ -438,6 +457,12 @@ class Jobs:
 
     # ---------------------------------------------------------------- for those who compute
 
+    def is_waiting(self, kinds: Iterable[str] | None = None) -> bool:
+        """Return whether there is a part to claim; nothing is locked."""
+        with self._transaction() as connection:
+            found = self._next_job(connection, self._now(connection), kinds, lock=False)
+        return found is not None
+
     def claim(
         self, count: int = 1, *, kinds: Iterable[str] | None = None, lease: float = LEASE_S
     ) -> list[Claim]:
@@ -458,43 +483,16 @@ class Jobs:
         list of Claim
             Empty when there is nothing to do.
         """
-        with self._transaction() as connection:  # idle workers ask often, and lock nothing
-            if self._next_job(connection, self._now(connection), kinds, lock=False) is None:
-                return []
         with self._transaction(writes=True) as connection:
             now = self._now(connection)
             row = self._next_job(connection, now, kinds)
             if row is None:
                 return []
             owner = str(uuid.uuid4())
-            waiting = (
-                sa.select(job_parts.c.position)
-                .where(job_parts.c.job_id == row.id, _claimable(now))
-                .order_by(job_parts.c.position)
-                .limit(count)
-            )
-            claimed = connection.execute(
-                sa.update(job_parts)
-                .where(job_parts.c.job_id == row.id, job_parts.c.position.in_(waiting))
-                .values(
-                    state=State.RUNNING,
-                    owner=owner,
-                    attempts=job_parts.c.attempts + 1,
-                    held_until=now + lease,
-                    progress=0.0,
-                )
-                .returning(job_parts.c.position, job_parts.c.attempts)
-            ).all()
+            taken = {"job": row.id, "now": now, "until": now + lease, "by": owner, "count": count}
+            claimed = connection.execute(_CLAIM, taken).all()
             if claimed:
-                connection.execute(
-                    sa.update(jobs)
-                    .where(jobs.c.id == row.id)
-                    .values(
-                        state=State.RUNNING,
-                        claimed_at=now,
-                        started_at=sa.func.coalesce(jobs.c.started_at, now),
-                    )
-                )
+                connection.execute(_BEGIN, {"job": row.id, "now": now})
         return sorted(
             (
                 Claim(row.id, position, owner, attempts, row.account_id, row.kind, row.parameters)
@@ -551,6 +549,14 @@ class Jobs:
         with self._transaction() as connection:
             return {row.name: row.content for row in connection.execute(query)}
 
+    def all_inputs(self, job_id: str, position: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Return the inputs that all parts share, and those of one; see `inputs`."""
+        found: dict[int, dict[str, bytes]] = {SHARED: {}, position: {}}
+        with self._transaction() as connection:
+            for row in connection.execute(_ALL_INPUTS, {"job": job_id, "at": position}):
+                found[row.position][row.name] = row.content
+        return found[SHARED], found[position]
+
     def holds(self, claims: Iterable[Claim]) -> frozenset[Claim]:
         """Return the claims that still hold, without renewing them; see `renew`."""
         held = []
@@ -605,17 +611,10 @@ class Jobs:
                 progress=1.0,
             ):
                 return False
-            freed = _deleted_bytes(
-                connection,
-                job_inputs.c.job_id == claim.job_id,
-                job_inputs.c.position == claim.position,
-            )
-            done = connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == claim.job_id)
-                .values(parts_done=jobs.c.parts_done + 1, bytes=jobs.c.bytes + size - freed)
-                .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
-            ).one()
+            part = {"job": claim.job_id, "at": claim.position}
+            freed = _freed(connection.execute(_DELETE_INPUTS_OF_PART, part))
+            more = {"job": claim.job_id, "more": size - freed}
+            done = connection.execute(_COUNT_PART, more).one()
             if done.parts_done == done.parts:
                 self._end(connection, claim.job_id, State.COMPLETED, "", also)
             elif done.bytes > self.limits.bytes:
@@ -641,9 +640,8 @@ class Jobs:
 
         The bounds of the account are not asked: it was accepted with the first.
         """
-        named = {"account_id": account_id, "kind": kind, "parameters": parameters, "parts": 1}
-        self._insert(connection, job_id, named)
-        self._queue(connection, job_id)
+        now = self._now(connection)
+        _insert(connection, _new_job(job_id, account_id, kind, parameters, now=now, parts=1))
 
     def release(
         self, claim: Claim, *, counts: bool = True, first_wait: float | None = None
@@ -690,17 +688,9 @@ class Jobs:
 
     def pace(self, kind: str) -> Pace:
         """Return how long jobs of a kind took lately, and how many have not ended."""
-        recent = (
-            sa.select((jobs.c.finished_at - jobs.c.claimed_at).label("seconds"))
-            .where(jobs.c.kind == kind, jobs.c.state == State.COMPLETED)
-            .order_by(jobs.c.finished_at.desc())
-            .limit(PACE_JOBS)
-            .subquery()
-        )
-        active = sa.select(sa.func.count()).where(jobs.c.kind == kind, jobs.c.state.in_(ACTIVE))
         with self._transaction() as connection:
-            seconds = connection.execute(sa.select(sa.func.avg(recent.c.seconds))).scalar()
-            return Pace(seconds, connection.execute(active).scalar_one())
+            seconds, active = connection.execute(_PACE, {"kind": kind}).one()
+        return Pace(seconds, active)
 
     def purge(self) -> int:
         """Delete jobs whose time is over, `PURGE_JOBS` at most; return how many it were."""
@@ -724,51 +714,13 @@ class Jobs:
             return float(connection.execute(now).scalar_one())
         return time.time()
 
-    def _create(
-        self,
-        connection: sa.Connection,
-        account_id: str,
-        kind: str,
-        parameters: str,
-        parts: int,
-        *,
-        job_id: str | None = None,
-    ) -> str:
-        self._check_room(connection, account_id, jobs_more=1)
-        job_id = job_id or str(uuid.uuid4())
-        named = {"account_id": account_id, "kind": kind, "parameters": parameters, "parts": parts}
-        self._insert(connection, job_id, named)
-        return job_id
-
-    def _insert(self, connection: sa.Connection, job_id: str, named: Mapping[str, object]) -> None:
-        now = self._now(connection)
-        connection.execute(
-            sa.insert(jobs).values(
-                **named,
-                id=job_id,
-                state=State.RECEIVING,
-                parts_done=0,
-                bytes=0,
-                error="",
-                created_at=now,
-                expires_at=now + RECEIVING_S,
-                claimed_at=0.0,
-            )
-        )
-
     def _check_room(
         self, connection: sa.Connection, account_id: str, *, jobs_more: int = 0, bytes_more: int = 0
     ) -> None:
         if connection.dialect.name == "postgresql":  # two that check at once must not both pass
             key = sa.func.hashtextextended(account_id, 0)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-        count, size, expires_at = connection.execute(
-            sa.select(
-                sa.func.count(),
-                sa.cast(sa.func.coalesce(sa.func.sum(jobs.c.bytes), 0), sa.BigInteger),
-                sa.func.min(jobs.c.expires_at),
-            ).where(jobs.c.account_id == account_id)
-        ).one()
+        count, size, expires_at = connection.execute(_ROOM, {"account": account_id}).one()
         if count + jobs_more > self.limits.jobs:
             problem = f"the account has {count} jobs, ended ones included; {self.limits.jobs}"
             name = "JOBS_PER_ACCOUNT"
@@ -786,28 +738,14 @@ class Jobs:
             retry_after=wait,
         )
 
-    def _add_input(
-        self, connection: sa.Connection, job: Job, position: int, name: str, content: bytes
+    def _add_inputs(
+        self, connection: sa.Connection, job: Job, given: Mapping[tuple[int, str], bytes]
     ) -> None:
-        self._check_room(connection, job.account_id, bytes_more=len(content))
+        size = sum(map(len, given.values()))
+        self._check_room(connection, job.account_id, bytes_more=size)
+        _insert_inputs(connection, job.id, given)
         connection.execute(
-            sa.insert(job_inputs).values(
-                job_id=job.id, position=position, name=name, content=content
-            )
-        )
-        connection.execute(
-            sa.update(jobs).where(jobs.c.id == job.id).values(bytes=jobs.c.bytes + len(content))
-        )
-
-    def _queue(self, connection: sa.Connection, job_id: str) -> None:
-        parts = connection.execute(sa.select(jobs.c.parts).where(jobs.c.id == job_id)).scalar_one()
-        row = {"job_id": job_id, "state": State.QUEUED, "attempts": 0, "owner": ""}
-        row |= {"held_until": 0.0, "progress": 0.0}
-        connection.execute(
-            sa.insert(job_parts), [row | {"position": position} for position in range(parts)]
-        )
-        connection.execute(
-            sa.update(jobs).where(jobs.c.id == job_id).values(state=State.QUEUED, expires_at=None)
+            sa.update(jobs).where(jobs.c.id == job.id).values(bytes=jobs.c.bytes + size)
         )
 
     def _one(self, connection: sa.Connection, job_id: str) -> Job:
@@ -821,10 +759,10 @@ class Jobs:
         account_id: str | None = None,
     ) -> None:
         """Lock a job until the transaction ends."""
-        query = sa.select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.state.in_(states))
+        query, named = _LOCK, {"job": job_id, "states": list(states)}
         if account_id is not None:
             query = query.where(jobs.c.account_id == account_id)
-        if connection.execute(query.with_for_update()).first() is None:
+        if connection.execute(query, named).first() is None:
             raise NotFound("There is no such job.")
 
     def _next_job(
@@ -835,26 +773,19 @@ class Jobs:
         *,
         lock: bool = True,
     ) -> Any:
-        other = jobs.alias("other")
-        served_at = (
-            sa.select(sa.func.max(other.c.claimed_at))
-            .where(other.c.account_id == jobs.c.account_id, other.c.state.in_(ACTIVE))
-            .scalar_subquery()
-        )
-        waits = sa.exists().where(job_parts.c.job_id == jobs.c.id, _claimable(now))
-        query = (
-            sa.select(jobs.c.id, jobs.c.account_id, jobs.c.kind, jobs.c.parameters)
-            .where(jobs.c.state.in_(ACTIVE), waits)
-            .order_by(served_at, jobs.c.claimed_at, jobs.c.created_at, jobs.c.id)
-            .limit(1)
-        )
+        named: dict[str, Any] = {"now": now}
         if kinds is not None:
-            query = query.where(jobs.c.kind.in_(list(kinds)))
+            named["kinds"] = list(kinds)
+        query = _next_job(of_kinds=kinds is not None)
         if not lock:
-            return connection.execute(query).first()
+            return connection.execute(query, named).first()
         # A job that nobody else is claiming from; if there is none, wait about a millisecond.
-        free = connection.execute(query.with_for_update(skip_locked=True, of=jobs)).first()
-        return free or connection.execute(query.with_for_update(of=jobs)).first()
+        if connection.dialect.name == "postgresql":
+            free = query.with_for_update(skip_locked=True, of=jobs)
+            if (found := connection.execute(free, named).first()) is not None:
+                return found
+            query = query.with_for_update(of=jobs)
+        return connection.execute(query, named).first()
 
     def _let_go(self, connection: sa.Connection, claim: Claim, **values: Any) -> bool:
         """Change a part that is claimed, so that the claim is over; False when it does not hold."""
@@ -862,9 +793,8 @@ class Jobs:
             self._lock(connection, claim.job_id, (State.RUNNING,))
         except NotFound:
             return False
-        changed = connection.execute(
-            sa.update(job_parts).where(*_owned(claim)).values(owner="", **values)
-        )
+        whose = {"of_job": claim.job_id, "at": claim.position, "by": claim.owner}
+        changed = connection.execute(_LET_GO, whose | {"owner": ""} | values)
         return changed.rowcount == 1
 
     def _end(
@@ -878,17 +808,17 @@ class Jobs:
         if also is not None:
             also(connection)
         now = self._now(connection)
-        freed = _deleted_bytes(connection, job_inputs.c.job_id == job_id)
+        freed = _freed(connection.execute(_DELETE_INPUTS, {"job": job_id}))
         connection.execute(
-            sa.update(jobs)
-            .where(jobs.c.id == job_id)
-            .values(
-                state=state,
-                error=error,
-                bytes=jobs.c.bytes - freed,
-                finished_at=now,
-                expires_at=now + self.limits.retention_s,
-            )
+            _END,
+            {
+                "job": job_id,
+                "end": state,
+                "why": error,
+                "freed": freed,
+                "now": now,
+                "until": now + self.limits.retention_s,
+            },
         )
 
 
@@ -897,11 +827,42 @@ def _check_parts(parts: int) -> None:
         raise BadParameters(Problem("", f"a job of {parts} parts; 1 to {MAX_PARTS} are allowed"))
 
 
-def _claimable(now: float) -> sa.ColumnElement[bool]:
-    """Return whether a part waits, or is held by a worker whose lease has ended."""
-    return sa.and_(
-        job_parts.c.state.in_((State.QUEUED, State.RUNNING)), job_parts.c.held_until <= now
+def _new_job(
+    job_id: str | None, account_id: str, kind: str, parameters: str, *, now: float, parts: int = 0
+) -> Job:
+    """Return a queued job without inputs."""
+    return Job(
+        id=job_id or str(uuid.uuid4()),
+        account_id=account_id,
+        kind=kind,
+        parameters=parameters,
+        state=State.QUEUED,
+        parts=parts,
+        parts_done=0,
+        bytes=0,
+        error="",
+        created_at=now,
+        started_at=None,
+        finished_at=None,
+        expires_at=None,
+        progress=0.0,
     )
+
+
+def _insert(connection: sa.Connection, job: Job) -> None:
+    """Store a new job and its parts."""
+    row = {name: value for name, value in vars(job).items() if name != "progress"}
+    connection.execute(sa.insert(jobs), row | {"claimed_at": 0.0})
+    _insert_parts(connection, job.id, job.parts)
+
+
+def _insert_parts(connection: sa.Connection, job_id: str, count: int) -> None:
+    row = {"job_id": job_id, "state": State.QUEUED, "attempts": 0, "owner": ""}
+    row |= {"held_until": 0.0, "progress": 0.0}
+    if count:
+        connection.execute(
+            sa.insert(job_parts), [row | {"position": position} for position in range(count)]
+        )
 
 
 def _owned(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
@@ -913,12 +874,20 @@ def _owned(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _deleted_bytes(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
-    """Delete inputs, and return how many bytes they had."""
-    sizes = sa.select(sa.func.length(job_inputs.c.content)).where(*where)
-    freed = sum(map(int, connection.execute(sizes).scalars()))
-    connection.execute(sa.delete(job_inputs).where(*where))
-    return freed
+def _insert_inputs(
+    connection: sa.Connection, job_id: str, given: Mapping[tuple[int, str], bytes]
+) -> None:
+    rows = [
+        {"job_id": job_id, "position": position, "name": name, "content": content}
+        for (position, name), content in given.items()
+    ]
+    if rows:
+        connection.execute(sa.insert(job_inputs), rows)
+
+
+def _freed(deleted: sa.CursorResult[Any]) -> int:
+    """Return how many bytes the inputs had that a statement has deleted."""
+    return sum(map(int, deleted.scalars()))
 
 
 _PROGRESS = (
@@ -929,8 +898,10 @@ _PROGRESS = (
 _JOB = sa.select(*(column for column in jobs.c if column.name != "claimed_at"), _PROGRESS)
 
 
-def _jobs(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Job]:
-    for row in connection.execute(query):
+def _jobs(
+    connection: sa.Connection, query: sa.Select[Any], named: Mapping[str, Any] | None = None
+) -> Iterator[Job]:
+    for row in connection.execute(query, named):
         *values, progress = row
         named = dict(zip(_COLUMNS, values, strict=True))
         named |= {"state": State(named["state"]), "progress": progress / max(1, named["parts"])}
@@ -938,3 +909,127 @@ def _jobs(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Job]:
 
 
 _COLUMNS = tuple(column.name for column in jobs.c if column.name != "claimed_at")
+
+
+# Statements of every task, made once: to build one takes as long as to execute it.
+
+_THIS_JOB = jobs.c.id == sa.bindparam("job")
+_NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Double)
+_ONE_OF_ACCOUNT = _JOB.where(_THIS_JOB, jobs.c.account_id == sa.bindparam("account"))
+
+# Whether a part waits, or is held by a worker whose lease has ended.
+_CLAIMABLE = sa.and_(
+    job_parts.c.state.in_((State.QUEUED, State.RUNNING)), job_parts.c.held_until <= _NOW
+)
+
+
+@cache
+def _next_job(*, of_kinds: bool) -> sa.Select[Any]:
+    """Return the query of the job to claim from next; see `Jobs.claim`."""
+    other = jobs.alias("other")
+    served_at = (
+        sa.select(sa.func.max(other.c.claimed_at))
+        .where(other.c.account_id == jobs.c.account_id, other.c.state.in_(ACTIVE))
+        .scalar_subquery()
+    )
+    waits = sa.exists().where(job_parts.c.job_id == jobs.c.id, _CLAIMABLE)
+    query = (
+        sa.select(jobs.c.id, jobs.c.account_id, jobs.c.kind, jobs.c.parameters)
+        .where(jobs.c.state.in_(ACTIVE), waits)
+        .order_by(served_at, jobs.c.claimed_at, jobs.c.created_at, jobs.c.id)
+        .limit(1)
+    )
+    if of_kinds:
+        query = query.where(jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+    return query
+
+
+_CLAIM = (
+    sa.update(job_parts)
+    .where(
+        job_parts.c.job_id == sa.bindparam("job"),
+        job_parts.c.position.in_(
+            sa.select(job_parts.c.position)
+            .where(job_parts.c.job_id == sa.bindparam("job"), _CLAIMABLE)
+            .order_by(job_parts.c.position)
+            .limit(sa.bindparam("count", type_=sa.Integer))
+        ),
+    )
+    .values(
+        state=State.RUNNING,
+        owner=sa.bindparam("by"),
+        attempts=job_parts.c.attempts + 1,
+        held_until=sa.bindparam("until"),
+        progress=0.0,
+    )
+    .returning(job_parts.c.position, job_parts.c.attempts)
+)
+_BEGIN = (
+    sa.update(jobs)
+    .where(_THIS_JOB)
+    .values(
+        state=State.RUNNING,
+        claimed_at=_NOW,
+        started_at=sa.func.coalesce(jobs.c.started_at, _NOW),
+    )
+)
+_LOCK = (
+    sa.select(jobs.c.id)
+    .where(_THIS_JOB, jobs.c.state.in_(sa.bindparam("states", expanding=True)))
+    .with_for_update()
+)
+_ALL_INPUTS = sa.select(job_inputs.c.position, job_inputs.c.name, job_inputs.c.content).where(
+    job_inputs.c.job_id == sa.bindparam("job"),
+    job_inputs.c.position.in_((SHARED, sa.bindparam("at"))),
+)
+# What it sets are the columns that it is executed with.
+_LET_GO = sa.update(job_parts).where(
+    job_parts.c.job_id == sa.bindparam("of_job"),
+    job_parts.c.position == sa.bindparam("at"),
+    job_parts.c.owner == sa.bindparam("by"),
+    job_parts.c.state == State.RUNNING,
+)
+_END = (
+    sa.update(jobs)
+    .where(_THIS_JOB)
+    .values(
+        state=sa.bindparam("end"),
+        error=sa.bindparam("why"),
+        bytes=jobs.c.bytes - sa.bindparam("freed", type_=sa.BigInteger),
+        finished_at=_NOW,
+        expires_at=sa.bindparam("until", type_=sa.Double),
+    )
+)
+_COUNT_PART = (
+    sa.update(jobs)
+    .where(_THIS_JOB)
+    .values(
+        parts_done=jobs.c.parts_done + 1,
+        bytes=jobs.c.bytes + sa.bindparam("more", type_=sa.BigInteger),
+    )
+    .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
+)
+_DELETE_INPUTS = (
+    sa.delete(job_inputs)
+    .where(job_inputs.c.job_id == sa.bindparam("job"))
+    .returning(sa.func.length(job_inputs.c.content))
+)
+_DELETE_INPUTS_OF_PART = _DELETE_INPUTS.where(job_inputs.c.position == sa.bindparam("at"))
+_ROOM = sa.select(
+    sa.func.count(),
+    sa.cast(sa.func.coalesce(sa.func.sum(jobs.c.bytes), 0), sa.BigInteger),
+    sa.func.min(jobs.c.expires_at),
+).where(jobs.c.account_id == sa.bindparam("account"))
+_RECENT = (
+    sa.select((jobs.c.finished_at - jobs.c.claimed_at).label("seconds"))
+    .where(jobs.c.kind == sa.bindparam("kind"), jobs.c.state == State.COMPLETED)
+    .order_by(jobs.c.finished_at.desc())
+    .limit(PACE_JOBS)
+    .subquery()
+)
+_PACE = sa.select(
+    sa.select(sa.func.avg(_RECENT.c.seconds)).scalar_subquery(),
+    sa.select(sa.func.count())
+    .where(jobs.c.kind == sa.bindparam("kind"), jobs.c.state.in_(ACTIVE))
+    .scalar_subquery(),
+)
