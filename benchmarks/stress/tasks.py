@@ -1,7 +1,7 @@
 """What a task costs beside the same detection at once, and what requests notice of queued tasks.
 
 Run with ``python -m benchmarks.stress.tasks``; ``--pairs`` is how many detections wait at once.
-Both ways take turns, so that a busy machine slows them alike. Models are those of
+All ways take turns, so that a busy machine slows them alike. Models are those of
 ``LTU_COMPUTE_MODELS_DIR``.
 """
 
@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +30,8 @@ IN_TURN = 30  # detections each way, one at a time
 POLL_S = 0.02  # seconds between two looks at a task
 LOOKS = 100  # at a task that has ended, to know what one costs
 WARM = 3  # detections each way before any is measured: models are loaded
+WAIT_S = 30  # seconds that a client asks the service to wait for the end of a task
+ROUNDS = 5  # in which requests and queued tasks take turns
 CONNECTIONS = 2  # clients at the same time: one for each processor
 
 
@@ -67,15 +69,26 @@ class Client:
         """Submit a task and return its id."""
         return str(self.ask("POST", "/detect/async", self._body)["task_id"])
 
-    def detect_later(self) -> tuple[float, int]:
-        """Detect by a task; return how long it took until the result was here, s, and looks."""
+    def detect_later(self, wait: float) -> tuple[float, int]:
+        """Detect by a task; return how long it took until the result was here, s, and looks.
+
+        With ``wait``, s, the service answers a look when the task has ended.
+        """
         began = time.perf_counter()
-        task_id = self.submit()
+        path = f"/tasks/{self.submit()}?wait={wait:g}"
         looks = 1
-        while self.ask("GET", f"/tasks/{task_id}")["status"] == "processing":
-            time.sleep(POLL_S)
+        while self.ask("GET", path)["status"] == "processing":
+            time.sleep(0 if wait else POLL_S)
             looks += 1
         return time.perf_counter() - began, looks
+
+    def wait_for(self, task_ids: Sequence[str]) -> None:
+        """Return when tasks have ended; the last one usually ends last."""
+        for task_id in reversed(task_ids):
+            while self.ask("GET", f"/tasks/{task_id}?wait={WAIT_S}")["status"] == "processing":
+                pass
+            if not self.waiting():
+                return
 
     def waiting(self) -> int:
         """Return how many of the newest 100 tasks have not ended."""
@@ -83,44 +96,44 @@ class Client:
         return sum(task["status"] == "processing" for task in tasks)
 
 
-class Both(NamedTuple):
-    """A figure of detections at once, and of those by tasks."""
+class Way(NamedTuple):
+    """Detections in one way: median time until the result, and processor time of each, s."""
 
-    at_once: float
-    later: float
-
-    @property
-    def ratio(self) -> float:
-        """Tasks against requests."""
-        return self.later / self.at_once
+    seconds: float
+    used: float
 
 
-def in_turn(client: Client, pid: int, count: int) -> tuple[Both, Both]:
-    """Return median times, and processor times of the service for each detection, both in s.
+def in_turn(client: Client, pid: int, count: int) -> list[Way]:
+    """Return the figures of detections at once, by tasks that are asked for, and waited for.
 
     What the client's looks at its task cost is measured apart, and does not count as the task's.
     """
-    at_once, later, looks = [], [], 0
-    used_at_once = used_later = 0.0
+    ways: list[Callable[[], tuple[float, int]]] = [
+        lambda: (client.detect(), 0),
+        lambda: client.detect_later(0),
+        lambda: client.detect_later(WAIT_S),
+    ]
     for _ in range(WARM):
-        client.detect()
-        client.detect_later()
+        for way in ways:
+            way()
+    times: list[list[float]] = [[] for _ in ways]
+    used, looks = [0.0] * len(ways), [0] * len(ways)
     for _ in range(count):
-        used = processor_seconds(pid)
-        at_once.append(client.detect())
-        between = processor_seconds(pid)
-        seconds, looked = client.detect_later()
-        later.append(seconds)
-        looks += looked
-        used_at_once += between - used
-        used_later += processor_seconds(pid) - between
+        for number, way in enumerate(ways):
+            before = processor_seconds(pid)
+            seconds, looked = way()
+            used[number] += processor_seconds(pid) - before
+            times[number].append(seconds)
+            looks[number] += looked
     task_id = client.ask("GET", "/tasks")["tasks"][0]["task_id"]
-    used = processor_seconds(pid)
+    before = processor_seconds(pid)
     for _ in range(LOOKS):
         client.ask("GET", f"/tasks/{task_id}")
-    used_later -= looks * (processor_seconds(pid) - used) / LOOKS
-    times = Both(statistics.median(at_once), statistics.median(later))
-    return times, Both(used_at_once / count, used_later / count)
+    look = (processor_seconds(pid) - before) / LOOKS
+    return [
+        Way(statistics.median(seconds), (spent - looked * look) / count)
+        for seconds, spent, looked in zip(times, used, looks, strict=True)
+    ]
 
 
 def processor_seconds(pid: int) -> float:
@@ -137,9 +150,18 @@ def processor_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def rate_at_once(connect: Callable[[], Client], count: int) -> float:
-    """Return detections a second by requests, `CONNECTIONS` at a time."""
+def rates(connect: Callable[[], Client], count: int) -> tuple[float, float]:
+    """Return detections a second by requests, `CONNECTIONS` at a time, and by queued tasks.
 
+    They take turns, `ROUNDS` times.
+    """
+    share = count // ROUNDS
+    taken = [(_time_at_once(connect, share), _time_queued(connect(), share)) for _ in range(ROUNDS)]
+    at_once, queued = (sum(seconds) for seconds in zip(*taken, strict=True))
+    return ROUNDS * share / at_once, ROUNDS * share / queued
+
+
+def _time_at_once(connect: Callable[[], Client], count: int) -> float:
     def some(_: int) -> None:
         client = connect()
         for _ in range(count // CONNECTIONS):
@@ -148,17 +170,14 @@ def rate_at_once(connect: Callable[[], Client], count: int) -> float:
     began = time.perf_counter()
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         list(threads.map(some, range(CONNECTIONS)))
-    return count / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
-def rate_queued(client: Client, count: int) -> float:
-    """Return detections a second of tasks that are all there from the beginning."""
+def _time_queued(client: Client, count: int) -> float:
+    """Return how long tasks take that are all there from the beginning, s."""
     began = time.perf_counter()
-    for _ in range(count):
-        client.submit()
-    while client.waiting():
-        time.sleep(10 * POLL_S)
-    return count / (time.perf_counter() - began)
+    client.wait_for([client.submit() for _ in range(count)])
+    return time.perf_counter() - began
 
 
 def beside(client: Client, count: int) -> tuple[list[float], list[float]]:
@@ -188,18 +207,23 @@ def main() -> None:
             def connect() -> Client:
                 return Client(served.port, key)
 
-            times, used = in_turn(connect(), served.pid, min(IN_TURN, given.pairs))
-            by_requests = rate_at_once(connect, given.pairs)
-            by_tasks = rate_queued(connect(), given.pairs)
+            ways = in_turn(connect(), served.pid, min(IN_TURN, given.pairs))
+            by_requests, by_tasks = rates(connect, given.pairs)
             alone, among = beside(connect(), given.pairs)
             model = connect().ask("GET", "/models/yolov8x")["id"]
     setting = (
-        f"Detection in `coffee.jpg` (600×400) by `{model}`, two workers on this machine. A task is "
-        f"asked for every {1000 * POLL_S:g} ms until it has ended; its processor time is "
-        "without that."
+        f"Detection in `coffee.jpg` (600×400) by `{model}`, two workers on this machine. All ways "
+        f"take turns. A task is asked for every {1000 * POLL_S:g} ms until it has ended, or waited "
+        f"for with `wait={WAIT_S}`; its processor time is without that. Requests and queued tasks "
+        f"take turns {ROUNDS} times."
     )
-    by_a_task = f"| by a task | {1000 * times.later:.0f} | {times.ratio:.2f} × | "
-    by_a_task += f"{1000 * used.later:.0f} | {used.ratio:.2f} × |"
+    names = ("at once", "by a task, asked for", "by a task, waited for")
+    first = ways[0]
+    one_at_a_time = [
+        f"| {name} | {1000 * way.seconds:.0f} | {way.seconds / first.seconds:.2f} × | "
+        f"{1000 * way.used:.0f} | {way.used / first.used:.2f} × |"
+        for name, way in zip(names, ways, strict=True)
+    ]
     text = [
         "## Tasks",
         "",
@@ -207,8 +231,7 @@ def main() -> None:
         "",
         "| one at a time | median, ms | | processor time of the service, ms | |",
         "|---|---|---|---|---|",
-        f"| at once | {1000 * times.at_once:.0f} | | {1000 * used.at_once:.0f} | |",
-        by_a_task,
+        *one_at_a_time,
         "",
         f"| {given.pairs} detections | a second | |",
         "|---|---|---|",
