@@ -24,7 +24,7 @@ from ltu_compute.auth.signatures import ReplySigner, SignatureCheck
 from ltu_compute.auth.signing_keys import KeyRing
 from ltu_compute.auth.tokens import Tokens
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.jobs.doorbell import SharedDoorbell
+from ltu_compute.jobs.doorbell import doorbell_for
 from ltu_compute.jobs.prepared_recipes import PreparedRecipes, stored_recipe
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.recipe_shelf import RecipeShelf
@@ -144,7 +144,7 @@ def create_app(
             Store: store,
             KeyCheck: keys,
             ReplySigner: ReplySigner(KeyRing(settings.reply_keys_dir)),
-            Queue: Queue(store.jobs, SharedDoorbell()),
+            Queue: Queue(store.jobs, doorbell_for(settings, store.database)),
             PreparedRecipes: prepared,
             RecipeShelf: RecipeShelf(partial(stored_recipe, store, prepared, settings)),
         },

@@ -21,6 +21,7 @@ from playwright.sync_api import Browser
 from ltu_compute.app import create_app
 from ltu_compute.dialects.inspections import dialect
 from ltu_compute.jobs import runner
+from ltu_compute.jobs.kinds import INSPECTION
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.serving.preparation import prepare
@@ -270,7 +271,7 @@ def test_a_doorbell_wakes_at_once(
     job = ask("POST", status=202, data=form(inspections.good()))
     finished(ask, job["id"])
     one.stop()
-    doorbell.ring()
+    doorbell.ring(INSPECTION)
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
 

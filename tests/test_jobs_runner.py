@@ -21,6 +21,7 @@ from ltu_compute.jobs import detection, kinds, records, runner
 from ltu_compute.jobs.detection import DETECTION, IMAGE, DetectionJob
 from ltu_compute.jobs.kinds import SHOT, InspectionJob, Kind
 from ltu_compute.jobs.limits import Limits
+from ltu_compute.jobs.process import Process
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.jobs.training import TRAINING, TrainingJob
 from ltu_compute.kernels.differences import ComparisonSettings
@@ -148,6 +149,29 @@ def test_a_runner_that_is_stopped_gives_back(jobs: Jobs, settings: Settings) -> 
         until(lambda: jobs.job(ANN, job.id).state is State.RUNNING)
     (claim,) = jobs.claim()
     assert claim.attempts == 1, "that attempt did not count"
+
+
+def test_no_lease_runs_while_a_process_starts(
+    jobs: Jobs, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where processors are busy that takes longer than a lease: another would claim the part."""
+    job = jobs.add(ANN, "slow", '{"seconds": 0}')
+    seen = []
+
+    class Looking(Process[Any, Any]):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            seen.append(jobs.job(ANN, job.id).state)
+
+        def receive(self) -> Any:
+            seen.append(jobs.job(ANN, job.id).state)
+            return super().receive()
+
+    monkeypatch.setattr(runner, "Process", Looking)
+    with running(jobs, settings):
+        until(lambda: len(seen) > 2)
+        jobs.cancel(ANN, job.id)
+    assert seen[:3] == [State.QUEUED, State.QUEUED, State.RUNNING]
 
 
 def test_requests_go_first(jobs: Jobs, settings: Settings) -> None:

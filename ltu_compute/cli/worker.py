@@ -22,6 +22,7 @@ def worker(jobs: int | None) -> None:
     """
     from ltu_compute.dialects import notices
     from ltu_compute.jobs.batch import available_processors
+    from ltu_compute.jobs.doorbell import doorbell_for
     from ltu_compute.jobs.runner import runners_for
     from ltu_compute.serving.preparation import prepare
     from ltu_compute.web import logs
@@ -31,7 +32,15 @@ def worker(jobs: int | None) -> None:
     store = prepare(settings)
     # One is enough to send parts to a cluster, whose workers compute them.
     count = 1 if settings.dask else jobs or available_processors()
-    runners = runners_for(store, settings, compose=notices(store.jobs), count=count, nice=0)
+    doorbell = doorbell_for(settings, store.database)
+    runners = runners_for(
+        store,
+        settings,
+        compose=notices(store.jobs),
+        count=count,
+        doorbell=doorbell,
+        nice=0,
+    )
     stopping = threading.Event()
 
     def stop(*_: Any) -> None:
@@ -47,4 +56,5 @@ def worker(jobs: int | None) -> None:
         runner.stop()
     for thread in threads:
         thread.join(STOPPING_S)
+    doorbell.close()
     store.close()

@@ -46,16 +46,16 @@ class ClusterRunner:
     settings : Settings
         Of the service; ``settings.dask`` is the scheduler's address.
     doorbell : Doorbell, optional
-        Wakes it when a job is added by this service.
+        Wakes it when there is work, and is told when a job ends.
     """
 
     def __init__(self, jobs: Jobs, settings: Settings, *, doorbell: Doorbell | None = None) -> None:
         self._jobs = jobs
         self._settings = settings
         self._sent_settings = without_secrets(settings)
-        self._doorbell = doorbell
+        self._bell = None if doorbell is None else doorbell.bell(PORTABLE)
         self._stopping = threading.Event()
-        self._records = Records(jobs, self._stopping)
+        self._records = Records(jobs, self._stopping, doorbell)
         self._client: Any = None
         self._flying: dict[Any, tuple[Claim, float]] = {}
         self._preparations: dict[str, Any] = {}
@@ -107,10 +107,10 @@ class ClusterRunner:
         self._fill()
         if not self._flying:
             self._preparations.clear()
-            if self._doorbell is None:
+            if self._bell is None:
                 self._stopping.wait(IDLE_S)
             else:
-                self._doorbell.wait(IDLE_S)
+                self._bell.wait(IDLE_S)
             return
         self._collect()
 
@@ -134,7 +134,7 @@ class ClusterRunner:
 
     def _fill(self) -> None:
         room = AHEAD * sum(self._client.nthreads().values()) - len(self._flying)
-        while room > 0:
+        while room > 0 and self._jobs.is_waiting(PORTABLE):
             claims = self._jobs.claim(
                 min(room, CLAIMED), kinds=PORTABLE, lease=self._settings.job_lease
             )

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ltu_compute.errors import FetchFailed, Unavailable
+from ltu_compute.jobs.doorbell import Doorbell
 from ltu_compute.jobs.parameters import JobParameters
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
@@ -115,6 +116,8 @@ class Notices:
         What a notice of a job says, by the kind of job.
     clock : callable
         Returns the time in seconds since 1970.
+    doorbell : Doorbell, optional
+        Wakes it when there is a notice to send.
     """
 
     def __init__(
@@ -123,7 +126,9 @@ class Notices:
         settings: Settings,
         compose: Mapping[str, Compose],
         clock: Callable[[], float] = time.time,
+        doorbell: Doorbell | None = None,
     ) -> None:
+        self._bell = None if doorbell is None else doorbell.bell([NOTICE])
         self._jobs = store.jobs
         self._keys = store.api_keys
         self._fetcher = Fetcher(settings)
@@ -147,15 +152,23 @@ class Notices:
         while not self._stopping.is_set():
             try:
                 if not self.step():
-                    self._stopping.wait(POLL_S)
+                    self._wait()
             except Unavailable:
                 self._stopping.wait(POLL_S)
             except Exception:  # noqa: BLE001  (no notice may end the thread that all others need)
                 _log.exception("a notice could not be sent")
                 self._stopping.wait(POLL_S)
 
+    def _wait(self) -> None:
+        if self._bell is None:
+            self._stopping.wait(POLL_S)
+        else:
+            self._bell.wait(POLL_S)
+
     def step(self) -> bool:
         """Send a notice; return whether there was one."""
+        if not self._jobs.is_waiting([NOTICE]):
+            return False
         claims = self._jobs.claim(kinds=[NOTICE], lease=self._lease)
         for claim in claims:
             self._settle(claim)

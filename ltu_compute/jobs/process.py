@@ -31,7 +31,7 @@ PREFETCHED = 2  # tasks that a process has: one is computed, one waits
 PROGRESS_S = 0.2  # seconds between two reports of progress
 STOP_S = 1.0  # seconds in which a process ends after a request to stop
 LEAST_NICE = 19  # of processes that take what others leave of the processors
-_PRELOADED = ["ltu_compute.jobs.inspection"]
+_PRELOADED = ["ltu_compute.jobs.work"]
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
@@ -105,6 +105,7 @@ def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], ni
     _report = _Reporter(connection)
     threading.Thread(target=receive, daemon=True).start()
     compute = build()
+    connection.send(Progress(0.0))  # it is ready
     while True:
         task = tasks.get()
         try:
@@ -117,7 +118,7 @@ def _serve(connection: Connection, build: Callable[[], Callable[[Any], Any]], ni
 
 
 class Process(Generic[T, R]):
-    """A process that computes one task after the other.
+    """A process that computes one task after the other; the first progress says that it is ready.
 
     Parameters
     ----------

@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs import failures
+from ltu_compute.jobs.doorbell import Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
-from ltu_compute.store.jobs import MAX_ATTEMPTS, Also, Claim, Jobs
+from ltu_compute.store.jobs import MAX_ATTEMPTS, Claim, Jobs
 
 RETRY_S = 0.5  # seconds between two attempts to reach the database
 LOST = f"its workers were lost {MAX_ATTEMPTS} times"
@@ -27,11 +28,16 @@ class Records:
         The queue.
     stopping : Event
         Set when nobody waits any longer for a database that does not answer.
+    doorbell : Doorbell, optional
+        Is told when a job may have ended, and rings for one that follows.
     """
 
-    def __init__(self, jobs: Jobs, stopping: threading.Event) -> None:
+    def __init__(
+        self, jobs: Jobs, stopping: threading.Event, doorbell: Doorbell | None = None
+    ) -> None:
         self._jobs = jobs
         self._stopping = stopping
+        self._doorbell = doorbell
 
     def finish(self, claim: Claim, computed: Computed, seconds: float) -> None:
         """Record the result of a part."""
@@ -55,8 +61,9 @@ class Records:
         note("job part failed", claim, reason=reason)
         instead_of = KINDS[claim.kind].give_up
         if instead_of is None:
-            also = self._also(claim, reason)
-            self._insist(lambda: self._jobs.fail(claim, reason, also=also))
+            ending = _Ending(self._jobs, claim, reason)
+            self._insist(lambda: self._jobs.fail(claim, reason, also=ending))
+            self._announce(ending)
         else:
             inputs = self._jobs.inputs(claim.job_id, claim.position)
             self._finish(claim, instead_of(claim.parameters, inputs, reason))
@@ -66,36 +73,26 @@ class Records:
         self.give_up(claim, LOST)
 
     def _finish(self, claim: Claim, computed: Computed) -> None:
-        also = self._also(claim, computed.error or computed)
+        ending = _Ending(self._jobs, claim, computed.error or computed)
         if computed.error:
-            self._insist(lambda: self._jobs.fail(claim, computed.error, also=also))
+            self._insist(lambda: self._jobs.fail(claim, computed.error, also=ending))
+            self._announce(ending)
             return
         attachment = None if KINDS[claim.kind].ended else computed.attachment
         try:
-            self._insist(lambda: self._jobs.finish(claim, computed.result, attachment, also=also))
+            self._insist(lambda: self._jobs.finish(claim, computed.result, attachment, also=ending))
         except tuple(failures.LASTING.values()) as error:  # its kind does not accept the result
             note("job part refused", claim, reason=str(error))
             self._finish(claim, Computed(b"", error=failures.dumped(error)))
+        else:
+            self._announce(ending)
 
-    def _also(self, claim: Claim, outcome: Computed | str) -> Also | None:
-        """Return what is done when a job ends, beside that: its kind's own, a job that follows.
-
-        `outcome` is its result, or why it failed. None: nothing is done.
-        """
-        kind = KINDS[claim.kind]
-        following = kind.following(claim.job_id, claim.parameters) if kind.following else None
-        if following is None and kind.ended is None:
-            return None
-
-        def do(connection: Connection) -> None:
-            if kind.ended is not None:
-                kind.ended(connection, claim, outcome)
-            if following is not None:
-                self._jobs.follow(
-                    connection, claim.account_id, following.kind, following.parameters, following.id
-                )
-
-        return do
+    def _announce(self, ending: "_Ending") -> None:
+        """Wake those who wait for the end of a job, and who computes the job that follows."""
+        if self._doorbell is not None and ending.reached:
+            self._doorbell.ended()
+            if ending.following is not None:
+                self._doorbell.ring(ending.following.kind)
 
     def _insist(self, write: Callable[[], Any]) -> None:
         """Write once the database answers."""
@@ -107,6 +104,48 @@ class Records:
                     return
             else:
                 return
+
+
+class _Ending:
+    """What is done when a job ends, beside that: its kind's own, and a job that follows.
+
+    Called in the transaction that ends the job.
+
+    Parameters
+    ----------
+    jobs : Jobs
+        The queue.
+    claim : Claim
+        A part of the job.
+    outcome : Computed or str
+        Its result, or why it failed.
+
+    Attributes
+    ----------
+    following : Following or None
+        The job that follows.
+    reached : bool
+        Whether it was called: the part was the last one.
+    """
+
+    def __init__(self, jobs: Jobs, claim: Claim, outcome: Computed | str) -> None:
+        self._jobs = jobs
+        self._claim = claim
+        self._outcome = outcome
+        self._kind = KINDS[claim.kind]
+        follow = self._kind.following
+        self.following = follow(claim.job_id, claim.parameters) if follow else None
+        self.reached = False
+
+    def __call__(self, connection: Connection) -> None:
+        """Do it."""
+        self.reached = True
+        if self._kind.ended is not None:
+            self._kind.ended(connection, self._claim, self._outcome)
+        next_ = self.following
+        if next_ is not None:
+            account_id = self._claim.account_id
+            self._jobs.follow(connection, account_id, next_.kind, next_.parameters, next_.id)
 
 
 def note(event: str, claim: Claim, **more: Any) -> None:

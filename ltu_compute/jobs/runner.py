@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from ltu_compute.errors import Unavailable
-from ltu_compute.jobs.doorbell import Doorbell
+from ltu_compute.jobs.doorbell import Bell, Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.notices import Compose, Notices
 from ltu_compute.jobs.process import LEAST_NICE, Failed, Process, Progress, WorkerDied
@@ -22,7 +22,7 @@ from ltu_compute.jobs.records import RETRY_S, Records, note
 from ltu_compute.jobs.work import Piece, Preparation, Recent, work
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from ltu_compute.store.jobs import SHARED, Claim, Jobs
+from ltu_compute.store.jobs import Claim, Jobs
 
 POLL_S = 1.0  # seconds between two looks for work, unless the doorbell rings
 CHECK_S = 0.4  # seconds between two looks whether the job was cancelled
@@ -54,7 +54,7 @@ class Runner:
     settings : Settings
         Of the service.
     doorbell : Doorbell, optional
-        Wakes it when a job is added by this service.
+        Wakes it when there is work, and is told when a job ends.
     may_start : callable
         Whether requests leave room for a part now.
     nice : int
@@ -79,14 +79,15 @@ class Runner:
         self._jobs = jobs
         self._purge = jobs.purge if purge is None else purge
         self._settings = settings
-        self._doorbell = doorbell
         self._may_start = may_start
         self._nice = nice
         self._kinds = list(KINDS if kinds is None else kinds)
+        self._bell: Bell | None = None if doorbell is None else doorbell.bell(self._kinds)
+        self._expects_work = False  # it was woken, or has just found some
         self._lease = settings.job_lease  # seconds
         self._renew_s = self._lease * RENEWED_AFTER
         self._stopping = threading.Event()
-        self._records = Records(jobs, self._stopping)
+        self._records = Records(jobs, self._stopping, doorbell)
         self._process: Process[Piece, Computed] | None = None
         self._prepared: Recent[bool] = Recent()  # jobs that the process is prepared for
         self._used_at = self._purged_at = time.monotonic()
@@ -125,21 +126,35 @@ class Runner:
         if not self._may_start():
             self._stopping.wait(BUSY_S)
             return
-        claims = self._jobs.claim(kinds=self._kinds, lease=self._lease)
+        claims = self._claims()
         if not claims:
             if self._process is not None and time.monotonic() - self._used_at > IDLE_S:
                 self._end_process()
-            self._wait()
+            self._expects_work = self._woken()
             return
+        self._expects_work = True
         for claim in claims:
             self._run(claim)
         self._used_at = time.monotonic()
 
-    def _wait(self) -> None:
-        if self._doorbell is None:
+    def _claims(self) -> list[Claim]:
+        """Return the part to compute next; none: there is no work."""
+        if not self._expects_work or self._process is None:
+            if not self._jobs.is_waiting(self._kinds):  # idle workers look often, and lock nothing
+                return []
+            if self._process is None:
+                # Before the lease begins: where processors are busy, it would end before this does.
+                self._start_process()
+                if self._stopping.is_set():
+                    return []
+        return self._jobs.claim(kinds=self._kinds, lease=self._lease)
+
+    def _woken(self) -> bool:
+        """Wait until there may be work, and return whether somebody has said so."""
+        if self._bell is None:
             self._stopping.wait(POLL_S)
-        else:
-            self._doorbell.wait(POLL_S)
+            return False
+        return self._bell.wait(POLL_S)
 
     def _run(self, claim: Claim) -> None:
         if claim.exhausted:
@@ -170,12 +185,13 @@ class Runner:
         process = self._process or self._start_process()
         preparation = None
         if self._prepared.get(claim.job_id) is None:
-            shared = self._jobs.inputs(claim.job_id, SHARED)
+            shared, inputs = self._jobs.all_inputs(claim.job_id, claim.position)
             preparation = Preparation(KINDS[claim.kind].prepare, claim.parameters, shared)
             self._prepared.put(claim.job_id, True)
-        inputs = self._jobs.inputs(claim.job_id, claim.position)
+        else:
+            inputs = self._jobs.inputs(claim.job_id, claim.position)
         process.send(Piece(claim.job_id, inputs, preparation))
-        del inputs, preparation
+        preparation, inputs = None, {}
         progress, renewed_at = 0.0, time.monotonic()
         while not self._stopping.is_set():
             if process.connection.poll(CHECK_S):
@@ -209,8 +225,17 @@ class Runner:
     # ---------------------------------------------------------------- its process
 
     def _start_process(self) -> Process[Piece, Computed]:
-        self._process = Process(partial(work, self._settings), nice=self._nice)
-        return self._process
+        process: Process[Piece, Computed] = Process(partial(work, self._settings), nice=self._nice)
+        self._process = process
+        try:
+            while not self._stopping.is_set() and not process.connection.poll(CHECK_S):
+                pass
+            if not self._stopping.is_set():
+                process.receive()  # it is ready
+        except WorkerDied:
+            self._end_process()
+            raise
+        return process
 
     def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -266,4 +291,4 @@ def runners_for(
         from ltu_compute.jobs.cluster_runner import ClusterRunner  # noqa: PLC0415  (an extra)
 
         running.append(ClusterRunner(store.jobs, settings, doorbell=doorbell))
-    return [*running, Notices(store, settings, compose)]
+    return [*running, Notices(store, settings, compose, doorbell=doorbell)]
