@@ -145,6 +145,18 @@ def test_tasks_are_listed_and_cancelled(ask: Ask) -> None:
     assert ask("GET", "/tasks")["total"] == 2
 
 
+def test_a_client_may_wait_for_a_task(ask: Ask, served: Flask) -> None:
+    task_id = ask("POST", "/detect/async", 202, json=SENT)["task_id"]
+    assert ask("GET", f"/tasks/{task_id}?wait=0.01")["status"] == "processing"
+    for wait in ("30.5", "-1", "x"):
+        refused = ask("GET", f"/tasks/{task_id}?wait={wait}", 400)
+        assert refused["error"]["details"].startswith(f"wait: received '{wait}'")
+    (claim,) = service_of(served).store.jobs.claim()
+    service_of(served).store.jobs.fail(claim, "it is over")
+    assert ask("GET", f"/tasks/{task_id}?wait=30")["status"] == "failed"
+    ask("GET", "/tasks/task_none?wait=30", 404)
+
+
 def test_another_accounts_task_does_not_exist(ask: Ask) -> None:
     task_id = ask("POST", "/detect/async", 202, json=SENT)["task_id"]
     for method in ("GET", "DELETE"):

@@ -73,6 +73,8 @@ class Application:
 
     def set_connections(self, connections: int | None) -> None:
         """Report to the other workers how many connections this one has; None: it takes no more."""
+        if connections is None:
+            self._queue.leave()
         self._metrics.set_connections(NOT_ACCEPTING if connections is None else connections)
 
     def is_crowded(self) -> bool:

@@ -132,6 +132,8 @@ class Exchange:
         What the service has for its dialects, by type; see `Service.resources`.
     seconds : float
         Time that the operation took, s.
+    is_client_gone : callable
+        Whether the client has closed its connection.
     """
 
     head: Head
@@ -143,6 +145,7 @@ class Exchange:
     allowance: Allowance | None = None
     resources: Mapping[type, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    is_client_gone: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def begin(dialect: Dialect, endpoint: Endpoint) -> Exchange:
     """Note for logs, metrics and errors which endpoint the request at hand is for."""
     resources = current_service().resources
     exchange = Exchange(head_of(request), dialect, endpoint, resources=resources)
+    exchange.is_client_gone = request.environ.get(CLIENT_GONE, bool)
     g.exchange = exchange
     g.dialect, g.operation = dialect.name, endpoint.name
     return exchange

@@ -43,6 +43,7 @@ SIGNS = string.ascii_letters + string.digits
 PAGE = 50  # tasks, or models, on a page unless another number is asked for
 MOST_ON_PAGE = 100
 FIRST_ESTIMATE_S = 5.0  # seconds of a task where none has been measured: the document's sample
+LONGEST_WAIT_S = 30.0  # seconds in one request; proxies cut off replies that begin after 60
 URL_LENGTH = 2048  # characters of an address
 _NAMESPACE = uuid.UUID("b7f3a6f0-0a58-4d0c-8f57-2a4c1f6d9e11")
 
@@ -118,6 +119,18 @@ class TaskParams(Params):
     """The id of a task, in the path."""
 
     task_id: str = Field(max_length=64, description="Id of the task.")
+
+
+class TaskStateParams(TaskParams):
+    """See `task`."""
+
+    wait: float = Field(
+        0.0,
+        ge=0,
+        le=LONGEST_WAIT_S,
+        description="Seconds to wait for the end of the task, if it has not ended; the reply "
+        "follows at once when it does. Default: do not wait.",
+    )
 
 
 class TasksParams(Params):
@@ -211,9 +224,17 @@ def estimated_seconds(jobs: Jobs, kind: str, settings: Settings) -> int:
 
 
 @dialect.endpoint("tasks.get", paths=("/tasks/{task_id}",), methods=("GET",))
-def task(params: TaskParams, queue: Queue, caller: Caller) -> TaskState:
-    """Return how far a task is, and its result when it has completed."""
-    return task_state(queue.jobs, _job(queue, caller, params.task_id))
+def task(params: TaskStateParams, queue: Queue, caller: Caller, exchange: Exchange) -> TaskState:
+    """Return how far a task is, and its result when it has completed.
+
+    With `wait`, the reply is sent when the task ends, or after that time with what the task is
+    then. It may be sent earlier: when many requests wait, or the service is about to stop.
+    """
+    job = _job(queue, caller, params.task_id)
+    if params.wait and not job.ended:
+        waited = queue.ended(caller.account.id, job.id, params.wait, exchange.is_client_gone)
+        job = _known(waited, params.task_id)
+    return task_state(queue.jobs, job)
 
 
 @dialect.endpoint("tasks.list", paths=("/tasks",), methods=("GET",))
@@ -233,11 +254,15 @@ def delete_task(params: TaskParams, queue: Queue, caller: Caller) -> Task:
     cancelled = queue.jobs.cancel(caller.account.id, job.id)
     deleted = _task(queue.jobs, job)
     queue.jobs.delete(caller.account.id, job.id)
+    queue.doorbell.ended()
     return {**deleted, "status": "cancelled"} if cancelled else deleted
 
 
 def _job(queue: Queue, caller: Caller, task_id: str) -> Job:
-    job = queue.jobs.job(caller.account.id, job_id_of(task_id))
+    return _known(queue.jobs.job(caller.account.id, job_id_of(task_id)), task_id)
+
+
+def _known(job: Job | None, task_id: str) -> Job:
     if job is None or job.kind not in OUTCOMES:
         raise NotFound(f"task_id: received {task_id!r}, which is no task of the account")
     return job
