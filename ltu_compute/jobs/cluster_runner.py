@@ -46,7 +46,7 @@ class ClusterRunner:
     settings : Settings
         Of the service; ``settings.dask`` is the scheduler's address.
     doorbell : Doorbell, optional
-        Wakes it when there is work, and is told when a job ends.
+        Wakes it when there is work, and signals the end of a job.
     """
 
     def __init__(self, jobs: Jobs, settings: Settings, *, doorbell: Doorbell | None = None) -> None:

@@ -3,9 +3,9 @@
 A ring is a hint: the rows are the truth. A runner that misses one finds its work when it next
 looks, a second later.
 
-With SQLite, all processes are on one machine. Each kind of job has a named pipe beside the
-database, and a ring is a byte in it, which wakes one runner, of whatever process. With PostgreSQL,
-processes may be on several machines: a ring is a NOTIFY, which wakes all idle runners.
+With SQLite, all processes are on one machine. Each kind of job has a named pipe in the data folder.
+A ring is a byte in it, which wakes one runner, in this process or another. With PostgreSQL,
+processes may be on several machines. A ring is a NOTIFY, which wakes all idle runners.
 
 Sources: pipe(7), fifo(7), PostgreSQL's NOTIFY. The queues Procrastinate and River wake their
 workers by NOTIFY, too, and look for work now and then as well.
@@ -83,7 +83,7 @@ class _Ends:
         try:
             os.utime(self._path, ns=(now, now))
         except OSError:
-            with suppress(OSError):  # whoever waits looks now and then as well
+            with suppress(OSError):  # those who wait look now and then as well
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._path.touch(mode=0o600)
 
@@ -122,7 +122,7 @@ class _Pipe:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
             os.mkfifo(self._path, 0o600)
-        # For both: a reader alone would be told of an end when the last writer closes it.
+        # For both: a reader alone would read an end once the last writer has closed it.
         descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.close(descriptor)

@@ -29,7 +29,7 @@ class Records:
     stopping : Event
         Set when nobody waits any longer for a database that does not answer.
     doorbell : Doorbell, optional
-        Is told when a job may have ended, and rings for one that follows.
+        Signals the end of a job, and rings for one that follows.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Records:
 
 
 class _Ending:
-    """What is done when a job ends, beside that: its kind's own, and a job that follows.
+    """The further writes when a job ends: those of its kind, and a job that follows.
 
     Called in the transaction that ends the job.
 

@@ -54,7 +54,7 @@ class Runner:
     settings : Settings
         Of the service.
     doorbell : Doorbell, optional
-        Wakes it when there is work, and is told when a job ends.
+        Wakes it when there is work, and signals the end of a job.
     may_start : callable
         Whether requests leave room for a part now.
     nice : int

@@ -982,7 +982,7 @@ _ALL_INPUTS = sa.select(job_inputs.c.position, job_inputs.c.name, job_inputs.c.c
     job_inputs.c.job_id == sa.bindparam("job"),
     job_inputs.c.position.in_((SHARED, sa.bindparam("at"))),
 )
-# What it sets are the columns that it is executed with.
+# It sets the columns whose values it is executed with.
 _LET_GO = sa.update(job_parts).where(
     job_parts.c.job_id == sa.bindparam("of_job"),
     job_parts.c.position == sa.bindparam("at"),
