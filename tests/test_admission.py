@@ -212,7 +212,7 @@ def test_the_places_of_the_dead_are_free_for_a_newcomer() -> None:
         pass
 
 
-def test_who_dies_within_the_lock_locks_nobody_out() -> None:
+def test_a_process_that_dies_with_the_lock_releases_it() -> None:
     numbers = SharedNumbers(1)
 
     def task(child: Child) -> None:
@@ -239,7 +239,7 @@ def test_a_wake_up_that_was_lost_costs_a_moment_only() -> None:
         until(lambda: served == ["a"])
 
 
-def test_who_released_a_slot_comes_before_all_that_came_later() -> None:
+def test_a_reclaimed_slot_has_priority_over_later_requests() -> None:
     slots = Slots(computing=1, waiting=2)
     served: list[str] = []
     lent, back = threading.Event(), threading.Event()
@@ -266,7 +266,7 @@ def test_who_released_a_slot_comes_before_all_that_came_later() -> None:
     assert slots.count(State.FREE) == slots.places
 
 
-def test_who_has_gone_leaves_the_queue_and_computes_nothing(
+def test_requests_of_closed_connections_leave_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Eight clients that hung up: the next one is not kept waiting for their results."""
@@ -295,7 +295,7 @@ def test_who_has_gone_leaves_the_queue_and_computes_nothing(
         pass
 
 
-def test_who_goes_just_before_its_turn_computes_nothing() -> None:
+def test_a_connection_closed_before_its_turn_computes_nothing() -> None:
     slots = Slots(computing=1, waiting=0)
     with pytest.raises(ClientGone), slots.claim(lambda: True):
         pytest.fail("computed")

@@ -719,7 +719,7 @@ def test_pictures_are_fetched_for_accounts_only(app: Flask, token: str) -> None:
 # ------------------------------------------------------------------ copy, save, report
 
 
-def test_copies_run_elsewhere(page: Page, service: Live, pair: Pair) -> None:
+def test_copied_requests_run_elsewhere(page: Page, service: Live, pair: Pair) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     analyze(page, "differences", *pair)
     threshold = page.locator("input[type=number][name='fic_settings.threshold']")
@@ -814,7 +814,7 @@ def test_errors_stand_beside_their_parameters(open_page: Open, pair: Pair) -> No
     expect(row.locator(".problem")).to_be_hidden()
 
 
-def test_what_is_missing_or_too_much_is_told(open_page: Open) -> None:
+def test_missing_and_superfluous_pictures_are_named(open_page: Open) -> None:
     page = open_page("alignmentMatrix", refusals=True, signed_in=False)
     page.get_by_role("button", name="Not now").click()
     give(page, REFERENCE, *CUPS)  # a plate and a cup

@@ -145,7 +145,9 @@ def test_a_key_a_second_before_and_after_its_end(
         check.authenticate(secret)
 
 
-def test_what_ends_a_key(store: Store, check: KeyCheck, alice: Account) -> None:
+def test_a_key_ends_with_its_removal_and_with_its_account(
+    store: Store, check: KeyCheck, alice: Account
+) -> None:
     (removed, one), (_, other) = (store.api_keys.add(alice.id, NOW) for _ in range(2))
     store.api_keys.remove(removed.id)
     with pytest.raises(InvalidKey, match="unknown"):
@@ -230,7 +232,7 @@ def test_no_more_are_answered_at_once_than_are_left(
     assert left(store, key) == 0
 
 
-def test_what_a_process_left_behind_goes_back(
+def test_reservations_of_a_killed_process_expire(
     store: Store, check: KeyCheck, alice: Account, clock: Clock
 ) -> None:
     key, secret = store.api_keys.add(alice.id, NOW, quota=2)

@@ -494,7 +494,7 @@ MANY: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", MANY)
-def test_what_is_in_a_multipart_body_is_bounded(call: Caller, case: str) -> None:
+def test_parts_and_headers_of_a_multipart_body_are_bounded(call: Caller, case: str) -> None:
     body, words = MANY[case]
     answer = call.post("edges", data=body, content_type="multipart/form-data; boundary=b")
     assert answer.status_code == 413, answer.text
@@ -544,7 +544,7 @@ content_of_a_part = (
 
 @settings(max_examples=200, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from("acé"), st.booleans(), content_of_a_part), max_size=3))
-def test_what_was_put_into_a_multipart_body_comes_out(parts: list[tuple[str, bool, bytes]]) -> None:
+def test_a_multipart_body_is_read_as_it_was_written(parts: list[tuple[str, bool, bytes]]) -> None:
     body = b""
     texts: dict[str, list[str]] = {}
     files: dict[str, list[bytes]] = {}
@@ -596,7 +596,7 @@ def test_a_body_is_received_in_pieces(length: int) -> None:
     assert body.offered <= wire.LARGE
 
 
-def test_what_is_announced_takes_no_memory() -> None:
+def test_an_announced_length_takes_no_memory() -> None:
     """Hundreds may announce the largest body there is, and send nothing."""
     request = multipart_request(b"")
     request.environ |= {"CONTENT_LENGTH": str(1 << 30), "wsgi.input": (body := Dribble(b"x" * 9))}
@@ -785,7 +785,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_told(call: Caller, case: str) -> None:
+def test_every_wrong_parameter_is_reported(call: Caller, case: str) -> None:
     operation, sent, expected = WRONG[case]
     answer = call.post(operation, data=sent)
     assert answer.status_code == 400, answer.text

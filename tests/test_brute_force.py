@@ -65,7 +65,7 @@ def test_each_failure_after_the_allowed_ones_doubles_the_wait(store: Store) -> N
     assert waits == [30, 60, 120, 200, 200, 200]
 
 
-def test_who_must_wait_is_told_nothing_and_makes_it_no_worse(store: Store) -> None:
+def test_attempts_during_a_wait_do_not_prolong_it(store: Store) -> None:
     fail(store, 3)
     for _ in range(50):
         assert store.logins.failed("a", HERE, NOW + 10, LIMITS) == 20
@@ -171,7 +171,7 @@ def test_spellings_of_a_name_are_one_account(store: Store, name: str) -> None:
         ("", "", True),
     ],
 )
-def test_what_is_one_address(one: str, other: str, same: bool) -> None:
+def test_addresses_of_one_client_count_together(one: str, other: str, same: bool) -> None:
     assert (logins.Attempt.of("a", one) == logins.Attempt.of("a", other)) is same
 
 
@@ -331,7 +331,7 @@ def test_the_reply_to_one_too_many(client: FlaskClient, clock: Clock) -> None:
     assert statuses(client, 3) == [401, 401, 401], "and all is forgotten"
 
 
-def test_nobody_is_told_who_has_an_account(client: FlaskClient) -> None:
+def test_replies_do_not_reveal_who_has_an_account(client: FlaskClient) -> None:
     seen = {
         name: [(r.status_code, r.json) for r in (log_in(client, "wrong", name) for _ in range(4))]
         for name in (USERNAME, "nobody")
@@ -341,7 +341,7 @@ def test_nobody_is_told_who_has_an_account(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("address", [HERE, "2001:db8:7::9"])
 @pytest.mark.parametrize("full", ["address", "account"])
-def test_nobody_is_told_where_an_account_is_familiar(
+def test_replies_do_not_reveal_where_an_account_is_familiar(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str, full: str
 ) -> None:
     """An account that logs in from an address looks, to who guesses there, as one that does not."""
@@ -488,7 +488,7 @@ def test_the_count_survives_a_restart(settings: Settings, clock: Clock) -> None:
             assert statuses(client, 2) == expected
 
 
-def test_it_can_be_switched_off(settings: Settings, clock: Clock) -> None:
+def test_throttling_can_be_switched_off(settings: Settings, clock: Clock) -> None:
     with realm(settings.model_copy(update={"login_failures": 0}), clock) as client:
         assert statuses(client, 5) == [401] * 5
 

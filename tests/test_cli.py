@@ -101,7 +101,7 @@ def test_pictures_are_saved(run: Any, tmp_path: Path) -> None:
         (["alignmentMatrix", IMAGES / "rocket.jpg", IMAGES / "coffee.jpg"], "do not match"),
     ],
 )
-def test_what_is_wrong_is_told(run: Any, arguments: list[Any], words: str) -> None:
+def test_errors_name_what_is_wrong(run: Any, arguments: list[Any], words: str) -> None:
     done = run(*arguments)
     assert done.exit_code == 1
     assert words in done.output
@@ -118,7 +118,7 @@ def test_errors_are_a_line_and_a_status() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_who_has_read_enough_may_leave() -> None:
+def test_a_closed_pipe_ends_a_command_quietly() -> None:
     """As with other commands in a pipeline: no words, and the status of SIGPIPE."""
     command = Path(sys.executable).parent / "ltu-compute"
     reading, writing = os.pipe()
@@ -275,7 +275,7 @@ def test_a_summary_of_differences_is_for_people(run: Any, tmp_path: Path) -> Non
     assert side > 60, "there is a line at its left side"
 
 
-def test_pictures_and_long_values_are_told_in_short() -> None:
+def test_pictures_and_long_values_are_summarised() -> None:
     body = {"result": {"mask": {"encoding": "base64", "format": "image/png", "value": "A" * 400}}}
     assert summary("edges", body) == ["result.mask: image/png, 300 bytes (--save FOLDER)"]
     outline = {"vertices": [{"x": x, "y": 1} for x in range(50)]}

@@ -42,7 +42,7 @@ def connected(service: Service) -> socket.socket:
     return socket.create_connection(service.address, timeout=PATIENCE_S)
 
 
-def test_an_upload_that_stops_is_told_and_keeps_nobody_waiting(service: Service) -> None:
+def test_an_upload_that_stops_gets_408_and_delays_no_other(service: Service) -> None:
     with connected(service) as slow:
         started = time.monotonic()
         slow.sendall(service.upload(1 << 20))
@@ -71,14 +71,14 @@ def test_a_refusal_is_read_by_who_sends_it_all_first(service: Service) -> None:
             assert answer_of(sock)[0] == 401
 
 
-def test_a_refusal_is_read_although_the_rest_never_comes(service: Service) -> None:
+def test_a_refusal_is_read_although_the_body_is_never_sent(service: Service) -> None:
     with connected(service) as sock:
         sock.sendall(service.upload(3 << 20, token="no token"))
         status, _, _ = answer_of(sock)
         assert status == 401
 
 
-def test_what_comes_after_its_head_is_read_by_whoever_reads_it(service: Service) -> None:
+def test_a_body_that_arrives_after_its_head_is_read(service: Service) -> None:
     """Werkzeug reads into arrays of its own, of which a part is a copy."""
     body = b"client_id=ltu-api&grant_type=password&username=nobody&password=wrong"
     head = f"POST {TOKEN_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
@@ -134,7 +134,7 @@ def test_a_body_may_come_in_any_pieces(service: Service) -> None:
         (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n", 431),
     ],
 )
-def test_what_is_no_request_is_refused_like_all_else(
+def test_malformed_requests_get_an_error_with_an_id(
     service: Service, sent: bytes, status: int
 ) -> None:
     with connected(service) as sock:

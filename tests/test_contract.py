@@ -119,7 +119,7 @@ def test_request_ids(app: Any) -> None:
     assert len(forged.headers["X-Request-ID"]) == 32
 
 
-def test_faults_tell_an_id_and_nothing_else(
+def test_faults_report_an_id_and_nothing_else(
     call: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:

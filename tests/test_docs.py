@@ -221,7 +221,7 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_code_block_says_what_becomes_of_it(path: Path) -> None:
+def test_every_code_block_has_a_language_that_is_checked(path: Path) -> None:
     languages = {language for language, _ in blocks(path)}
     checked = {"yaml", "python", "text", "", "{toctree}", NOT_RUN}
     assert languages <= checked | ({"sh"} if path.name in RUN else set())

@@ -438,7 +438,7 @@ def test_urls_that_are_refused(world: World, url: str, reason: str) -> None:
         ("http://[2606:4700::1]/x.png", ("2606:4700::1", 80), "/x.png", "[2606:4700::1]"),
     ],
 )
-def test_what_is_sent(
+def test_the_request_that_is_sent_to_a_server(
     server: Server,
     url: str,
     address: tuple[str, int],

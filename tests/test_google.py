@@ -332,7 +332,7 @@ def test_text_that_is_turned(client: Caller, google: Google) -> None:
     assert areas[1]["boundingBox"] == {"x": 80, "y": 50, "width": 21, "height": 41}
 
 
-def test_no_text(client: Caller, google: Google) -> None:
+def test_a_reply_without_text_has_no_areas(client: Caller, google: Google) -> None:
     google.answers({"responses": [{}]})
     body = fits(client.post("textDetection", data=sent()), "textDetection")
     assert "imageContext" not in checked(google, TEXT)
@@ -501,7 +501,7 @@ def test_others_are_answered_while_google_is_waited_for(
     one_slot.extensions["ltu_compute"].store.close()
 
 
-def test_nobody_there(app: Any, settings: Settings, token: str) -> None:
+def test_a_refused_connection_is_reported(app: Any, settings: Settings, token: str) -> None:
     alone = service(settings, google_endpoint="http://127.0.0.1:9")
     answer = Caller(alone.test_client(), token).post("classification", data=sent())
     assert answer.status_code == 502
@@ -542,7 +542,7 @@ def test_without_a_key_it_says_how_to_enable_it(call: Caller, operation: str) ->
 
 
 @pytest.mark.parametrize("operation", ["textDetection", "classification", "objectDetection"])
-def test_it_is_not_asked_unless_named(client: Caller, google: Google, operation: str) -> None:
+def test_google_is_not_asked_unless_named(client: Caller, google: Google, operation: str) -> None:
     google.answers({"responses": [{}]})
     local = "Tesseract" if operation == "textDetection" else "Local"
     for provider in ("", local, local.lower()):

@@ -150,7 +150,7 @@ def test_attributes_of_gunicorn_are_named_here_and_exist(ours: type) -> None:
     assert theirs - own - set(OVERRIDDEN[ours]) == USED[ours]
 
 
-def test_what_is_read_of_requests_and_bodies_exists() -> None:
+def test_attributes_of_requests_and_bodies_exist() -> None:
     """Attributes of objects that gunicorn hands to ours."""
     parser = instance_of(RequestParser)
     request = parser.mesg
@@ -214,7 +214,7 @@ FINGERPRINTS = {
 
 
 @pytest.mark.parametrize(("owner", "name"), FINGERPRINTS, ids=lambda x: getattr(x, "__name__", x))
-def test_what_ours_is_built_on_is_as_it_was_read(owner: Any, name: str) -> None:
+def test_overridden_sources_of_gunicorn_are_unchanged(owner: Any, name: str) -> None:
     assert fingerprint(getattr(owner, name)) == FINGERPRINTS[owner, name]
 
 

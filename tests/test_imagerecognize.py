@@ -421,7 +421,7 @@ def test_statuses_beyond_a_users_faults(
     assert ask(type="cache")["data"]["quota"] == 5, "an error costs nothing"
 
 
-def test_what_is_not_there_or_does_not_arrive(served: Flask, key: str) -> None:
+def test_other_paths_methods_and_cut_bodies_have_their_status(served: Flask, key: str) -> None:
     client = served.test_client()
     cut = {"data": b"apikey=x", "content_type": "application/x-www-form-urlencoded"}
     answers = {
@@ -477,7 +477,7 @@ def test_head_costs_nothing(served: Flask, key: str, ask: Ask) -> None:
     assert ask(type="cache")["data"]["quota"] == 5
 
 
-def test_no_reply_holds_tags(served: Flask, ask: Ask) -> None:
+def test_no_reply_has_markup_of_a_request(served: Flask, ask: Ask) -> None:
     for answer in (
         served.test_client().get("/api/v2/<h1>x<form action=//evil>&"),
         served.test_client().post("/api/v2/", data={"apikey": "<b>", "type": "<i>"}),

@@ -101,7 +101,7 @@ def test_a_folder_against_one_reference(undisturbed: Path, shots: Path) -> None:
     assert not list(undisturbed.glob("*.new"))
 
 
-def test_what_is_no_good_picture_is_a_row(tmp_path: Path, shots: Path) -> None:
+def test_unreadable_pictures_are_rows_of_errors(tmp_path: Path, shots: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     content = inspections.good()
@@ -127,7 +127,7 @@ def test_what_is_no_good_picture_is_a_row(tmp_path: Path, shots: Path) -> None:
     assert "9 shots: 2 OK, 0 NG, 7 ERROR" in done.output
 
 
-def test_a_missing_reference_is_told_for_each_shot(tmp_path: Path, shots: Path) -> None:
+def test_a_missing_reference_is_reported_for_each_shot(tmp_path: Path, shots: Path) -> None:
     summary = batch.run([Pair("nowhere.png", str(shots / "shot-000.png"))], Options())
     assert summary.verdicts[Verdict.ERROR] == 1
     assert summary.exit_status == 2
@@ -197,7 +197,7 @@ def _killed_runs(shots: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
             return
 
 
-def test_killed_runs_come_to_the_same_in_the_end(
+def test_killed_runs_that_are_resumed_have_equal_results(
     tmp_path: Path, shots: Path, undisturbed: Path
 ) -> None:
     out = tmp_path / "out"
@@ -214,7 +214,7 @@ def test_killed_runs_come_to_the_same_in_the_end(
             assert (out / name / picture.name).read_bytes() == picture.read_bytes()
 
 
-def test_a_process_that_dies_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_process_that_dies_loses_no_shot(tmp_path: Path) -> None:
     with Pool(partial(inspections.fragile, str(tmp_path / "marker")), 2) as pool:
         found = dict(pool.map(iter(range(8))))
     assert found == {
@@ -382,7 +382,7 @@ def test_tables_that_are_none(tmp_path: Path, text: str, words: str) -> None:
         (["r.png", "nowhere/*.png"], "no picture matches"),
     ],
 )
-def test_misuse_is_told_and_has_its_status(arguments: list[str], words: str) -> None:
+def test_misuse_is_reported_with_its_status(arguments: list[str], words: str) -> None:
     done = run(*arguments)
     assert done.exit_code == 2
     assert words in done.output
@@ -453,7 +453,7 @@ def test_the_report(page: Page) -> None:
     ("preset", "given", "resolution"),
     [(1, None, "auto"), (1, 600, 600), (1, "full", "full"), (3, None, 400)],
 )
-def test_the_strict_preset_looks_at_all_pixels_unless_told_otherwise(
+def test_the_strict_preset_compares_all_pixels_by_default(
     preset: int, given: int | str | None, resolution: int | str
 ) -> None:
     settings = None if given is None else f'{{"resolution": {orjson.dumps(given).decode()}}}'

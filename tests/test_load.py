@@ -81,7 +81,7 @@ def test_an_address_that_is_none(address: str) -> None:
         connection(address)
 
 
-def test_who_is_not_let_in(live: Live) -> None:
+def test_a_failed_login_is_reported_without_the_password(live: Live) -> None:
     with pytest.raises(Unauthorized, match="status 401") as raised:
         login(live.url, TOKEN_PATH, FORM | {"password": "wrong guess"})
     assert "guess" not in str(raised.value)

@@ -56,7 +56,7 @@ def test_every_bucket_holds_what_is_up_to_its_bound(counted: Metrics) -> None:
     assert found[f"{name}_sum", "dialect=ltu,operation=edges"] == pytest.approx(1002.5101)
 
 
-def test_what_forked_processes_count_is_added_up(counted: Metrics) -> None:
+def test_counts_of_forked_processes_are_added_up(counted: Metrics) -> None:
     def task() -> None:
         for _ in range(50):
             counted.begin()
@@ -88,7 +88,7 @@ def test_a_worker_that_dies_leaves_its_counts_and_nothing_in_flight(counted: Met
     assert found["ltu_compute_workers_ended_total", ""] == 1
 
 
-def test_who_lives_keeps_its_row_when_another_is_buried(counted: Metrics) -> None:
+def test_releasing_a_worker_keeps_the_rows_of_others(counted: Metrics) -> None:
     gone = in_a_fork(counted.begin)
     counted.begin()
     counted.release_worker(gone)
@@ -144,7 +144,7 @@ def test_a_name_that_nobody_knows_makes_no_new_series(counted: Metrics) -> None:
     )
 
 
-def test_who_computes_waits_and_is_refused(counted: Metrics) -> None:
+def test_computing_waiting_and_refused_requests_are_counted(counted: Metrics) -> None:
     slots = counted._slots
     with slots.take(), slots.take(), slots.take():
         with pytest.raises(Exception, match="busy"):
@@ -292,7 +292,7 @@ def test_a_text_cannot_forge_a_field(
     assert caplog.messages == [f"event name={shown}"]
 
 
-def test_who_has_more_connections_than_another(counted: Metrics) -> None:
+def test_a_worker_with_more_connections_than_another_is_crowded(counted: Metrics) -> None:
     assert not counted.is_crowded()  # alone
     own, other = os.getpid(), 1 << 40
     numbers = counted._shared.numbers

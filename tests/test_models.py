@@ -476,7 +476,7 @@ def test_a_file_is_missing(models: Models, tmp_path: Path, missing: str) -> None
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.yaml"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
-def test_what_is_no_file_is_not_opened(
+def test_pipes_and_folders_are_not_opened(
     models: Models, tmp_path: Path, name: str, kind: str
 ) -> None:
     """A named pipe would wait for ever for somebody to write."""
@@ -549,7 +549,7 @@ def test_a_field_cannot_hide_behind_a_large_number() -> None:
         worker.refuse_external_data(memoryview(disguised), "TensorProto")
 
 
-def test_every_way_to_a_tensor_is_known() -> None:
+def test_every_field_that_may_hold_a_tensor_is_known() -> None:
     """The table of fields against ONNX's own description of its messages."""
 
     def reaches(kind: Any, seen: frozenset[str] = frozenset()) -> bool:
@@ -626,7 +626,7 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     models.close()
 
 
-def test_those_who_wait_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_requests_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Together they may take longer than anybody has patience with one; but not for ever."""
     monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.6)
     turn = ModelQueue()
@@ -654,7 +654,7 @@ def outcome(function: Callable[[float], int], argument: float) -> int | type[Exc
         return Busy
 
 
-def test_a_model_that_is_killed_is_told_and_starts_again(models: Models, tmp_path: Path) -> None:
+def test_a_killed_model_is_reported_and_starts_again(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "colours", made.colours(), made.COLOURS)
     model = models.find("colours", "classification")
     before = model.classify(flat(0, 0, 255))
@@ -825,7 +825,7 @@ def test_object_detection_by_a_model(client: Caller) -> None:
         ("objectDetection", {"model": "boxes", "classes": "nut"}, 400, "known: person, bolt"),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_a_request_with_a_wrong_model_is_refused(
     client: Caller, operation: str, more: dict[str, str], status: int, words: str
 ) -> None:
     answer = client.post(operation, data=sent(**more))
@@ -871,7 +871,7 @@ def test_a_hanging_model_holds_no_slot(
     services.store.close()
 
 
-def test_a_slot_that_is_lent_comes_back() -> None:
+def test_a_released_slot_is_reclaimed() -> None:
     slots = Slots(computing=1, waiting=1)
     with slots.claim() as first, first.slot_released(), slots.claim(), pytest.raises(Busy):
         slots.check()  # the place of the first stays taken
@@ -929,7 +929,7 @@ def test_the_command_runs_them(shop: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [o["name"] for o in found] == ["person", "bolt", "person"]
 
 
-def test_finding_one_checks_no_other(shop: Path) -> None:
+def test_finding_a_model_checks_no_other_one(shop: Path) -> None:
     models = Models([shop], BOUNDS)
     assert isinstance(models.find("colours", "classification"), Model)
     assert set(models._checked) == {"colours"}

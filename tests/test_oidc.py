@@ -156,7 +156,7 @@ def test_the_built_in_realm_is_off_and_says_where_tokens_come_from(
         assert "/.well-known/openid-configuration" in reply.json["error_description"]
 
 
-def test_the_document_tells_the_truth(issuer: Issuer, service: Any) -> None:
+def test_the_openapi_document_names_the_provider(issuer: Issuer, service: Any) -> None:
     document = service(issuer.url).test_client().get("/openapi.json").json
     validate(document)
     assert not [path for path in document["paths"] if path.startswith("/realms")]

@@ -190,7 +190,7 @@ def test_distance_of_an_image_to_itself(call: Caller) -> None:
         assert hashes["differing_bits"] == 0
 
 
-def test_distance_tells_copies_from_others(call: Caller) -> None:
+def test_distance_distinguishes_copies_from_others(call: Caller) -> None:
     replies = [
         post(call, "distance", "coffee.jpg", other) for other in ("coffee-shot.jpg", "rocket.jpg")
     ]
@@ -476,7 +476,7 @@ def test_images_that_cannot_be_aligned(call: Caller) -> None:
     assert "align" in error.json["details"]["message"]
 
 
-def test_a_surface_that_is_not_flat_is_told(call: Caller) -> None:
+def test_a_surface_that_is_not_flat_is_reported(call: Caller) -> None:
     """Waves of 1.2 % across the picture, of the thing or of its distance from the camera."""
     scene = cv2.resize(photograph("coffee.jpg"), (1200, 800), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:800, :1200].astype(np.float32)

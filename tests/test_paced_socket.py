@@ -91,7 +91,7 @@ def test_how_long_a_client_may_take(pace: Pace, received: int, allowed: float) -
 # -------------------------------------------------------------------------------- reading
 
 
-def test_what_arrives_in_time_is_read(pair: Pair) -> None:
+def test_bytes_that_arrive_in_time_are_read(pair: Pair) -> None:
     paced, theirs = pair
     theirs.sendall(b"hello")
     assert paced.recv(100) == b"hello"
@@ -103,7 +103,7 @@ def test_what_arrives_in_time_is_read(pair: Pair) -> None:
     assert paced.ended
 
 
-def test_it_is_read_into_a_buffer_as_well(pair: Pair) -> None:
+def test_bytes_are_read_into_a_buffer(pair: Pair) -> None:
     paced, theirs = pair
     theirs.sendall(b"hello")
     buffer = bytearray(100)
@@ -164,7 +164,7 @@ def test_a_client_that_drips_is_cut_off_by_its_mean_rate(
     assert time.now == pytest.approx(ends, abs=1)
 
 
-def test_a_shorter_timeout_of_somebody_else_is_theirs(pair: Pair, time: SimulatedTime) -> None:
+def test_a_shorter_timeout_that_was_set_is_kept(pair: Pair, time: SimulatedTime) -> None:
     paced, _ = pair
     paced.settimeout(0.05)
     with pytest.raises(TimeoutError):
@@ -232,7 +232,7 @@ def test_a_client_that_stops_in_the_middle_is_given_ten_seconds(
     assert 20 + STALL_S - 1 <= time.now <= 20 + STALL_S + 1
 
 
-def test_what_is_unsent_is_known_while_it_is_sent(pair: Pair, time: SimulatedTime) -> None:
+def test_unsent_bytes_are_counted_while_a_reply_is_sent(pair: Pair, time: SimulatedTime) -> None:
     paced, theirs = pair
     paced.begin(Pace(1000, 0))
     seen: list[int] = []

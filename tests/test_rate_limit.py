@@ -305,7 +305,7 @@ def test_a_key_s_own_limit_holds_beside_that_of_its_account(store: Store) -> Non
     assert [a and a.rate.requests for a in announced] == [5, 2, 5]
 
 
-def test_what_counts(limited: Flask) -> None:
+def test_authenticated_operations_are_counted_and_nothing_else(limited: Flask) -> None:
     client = limited.test_client()
     token = {"Authorization": f"Bearer {token_of(client)}"}
     free = [

@@ -79,7 +79,7 @@ def test_an_installed_model_answers_for_its_classes(models: Models, tmp_path: Pa
     assert objects.detect(image, models, classes={"QR code"}, release_slot=nullcontext) == ()
 
 
-def test_a_model_of_the_wrong_kind_is_told(models: Models, tmp_path: Path) -> None:
+def test_a_model_of_the_wrong_kind_is_reported(models: Models, tmp_path: Path) -> None:
     made.install(tmp_path, "objects", made.colours(), made.COLOURS)
     with pytest.raises(ModelFailed, match="objects is for classification, needed is one for det"):
         objects.detect(flat(0, 0, 0), models, release_slot=nullcontext)
@@ -110,7 +110,7 @@ def test_two_detectors_that_agree_count_for_more() -> None:
         (PERSON, (0, 0, 10, 10), 2),
     ],
 )
-def test_a_part_of_a_better_find_is_no_other_one(
+def test_a_part_of_a_better_object_of_its_class_is_dropped(
     mid: str, box: tuple[int, int, int, int], kept: int
 ) -> None:
     better = seen(CAT, 0.9, 0, 0, 10, 10)
@@ -118,7 +118,7 @@ def test_a_part_of_a_better_find_is_no_other_one(
     assert [each.score for each in found] == [0.9, 0.6][:kept]
 
 
-def test_people_stand_before_each_other_and_a_bus_is_no_train() -> None:
+def test_people_may_overlap_and_vehicles_may_not() -> None:
     bus, train = "/m/01bjv", "/m/07jdr"
     people = [seen(PERSON, 0.9, 0, 0, 10, 20), seen(PERSON, 0.6, 2, 5, 8, 20)]
     assert len(fusion.without_parts(people)) == 2
@@ -137,7 +137,7 @@ def test_a_face_in_an_animal_is_a_persons_only_where_a_person_is() -> None:
     assert kept([face], [seen(CAT, 0.9, 0, 5, 10, 10), seen(CAR, 0.9, 0, 0, 10, 10)], []) == [face]
 
 
-def test_what_the_classifier_says_counts_for_animals() -> None:
+def test_the_classifier_affects_scores_of_animals_more_than_of_things() -> None:
     def score(mid: str, chance: float) -> float:
         [found] = fusion.fused([seen(mid, 0.4, 0, 0, 10, 10)], [], {mid: chance})
         return found.score
@@ -220,13 +220,13 @@ def test_a_plate_that_can_be_read_is_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["HALDEN", "12 345", ""])
-def test_what_reads_otherwise_is_none(text: str) -> None:
+def test_other_text_is_no_plate(text: str) -> None:
     sign = np.full((80, 320, 3), 240, np.uint8)
     cv2.putText(sign, text, (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (20, 20, 20), 4)
     assert not reads_as_plate(sign)
 
 
-def test_bars_that_say_nothing_are_no_barcode() -> None:
+def test_bars_without_a_text_are_no_barcode() -> None:
     read = DetectedObject(BARCODE, "", 0.9, box(0, 0, 9, 9), "4711")
     fence = DetectedObject(BARCODE, "", 0.9, box(0, 0, 9, 9))
     assert objects.confirmed(flat(0, 0, 0), [read, fence]) == [read]
@@ -393,7 +393,7 @@ def test_the_salient_object(models: Models, tmp_path: Path) -> None:
         salient_mask_of(image, Recognisers(models.none()))
 
 
-def test_no_likely_place_is_no_object() -> None:
+def test_only_likely_places_are_an_object() -> None:
     assert likely_object_mask(np.full((8, 8), 0.4), Size(16, 16)) is None
     half = np.zeros((8, 8))
     half[:, 4:] = 1

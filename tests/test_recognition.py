@@ -156,7 +156,7 @@ def test_a_word_that_occurs_twice_has_both_areas(call: Caller) -> None:
 @pytest.mark.parametrize(
     "image", [np.full((1, 1, 3), 255, np.uint8), np.full((300, 200, 3), 90, np.uint8)]
 )
-def test_no_text(call: Caller, image: Array) -> None:
+def test_a_picture_without_text_has_no_areas(call: Caller, image: Array) -> None:
     answer = ask(call, "textDetection", image)
     summary, areas = areas_of(answer)
     assert areas == []
@@ -180,7 +180,7 @@ def test_languages(call: Caller, language: str) -> None:
     assert [text_of(area) for area in areas] == ["MOTOR"]
 
 
-def test_all_languages_that_are_not_installed_are_told(call: Caller) -> None:
+def test_all_languages_that_are_not_installed_are_listed(call: Caller) -> None:
     answer = ask(call, "textDetection", "label.png", language="xx,en,klingon tlh")
     assert answer.status_code == 400
     message = "received 'xx', 'klingon', 'tlh', installed: de, en, fr"
@@ -201,9 +201,7 @@ def test_text_too_dense_is_the_pictures_fault(
     jsonschema.validate(answer.json, schema_of("/v2/services/image/textDetection", "post", 422))
 
 
-def test_of_very_many_words_the_first_are_listed(
-    call: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listed_words_are_bounded(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     corners = np.array([(0, 0), (9, 0), (9, 9), (0, 9)], float)
     words = [Word(f"w{i}", corners, 0.9, i // 4, "en") for i in range(7)]
     read = TextDetection(tuple(words), "w0 w1 w2 w3\nw4 w5 w6", "en", 0.0)
@@ -309,7 +307,7 @@ def test_a_face_is_found(call: Caller) -> None:
         assert o["mid"] == CLASSES[o["name"]]
 
 
-def test_what_is_asked_for_is_what_is_given(call: Caller) -> None:
+def test_classes_scores_and_number_of_objects_are_filtered(call: Caller) -> None:
     picture = halved("astronaut.jpg")
     everything = objects_of(ask(call, "objectDetection", picture))
     face = [o for o in everything if o["name"] == "Human face"]
@@ -410,7 +408,7 @@ OPERATIONS = ("textDetection", "classification", "objectDetection")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_unknown_parameters_are_told(call: Caller, operation: str) -> None:
+def test_unknown_parameters_are_listed(call: Caller, operation: str) -> None:
     body = ask(call, operation, "shapes.png", tpyo="1", version="Custom").json
     assert body["info"]["ignored"] == ["tpyo"]
 
@@ -428,7 +426,7 @@ def test_unknown_parameters_are_told(call: Caller, operation: str) -> None:
         ("objectDetection", {"classes": "x" * 2001}, "allowed are up to 2000 characters"),
     ],
 )  # fmt: skip
-def test_errors_say_what_came_and_what_may(
+def test_errors_name_the_value_and_what_is_allowed(
     call: Caller, operation: str, params: dict[str, str], message: str
 ) -> None:
     answer = ask(call, operation, "shapes.png", **params)

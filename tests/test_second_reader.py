@@ -135,7 +135,7 @@ def test_a_line_that_runs_downwards_is_read_from_its_side() -> None:
 @pytest.mark.parametrize(
     "reader", [Reader("A-B-7", sure=0.6), Reader("A-7"), Reader()], ids=["unsure", "two", "none"]
 )
-def test_what_is_seen_in_textures_is_no_text(reader: Reader) -> None:
+def test_letters_in_textures_are_no_text(reader: Reader) -> None:
     found = read(page((40, 100, 200, 40)), reader)
     assert found is not None
     assert (found.words, found.text, found.language) == ((), "", "")

@@ -119,7 +119,7 @@ def test_slots_count_to_the_last_place() -> None:
         pass
 
 
-def test_a_full_service_says_so(app: Flask, call: Caller) -> None:
+def test_a_full_service_replies_503(app: Flask, call: Caller) -> None:
     slots = app.extensions["ltu_compute"].slots
     content = (IMAGES / "object-bright.png").read_bytes()
     with ExitStack() as taken:
@@ -209,7 +209,9 @@ def test_pages_have_a_policy_of_their_own(app: Flask) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_only_who_came_by_https_is_told_to_keep_to_it(app: Flask, settings: Settings) -> None:
+def test_only_replies_to_https_have_strict_transport_security(
+    app: Flask, settings: Settings
+) -> None:
     behind = create_app(settings.model_copy(update={"proxy_hops": 1}))
     for service, forwarded, expected in (
         (app, "https", None),
@@ -220,7 +222,7 @@ def test_only_who_came_by_https_is_told_to_keep_to_it(app: Flask, settings: Sett
         assert reply.headers.get("Strict-Transport-Security") == expected
 
 
-def test_a_service_that_tells_nobody_to_keep_to_https(settings: Settings) -> None:
+def test_strict_transport_security_can_be_switched_off(settings: Settings) -> None:
     client = create_app(settings.model_copy(update={"hsts_max_age": 0})).test_client()
     assert "Strict-Transport-Security" not in client.get("/healthz", **HTTPS).headers
 

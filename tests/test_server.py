@@ -64,7 +64,7 @@ def test_the_first_account_is_kept_for_its_owner_only(quickstart: tuple[Path, st
     assert len(password) >= 16
 
 
-def test_it_is_alive_and_ready(quickstart: tuple[Path, str]) -> None:
+def test_a_started_service_is_alive_and_ready(quickstart: tuple[Path, str]) -> None:
     address = address_in(quickstart[1])
     assert requests.get(f"{address}/healthz", timeout=PATIENCE_S).json() == {"status": "ok"}
     assert requests.get(f"{address}/readyz", timeout=PATIENCE_S).status_code == 200

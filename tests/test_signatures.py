@@ -93,7 +93,9 @@ SENT = {
 
 
 @pytest.mark.parametrize("client", SENT)
-def test_what_clients_send(check: SignatureCheck, alice: Account, client: str) -> None:
+def test_signatures_of_each_client_are_accepted(
+    check: SignatureCheck, alice: Account, client: str
+) -> None:
     timestamp, nonce = SENT[client]
     signed = signature(timestamp, nonce)
     assert check.authenticate(ID, timestamp, nonce, signed) == SignedBy(ID, alice, 20)
@@ -213,7 +215,9 @@ def test_clients_that_nobody_added(check: SignatureCheck, alice: Account, client
         check.authenticate(client_id, f"{NOW}", "1", "")
 
 
-def test_what_ends_a_client(check: SignatureCheck, store: Store, alice: Account) -> None:
+def test_disabled_and_removed_clients_are_rejected(
+    check: SignatureCheck, store: Store, alice: Account
+) -> None:
     def sent(number: int) -> tuple[str, str, str, str]:
         return (ID, f"{NOW}", f"{number}", signature(f"{NOW}", f"{number}"))
 

@@ -43,7 +43,7 @@ def test_waiting_is_no_processor_time(monkeypatch):
     assert timed(lambda: pass_by(0.5, 0.25)) == Spent(0.5, 0.25)
 
 
-def test_what_ran_elsewhere_tells_itself():
+def test_a_subject_that_measures_itself_is_believed():
     assert timed(lambda: Spent(3.0, 2.0)) == Spent(3.0, 2.0)
 
 

@@ -117,7 +117,7 @@ def reading(service: Service, program: Program) -> Callable[[], requests.Respons
     return reply
 
 
-def test_what_is_under_way_ends_or_is_answered(service: Service, program: Program) -> None:
+def test_work_under_way_ends_or_is_answered(service: Service, program: Program) -> None:
     """One service for all of it, because each start takes two seconds of processor time.
 
     A client hangs up: its slot is free for the next. The next one's reading ends with its worker.

@@ -137,7 +137,9 @@ def test_a_newer_schema_that_takes_away_is_refused_in_a_sentence(
     assert words + tables.REVISION in str(caught.value)
 
 
-def test_a_command_tells_it_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_reports_a_newer_schema_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LTU_COMPUTE_DATA_DIR", str(tmp_path))
     store = Store(Settings())
     store.migrate()
@@ -758,7 +760,7 @@ def test_what_ends_the_sessions_of_an_account(
 
 
 @pytest.mark.parametrize("happening", [disable, change_password, set_the_same_password, remove])
-def test_what_ends_sessions_ends_those_that_are_about_to_begin(
+def test_events_that_end_sessions_end_logins_under_way(
     store: Store, alice: Account, happening: Callable[[Store, Account], None]
 ) -> None:
     login = store.accounts.login("alice", "wonderland")
@@ -776,7 +778,7 @@ def test_sessions_that_are_over_are_cleared_away(store: Store, alice: Account) -
     assert sorted(left) == [NOW + 9, NOW + 10]
 
 
-def test_two_that_clear_away_do_not_wait_for_each_other(postgresql: postgres.Server) -> None:
+def test_purges_do_not_wait_for_locked_rows(postgresql: postgres.Server) -> None:
     url = postgresql.new_database()
     store = Store(f"{url}&options=-c%20lock_timeout%3D1s")
     store.migrate()

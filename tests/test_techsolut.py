@@ -241,7 +241,7 @@ def test_detections(ask: Ask) -> None:
     assert list(bolt["box"].values()) == pytest.approx([88, 40, 104, 56], abs=0.5)
 
 
-def test_names_that_are_not_used_are_told(ask: Ask) -> None:
+def test_names_that_are_not_used_are_listed(ask: Ask) -> None:
     body = ask("POST", "/detect", json={"image": IN_BASE64, "confidance": 0.9, "file": None}).json
     assert list(body)[-2:] == ["model", "ignored"]
     assert body["ignored"] == ["confidance"]

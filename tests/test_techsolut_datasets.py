@@ -176,7 +176,7 @@ def test_the_file_of_a_picture(served: Flask, ask: Ask) -> None:
         ("classification", {"label": "x" * 101}, "label: "),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_kept(
+def test_wrong_requests_are_refused_and_store_nothing(
     ask: Ask, kind: str, more: dict[str, Any], words: str
 ) -> None:
     place = created(ask, kind)

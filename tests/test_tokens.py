@@ -399,7 +399,7 @@ def test_the_claims(client: FlaskClient, alice: Account, key_ring: KeyRing) -> N
     assert len(seen) == 3
 
 
-def test_what_is_not_known_of_an_account_is_not_claimed(client: FlaskClient, store: Store) -> None:
+def test_userinfo_has_only_claims_with_a_value(client: FlaskClient, store: Store) -> None:
     store.accounts.add("bob", LOGIN["password"])
     token = log_in(client, username="bob")["access_token"]
     reply = get(client, USERINFO, headers={"Authorization": f"Bearer {token}"})
@@ -795,7 +795,7 @@ def test_a_known_token_goes_with_its_key(
     monkeypatch.undo()
 
 
-def test_a_known_token_is_over_when_it_is_over(
+def test_times_of_a_known_token_are_checked_again(
     client: FlaskClient, clock: Clock, key_ring: KeyRing, signatures: list[str]
 ) -> None:
     token = log_in(client)["access_token"]
@@ -819,7 +819,7 @@ def test_a_known_token_opens_no_other_address(client: FlaskClient, signatures: l
     assert signatures == [token]
 
 
-def test_a_known_token_vouches_for_no_other(client: FlaskClient) -> None:
+def test_an_altered_copy_of_a_known_token_is_rejected(client: FlaskClient) -> None:
     token = log_in(client)["access_token"]
     assert who(client, token).status_code == 200
     text, _, signature = token.rpartition(".")
@@ -832,13 +832,13 @@ def test_a_known_token_vouches_for_no_other(client: FlaskClient) -> None:
     assert {other: who(client, other).text for other in others} == others
 
 
-def test_what_is_known_of_a_token_cannot_be_changed(tokens: Tokens, alice: Account) -> None:
+def test_claims_that_are_returned_are_copies(tokens: Tokens, alice: Account) -> None:
     token = tokens.issue(alice, Session("session", alice.id, START, START + 600), ISSUER, START)
     tokens.verify_access(token["access_token"], ISSUER)["sub"] = "another"
     assert tokens.verify_access(token["access_token"], ISSUER)["sub"] == alice.id
 
 
-def test_no_more_tokens_are_known_than_may_be() -> None:
+def test_known_tokens_are_bounded_and_the_least_used_is_dropped() -> None:
     known: SignedTokens[str] = SignedTokens(2)
     for name in ("first", "second"):
         known.add(name, Signed("key", {"jti": name}))
@@ -1163,7 +1163,7 @@ def test_userinfo(client: FlaskClient, alice: Account, store: Store) -> None:
         assert missing.headers["WWW-Authenticate"] == 'Bearer realm="Production"'
 
 
-def test_the_realm_tells_its_key(client: FlaskClient) -> None:
+def test_the_realm_publishes_its_key(client: FlaskClient) -> None:
     reply = get(client, REALM).json
     assert list(reply) == ["realm", "public_key", "token-service", "tokens-not-before"]
     spki = serialization.load_der_public_key(base64.b64decode(reply["public_key"]))

@@ -232,7 +232,7 @@ def test_a_picture_that_the_models_disagree_about_is_for_review(ask: Ask) -> Non
         (0.1, 0.1, 0.3, 2, False),
     ],
 )
-def test_what_is_for_review(
+def test_disagreement_and_borderline_scores_are_for_review(
     monkeypatch: pytest.MonkeyPatch,
     first: float,
     second: float,
@@ -424,7 +424,7 @@ class Rating:
         pytest.param(lambda t: f"{1000 * t:.3f}", id="milliseconds with a fraction"),
     ],
 )
-def test_what_a_time_may_be(ask: Ask, spelt: Callable[[float], str]) -> None:
+def test_accepted_spellings_of_a_timestamp(ask: Ask, spelt: Callable[[float], str]) -> None:
     assert ask({"image": file()}, sign=signed(spelt(time.time())))["code"] == 0
 
 

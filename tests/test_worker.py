@@ -71,13 +71,13 @@ def test_uploads_that_are_too_large_together_are_cut_off(
     assert tuple(one.cut for one in held) == cut
 
 
-def test_what_is_computed_on_is_never_cut_off() -> None:
+def test_requests_that_compute_are_never_cut_off() -> None:
     computing, uploading = Held(200, 0.0, blocked=False), Held(10, 1.0, blocked=True)
     worker_with(computing, uploading)._limit_memory()
     assert (computing.cut, uploading.cut) == (False, True)
 
 
-def test_what_is_unsent_counts_as_memory() -> None:
+def test_unsent_bytes_count_as_memory() -> None:
     """Ten replies that nobody read held 2 GB."""
     unread = Held(5, 0.0, blocked=True, unsent=90, sending=True)
     uploading = Held(40, 1.0, blocked=True)

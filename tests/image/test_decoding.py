@@ -272,7 +272,7 @@ def test_fitted(size: tuple[int, int], longest: int, expected: tuple[int, int]) 
     assert fitted(Size(*size), longest) == expected
 
 
-def test_fitted_refuses_nothing() -> None:
+def test_fitted_rejects_a_size_of_zero() -> None:
     with pytest.raises(ValueError, match="at least 1, not 0"):
         fitted(Size(3, 2), 0)
 

@@ -17,7 +17,7 @@ NAMES = ("astronaut.jpg", "coffee.jpg", "chelsea.jpg", "part-reference.jpg")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_the_packages_own(name: str) -> None:
+def test_the_hash_equals_that_of_imagehash(name: str) -> None:
     pixels = cv2.imread(str(IMAGES / name))
     expected = imagehash.phash(PIL.Image.fromarray(pixels[..., ::-1]))
     found = perceptual_hash(pixels)
@@ -43,7 +43,7 @@ def test_frequencies_that_are_not_there_are_zero_and_not_rounded_to_a_sign(name:
     assert str(perceptual_hash(pixels)) == str(imagehash.phash(PIL.Image.fromarray(pixels)))
 
 
-def test_it_needs_no_scipy() -> None:
+def test_the_hash_needs_no_scipy() -> None:
     """Its import would cost each process 0.19 s and 28 MB."""
     code = (
         "import sys, numpy; from ltu_compute.image.hashing import perceptual_hash;"

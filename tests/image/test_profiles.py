@@ -55,7 +55,9 @@ def test_known_colours(
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("primaries", [profiles.DISPLAY_P3, profiles.ADOBE_RGB])
 @pytest.mark.parametrize("srgb", [(215, 30, 35), (20, 140, 60), (90, 90, 90), (60, 40, 130)])
-def test_what_was_converted_comes_back(kind: str, primaries: object, srgb: tuple[int, ...]) -> None:
+def test_colours_converted_to_a_profile_are_restored(
+    kind: str, primaries: object, srgb: tuple[int, ...]
+) -> None:
     """As the colours of a palette, too."""
     wide = profiles.rgb_profile(primaries)
     ends = [PIL.ImageCms.ImageCmsProfile(io.BytesIO(each)) for each in (SRGB, wide)]

@@ -146,7 +146,7 @@ def test_a_pair_of_tiffs_is_read_alike() -> None:
 
 
 @pytest.mark.parametrize("content", [TIFFS["rgb"][0], LOSSLESS])
-def test_they_are_off_unless_asked_for(content: bytes) -> None:
+def test_tiff_and_webp_are_refused_by_default(content: bytes) -> None:
     with pytest.raises(UnsupportedFormat, match="not a JPEG, PNG or GIF image but"):
         images.opened(content)
     with pytest.raises(UnsupportedFormat, match="not a PNG image but"):

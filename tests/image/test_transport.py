@@ -112,7 +112,7 @@ def test_blanks_that_cannot_have_been_plus_signs_are_layout() -> None:
         ("data:image/png;base64,%zz", "neither"),
     ],
 )
-def test_what_is_no_base64(text: str, reason: str) -> None:
+def test_malformed_base64_is_rejected_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(BadParameters, match=reason) as caught:
         transport.bytes_of_text(text, "image2")
     assert caught.value.parameter == "image2"

@@ -89,7 +89,7 @@ def test_known_homography(name: str, seed: int) -> None:
     assert found.inlier_points1.shape == found.inlier_points2.shape == (found.inliers, 2)
 
 
-def test_half_of_the_scene_may_be_another() -> None:
+def test_half_of_the_scene_may_have_changed() -> None:
     gray, truth = photograph("coffee"), camera(3)
     scene = gray.copy()
     scene[:, : SIZE.width // 2] = photograph("astronaut")[:, : SIZE.width // 2]
@@ -256,7 +256,7 @@ def test_a_label_makes_a_grid_unique() -> None:
     assert error_px(found.matrix, SMALL_TURN) < 0.5
 
 
-def test_a_surface_that_is_not_flat_tells_by_its_residual() -> None:
+def test_a_surface_that_is_not_flat_has_a_large_residual() -> None:
     """The more a cylinder bulges towards the camera, the larger what no homography explains."""
     gray, truth = photograph("coffee"), camera(3)
     x, y = np.meshgrid(np.arange(SIZE.width), np.arange(SIZE.height))

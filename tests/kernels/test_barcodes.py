@@ -136,7 +136,7 @@ def test_stripes_are_no_code():
     assert not texts(noise)
 
 
-def test_what_nobody_can_read_must_look_like_a_code():
+def test_unreadable_bars_are_found_if_they_look_like_a_code():
     """Bars that say nothing are found; a grating, few bars, and bars that differ are not."""
     said_nothing = ean_13_modules("5901234123458")  # wrong check digit
     (code,) = read_barcodes(bars(said_nothing).picture)[:1]
@@ -191,7 +191,7 @@ def test_other_symbologies(name, wear):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_no_white_around(name):
+def test_codes_without_a_quiet_zone_are_read(name):
     """At the picture's edge there is none."""
     assert [code.text for code in read_barcodes(drawn_other(name, quiet=0).picture)] == [
         OTHERS[name][1]
@@ -207,7 +207,7 @@ def test_no_white_around(name):
         (cv2.QRCodeEncoder_MODE_ALPHANUMERIC, "LOT 7/4"),
     ],
 )
-def test_a_qr_code_says_its_encoding(mode, text):
+def test_a_qr_code_is_read_in_its_declared_encoding(mode, text):
     """Drawn by OpenCV's encoder, which takes Kanji as Shift JIS."""
     parameters = cv2.QRCodeEncoder.Params()
     parameters.mode = mode
@@ -238,7 +238,7 @@ def test_pictures_too_small_for_a_code(size):
     assert read_barcodes(np.zeros(size, np.uint8)) == ()
 
 
-def test_what_is_not_asked_for_is_not_looked_for():
+def test_only_requested_kinds_of_codes_are_read():
     page = np.full((400, 700), 255, np.uint8)
     for x, drawn in ((20, ean_13("590123412345")), (420, qr_code("A1"))):
         height, width = drawn.picture.shape

@@ -68,7 +68,7 @@ def test_kinds_exclude_each_other(coffee):
         ("Overexposed", lambda image: cv2.convertScaleAbs(image, alpha=3.5, beta=60)),
     ],
 )
-def test_what_was_done_to_a_photograph(coffee, quality, spoil):
+def test_a_spoilt_photograph_has_the_quality_of_its_fault(coffee, quality, spoil):
     assert qualities(coffee)[quality] < 0.5
     assert qualities(spoil(coffee))[quality] > 0.5
 

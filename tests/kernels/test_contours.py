@@ -138,7 +138,7 @@ def test_long_borders_are_traced_at_half_the_size_or_less(picture, size, monkeyp
     assert (corners * scale < size).all()
 
 
-def test_what_is_larger_than_the_grain_keeps_its_place(monkeypatch):
+def test_an_outline_larger_than_the_grain_keeps_its_place(monkeypatch):
     mask = np.zeros((400, 600), np.uint8)
     mask[40:200, 60:300] = 255
     mask[300:, ::2] = 255  # the grain

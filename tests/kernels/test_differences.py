@@ -124,7 +124,7 @@ def test_other_light_and_place_are_no_difference(name: str, angle_deg: float) ->
     assert found.score == 0
 
 
-def test_a_bent_surface_is_told_by_its_residual() -> None:
+def test_a_bent_surface_has_a_large_residual() -> None:
     y, x = np.mgrid[: SIZE.height, : SIZE.width].astype(np.float32)
     bent = cv2.remap(
         COFFEE,
@@ -157,7 +157,7 @@ def test_identical_images_do_not_differ(image: Bgr, threshold: float) -> None:
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_dot_on_blank_paper_is_found_as_it_lies(missing: bool) -> None:
+def test_a_dot_on_blank_paper_is_found_unaligned(missing: bool) -> None:
     blank = np.full((100, 100, 3), 240, np.uint8)
     dotted = with_dot(blank, 60, 40, 4, (30, 30, 30))
     pair = (dotted, blank) if missing else (blank, dotted)
@@ -180,7 +180,7 @@ def test_images_of_other_sizes() -> None:
     assert np.allclose(centre(found.differences[0].on2.box), (60, 150), atol=3)
 
 
-def test_what_cannot_be_aligned_and_has_another_shape_is_refused() -> None:
+def test_unalignable_images_of_other_shapes_are_refused() -> None:
     wide, tall = np.zeros((50, 100, 3), np.uint8), np.zeros((100, 50, 3), np.uint8)
     assert compare(wide, tall, DEFAULTS, size1=Size(100, 50), size2=Size(50, 100)) is None
 
@@ -496,7 +496,7 @@ def test_a_smaller_copy_does_not_differ(name: str, longest: int) -> None:
         assert compared(first, second).differences == ()
 
 
-def test_a_region_does_not_weaken_what_lies_in_it(pair: tuple[Bgr, Bgr]) -> None:
+def test_a_region_does_not_weaken_differences_in_it(pair: tuple[Bgr, Bgr]) -> None:
     """Light and noise are estimated from all that both show, not by the region alone."""
     whole = compared(*pair)
     largest = whole.differences[0]

@@ -125,7 +125,7 @@ def test_small_defects_on_a_board_that_was_moved(good: Bgr, angle_deg: float) ->
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 1.5])
-def test_edges_that_lie_elsewhere_all_along_are_no_difference(good: Bgr, angle_deg: float) -> None:
+def test_edges_displaced_along_their_length_are_no_difference(good: Bgr, angle_deg: float) -> None:
     """Copper that was etched less, by 1 px on every side, is process; a spur on it is not."""
     etched = board(1200, 900, wider_px=1)
     matrix = turned(1200, 900, angle_deg)
@@ -150,7 +150,7 @@ def bars(*, left_px: int = 0, border_px: int = 0) -> Bgr:
     return picture
 
 
-def test_one_side_of_thin_tracks_that_lies_elsewhere_is_no_difference() -> None:
+def test_one_displaced_side_of_a_thin_track_is_no_difference() -> None:
     """The other side is too near to be left out, and does not move along; a notch is found."""
     good, bad = bars(), bars(left_px=3)
     assert compared(good, bad).differences == ()
@@ -197,7 +197,7 @@ def test_a_sheet_that_is_bent_between_two_patches_is_no_difference() -> None:
     assert holds(stain.on2.box, 748, 316)
 
 
-def test_an_edge_may_come_in_from_beyond_the_border_by_its_jitter() -> None:
+def test_an_edge_may_enter_from_beyond_the_border_by_its_jitter() -> None:
     good = bars()
     assert compared(good, bars(border_px=3)).differences == ()
     [difference] = compared(good, bars(border_px=9)).differences
@@ -330,7 +330,7 @@ def test_the_colour_difference_is_ciede2000(first: Any, second: Any, expected: f
     assert _mean_ciede2000(*many) == pytest.approx(expected, abs=2e-4)
 
 
-def test_a_board_in_a_panel_that_moved_draws_nothing_with_it() -> None:
+def test_a_board_that_moved_does_not_displace_its_panel() -> None:
     """Of four boards one moves by 11 px; the others lie where they are, to parts of a px."""
     boards = [board(480, 480) for _ in range(4)]
     move = np.array([[1, 0, 9], [0, 1, -7]], np.float64)

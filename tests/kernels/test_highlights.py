@@ -32,7 +32,7 @@ def lamp(radius: int, blur: float, ground: int = 90) -> Bgr:
     ],
     ids=["lamp", "on black", "dot", "soft dot", "on white", "surface", "white", "grey"],
 )
-def test_what_a_highlight_is(image: Bgr, found: bool) -> None:
+def test_a_highlight_fades_and_a_white_mark_does_not(image: Bgr, found: bool) -> None:
     assert highlight_mask(image).any() == found
 
 

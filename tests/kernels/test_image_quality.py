@@ -177,6 +177,6 @@ def test_the_histogram_picture_has_the_size_asked_for():
         (np.zeros(9, np.uint8), {"height": 31}),
     ],
 )
-def test_no_picture_of_what_is_not_a_histogram(histogram, size):
+def test_a_malformed_histogram_is_not_drawn(histogram, size):
     with pytest.raises(ValueError, match=r"bins|at least 32"):
         histogram_picture(histogram, **size)

@@ -34,7 +34,7 @@ def test_a_quarter_of_each_class_is_held_out(per_class: list[int], held: list[in
     assert [counts[label] for label in range(len(per_class))] == held
 
 
-def test_who_is_held_out_does_not_depend_on_the_order() -> None:
+def test_held_out_pictures_do_not_depend_on_the_order() -> None:
     names, labels = digests(30), [number % 3 for number in range(30)]
     chosen = dict(zip(names, parts.held_out_by_label(names, labels), strict=True))
     again = parts.held_out_by_label(names[::-1], labels[::-1])
@@ -55,7 +55,7 @@ def test_boxes_are_held_out_by_whole_pictures() -> None:
     assert not any(parts.held_out_by_boxes(names[:1], [[0] * 12])), "the only picture of a class"
 
 
-def test_classes_that_are_apart_are_told_apart() -> None:
+def test_separable_classes_are_distinguished() -> None:
     labels = [0] * 3 + [1] * 12 + [2] * 12
     fitted = classifier.fit(vectors(labels, apart=1), labels, digests(27), 3)
     truth = [0] * 20 + [1] * 20 + [2] * 20
@@ -66,7 +66,7 @@ def test_classes_that_are_apart_are_told_apart() -> None:
     assert found.max(axis=1).min() > 0.6
 
 
-def test_classes_that_are_not_apart_are_not_believed() -> None:
+def test_inseparable_classes_get_low_probabilities() -> None:
     """Strengths are tried where there are pictures enough: little is learnt from noise."""
     labels = [number % 2 for number in range(60)]
     noise = np.random.default_rng(1).normal(0, 1, (60, 200))
@@ -108,7 +108,7 @@ def boxes(*sides: tuple[float, float, float, float]) -> NDArray[np.float64]:
     return np.array(sides, np.float64).reshape(-1, 4)
 
 
-def test_what_cells_learn_of_a_box() -> None:
+def test_cells_in_the_middle_half_of_a_box_learn_it() -> None:
     """Of a box of 64 x 64 px at cells of 8: its middle half; beyond 0.7 of it, nothing."""
     truth = detector.Truth(boxes((16, 16, 80, 80)), np.array([1]))
     learnt, owner = detector.targets(truth, 12, 12, 8)

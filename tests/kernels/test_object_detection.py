@@ -227,7 +227,7 @@ def test_parts_have_text(name):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (2, 9), (30, 30), (128, 64)])
 @pytest.mark.parametrize("level", [0, 255])
-def test_nothing_in_nothing(shape, level):
+def test_nothing_is_found_in_a_blank_picture(shape, level):
     assert detect_objects(np.full((*shape, 3), level, np.uint8)) == ()
 
 

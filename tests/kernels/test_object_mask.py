@@ -254,7 +254,7 @@ def test_otsu_is_that_of_opencv(picture):
     assert object_mask._otsu_threshold(histogram) == expected
 
 
-def test_what_is_flat_has_no_outlines():
+def test_a_flat_picture_has_no_outlines():
     assert otsu_object_outlines(np.full((40, 60), 90, np.uint8)) == ([], 0)
 
 

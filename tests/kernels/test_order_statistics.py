@@ -20,7 +20,9 @@ VALUES = {
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("percent", [0, 2, 10, 50, 75, 98.5, 100])
-def test_as_numpy_has_it(values: NDArray[np.floating[Any]], percent: float) -> None:
+def test_percentile_and_median_equal_those_of_numpy(
+    values: NDArray[np.floating[Any]], percent: float
+) -> None:
     before = values.copy()
     assert percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-6)
     assert median(values) == pytest.approx(np.median(values), rel=1e-6)
@@ -30,6 +32,8 @@ def test_as_numpy_has_it(values: NDArray[np.floating[Any]], percent: float) -> N
 @pytest.mark.parametrize(
     ("values", "percent"), [(np.zeros(0), 50), (np.ones(3), -1), (np.ones(3), 101)]
 )
-def test_what_has_no_percentile(values: NDArray[np.float64], percent: float) -> None:
+def test_empty_arrays_and_wrong_percents_are_rejected(
+    values: NDArray[np.float64], percent: float
+) -> None:
     with pytest.raises(ValueError, match="percentile"):
         percentile(values, percent)

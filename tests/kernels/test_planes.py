@@ -91,7 +91,7 @@ def test_a_region_that_shows_nothing_does_not_steer() -> None:
     assert planes.followed == "image"
 
 
-def test_without_a_region_the_other_motion_is_told() -> None:
+def test_without_a_region_the_other_motion_is_reported() -> None:
     gray1, target = gray(scene(laid(0, 0, 0), 1)), Target(gray(scene(laid(20, 9, 2), 2)))
     whole = align_still(gray1, target)
     planes = choose_plane(gray1, target, whole, None)

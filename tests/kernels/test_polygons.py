@@ -16,7 +16,7 @@ def at(mask: np.ndarray, x: int, y: int) -> int:
     return int(mask[y * height // SIZE.height, x * width // SIZE.width])
 
 
-def test_what_lies_in_one_of_several_is_included() -> None:
+def test_places_in_one_of_several_polygons_are_included() -> None:
     mask = polygons_mask(SIZE, include=[LEFT, ACROSS])
     assert mask is not None
     assert [at(mask, *place) for place in ((30, 30), (100, 100), (200, 180))] == [255] * 3

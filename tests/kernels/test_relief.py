@@ -66,7 +66,7 @@ def test_parts_seen_from_elsewhere_are_no_differences() -> None:
 
 
 @pytest.mark.parametrize("fine", [False, True])
-def test_missing_and_other_parts_are(fine: bool) -> None:
+def test_missing_and_replaced_parts_are_differences(fine: bool) -> None:
     found = compared(shot(1, moved=False), shot(2, moved=True, missing=5, other=7), fine=fine)
     assert len(found.differences) <= 6
     for k in (5, 7):

@@ -37,7 +37,7 @@ def test_each_pixel_is_the_mean_of_its_area() -> None:
 
 
 @pytest.mark.parametrize("longest", [16, 17, 1000])
-def test_what_is_small_enough_stays(longest: int) -> None:
+def test_an_image_that_is_small_enough_is_returned_itself(longest: int) -> None:
     image = np.zeros((4, 16), np.uint8)
     assert reduced(image, longest) is image
 

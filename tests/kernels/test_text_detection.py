@@ -272,7 +272,7 @@ def test_a_single_word(text):
     ],
     ids=lambda picture: f"{picture.shape}",
 )
-def test_no_text(picture):
+def test_pictures_without_text_have_no_words(picture):
     found = detect_text(picture)
     assert found.words == ()
     assert (found.text, found.language, found.rotation) == ("", "", 0)
@@ -342,7 +342,7 @@ def test_a_language_needs_words_that_tell(least, language):
 @pytest.mark.parametrize(
     ("asked", "language"), [((), ""), (("de",), "de"), (("fr", "en"), "fr"), (("en", "fr"), "en")]
 )
-def test_where_nothing_tells_it_is_the_language_asked_for(asked, language):
+def test_text_without_evidence_has_the_requested_language(asked, language):
     assert detect_text(bgr(page(("4711 305",))[0]), languages=asked).language == language
 
 
@@ -456,7 +456,7 @@ def test_of_several_readings_the_surest_words_stay():
     assert [token.place for token in kept] == [(1, 1, 1), (2, 1, 1), (2, 1, 1)]
 
 
-def test_what_tesseract_guesses_is_no_text(tesseract):
+def test_guesses_of_tesseract_are_no_text(tesseract):
     tesseract(["eng"], f"printf '{READING.replace('91', '30').replace('95', '30')}'")
     assert detect_text(bgr(page()[0])).words == ()
 
@@ -486,7 +486,7 @@ def test_a_fine_texture_is_not_read(tesseract):
     assert not calls.exists()
 
 
-def test_tesseract_is_told_no_secrets(tesseract, monkeypatch, tmp_path):
+def test_tesseract_gets_no_secrets(tesseract, monkeypatch, tmp_path):
     monkeypatch.setenv("LTU_COMPUTE_SECRET", "hidden")
     monkeypatch.setenv("TESSDATA_PREFIX", "/data")
     tesseract(["eng"], f"env > {tmp_path}/environment; printf '{READING}'")
@@ -505,7 +505,7 @@ def test_tesseract_is_told_no_secrets(tesseract, monkeypatch, tmp_path):
     }
 
 
-def test_no_tesseract(monkeypatch, tmp_path):
+def test_a_missing_tesseract_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TesseractMissing, match="not installed"):
         detect_text(bgr(page()[0]))
@@ -513,7 +513,7 @@ def test_no_tesseract(monkeypatch, tmp_path):
         installed_languages()
 
 
-def test_no_language(tesseract):
+def test_a_missing_language_is_reported(tesseract):
     tesseract(["osd"], "exit 1")
     with pytest.raises(TesseractMissing, match="no language"):
         installed_languages()

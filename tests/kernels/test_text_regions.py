@@ -46,7 +46,7 @@ def test_letters_alike_have_no_spread():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (13, 300), (300, 13), (40, 40)])
-def test_nothing_in_nothing(shape):
+def test_nothing_is_found_in_a_blank_picture(shape):
     assert text_regions(np.full(shape, 128, np.uint8)) == ()
 
 

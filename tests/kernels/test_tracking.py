@@ -28,7 +28,7 @@ def test_corners_are_where_the_shift_puts_them() -> None:
     assert np.median(np.linalg.norm(end - start - SHIFT[:2, 2], axis=1)) < 0.05
 
 
-def test_what_lies_too_far_is_told_from_a_sample() -> None:
+def test_no_corners_are_returned_if_a_sample_moved_too_far() -> None:
     gray = texture()
     target = Target(shifted(gray))  # by 2.9 px
     near, _ = tracked_corners(np.eye(3), gray, target, farthest_px=4)
@@ -52,5 +52,5 @@ def test_median_by_counting_is_the_median(count: int) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_what_is_flat_is_levelled_to_the_middle(level: int) -> None:
+def test_a_flat_picture_is_levelled_to_128(level: int) -> None:
     assert (tracking.equalised(np.full((80, 100), level, np.uint8)) == 128).all()

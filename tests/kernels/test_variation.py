@@ -93,7 +93,7 @@ def test_what_good_shots_show_is_no_difference_and_all_else_is(
     assert boxes(compared(elsewhere, settings, tolerance)) == [pytest.approx((80, 60), abs=4)]
 
 
-def test_edges_may_be_where_they_were_seen() -> None:
+def test_displacements_of_edges_are_learnt() -> None:
     strict = replace(FINE, edge_tolerance=0.0)  # else 3 px at an edge are no difference
     tolerance = taught([part(edge=n, seed=n) for n in (1, 3, 3)], strict).tolerance
     assert tolerance.map[HEIGHT // 2, 188:192, EDGE].max() >= 32
