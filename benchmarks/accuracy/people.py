@@ -4,7 +4,9 @@
 
 ``PHOTOGRAPHS``: a folder per person, with photographs of one face each. The figures in the README
 are of 54 test pictures of github.com/justadudewhohacks/face-api.js (``examples/images``, eight
-people with five each) and github.com/ageitgey/face_recognition (five people with two to four).
+people with five each) and github.com/ageitgey/face_recognition (five people with two to four), and
+of 61 of github.com/serengil/deepface (``tests/unit/dataset``: 13 people with two to eight, by the
+pairs of its ``master.csv`` and ``face-recognition-pivot.csv``).
 """
 
 import argparse
