@@ -20,6 +20,8 @@ from ltu_compute.kernels.differences import Tolerance
 from ltu_compute.operations import teaching
 from tests.support import inspections
 
+IMAGES = Path(__file__).parents[1] / "fixtures" / "images"
+
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, list(map(str, arguments)))
@@ -75,6 +77,20 @@ def test_batches_by_the_recipe_pass_what_was_learnt_and_nothing_else(folder: Pat
         page = (out / "report.html").read_text()
         picture = base64.b64encode((folder / "map.png").read_bytes()).decode()
         assert (picture in page) == (recipe == folder / "part.json")
+
+
+@pytest.mark.parametrize(("turned", "resolution"), [(False, "full"), (True, 400)])
+def test_the_resolution_is_full_only_if_shots_hardly_moved(
+    tmp_path: Path, turned: bool, resolution: int | str
+) -> None:
+    for name in ("reference", "good"):
+        read = cv2.imread(str(IMAGES / f"part-{name}.jpg"), cv2.IMREAD_REDUCED_COLOR_2)
+        picture = read[::-1, ::-1] if turned and name == "good" else read
+        (tmp_path / f"{name}.png").write_bytes(png(np.ascontiguousarray(picture)))
+    found = run("teach", tmp_path, "--out", tmp_path / "part.json")
+    assert found.exit_code == 0, found.output
+    taught = json.loads((tmp_path / "part.json").read_bytes())
+    assert taught["settings"]["resolution"] == resolution
 
 
 def test_the_tolerance_is_shown(folder: Path) -> None:

@@ -28,7 +28,9 @@ _OF_RECIPES = ("name", "preset", "max_count", "max_area", "max_strength", "px_pe
 @click.option("--recipe", type=FILE, help="Recipe to teach: its reference, regions and settings.")
 @click.option("--name", help="Default: that of the reference's file.")
 @click.option("--preset", type=click.IntRange(1, 5), default=1, show_default=True)
-@click.option("--resolution", help="Longest side compared, px; full; auto. Default: the preset's.")
+@click.option(
+    "--resolution", help="Longest side compared, px; full; auto. Default: that of `recipe make`."
+)
 @click.option("--max-count", type=click.IntRange(0))
 @click.option("--max-area", type=click.FloatRange(0), help="In percent of the reference.")
 @click.option("--max-strength", type=click.FloatRange(0))
@@ -80,7 +82,7 @@ def _taught_anew(shots: list[str], given: dict[str, Any], settings: Settings) ->
         "version": recipes.VERSION,
         "name": given["name"] or "part",
         "reference": {"path": "reference", "sha256": "0" * 64},
-        "settings": {"preset": given["preset"]},
+        "settings": recipes.own_settings(given["preset"]),
         "limits": {
             "max_count": given["max_count"],
             "max_area_percent": given["max_area"],

@@ -389,7 +389,13 @@ def check_tolerance(recipe: Recipe, content: bytes) -> None:
 
 
 def taught(recipe: Recipe, found: Taught) -> Recipe:
-    """Return a recipe with what was learnt for its reference, the map within it."""
+    """Return a recipe with what was learnt for its reference, the map within it.
+
+    The resolution ``"auto"`` becomes the one that teaching decided.
+    """
+    if recipe.settings.resolution == AUTO:
+        settings = recipe.settings.model_copy(update={"resolution": found.settings.resolution})
+        recipe = recipe.model_copy(update={"settings": settings})
     content = teaching.dumped(found.tolerance)
     learnt = Tolerance(
         method="variation-1",

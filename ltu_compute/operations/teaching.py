@@ -14,8 +14,11 @@ from ltu_compute.cancellation import checkpoint
 from ltu_compute.errors import BadParameters, Problem, ServiceError, TooManyDifferences
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
+from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings, Recorder, Tolerance
 from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD
+from ltu_compute.kernels.differences.settings import AUTO, FULL, PRESET_PX
+from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.tolerance import SIDE
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.kernels.variation import Seen, drawn, learned, map_size, most_typical
@@ -29,6 +32,7 @@ MAP_BYTES = 6 << 20
 _TYPICAL_SIZE = 160  # px, longest side at which shots are compared with their median
 _FIRST_TRIES = 3  # shots tried as a reference until half of the others align with it
 _RESOLUTION = 400  # px, longest side at which the most typical shot is looked for
+_OVERVIEW = 1024  # px, longest side at which shots are seen to be settled
 
 Load = Callable[[int], Image]
 """Returns a shot by its number; it is asked more than once, so that few are in memory."""
@@ -51,6 +55,8 @@ class Taught:
         What may differ from the reference.
     reference : int or None
         Number of the shot that is the reference; None where it was given.
+    settings : ComparisonSettings
+        How shots were compared; the resolution is decided, not ``"auto"``.
     good_shots : int
         Good shots learnt, the reference among them.
     left_out : tuple of LeftOut
@@ -59,6 +65,7 @@ class Taught:
 
     tolerance: Tolerance
     reference: int | None
+    settings: ComparisonSettings
     good_shots: int
     left_out: tuple[LeftOut, ...]
 
@@ -81,7 +88,8 @@ def teach(
     load : callable
         Returns a shot by its number.
     settings : ComparisonSettings
-        How shots will be compared.
+        How shots will be compared. The resolution ``"auto"`` is full if most shots hardly moved,
+        and 400 px otherwise: specimens that were laid down anew differ in all small details.
     reference : Image, optional
         What they are compared with. Default: the most typical one of the shots.
     keep_all : bool
@@ -106,6 +114,7 @@ def teach(
         chosen = _most_typical(count, load, settings, watch)
         reference = load(chosen)
     others = [number for number in range(count) if number != chosen]
+    settings = _decided(reference, others, load, settings, watch)
     lesson = _lesson(reference, others, load, settings, watch)
     if not lesson.notes:
         reasons = "; ".join(f"shot {number + 1}: {why}" for number, why in lesson.left_out)
@@ -123,7 +132,7 @@ def teach(
         reason = f"differs from the others in {share:.2g} % of the picture, most around {at} px"
         lesson.left_out.append(LeftOut(numbers[index], reason))
     learnt = len(numbers) - len(found.odd) + 1
-    return Taught(found.tolerance, chosen, learnt, tuple(sorted(lesson.left_out)))
+    return Taught(found.tolerance, chosen, settings, learnt, tuple(sorted(lesson.left_out)))
 
 
 class _Watch:
@@ -141,6 +150,25 @@ class _Watch:
         checkpoint()
         if thread_time() > self._until:
             raise TooManyDifferences(self._message, parameter="name")
+
+
+def _decided(
+    reference: Image, numbers: list[int], load: Load, settings: ComparisonSettings, watch: _Watch
+) -> ComparisonSettings:
+    """Decide at which resolution shots are compared, if it is `AUTO`."""
+    if settings.resolution != AUTO:
+        return settings
+    first = reference.fit(_OVERVIEW)
+    settled = []
+    for number in numbers:
+        watch.check()
+        try:
+            shot = load(number)
+        except ServiceError:
+            continue  # reported where shots are learnt
+        settled.append(align_settled(*gray_pair(first, shot.fit(_OVERVIEW))) is not None)
+    fine = 2 * sum(settled) > len(settled)
+    return replace(settings, resolution=FULL if fine else PRESET_PX)
 
 
 class _Lesson(NamedTuple):
