@@ -152,6 +152,12 @@ def file() -> Any:
         ({"max_detections": 0}, 400, "invalid_request", "max_detections: received '0'"),
         ({"max_detections": "all"}, 400, "invalid_request", "max_detections: received 'all'"),
         ({"classes": [5]}, 400, "invalid_request", "classes: received '5', known: "),
+        (
+            {"classes": [["cup"]]},
+            400,
+            "invalid_request",
+            "classes: received ['cup'], allowed is a t",
+        ),
         ({"classes": ["unicorn"]}, 400, "invalid_request", "classes: received 'unicorn', known: "),
         ({"model": "yolov9"}, 400, "invalid_request", "model: received 'yolov9', installed for"),
         ({"model": "resnet101"}, 400, "invalid_request", "model: received 'resnet101', "),
@@ -165,6 +171,17 @@ def test_what_is_wrong_with_a_request(
     answer = ask("POST", "/detect", status, json=sent)
     assert answer.json["error"]["code"] == code
     assert problem(answer).startswith(details)
+
+
+def test_two_pictures_are_refused_where_one_is_used(ask: Ask) -> None:
+    """The same one under both names is one."""
+
+    def sent(second: bytes) -> dict[str, Any]:
+        return {name: (io.BytesIO(c), "a") for name, c in (("image", PICTURE), ("file", second))}
+
+    details = problem(ask("POST", "/detect", 400, data=sent(PICTURE[:-1])))
+    assert details.startswith("image: received image and file, which are different files")
+    ask("POST", "/detect", 200, data=sent(PICTURE))
 
 
 def test_everything_wrong_is_named_at_once(ask: Ask) -> None:

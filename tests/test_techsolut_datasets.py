@@ -233,6 +233,7 @@ def test_classes_are_renamed_exchanged_and_merged(ask: Ask, kind: str) -> None:
         ({"rename": {"bolt": "x", "BOLT": "y"}}, "are the same name"),
         ({"rename": {"bolt": " "}}, "rename: ' ' is not 1 to 100 printable characters"),
         ({"rename": {"bolt": "x" * 101}}, "allowed are up to 100 characters"),
+        ({"rename": {"bolt": 5}}, "rename.bolt: received 5, allowed is a text"),
         ({"rename": ["bolt"]}, "rename: "),
         ({"rename": "{"}, "which is not a JSON object"),
         ({"name": " x"}, "name: ' x' begins or ends with a blank"),

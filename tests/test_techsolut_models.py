@@ -143,6 +143,9 @@ def test_a_model_from_its_making_to_its_end(served: Flask, settings: Settings, a
     listed = ltu("GET", "/v2/services/image/models")["result"]["trained"]
     mine = {"id": model, "name": "Day or night", "task": "classification", "labels": 2}
     assert mine | {"version": 1} in listed
+    sent = {"file": files(picture(1))[0], "model": "no such model"}
+    details = ask("POST", "/v1/classify", 400, data=sent)["error"]["details"]
+    assert details.endswith("; trained by the account: Day or night")
     for name in (model, "day OR night"):
         sent = {"image": files(picture(20, 98))[0], "model": name}
         assert "dark" in str(ltu("POST", "/v2/services/image/classification", data=sent))

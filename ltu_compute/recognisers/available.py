@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from ltu_compute.errors import NotEnabled, WrongSetting
+from ltu_compute.errors import BadParameters, NotEnabled, Problem, WrongSetting
 from ltu_compute.recognisers.custom.models import TrainedModels
 from ltu_compute.recognisers.google import Vision
 from ltu_compute.recognisers.onnx import Models, ReleaseSlot
@@ -77,10 +77,20 @@ class Recognisers:
         ModelFailed
             It is there, and not usable.
         """
-        own = None
-        if self.trained is not None and self.account_id:
-            own = self.trained.find(self.account_id, name, task)
-        return own or self.models.find(name, task)
+        if self.trained is None or not self.account_id:
+            return self.models.find(name, task)
+        own = self.trained.find(self.account_id, name, task)
+        if own is not None:
+            return own
+        try:
+            return self.models.find(name, task)
+        except BadParameters as error:
+            (problem,) = error.problems
+            mine = ", ".join(self.trained.names(self.account_id, task))
+            if not mine:
+                raise
+            message = f"{problem.message}; trained by the account: {mine}"
+            raise BadParameters(Problem("model", message)) from None
 
     def local(self) -> "Recognisers":
         """Return the same without Google: nothing leaves this machine."""

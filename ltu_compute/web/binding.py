@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -309,12 +310,20 @@ class _Sent(NamedTuple):
 def _source(image: ImageField, wire: Wire, problems: list[Problem]) -> Source | None:
     """Return an image's bytes or its address, or note why there is neither."""
     places = [(image.name, 0), *([image.also] if image.also else [])]
-    for name, index in places:  # a file wins over text of whatever name
-        parts = wire.files.get(name, [])
-        if index < len(parts):
-            if not parts[index].content:
-                problems.append(_empty(image.name))
-            return parts[index].content
+    files = [
+        (name, wire.files[name][index].content)
+        for name, index in places
+        if index < len(wire.files.get(name, []))
+    ]
+    for (first, content), (second, other) in pairwise(files):
+        if content != other:
+            message = f"received {first} and {second}, which are different files, allowed is one"
+            problems.append(_Surplus(image.name, f"{image.name}: {message}"))
+    if files:  # a file wins over text of whatever name
+        content = files[0][1]
+        if not content:
+            problems.append(_empty(image.name))
+        return content
     for name, index in places:
         texts = wire.values.get(name, [])
         if index < len(texts) and _is_given(texts[index]):

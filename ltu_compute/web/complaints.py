@@ -42,11 +42,18 @@ def _problem(schema: dict[str, Any], proper: Mapping[str, str], detail: ErrorDet
     declared: dict[str, Any] = schema
     names = []
     for part in path:
-        properties = _resolved(schema, declared).get("properties", {})
+        within = _resolved(schema, declared)
+        properties = within.get("properties", {})
         known = part if part in properties else proper.get(part, part)
-        if known not in properties:
+        if known in properties:
+            declared = properties[known]
+        elif "items" in within and part.isdigit():
+            declared = within["items"]
+            continue  # the message shows which one
+        elif isinstance(within.get("additionalProperties"), dict) and part != "[key]":
+            declared = within["additionalProperties"]
+        else:
             break  # the rest names branches of a union, not parameters
-        declared = properties[known]
         names.append(part)
     name = ".".join(names) or ".".join(path)
     if detail["type"] == "missing":

@@ -14,7 +14,9 @@ from ltu_compute.recognisers.onnx.manifest import Manifest
 from ltu_compute.recognisers.onnx.network import Network, ReleaseSlot
 from ltu_compute.recognisers.onnx.session import Outputs
 from ltu_compute.store.custom_models import CustomModel, CustomModels, Status
+from ltu_compute.store.data_sets import Kind
 
+MOST_NAMES = 50  # that an error lists
 KEPT = 4  # models that a process keeps loaded, those used last: some 40 MB each
 
 
@@ -90,11 +92,12 @@ class TrainedModels:
             with self._lock:
                 self._kept.pop(name, None)
             return None
+        received = f"model: received {name[:80]!r}, which"
         if found.kind != task:
-            message = f"model: {found.id} is for {found.kind}, not for {task}"
+            message = f"{received} is for {found.kind}, not for {task}"
             raise BadParameters(Problem("model", message))
         if not found.version:
-            raise BadParameters(Problem("model", f"model: {found.id} {_why_not(found)}"))
+            raise BadParameters(Problem("model", f"{received} {_why_not(found)}"))
         with self._lock:
             kept = self._kept.get(found.id)
             if kept is not None and kept.version == found.version:
@@ -107,6 +110,11 @@ class TrainedModels:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return loaded
+
+    def names(self, account_id: str, task: str) -> list[str]:
+        """Return the names of the models of an account that answer, `MOST_NAMES` at most."""
+        _, found = self._models.page(account_id, kind=Kind(task), limit=MOST_NAMES)
+        return [model.name for model in found if model.version]
 
 
 def _why_not(model: CustomModel) -> str:
