@@ -51,7 +51,7 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
 
 
 @pytest.fixture(autouse=True)
-def test_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+def kinds_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     added = {
         "slow": Kind(inspections.slow),
         "deadly": Kind(inspections.deadly, lambda *given: kinds.Computed(given[-1].encode())),

@@ -45,7 +45,7 @@ from ltu_compute.kernels.classification import (
     picture_labels,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
-from ltu_compute.kernels.contours import outer_contours, outer_outlines, traced
+from ltu_compute.kernels.contours import outer_outlines, traced
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences import (
     ComparisonSettings,
@@ -176,20 +176,6 @@ CASES = [
             for thickness in (1, 4, 99)
         ],
         lambda masks, gray: all(is_mask(mask, gray) for mask in masks),
-    ),
-    Case(
-        outer_contours,
-        ("mask",),
-        outer_contours,
-        lambda regions, mask: (
-            bool(regions) == bool(mask.any())
-            and all(
-                region.vertices.dtype == np.int32
-                and region.vertices.min() == 0
-                and region.vertices.max(axis=0).tolist() == [region.box[2] - 1, region.box[3] - 1]
-                for region in regions
-            )
-        ),
     ),
     Case(
         gray_pair,

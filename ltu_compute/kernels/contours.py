@@ -26,34 +26,10 @@ _STRIP_ROWS = 256
 _SQUARES_PX = [side << exponent for exponent in range(16) for side in (2, 3)]
 
 
-def outer_contours(mask: Mask, *, only_biggest: bool = False) -> list[Region]:
-    """Trace the outer outlines of the areas of a mask.
-
-    Areas are 8-connected. Straight runs are reduced to their ends; nothing else is simplified.
-
-    Parameters
-    ----------
-    mask : ndarray of uint8, shape (H, W)
-        0 is background, anything else belongs to an area.
-    only_biggest : bool, default False
-        Return only the outline that encloses most pixels.
-
-    Returns
-    -------
-    list of Region
-        The outline that encloses most pixels first; equal ones from top to bottom, then from left
-        to right. Empty when the mask is.
-
-    References
-    ----------
-    S. Suzuki, K. Abe, "Topological Structural Analysis of Digitized Binary Images by Border
-    Following", CVGIP 30(1), 1985.
-    """
-    return regions(outer_outlines(mask), only_biggest=only_biggest)
-
-
 def outer_outlines(mask: Mask) -> list[Vertices]:
     """Trace the outer outlines of the areas of a mask, in px of the mask, in no stated order.
+
+    Straight runs are reduced to their ends; nothing else is simplified.
 
     Parameters
     ----------
@@ -64,6 +40,11 @@ def outer_outlines(mask: Mask) -> list[Vertices]:
     -------
     list of ndarray of int32, shape (N, 2)
         One of each 8-connected area that is not in a hole of another; x, y in px.
+
+    References
+    ----------
+    S. Suzuki, K. Abe, "Topological Structural Analysis of Digitized Binary Images by Border
+    Following", CVGIP 30(1), 1985.
     """
     found, _ = cv2.findContours(
         np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
@@ -149,20 +130,19 @@ def simplified(
     return [outline[piece] for outline, piece in pieces], float(np.hypot(side, side))
 
 
-def regions(outlines: Sequence[Vertices], *, only_biggest: bool = False) -> list[Region]:
+def regions(outlines: Sequence[Vertices]) -> list[Region]:
     """Return the areas that outlines enclose, each with its box.
 
     Parameters
     ----------
     outlines : sequence of ndarray of int32, shape (N, 2)
         From `outer_outlines`.
-    only_biggest : bool, default False
-        Return only the one that encloses most pixels.
 
     Returns
     -------
     list of Region
-        In the order of `outer_contours`.
+        The area that encloses most pixels first; equal ones from top to bottom, then from left to
+        right.
     """
     if not outlines:
         return []
@@ -171,8 +151,6 @@ def regions(outlines: Sequence[Vertices], *, only_biggest: bool = False) -> list
     width, height = np.maximum.reduceat(x, starts) - left, np.maximum.reduceat(y, starts) - top
     boxes = np.stack([left, top, width + 1, height + 1], axis=1)
     order = np.lexsort((left, top, -_enclosed_pixels(x, y, starts)))
-    if only_biggest:
-        order = order[:1]
     return [
         Region(Box(*boxes[index].tolist()), outlines[index] - boxes[index, :2].astype(np.int32))
         for index in order.tolist()

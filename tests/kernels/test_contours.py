@@ -5,8 +5,8 @@ import pytest
 from ltu_compute.kernels import contours
 from ltu_compute.kernels.contours import (
     enclosed_pixels,
-    outer_contours,
     outer_outlines,
+    regions,
     simplified,
     traced,
 )
@@ -23,7 +23,7 @@ def mask_of(*rectangles, shape=(100, 140)):
 
 
 def test_a_rectangle_is_its_four_corners():
-    (region,) = outer_contours(mask_of((20, 10, 30, 40)))
+    (region,) = regions(outer_outlines(mask_of((20, 10, 30, 40))))
     assert region.box == Box(20, 10, 30, 40)
     assert region.vertices.dtype == np.int32
     assert sorted(region.vertices.tolist()) == [[0, 0], [0, 39], [29, 0], [29, 39]]
@@ -37,7 +37,7 @@ def test_the_largest_comes_first_and_equal_ones_in_reading_order():
         (60, 40, 30, 5),
         (5, 5, 8, 8),
     ]
-    found = outer_contours(mask_of(*rectangles))
+    found = regions(outer_outlines(mask_of(*rectangles)))
     assert [tuple(region.box) for region in found] == [
         (60, 40, 30, 5),
         (50, 5, 10, 10),
@@ -47,22 +47,16 @@ def test_the_largest_comes_first_and_equal_ones_in_reading_order():
     ]
 
 
-def test_only_the_biggest():
-    found = outer_contours(mask_of((5, 5, 10, 10), (40, 40, 20, 20)), only_biggest=True)
-    assert [tuple(region.box) for region in found] == [(40, 40, 20, 20)]
-
-
 def test_holes_and_what_lies_in_them_have_no_outline():
     mask = mask_of((10, 10, 60, 60))
     mask[20:60, 20:60] = 0
     mask[30:40, 30:40] = 255
-    (region,) = outer_contours(mask)
+    (region,) = regions(outer_outlines(mask))
     assert region.box == Box(10, 10, 60, 60)
 
 
 def test_nothing_in_an_empty_mask():
-    assert outer_contours(np.zeros((5, 7), np.uint8)) == []
-    assert outer_contours(np.zeros((5, 7), np.uint8), only_biggest=True) == []
+    assert regions(outer_outlines(np.zeros((5, 7), np.uint8))) == []
 
 
 def test_outlines_redraw_what_they_were_traced_from():
@@ -71,7 +65,7 @@ def test_outlines_redraw_what_they_were_traced_from():
     blobs = (cv2.GaussianBlur(noise, (0, 0), 5) > 0.05).astype(np.uint8) * 255
     outlines, _ = cv2.findContours(blobs, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(blobs, outlines, -1, 255, cv2.FILLED)
-    found = outer_contours(blobs)
+    found = regions(outer_outlines(blobs))
     assert len(found) > 5
     drawn = np.zeros_like(blobs)
     pixels = []
@@ -100,7 +94,7 @@ def test_outlines_redraw_what_they_were_traced_from():
 )
 def test_enclosed_pixels(rows, pixels):
     mask = np.array([[255 * (cell == "#") for cell in row] for row in rows], np.uint8)
-    (region,) = outer_contours(mask)
+    (region,) = regions(outer_outlines(mask))
     assert enclosed_pixels([region.vertices]).tolist() == [pixels]
 
 

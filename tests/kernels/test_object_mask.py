@@ -4,7 +4,7 @@ import pytest
 from skimage.data import coffee, coins
 
 from ltu_compute.kernels import contours, object_mask
-from ltu_compute.kernels.contours import outer_contours, regions
+from ltu_compute.kernels.contours import outer_outlines, regions
 from ltu_compute.kernels.object_mask import (
     COLOR_CHANNELS,
     color_channel,
@@ -224,7 +224,7 @@ def test_outlines_are_those_of_the_mask(sigma_px, only_biggest):
     outlines, tolerance_px = otsu_object_outlines(gray, only_biggest=only_biggest)
     assert tolerance_px == 0
     traced = regions(outlines)
-    drawn_first = outer_contours(mask)
+    drawn_first = regions(outer_outlines(mask))
     assert [region.box for region in traced] == [region.box for region in drawn_first]
     for region, other in zip(traced, drawn_first, strict=True):
         np.testing.assert_array_equal(region.vertices, other.vertices)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from tests.support import images
 from tests.support.images import Pixels
 
 
@@ -110,8 +109,3 @@ def file_of(picture: Pixels) -> bytes:
     _, content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     file: bytes = content.tobytes()
     return file
-
-
-def jpeg_of(picture: Pixels) -> bytes:
-    """Write a picture as JPEG."""
-    return images.jpeg(picture, quality=85, subsampling=2)
