@@ -20,7 +20,7 @@ from benchmarks.report import README, table, with_section
 from benchmarks.stress.reliability import PATIENCE_S, USERNAME, Service, probing, service
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from tests.support.amplification import COMPARED, PICTURE, Case, Cost, Credentials, cases
+from tests.support.amplification import COMPARED, PICTURE, REPEATED, Case, Cost, Credentials, cases
 
 SHOWN = 5  # cases that cost most, of each kind and each measure
 
@@ -70,7 +70,11 @@ def _taken(running: Service, case: Case) -> Taken:
 def _rows(taken: Sequence[Taken]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for kind, is_picture in (("no picture", False), ("pictures", True)):
-        some = [each for each in taken if (each.case.bounds in (PICTURE, COMPARED)) == is_picture]
+        some = [
+            each
+            for each in taken
+            if (each.case.bounds in (PICTURE, COMPARED, REPEATED)) == is_picture
+        ]
         for name in ("reply", "memory", "seconds", "wait_s"):
             for each in sorted(some, key=lambda each: -(getattr(each.cost, name) or 0))[:SHOWN]:
                 value = getattr(each.cost, name)
