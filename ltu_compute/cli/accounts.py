@@ -2,23 +2,16 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
 from ltu_compute.cli.group import main
-from ltu_compute.settings import load
+from ltu_compute.cli.resources import account_named, opened_store
 
 
 @main.group()
 def user() -> None:
     """Manage accounts."""
-
-
-def _store() -> Any:
-    from ltu_compute.serving.preparation import prepare
-
-    return prepare(load())
 
 
 PASSWORD = click.option(
@@ -38,23 +31,6 @@ def _password(given: str | None) -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def account_named(store: Any, username: str) -> Any:
-    """Return an account.
-
-    Raises
-    ------
-    ClickException
-        There is none of that name; the message says how to see and to make accounts.
-    """
-    account = store.accounts.by_name(username)
-    if account is None:
-        raise click.ClickException(
-            f"there is no account {username!r}; `ltu-compute user list` lists the accounts, "
-            "`ltu-compute user add NAME` adds one"
-        )
-    return account
-
-
 @user.command("add")
 @click.argument("username")
 @click.option("--email", default="")
@@ -65,7 +41,7 @@ def user_add(
     username: str, email: str, first_name: str, last_name: str, password: str | None
 ) -> None:
     """Add an account; the password is asked for, or read from the input."""
-    store = _store()
+    store = opened_store()
     store.accounts.add(
         username, _password(password), email=email, first_name=first_name, last_name=last_name
     )
@@ -75,7 +51,7 @@ def user_add(
 @user.command("list")
 def user_list() -> None:
     """List the accounts: name, state, when made."""
-    for account in _store().accounts.all():
+    for account in opened_store().accounts.all():
         state = "enabled" if account.enabled else "disabled"
         made = datetime.fromtimestamp(account.created_at, UTC)
         click.echo(f"{account.username}\t{state}\t{made:%Y-%m-%d %H:%M} UTC")
@@ -90,13 +66,13 @@ def user_password(username: str, password: str | None) -> None:
     An access token that was issued before lives on until it expires; to stop one, disable the
     account.
     """
-    store = _store()
+    store = opened_store()
     store.accounts.set_password(account_named(store, username).id, _password(password))
     click.echo(f"password of {username} changed")
 
 
 def _enable(username: str, *, enabled: bool) -> None:
-    store = _store()
+    store = opened_store()
     store.accounts.set_enabled(account_named(store, username).id, enabled)
     click.echo(f"account {username} {'enabled' if enabled else 'disabled'}")
 
@@ -119,6 +95,6 @@ def user_enable(username: str) -> None:
 @click.argument("username")
 def user_remove(username: str) -> None:
     """Remove an account; its tokens stop working at once."""
-    store = _store()
+    store = opened_store()
     store.accounts.remove(account_named(store, username).id)
     click.echo(f"account {username} removed")

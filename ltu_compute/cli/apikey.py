@@ -2,12 +2,10 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
-from ltu_compute.cli.accounts import account_named
-from ltu_compute.settings import load
+from ltu_compute.cli.resources import account_named, opened_store
 
 DAY = "%Y-%m-%d"
 UNLIMITED = "unlimited"
@@ -16,12 +14,6 @@ UNLIMITED = "unlimited"
 @click.group()
 def apikey() -> None:
     """Manage API keys."""
-
-
-def _store() -> Any:
-    from ltu_compute.serving.preparation import prepare
-
-    return prepare(load())
 
 
 def _expiry(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
@@ -71,7 +63,7 @@ def _quota(_context: click.Context, _parameter: click.Parameter, text: str | Non
 )
 def add(account: str, name: str, quota: int | None, expires_at: int | None) -> None:
     """Make a key for an account. It is printed once, as the last word, and kept as a hash."""
-    store = _store()
+    store = opened_store()
     owner = account_named(store, account)
     key, secret = store.api_keys.add(
         owner.id, time.time(), name=name, quota=quota, expires_at=expires_at
@@ -82,7 +74,7 @@ def add(account: str, name: str, quota: int | None, expires_at: int | None) -> N
 @apikey.command("list")
 def list_() -> None:
     """List the keys: first characters, account, name, answers left, last day, when made."""
-    for key, username in _store().api_keys.all():
+    for key, username in opened_store().api_keys.all():
         left = UNLIMITED if key.quota is None else key.quota
         until = "never expires" if key.expires_at is None else f"until {_time(key.expires_at)}"
         click.echo(
@@ -104,7 +96,7 @@ def _id(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
 @click.argument("key", callback=_id)
 def remove(key: str) -> None:
     """Remove a key, named by its first characters; it opens nothing from now on."""
-    _store().api_keys.remove(key)
+    opened_store().api_keys.remove(key)
     click.echo(f"key {key} removed")
 
 
@@ -113,5 +105,5 @@ def remove(key: str) -> None:
 @click.argument("n", callback=_quota)
 def quota(key: str, n: int | None) -> None:
     """Give a key, named by its first characters, N answers from now on, or `unlimited`."""
-    _store().api_keys.set_quota(key, n)
+    opened_store().api_keys.set_quota(key, n)
     click.echo(f"key {key}: {UNLIMITED if n is None else n} answers left")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ltu_compute.cli.resources import Misuse
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import Settings, load
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ltu_compute.jobs.inspection import Options
     from ltu_compute.jobs.sources import Pair
 
-MISUSE = 2  # exit status, as click has it
 INTERRUPTED = 128 + signal.SIGINT
 CHECKED = 1000  # pairs that --dry-run prints at most
 
@@ -95,14 +95,8 @@ def inspect(names: tuple[str, ...], **given: Any) -> None:
         columns = found.columns if isinstance(found, Table) else ()
         summary = _run(found, options, columns, region, given)
     except ServiceError as error:
-        raise _Misuse(str(error)) from error
+        raise Misuse(str(error)) from error
     raise SystemExit(summary.exit_status)
-
-
-class _Misuse(click.ClickException):
-    """Ends the command with the status of misuse."""
-
-    exit_code = MISUSE
 
 
 def _pairs(names: tuple[str, ...], *, by_name: bool, table: Path | None) -> "Collection[Pair]":

@@ -1,10 +1,10 @@
 """``ltu-compute people``: whom recognition may name."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from ltu_compute.cli.resources import opened_store
 from ltu_compute.settings import load
 
 
@@ -15,12 +15,6 @@ def people() -> None:
     Kept are embeddings of their faces, no photographs. They are biometric data: in the European
     Union, for example, article 9 of the GDPR asks for explicit consent or another of its grounds.
     """
-
-
-def _store() -> Any:
-    from ltu_compute.serving.preparation import prepare
-
-    return prepare(load())
 
 
 @people.command("add")
@@ -39,7 +33,7 @@ def people_add(name: str, photos: tuple[Path, ...]) -> None:
         content = photo.read_bytes()
         image = Image.from_bytes(content, max_pixels=current.max_pixels, name=str(photo))
         embeddings.append(embedding_of_the_only_face(image, recognisers))
-    _store().people.add(name, embeddings)
+    opened_store().people.add(name, embeddings)
     count = len(embeddings)
     kept = "1 photograph; it is not kept" if count == 1 else f"{count} photographs; none is kept"
     click.echo(f"{name} enrolled with {kept}")
@@ -48,7 +42,7 @@ def people_add(name: str, photos: tuple[Path, ...]) -> None:
 @people.command("list")
 def people_list() -> None:
     """List who is enrolled, and by how many photographs."""
-    for name, count in _store().people.names():
+    for name, count in opened_store().people.names():
         click.echo(f"{name}\t{count}")
 
 
@@ -56,7 +50,7 @@ def people_list() -> None:
 @click.argument("name")
 def people_remove(name: str) -> None:
     """Delete a person: every embedding of theirs."""
-    store = _store()
+    store = opened_store()
     store.people.remove(name)
     store.results.forget("celebrities")  # kept for an hour, they may name who was removed
     click.echo(f"{name} removed")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ltu_compute.cli.resources import Misuse
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import Settings, load
 
@@ -61,16 +62,10 @@ def teach(names: tuple[str, ...], **given: Any) -> None:
         else:
             status = _taught_anew(shots, given, settings)
     except ServiceError as error:
-        raise _Misuse(str(error)) from error
+        raise Misuse(str(error)) from error
     except OSError as error:
-        raise _Misuse(f"{error.filename}: {error.strerror}") from error
+        raise Misuse(f"{error.filename}: {error.strerror}") from error
     raise SystemExit(status)
-
-
-class _Misuse(click.ClickException):
-    """Ends the command with the status of misuse."""
-
-    exit_code = 2
 
 
 def _taught_anew(shots: list[str], given: dict[str, Any], settings: Settings) -> int:

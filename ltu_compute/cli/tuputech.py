@@ -4,31 +4,16 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ltu_compute.cli.accounts import account_named
+from ltu_compute.cli.resources import account_named, opened_keys, opened_store
 from ltu_compute.settings import load
 
 
 @click.group()
 def tuputech() -> None:
     """Manage the clients of the Tuputech interface."""
-
-
-def _store() -> Any:
-    from ltu_compute.serving.preparation import prepare
-
-    return prepare(load())
-
-
-def _key_ring() -> Any:
-    from ltu_compute.auth.signing_keys import KeyRing
-
-    key_ring = KeyRing(load().reply_keys_dir)
-    key_ring.ensure()
-    return key_ring
 
 
 @tuputech.command("add")
@@ -50,11 +35,11 @@ def add(account: str, public_key: Path, secret_id: str, qps: int | None) -> None
     """Add a client of an account; its secret id is the last word printed."""
     from ltu_compute.auth.signatures import public_key_pem
 
-    store = _store()
+    store = opened_store()
     owner = account_named(store, account)
     content = sys.stdin.buffer.read() if str(public_key) == "-" else public_key.read_bytes()
     pem = public_key_pem(content)
-    _key_ring()  # made now, so that `server-key` and all replicas find it
+    opened_keys(load().reply_keys_dir)  # made now, so that `server-key` and all replicas find it
     client = store.signing_clients.add(owner.id, pem, time.time(), client_id=secret_id, qps=qps)
     click.echo(f"client of {owner.username} added, with the secret id {client.id}")
 
@@ -62,7 +47,7 @@ def add(account: str, public_key: Path, secret_id: str, qps: int | None) -> None
 @tuputech.command("list")
 def list_() -> None:
     """List the clients: secret id, account, requests a second, when made."""
-    for client, username in _store().signing_clients.all():
+    for client, username in opened_store().signing_clients.all():
         made = datetime.fromtimestamp(client.created_at, UTC)
         qps = "default" if client.qps is None else client.qps
         click.echo(f"{client.id}\t{username}\t{qps}\tmade {made:%Y-%m-%d %H:%M} UTC")
@@ -72,7 +57,7 @@ def list_() -> None:
 @click.argument("secret_id")
 def remove(secret_id: str) -> None:
     """Remove a client; its requests open nothing from now on."""
-    _store().signing_clients.remove(secret_id)
+    opened_store().signing_clients.remove(secret_id)
     click.echo(f"client {secret_id} removed")
 
 
@@ -97,6 +82,6 @@ def tasks() -> None:
 )
 def server_key(*, rotate: bool) -> None:
     """Print the public key (PEM) that clients verify replies with."""
-    key_ring = _key_ring()
+    key_ring = opened_keys(load().reply_keys_dir)
     key = key_ring.rotate() if rotate else key_ring.active
     click.echo(key.public_pem, nl=False)
