@@ -562,6 +562,8 @@ async function showReply() {
     details.inert = true;
     return;
   }
+  const prepared = reply && view.prepare && (await view.prepare(reply));
+  if (!current()) return;
   bench.clear();
   replace(details);
   details.inert = false;
@@ -577,6 +579,7 @@ async function showReply() {
     current,
     memo,
     rules,
+    prepared,
   });
   if (!current()) return;
   const reachable = details.querySelector("button, a, input, summary");

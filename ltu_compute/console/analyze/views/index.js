@@ -15,11 +15,14 @@
  * @property {() => boolean} current whether the page still shows this reply
  * @property {import("../verdict.js").Rules} rules by which a shot is judged
  * @property {Record<string, any>} memo what the user has set in this view, kept between replies
+ * @property {any} prepared what `prepare` has returned
  */
 
 /**
  * @typedef {object} View
  * @property {Record<string, any>} [start] values that the form begins with
+ * @property {(reply: any) => Promise<any>} [prepare] decodes pictures of a reply, before the one
+ *   before it is taken away: nothing flickers
  * @property {(context: Context) => void | Promise<void>} show
  */
 

@@ -15,16 +15,20 @@ const DARK = [16, 18, 21];
 /** @type {[number, number, number]} */
 const WHITE = [255, 255, 255];
 
-/** @param {import("./index.js").Context} context */
-export async function show({ reply, result, info, panes, bench, current, memo }) {
+/** @param {any} reply */
+export async function prepare(reply) {
   const [{ url }] = picturesIn(reply);
+  return { url, sheet: await tinted(url, MARK) };
+}
+
+/** @param {import("./index.js").Context} context */
+export async function show({ reply, result, info, panes, bench, current, memo, prepared }) {
+  const { url, sheet } = prepared;
   /** @type {Record<string, Promise<HTMLCanvasElement>>} drawn when they are needed: they are large */
   const sheets = {};
-  const inside = () => (sheets.inside ??= tinted(url, MARK));
   const outside = () => (sheets.outside ??= tinted(url, DARK, true));
   const white = () => (sheets.white ??= tinted(url, WHITE));
-  const share = coverage(await inside());
-  if (!current()) return;
+  const share = coverage(sheet);
   const isObject = "binary mask" in result;
   replace(
     bench.readout,
@@ -40,7 +44,7 @@ export async function show({ reply, result, info, panes, bench, current, memo })
   const draw = async () => {
     const { mode } = memo;
     const layers = await Promise.all(
-      mode === "overlay" ? [inside()] : mode === "cut-out" ? [outside()] : [outside(), white()],
+      mode === "overlay" ? [sheet] : mode === "cut-out" ? [outside()] : [outside(), white()],
     );
     if (mode !== memo.mode || !current()) return; // another one was chosen meanwhile
     panes[0].clear();

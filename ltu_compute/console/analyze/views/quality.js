@@ -7,7 +7,7 @@ import { h, replace, svg } from "../dom.js";
 import { number, percent, t } from "../i18n.js";
 import { bytesOf } from "../files.js";
 import { tinted } from "../pictures.js";
-import { dataUrl } from "../reply.js";
+import { dataUrl, resultOf } from "../reply.js";
 
 /** @type {[number, number, number]} */
 const UNDER = [40, 110, 255];
@@ -20,14 +20,18 @@ const SPREAD = 128; // the most that levels from 0 to 255 can deviate
 /** @type {Record<string, string>} */
 const MOODS = { sharp: "good", soft: "fair", unsharp: "bad", flat: "" };
 
-/** @param {import("./index.js").Context} context */
-export async function show({ result, panes, bench, details, current, memo }) {
-  const { brightness, sharpness } = result;
-  const sheets = {
+/** @param {any} reply */
+export async function prepare(reply) {
+  const { brightness } = resultOf(reply);
+  return {
     under: await tinted(dataUrl(brightness.under_mask), UNDER),
     over: await tinted(dataUrl(brightness.over_mask), OVER),
   };
-  if (!current()) return;
+}
+
+/** @param {import("./index.js").Context} context */
+export function show({ result, panes, bench, details, memo, prepared: sheets }) {
+  const { brightness, sharpness } = result;
   const { val, sml } = sharpness;
   const words = {
     blur: sharpness.blur === null ? "–" : number(sharpness.blur),
