@@ -174,9 +174,34 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 @pytest.fixture
-def page(open_page: Open) -> Page:
-    """A page without pictures, as if it had just been opened."""
-    return open_page("heatMap")
+def anew() -> None:
+    """What a test uses whose page must be as if it had just been opened."""
+
+
+@pytest.fixture
+def page(tab: Tab, open_page: Open, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page without pictures; without `anew` it has served tests of other operations.
+
+    That saves loading it. A test that fails leaves its page to no other one.
+    """
+    failed = request.session.testsfailed
+    if "anew" in request.fixturenames or tab.used is None:
+        page = open_page("heatMap")
+    else:
+        page = tab.used
+        empty(page)
+    tab.used = None
+    yield page
+    if request.session.testsfailed == failed and not tab.complaints:
+        tab.used = page
+
+
+def empty(page: Page) -> None:
+    """Take all pictures away."""
+    remove = page.get_by_role("button", name="Remove")
+    while remove.count():
+        remove.first.click()
+    wait_until_shown(page)
 
 
 def choose(page: Page, operation: str) -> None:
@@ -436,6 +461,7 @@ def test_alignment_swipes(page: Page) -> None:
     assert np.corrcoef(tones[0].ravel(), tones[1].ravel())[0, 1] > 0.9
 
 
+@pytest.mark.usefixtures("anew")
 def test_differences(page: Page) -> None:
     analyze(page, "differences", REFERENCE, SHOT)
     expect(page.locator(".headline")).to_have_text("NG 4 differences")
@@ -469,6 +495,7 @@ def overlap(one: FloatRect, other: FloatRect) -> bool:
     )
 
 
+@pytest.mark.usefixtures("anew")
 def test_differences_blink_and_swipe(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     page.get_by_text("Blink", exact=True).first.click()
@@ -493,6 +520,7 @@ SWEEP = """(slider) => {
 }"""  # faster than anything is computed
 
 
+@pytest.mark.usefixtures("anew")
 def test_presets_and_sliders(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     sent: list[str] = []
@@ -514,6 +542,7 @@ def test_presets_and_sliders(page: Page, pair: Pair) -> None:
     expect(page.locator(".headline")).to_have_text("NG 1 difference")
 
 
+@pytest.mark.usefixtures("anew")
 def test_the_page_looks_at_all_pixels_with_the_strict_preset(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     resolution = page.locator("select[name='fic_settings.resolution']")
@@ -559,6 +588,7 @@ def test_a_new_endpoint_appears_by_itself(page: Page) -> None:
     expect(page.locator(".details figure img")).to_be_visible()
 
 
+@pytest.mark.usefixtures("anew")
 def test_pictures_go_along_and_old_results_do_not(page: Page) -> None:
     analyze(page, "edges", "coffee.jpg")
     edges = headline(page)
@@ -573,6 +603,7 @@ def test_pictures_go_along_and_old_results_do_not(page: Page) -> None:
 # ---------------------------------------------------------------------- region of interest
 
 
+@pytest.mark.usefixtures("anew")
 def test_regions_are_drawn_named_moved_and_lost(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)  # one difference, at the right
     open_region(page)
@@ -640,6 +671,7 @@ def test_regions_are_drawn_named_moved_and_lost(page: Page, pair: Pair) -> None:
     after(page, lambda: page.locator("#region").get_by_text("Clear").click())
 
 
+@pytest.mark.usefixtures("anew")
 def test_region_from_the_object_mask_and_by_keyboard(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     open_region(page)
@@ -719,6 +751,7 @@ def test_pictures_are_fetched_for_accounts_only(app: Flask, token: str) -> None:
 # ------------------------------------------------------------------ copy, save, report
 
 
+@pytest.mark.usefixtures("anew")
 def test_copied_requests_run_elsewhere(page: Page, service: Live, pair: Pair) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     analyze(page, "differences", *pair)
@@ -768,6 +801,7 @@ def test_saves(page: Page) -> None:
     expect(page.locator("#raw pre")).to_contain_text('"format": "image/png"')
 
 
+@pytest.mark.usefixtures("anew")
 def test_report_is_one_page(page: Page) -> None:
     analyze(page, "differences", REFERENCE, SHOT)
     report = print_report(page)
@@ -1014,6 +1048,7 @@ FOCUSED = """() => {
 }"""
 
 
+@pytest.mark.usefixtures("anew")
 def test_keyboard_reaches_everything(page: Page) -> None:
     analyze(page, "contours", "shapes.png")
     page.locator(".skip").focus()
@@ -1095,6 +1130,7 @@ def test_pictures_of_the_page(
     assert path.name in (ROOT / "docs" / "analyze.md").read_text()
 
 
+@pytest.mark.usefixtures("anew")
 def test_nothing_is_wider_than_the_screen(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     for width, height in (PHONE, (768, 1024), WALL, DESK):

@@ -71,12 +71,15 @@ class Tab:
     ----------
     complaints : list of str
         What the page has complained of since it was opened last; see `watch`.
+    used : Page or None
+        The page as a test has left it, for another one to go on with.
     """
 
     def __init__(self, browser: Browser, origin: str) -> None:
         self.browser = browser
         self.origin = origin
         self.complaints: list[str] = []
+        self.used: Page | None = None
         self._refusals = False
         self._page: Page | None = None
 
@@ -90,6 +93,7 @@ class Tab:
     ) -> Page:
         """Open an address of the service, with options of ``new_page`` that can be changed."""
         page = self._page
+        self.used = None
         if page is None or page.is_closed():
             page = self._page = new_page(self.browser)
             self.complaints = watch(page, self.origin, refusals=lambda: self._refusals)
