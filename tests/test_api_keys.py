@@ -1,8 +1,6 @@
 """API keys: made once, listed by prefix, refused when they should be; a quota counts exactly."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import Account, ApiKey, Store, tables
 from ltu_compute.store.api_keys import KEY_LENGTH, LARGEST_QUOTA, RESERVED_S
 from ltu_compute.web.dialect import Caller
-from tests.support.timing import PATIENCE_S, Clock
+from tests.support.forked import printed
+from tests.support.timing import Clock
 
 NOW = 1_800_000_000
 
@@ -296,7 +295,7 @@ def test_a_key_that_is_removed_meanwhile(store: Store, check: KeyCheck, alice: A
         pass
 
 
-COUNTING = """if True:
+COUNTING = """
     import os, sys
     from ltu_compute.store import Store
     store = Store(sys.argv[1])
@@ -326,17 +325,11 @@ COUNTING = """if True:
 
 @pytest.mark.parametrize(("quota", "answered"), [(20, 20), (50, 36)])
 def test_processes_that_answer_at_once_count_exactly(
-    store: Store, ready_url: str, alice: Account, quota: int, answered: int
+    store: Store, ready_url: str, alice: Account, quota: int, answered: int, tmp_path: Path
 ) -> None:
     key, _ = store.api_keys.add(alice.id, NOW, quota=quota)
-    done = subprocess.run(
-        [sys.executable, "-c", COUNTING, ready_url, key.id],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.stdout == f"[0, 0, 0, 0] {answered}\n", done.stderr
+    output = printed(COUNTING, ready_url, key.id, folder=tmp_path)
+    assert output == f"[0, 0, 0, 0] {answered}\n"
     assert (left(store, key), reserved(store)) == (quota - answered, 0)
 
 

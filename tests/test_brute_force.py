@@ -1,9 +1,8 @@
 """Guessing passwords: slowed by account and by address, exactly, and without harm to the owner."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -31,6 +30,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import LoginLimits, Store, logins, names, passwords
 from ltu_compute.store.tables import login_attempts
 from tests.support.client import PASSWORD, TOKEN_PATH, USERNAME, Live
+from tests.support.forked import printed
 from tests.support.timing import PATIENCE_S, Clock
 
 NOW = 1_800_000_000
@@ -221,7 +221,7 @@ def test_counts_that_are_over_are_cleared_away(store: Store) -> None:
         assert len(connection.execute(sa.select(login_attempts.c.key)).all()) == 3
 
 
-GUESSING = """if True:
+GUESSING = """
     import os, sys
     from ltu_compute.store import LoginLimits, Store
     store = Store(sys.argv[1])
@@ -243,15 +243,11 @@ GUESSING = """if True:
     """
 
 
-def test_processes_that_guess_at_once_learn_exactly_as_much(store: Store, ready_url: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", GUESSING, ready_url],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.stdout == "[0, 0, 0, 0] 10 30\n", done.stderr
+def test_processes_that_guess_at_once_learn_exactly_as_much(
+    store: Store, ready_url: str, tmp_path: Path
+) -> None:
+    output = printed(GUESSING, ready_url, folder=tmp_path)
+    assert output == "[0, 0, 0, 0] 10 30\n"
 
 
 # The token endpoint

@@ -1,8 +1,7 @@
 """The queue of jobs on SQLite and PostgreSQL: nothing is lost, nothing ends twice."""
 
-import subprocess
-import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -11,7 +10,7 @@ from ltu_compute.errors import BadParameters, NotFound, TooManyRequests
 from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
 from ltu_compute.store.jobs import SHARED, JobLimits, Jobs, Pace, State
-from tests.support.timing import PATIENCE_S
+from tests.support.forked import Program
 
 ANN, BOB = "account-ann", "account-bob"
 LIMITS = JobLimits(jobs=4, bytes=1000, retention_s=100.0)
@@ -309,15 +308,16 @@ def test_the_clock_of_the_database_counts(store: Store) -> None:
     assert jobs.purge() == 1
 
 
-def test_processes_that_claim_at_once_share_without_loss(ready_url: str, store: Store) -> None:
+def test_processes_that_claim_at_once_share_without_loss(
+    ready_url: str, store: Store, tmp_path: Path
+) -> None:
     """Two processes finish 40 parts: each once, also where leases run out at once."""
-    program = """if True:
+    program = """
         import random, sys, time
         from ltu_compute.store import Store
         jobs = Store(sys.argv[1]).jobs
         chance = random.Random(int(sys.argv[2]))
-        print("ready", flush=True)
-        sys.stdin.read()
+        ready()
         idle = 0
         while idle < 20:
             claims = jobs.claim(chance.randint(1, 4), lease=chance.choice([0.0, 30.0]))
@@ -330,20 +330,12 @@ def test_processes_that_claim_at_once_share_without_loss(ready_url: str, store: 
                     jobs.release(claim, counts=False)
         """
     job = store.jobs.add(ANN, "task", "{}", parts=40)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, ready_url, str(seed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for seed in range(2)
-    ]
+    processes = [Program(program, ready_url, str(seed), folder=tmp_path) for seed in range(2)]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    outputs = [process.communicate(timeout=PATIENCE_S)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+        process.wait()
+    for process in processes:
+        process.go()
+    outputs = [process.finished() for process in processes]
     finished = sorted(
         (int(position), owner)
         for output in outputs

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +28,7 @@ from ltu_compute.store.tables import request_counts
 from ltu_compute.web.service import service_of
 from tests.support import postgres, redis_server
 from tests.support.client import OPERATIONS, PASSWORD, TOKEN_PATH, USERNAME, token_of
+from tests.support.forked import printed
 from tests.support.running import address_in, running
 from tests.support.schemas import schema_of
 from tests.support.timing import PATIENCE_S
@@ -168,7 +167,7 @@ def test_a_shorter_time_counts_from_now_on(counter: Counter, key: str) -> None:
     assert (window.requests, window.ends_at < time.time() + 61) == (1, True)
 
 
-COUNTING = """if True:
+COUNTING = """
     import os, sys
     from ltu_compute.store import RedisCounter, Store
     of = sys.argv[1]
@@ -190,16 +189,10 @@ COUNTING = """if True:
 
 
 def test_processes_that_count_at_once_let_exactly_as_many_pass(
-    counter: Counter, storage: str
+    counter: Counter, storage: str, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", COUNTING, storage, "4", "50", "120"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.stdout.split("] ") == ["[0, 0, 0, 0", "120 201\n"], done.stderr
+    output = printed(COUNTING, storage, "4", "50", "120", folder=tmp_path)
+    assert output.split("] ") == ["[0, 0, 0, 0", "120 201\n"]
 
 
 def test_a_clock_that_was_set_back(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Signed requests: what clients of the vendor send, what forgers try, and that each counts once."""
 
 import base64
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -37,7 +35,8 @@ from ltu_compute.errors import BadParameters, NotFound, Unavailable
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.store import Account, Store, tables
 from ltu_compute.web.dialect import Caller
-from tests.support.timing import PATIENCE_S, Clock
+from tests.support.forked import printed
+from tests.support.timing import Clock
 
 NOW = 1_800_000_000
 ID = "5d3af01329c2bf5f4cf35577"
@@ -263,7 +262,7 @@ def test_unfit_clients(store: Store, alice: Account, given: dict[str, Any]) -> N
     assert len(store.signing_clients.all()) == 1
 
 
-REPLAYING = """if True:
+REPLAYING = """
     import os, sys
     from ltu_compute.store import Store
     store = Store(sys.argv[1])
@@ -283,16 +282,10 @@ REPLAYING = """if True:
 
 
 def test_processes_that_get_the_same_request_at_once_let_it_count_once(
-    store: Store, ready_url: str
+    store: Store, ready_url: str, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", REPLAYING, ready_url],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.stdout == "[0, 0, 0, 0] 20\n", done.stderr
+    output = printed(REPLAYING, ready_url, folder=tmp_path)
+    assert output == "[0, 0, 0, 0] 20\n"
 
 
 # Clients' keys

@@ -2,8 +2,6 @@
 
 import importlib
 import pkgutil
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,7 +35,7 @@ from ltu_compute.store.database import address
 from ltu_compute.store.migrations import versions
 from ltu_compute.store.sessions import Rotation
 from tests.support import postgres
-from tests.support.timing import PATIENCE_S
+from tests.support.forked import Program, printed
 
 NOW = 1_800_000_000
 SOME_ID = "00000000-0000-4000-8000-000000000000"
@@ -219,36 +217,21 @@ def test_revisions_only_add_since_the_oldest_that_is_compatible(
             module.upgrade()
 
 
-def test_processes_that_migrate_at_once_all_succeed(url: str) -> None:
+def test_processes_that_migrate_at_once_all_succeed(url: str, tmp_path: Path) -> None:
     program = (
         "import sys; from ltu_compute.store import Store; store = Store(sys.argv[1]);"
-        "print('ready', flush=True); sys.stdin.read(); store.migrate(); store.ping()"
+        "ready(); store.migrate(); store.ping()"
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    processes = [Program(program, url, folder=tmp_path) for _ in range(2)]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:  # and off they go
-        assert process.stdin is not None
-        process.stdin.close()
-        process.stdin = None
-    reports = [
-        (process.communicate(timeout=PATIENCE_S)[1], process.returncode) for process in processes
-    ]
-    assert reports == [("", 0)] * 2
+        process.wait()
+    for process in processes:
+        process.go()
+    assert [process.finished() for process in processes] == ["", ""]
 
 
-def test_a_forked_worker_uses_connections_of_its_own(url: str) -> None:
-    program = """if True:
+def test_a_forked_worker_uses_connections_of_its_own(url: str, tmp_path: Path) -> None:
+    program = """
         import os, sys
         from ltu_compute.store import Store
         store = Store(sys.argv[1])
@@ -262,13 +245,13 @@ def test_a_forked_worker_uses_connections_of_its_own(url: str) -> None:
                 for _ in range(10):
                     session = store.sessions.create(login, 0, 100)
                     assert store.sessions.get(session.id, 50) == session
-                sys.exit()
+                os._exit(0)
             children.append(child)
             assert store.accounts.get(account.id) == account
         assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
         assert store.accounts.get(account.id) == account
         """
-    subprocess.run([sys.executable, "-c", program, url], check=True, timeout=PATIENCE_S)
+    assert printed(program, url, folder=tmp_path) == ""
 
 
 def test_the_sqlite_file_and_its_folder_are_for_the_owner_alone(tmp_path: Path) -> None:
