@@ -36,6 +36,22 @@ def test_a_ring_wakes_one_runner_of_its_kind(tmp_path: Path) -> None:
         each.close()
 
 
+def test_a_runner_without_a_process_lets_others_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doorbell = PipeDoorbell(tmp_path)
+    cold, warm = doorbell.bell(["quick"]), doorbell.bell(["quick"])
+    doorbell.ring("quick")
+    with monkeypatch.context() as patch:
+        taken: list[bool] = []
+        patch.setattr(bells.time, "sleep", lambda _: taken.append(warm.wait(0)))
+        assert not cold.wait(0, courtesy=1)
+    assert taken == [True]
+    doorbell.ring("quick")
+    assert cold.wait(LONG_S, courtesy=0.001)
+    doorbell.close()
+
+
 def test_without_pipes_runners_look_for_work(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

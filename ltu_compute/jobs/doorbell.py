@@ -48,8 +48,11 @@ _log = logging.getLogger("ltu_compute.jobs")
 class Bell(Protocol):
     """Is heard by one runner."""
 
-    def wait(self, seconds: float) -> bool:
-        """Return whether it rang; False after the time."""
+    def wait(self, seconds: float, *, courtesy: float = 0.0) -> bool:
+        """Return whether it rang; False after the time.
+
+        For ``courtesy`` seconds it leaves a ring to others.
+        """
 
 
 class Doorbell(Protocol):
@@ -158,8 +161,8 @@ class _PipeBell:
     def __init__(self, pipes: Sequence[_Pipe]) -> None:
         self._pipes = pipes
 
-    def wait(self, seconds: float) -> bool:
-        """Return whether it rang; False after the time."""
+    def wait(self, seconds: float, *, courtesy: float = 0.0) -> bool:
+        """Return whether it rang, and nobody else took the ring; False after the time."""
         deadline = time.monotonic() + seconds
         pipes = {pipe.descriptor(): pipe for pipe in self._pipes}
         pipes.pop(-1, None)
@@ -168,7 +171,10 @@ class _PipeBell:
             rings.register(descriptor, select.POLLIN)
         while True:
             left = max(0.0, deadline - time.monotonic())
-            if any(pipes[descriptor].take() for descriptor, _ in rings.poll(1000 * left)):
+            rung = rings.poll(1000 * left)
+            if rung and courtesy:
+                time.sleep(courtesy)
+            if any(pipes[descriptor].take() for descriptor, _ in rung):
                 return True
             if not left:
                 return False
@@ -224,12 +230,14 @@ class _NotifiedBell:
         self._kinds = kinds
         self._heard = doorbell.heard(kinds)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, *, courtesy: float = 0.0) -> bool:
         """Return whether it rang since it was last heard; False after the time."""
         before, self._heard = (
             self._heard,
             self._doorbell.heard_after(self._heard, self._kinds, seconds),
         )
+        if self._heard != before and courtesy:
+            time.sleep(courtesy)
         return self._heard != before
 
 

@@ -28,7 +28,8 @@ POLL_S = 1.0  # seconds between two looks for work, unless the doorbell rings
 CHECK_S = 0.4  # seconds between two looks whether the job was cancelled
 RENEWED_AFTER = 0.2  # of a lease: four renewals may fail
 BUSY_S = 0.05  # seconds between two looks whether requests leave room
-IDLE_S = 60.0  # seconds after which a worker process with nothing to do is ended
+IDLE_S = 300.0  # seconds after which a worker process with nothing to do is ended
+COURTESY_S = 0.05  # seconds in which a runner that has a process takes a job before one without
 PURGE_S = 60.0  # seconds between two purges of jobs whose time is over
 
 _log = logging.getLogger("ltu_compute.jobs")
@@ -154,7 +155,8 @@ class Runner:
         if self._bell is None:
             self._stopping.wait(POLL_S)
             return False
-        return self._bell.wait(POLL_S)
+        # One job at a time is computed by one process, whose models are loaded.
+        return self._bell.wait(POLL_S, courtesy=0.0 if self._process else COURTESY_S)
 
     def _run(self, claim: Claim) -> None:
         if claim.exhausted:
