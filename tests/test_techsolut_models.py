@@ -1,7 +1,9 @@
 """Techsolut's models: made, trained by a job on a data set, asked, and deleted."""
 
+import base64
 import functools
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +17,16 @@ from flask import Flask
 
 from ltu_compute import __version__
 from ltu_compute.dialects.techsolut import models
+from ltu_compute.dialects.techsolut.tasks import job_id_of
+from ltu_compute.jobs import detection
+from ltu_compute.jobs.detection import DETECTION
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.records import Records
 from ltu_compute.jobs.training import TRAINING
 from ltu_compute.jobs.work import Piece, Preparation, Work
 from ltu_compute.settings import Settings
+from ltu_compute.store import custom_models
+from ltu_compute.store.custom_models import Trained
 from ltu_compute.store.data_sets import DataSets
 from ltu_compute.store.jobs import Claim, JobLimits
 from ltu_compute.web.service import service_of
@@ -98,10 +105,17 @@ def claimed(served: Flask) -> Claim:
     return claim
 
 
-def computed(settings: Settings, claim: Claim) -> Computed:
+def begun(served: Flask, task: dict[str, Any]) -> list[Claim]:
+    """Claim a detection that was accepted."""
+    claims = service_of(served).store.jobs.claim(kinds=[DETECTION])
+    assert [each.job_id for each in claims] == [job_id_of(task["task_id"])]
+    return claims
+
+
+def computed(settings: Settings, claim: Claim, inputs: dict[str, bytes] | None = None) -> Computed:
     """Compute a claim as a worker's process does, in this one."""
-    preparation = Preparation(KINDS[TRAINING].prepare, claim.parameters, {})
-    return Work(settings)(Piece(claim.job_id, {}, preparation))
+    preparation = Preparation(KINDS[claim.kind].prepare, claim.parameters, {})
+    return Work(settings)(Piece(claim.job_id, inputs or {}, preparation))
 
 
 def finish(served: Flask, claim: Claim, outcome: Computed) -> None:
@@ -154,6 +168,50 @@ def test_a_model_from_its_making_to_its_end(served: Flask, settings: Settings, a
     ask("GET", f"/v1/models/{model}", 404)
     sent = {"file": files(picture(210, 99))[0], "model": model}
     assert "model: received" in ask("POST", "/v1/classify", 400, data=sent)["error"]["details"]
+
+
+def test_a_trained_detector_answers_alike_in_both_interfaces(served: Flask, ask: Ask) -> None:
+    """Now, later and in LTU's words: the same boxes; of 64 px the picture has 64 x 48."""
+    store = service_of(served).store
+    account = store.accounts.by_name(USERNAME)
+    assert account is not None
+    model = new_model(ask, "Nuts, M3", "detection")
+    network = yolo([(32, 32, 8, 8, 0.7, 0.1), (16, 40, 4, 4, 0.1, 0.6)]).SerializeToString()
+    trained = Trained(json.dumps(BOXES), network, {})
+    with store.database.transaction(writes=True) as connection:
+        custom_models.begin(connection, account.id, model, "job", 1000.0)
+        custom_models.settle(connection, model, "job", trained, 2000.0)
+    sent = {"image": base64.b64encode(picture(90)).decode(), "model": "nuts, m3"}
+    found = ask("POST", "/v1/detect", json=sent)
+    (claim,) = begun(served, ask("POST", "/v1/detect/async", 202, json=sent))
+    inputs = store.jobs.inputs(claim.job_id, 0)
+    later = detection.loaded(computed(service_of(served).settings, claim, inputs).result)
+    assert [(d["class"], d["confidence"]) for d in found["detections"]] == [
+        ("person", 0.7),
+        ("bolt", 0.6),
+    ]
+    boxes = [list(each["box"].values()) for each in found["detections"]]
+    assert [[round(side, 2) for side in each.box] for each in later.objects] == boxes
+    token = token_of(served.test_client())
+    ltu = functools.partial(ask, "POST", headers={"Authorization": f"Bearer {token}"})
+    path = "/v2/services/image/objectDetection"
+    content = ltu(path, json=sent)["content"]["localizedObjectAnnotations"]
+    assert [(each["name"], each["mid"]) for each in content] == [
+        ("person", "/m/01g317"),
+        ("bolt", "/m/bolt"),
+    ]
+    for each, box in zip(content, boxes, strict=True):
+        first, _, third, _ = each["boundingPoly"]["normalizedVertices"]
+        sides = [first["x"] * 64, first["y"] * 48, third["x"] * 64, third["y"] * 48]
+        assert sides == pytest.approx(box, abs=0.01)
+    one = ltu(path, json=sent | {"classes": "BOLT", "min_score": 0.5, "max_results": 1})
+    assert one["content"]["localizedObjectAnnotations"] == content[1:]
+    assert (one["info"]["model"], one["info"]["scores"]) == ("Nuts, M3", "the model's own")
+    for more in ({"classes": "nut"}, {"provider": "Google"}, {"model": "Nuts"}):
+        ltu(path, 400, json=sent | more)
+    wrong = ltu("/v2/services/image/classification", 400, json=sent)
+    assert "which is for detection, not for classification" in str(wrong)
+    assert "model: received" in str(asks(served, "other")("POST", "/v1/detect", 400, json=sent))
 
 
 def test_a_model_is_its_account_s_alone(served: Flask, settings: Settings, ask: Ask) -> None:
