@@ -214,7 +214,13 @@ class Picture:
         (NOTHING, text("dots", 0.95), "", "dots"),
         (NOTHING, text("dots", 0.95), "Tesseract", ""),
         (NOTHING, None, "", ""),
-        (text("m n", 0.5), NOTHING, "", "m n"),
+        (text("mnmn", 0.5), NOTHING, "", "mnmn"),
+        (text("N", 0.94), NOTHING, "", ""),  # in leaves
+        (text("N", 0.94), None, "", "N"),
+        (text("N", 0.94), NOTHING, "Tesseract", "N"),
+        (text("7", 0.94), text("7", 0.99), "", "7"),
+        (text("N", 0.94), text("x", 0.99), "", ""),
+        (text("N", 0.94), text("dots", 0.8), "", "dots"),
     ],
 )
 def test_the_better_reading_counts(
@@ -226,7 +232,7 @@ def test_the_better_reading_counts(
 ) -> None:
     monkeypatch.setattr(recognition, "_tesseract_text", lambda *_: first)
     monkeypatch.setattr(recognition.tesseract, "names_of", lambda _: ("eng",))
-    monkeypatch.setattr(second_reader, "read", lambda *_: second)
+    monkeypatch.setattr(second_reader, "read", lambda *_, **_options: second)
     image: Any = Picture()
     found = recognition.read_text(image, Recognisers(models()), provider=provider)
     assert found.found.text == expected
@@ -251,10 +257,10 @@ def test_the_models_read_where_tesseract_cannot(
 
     monkeypatch.setattr(recognition, "_tesseract_text", failing)
     image: Any = Picture()
-    monkeypatch.setattr(second_reader, "read", lambda *_: text("read", 0.9))
+    monkeypatch.setattr(second_reader, "read", lambda *_, **_options: text("read", 0.9))
     assert recognition.read_text(image, Recognisers(models())).found.text == "read"
     with pytest.raises(type(error)):
         recognition.read_text(image, Recognisers(models()), provider="Tesseract")
-    monkeypatch.setattr(second_reader, "read", lambda *_: None)
+    monkeypatch.setattr(second_reader, "read", lambda *_, **_options: None)
     with pytest.raises(type(error)):
         recognition.read_text(image, Recognisers(models()))

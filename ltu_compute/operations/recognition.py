@@ -29,6 +29,7 @@ from ltu_compute.recognisers import objects as objects_by_all_means
 from ltu_compute.recognisers import second_reader
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.manifest import coco_mids
+from ltu_compute.recognisers.second_reader import LEAST_LETTERS, letters_of
 
 MAX_WORDS = 10_000  # of a picture: 3 MB of reply; a page of a newspaper has half as many
 MAX_OBJECTS = 1000  # that may be asked for
@@ -36,6 +37,8 @@ WORKING_SIZE = 1600  # px; the detectors look at no more detail (kernels.object_
 
 READ_PX = 3200  # longest side of what the installed models read in
 SURELY_READ = 0.92  # mean confidence of Tesseract's letters from which nobody else is asked
+
+NOTHING = TextDetection((), "", "", 0.0)
 
 Provider = Literal["Local", "Google"]
 Reader = Literal["Tesseract", "PP-OCR", "Google"]
@@ -207,7 +210,8 @@ def _read_here(
 ) -> ReadText:
     """Read by Tesseract; what it does not read surely, by the installed models, too.
 
-    Of two readings the one counts that has more letters, read more surely.
+    Of two readings the one counts that has more letters, read more surely. One or two letters that
+    the models do not read are no text: Tesseract sees an N in leaves and in fur, and is sure of it.
     """
     try:
         found = _tesseract_text(image, languages)
@@ -222,20 +226,40 @@ def _read_here(
         if second is None or not second.words:
             raise
         return _bounded(second, "PP-OCR")
-    if alone or (found.words and _sureness(found) >= SURELY_READ):
+    few = 0 < letters_of(found.text) < LEAST_LETTERS
+    if alone or (found.words and _sureness(found) >= SURELY_READ and not few):
         return _bounded(found, "Tesseract")
-    second = _read_by_models(image, recognisers, names)
+    second = _read_by_models(image, recognisers, names, least_letters=1 if few else LEAST_LETTERS)
+    if second is not None and few and not _has_words_of(second, found):
+        found = NOTHING
+        second = second if letters_of(second.text) >= LEAST_LETTERS else None
     if second is not None and _worth(second) > _worth(found):
         return _bounded(second, "PP-OCR")
     return _bounded(found, "Tesseract")
 
 
+def _has_words_of(second: TextDetection, first: TextDetection) -> bool:
+    """Return whether a reading has all words of another one."""
+    words = {word.text.casefold() for word in second.words}
+    return all(word.text.casefold() in words for word in first.words)
+
+
 def _read_by_models(
-    image: Image, recognisers: Recognisers, names: Sequence[str]
+    image: Image,
+    recognisers: Recognisers,
+    names: Sequence[str],
+    *,
+    least_letters: int = LEAST_LETTERS,
 ) -> TextDetection | None:
     """Return what the installed models read, in px of the original; None without them."""
     pixels = image.fit(READ_PX)
-    found = second_reader.read(pixels, recognisers.models, names, recognisers.release_slot)
+    found = second_reader.read(
+        pixels,
+        recognisers.models,
+        names,
+        recognisers.release_slot,
+        least_letters=least_letters,
+    )
     if found is None:
         return None
     scale = np.array([image.width / pixels.shape[1], image.height / pixels.shape[0]])

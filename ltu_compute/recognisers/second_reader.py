@@ -72,7 +72,12 @@ class _Line:
 
 
 def read(
-    image: Bgr, models: Models, names: Sequence[str], release_slot: ReleaseSlot
+    image: Bgr,
+    models: Models,
+    names: Sequence[str],
+    release_slot: ReleaseSlot,
+    *,
+    least_letters: int = LEAST_LETTERS,
 ) -> TextDetection | None:
     """Read what is written in a picture.
 
@@ -86,6 +91,8 @@ def read(
         Tesseract's names of the languages that the text may be in.
     release_slot : ReleaseSlot
         Entered while a model's process is waited for.
+    least_letters : int, default 3
+        Letters and digits of the whole picture, below which there is no text.
 
     Returns
     -------
@@ -113,7 +120,7 @@ def read(
         sigma = share * max(image.shape[:2])
         blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
         rows = max(rows, _read(blurred, finder, reader, release_slot), key=_worth)
-    return _detection(rows, names)
+    return _detection(rows, names, least_letters)
 
 
 def _is_fragments(rows: Sequence[Sequence[_Line]]) -> bool:
@@ -291,10 +298,12 @@ def _is_beside(line: _Line, other: _Line, height: float) -> bool:
     return bool(level and max(lefts) - min(rights) < MAX_GAP * height)
 
 
-def _detection(rows: Sequence[Sequence[_Line]], names: Sequence[str]) -> TextDetection:
+def _detection(
+    rows: Sequence[Sequence[_Line]], names: Sequence[str], least_letters: int
+) -> TextDetection:
     lines = [_joined(row) for row in rows]
     text = "\n".join(" ".join(word for word, _, _ in line) for line in lines)
-    if sum(letter.isalnum() for letter in text) < LEAST_LETTERS:
+    if letters_of(text) < least_letters:
         return TextDetection((), "", "", 0.0)
     language = iso_code(language_of(text, names) or "")
     words = [
@@ -305,6 +314,11 @@ def _detection(rows: Sequence[Sequence[_Line]], names: Sequence[str]) -> TextDet
     along = sum((line.corners[1] - line.corners[0] for row in rows for line in row), np.zeros(2))
     rotation = float(np.degrees(np.arctan2(along[1], along[0])))
     return TextDetection(tuple(words), text, language, rotation)
+
+
+def letters_of(text: str) -> int:
+    """Return how many letters and digits a text has."""
+    return sum(letter.isalnum() for letter in text)
 
 
 def _joined(row: Sequence[_Line]) -> list[tuple[str, NDArray[np.float64], float]]:
