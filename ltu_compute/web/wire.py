@@ -172,9 +172,9 @@ def _of_length(request: Request, length: int) -> bytes:
     """
     stream = request.stream  # refuses what is announced to be too large
     pieces: list[bytearray] = []
-    come = 0
-    while come < length:
-        piece = bytearray(min(length - come, max(come, SMALL), LARGE))
+    received = 0
+    while received < length:
+        piece = bytearray(min(length - received, max(received, SMALL), LARGE))
         with memoryview(piece) as place:
             filled = 0
             while filled < len(piece):
@@ -183,7 +183,7 @@ def _of_length(request: Request, length: int) -> bytes:
                     raise ClientDisconnected
                 filled += count
         pieces.append(piece)
-        come += filled
+        received += filled
     return b"".join(pieces)
 
 

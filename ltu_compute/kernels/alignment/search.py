@@ -22,11 +22,11 @@ from ltu_compute.kernels.alignment.refinement import at_full_size, expected_erro
 from ltu_compute.kernels.alignment.result import Alignment
 from ltu_compute.kernels.alignment.tracking import interior_mask
 from ltu_compute.kernels.alignment.voting import (
-    MIN_WITNESSES,
+    MIN_PLACES,
     Candidates,
-    elect_similarity,
     is_ambiguous,
     possible_matches,
+    similarity_by_votes,
 )
 from ltu_compute.kernels.homography import (
     inverse,
@@ -156,7 +156,7 @@ def _attempt(
     distinctive_only: bool = False,
 ) -> tuple[Alignment, Candidates] | None:
     """Align by these keypoints; return all their possible matches too."""
-    if min(len(keypoints1), len(keypoints2)) < MIN_WITNESSES:
+    if min(len(keypoints1), len(keypoints2)) < MIN_PLACES:
         return None
     distances = descriptor_distances(keypoints1, keypoints2)
     pairs = match_keypoints(keypoints1, keypoints2, distances=distances)
@@ -213,10 +213,10 @@ def _by_similarity(pair: Pair, candidates: Candidates) -> Alignment | None:
     Every keypoint may have several partners, which vote for a turn, a scale and a shift. Tracking
     adds the perspective, and the pixels must agree more closely.
     """
-    elected = elect_similarity(candidates, 0.01 * max(pair.size2))
-    if elected is None or elected[2] < MIN_WITNESSES:
+    voted = similarity_by_votes(candidates, 0.01 * max(pair.size2))
+    if voted is None or voted[2] < MIN_PLACES:
         return None
-    matrix, inliers, _ = elected
+    matrix, inliers, _ = voted
     if not is_plausible(matrix, pair.size1, pair.size2):
         return None
     matches = distinct(candidates.points1[inliers], candidates.points2[inliers])

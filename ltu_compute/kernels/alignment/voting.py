@@ -14,7 +14,7 @@ from ltu_compute.kernels.homography import is_plausible, map_points
 from ltu_compute.kernels.keypoints import Keypoints
 from ltu_compute.kernels.types import Matrix
 
-MIN_WITNESSES = 5  # places at which keypoints must agree with a similarity
+MIN_PLACES = 5  # places at which keypoints must agree with a similarity
 
 
 class Candidates(NamedTuple):
@@ -47,7 +47,7 @@ def possible_matches(
     )
 
 
-def elect_similarity(
+def similarity_by_votes(
     candidates: Candidates, tolerance_px: float
 ) -> tuple[Matrix, NDArray[np.bool_], int] | None:
     """Find the similarity with which most candidates agree.
@@ -62,7 +62,7 @@ def elect_similarity(
         The matrix, which candidates agree with it, and at how many places they are.
     """
     points1, points2, turns, scales = candidates
-    if len(points1) < MIN_WITNESSES:
+    if len(points1) < MIN_PLACES:
         return None
     middle = (points1.min(axis=0) + points1.max(axis=0)) / 2
     arm = (middle - points1) * scales[:, None]
@@ -82,9 +82,9 @@ def elect_similarity(
     for shift in (0.0, 0.5):  # votes on the border of two cells are within one of the other grid
         cells = np.floor(votes + shift)
         cells[:, 2] %= 12
-        _, party, counts = np.unique(row_keys(cells), return_inverse=True, return_counts=True)
+        _, cell_of, counts = np.unique(row_keys(cells), return_inverse=True, return_counts=True)
         for index in np.argsort(-counts, kind="stable")[:3]:
-            members = party == index
+            members = cell_of == index
             if members.sum() < 3:
                 continue
             fitted, _ = cv2.estimateAffinePartial2D(
@@ -116,7 +116,7 @@ def is_ambiguous(pair: Pair, found: Alignment, candidates: Candidates) -> bool:
     elsewhere = gap > 0.02 * max(pair.size2)
     explained = count_places(candidates.points1[~elsewhere])
     rest = Candidates(*(column[elsewhere] for column in candidates))
-    rival = elect_similarity(rest, 0.01 * max(pair.size2))
+    rival = similarity_by_votes(rest, 0.01 * max(pair.size2))
     if rival is None or rival[2] < 0.15 * explained:
         return False
     if not is_plausible(rival[0], pair.size1, pair.size2):

@@ -39,7 +39,7 @@ from ltu_compute.kernels.differences.relief import (
     described_parts,
     enlarged,
     find_relief,
-    lies_in_surroundings,
+    is_in_surroundings,
     made_exact,
     parallax_of,
     without_surroundings,
@@ -191,7 +191,7 @@ def compare(
             corrected,
             shared,
             settings,
-            play=slack,
+            slack=slack,
             ringing_px=ringing,
             judges=judges,
         )
@@ -389,7 +389,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
             for area in areas_that_differ(
                 reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
             )
-            if not lies_in_surroundings(area.place, area.mask, stands, frame)
+            if not is_in_surroundings(area.place, area.mask, stands, frame)
         ]
     matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
     least = settings.min_area_percent / 100 * frame.width * frame.height
@@ -475,7 +475,7 @@ def _compared_mask(sampler: Sampler, view: View, highlit: NDArray[np.bool_]) -> 
     size2 = Size(sampler.image.shape[1], sampler.image.shape[0])
     outline = map_points(corners_of(size2), inverse(sampler.matrix))
     fixed = np.rint(np.clip(outline, -1e6, 1e6) * 16).astype(np.int32)
-    if sampler.lies_still:
+    if sampler.is_identity:
         mask[:] = 255
     else:
         cv2.fillConvexPoly(mask, fixed.reshape(-1, 1, 2), 255, shift=4)

@@ -52,13 +52,13 @@ def measure(
     compared: NDArray[np.bool_],
     settings: ComparisonSettings,
     *,
-    play: float,
+    slack: float,
     ringing_px: int,
     judges: Judges | None = None,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise, in ΔE.
 
-    `play` is the surface's possible displacement beyond its matrix, in px at 400 px longest side.
+    `slack` is the possible displacement of the surface beyond its matrix; see `registration_slack`.
     `ringing_px` is the reach of a file's ringing, in px compared; see `ringing_reach`.
     `judges` measure it in their own way; see `beyond_range`.
     """
@@ -69,7 +69,7 @@ def measure(
     first, second = _equally_sharp(reference, level, compared, settings)
     ringing = ringing_allowance(first, second, ringing_px)
     softness = contrast_allowance(reference, aligned_image)
-    radius = settings.edge_tolerance + play * max(1.0, scale)
+    radius = settings.edge_tolerance + slack * max(1.0, scale)
     difference_map = np.zeros(compared.shape, np.float32)
     sigmas = [sigma * scale for sigma in _SCALES]
     if scale > _FINER:

@@ -444,7 +444,7 @@ def enlarged(area: NDArray[np.bool_], frame: Size) -> NDArray[np.bool_]:
     return np.asarray(full > 0, np.bool_)
 
 
-def lies_in_surroundings(place: Box, mask: Mask, relief: Relief, frame: Size) -> bool:
+def is_in_surroundings(place: Box, mask: Mask, relief: Relief, frame: Size) -> bool:
     """Return whether an area of a larger frame is mostly within areas that parts hide.
 
     Parameters

@@ -87,7 +87,7 @@ class Sampler:
     relief: Floats | None = None
 
     @cached_property
-    def lies_still(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether the shot's pixels are the frame's."""
         same = self.image.shape[:2] == (self.frame.height, self.frame.width)
         moved = any(each is not None for each in (self.bend, self.displacement, self.relief))
@@ -124,7 +124,7 @@ class Sampler:
 
     def tile(self, place: Box) -> NDArray[np.uint8]:
         """Return the shot's pixels warped into a rectangle of the frame."""
-        if self.lies_still:
+        if self.is_identity:
             return crop(self.image, place)
         step = _RELIEF_STEP if self._shows_relief(place) else _GRID_STEP
         columns, rows = (-(-extent // step) + 2 for extent in (place.width, place.height))
