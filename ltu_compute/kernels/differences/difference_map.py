@@ -56,11 +56,29 @@ def measure(
     ringing_px: int,
     judges: Judges | None = None,
 ) -> Floats:
-    """Return the difference of each pixel beyond misregistration and noise, in ΔE.
+    """Return the difference of each pixel beyond misregistration and noise.
 
-    `slack` is the possible displacement of the surface beyond its matrix; see `registration_slack`.
-    `ringing_px` is the reach of a file's ringing, in px compared; see `ringing_reach`.
-    `judges` measure it in their own way; see `beyond_range`.
+    Parameters
+    ----------
+    reference : ndarray of uint8, shape (H, W, 3)
+        Image 1.
+    aligned_image, corrected : ndarray of uint8, shapes (H, W, 3)
+        Image 2 warped into image 1, and the same in the light of image 1.
+    compared : ndarray of bool, shape (H, W)
+        True where both show the scene.
+    settings : ComparisonSettings
+        Settings of the comparison.
+    slack : float
+        Possible displacement of the surface beyond its matrix; see `registration_slack`.
+    ringing_px : int
+        Reach of a file's ringing, in px compared; see `ringing_reach`.
+    judges : tuple of Judge, optional
+        They measure the excess over the range in their own way; see `beyond_range`.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        In ΔE, 0 or more.
     """
     scale = max(compared.shape) / REFERENCE_SIZE
     level = with_doubt(reference, aligned_image, corrected)
@@ -82,7 +100,7 @@ def measure(
             (blurred1, blurred2), (blurred2, blurred1), judges or (None, None), strict=True
         ):
             beyond = beyond_range(
-                one, other, radius, allowance, softness, ringing=ringing, judge=judge
+                one, other, radius, allowance, softness, by_place=ringing, judge=judge
             )
             if not settings.use_hsv:
                 beyond = without_blends(
@@ -272,21 +290,38 @@ def beyond_range(
     allowance: Floats,
     softness: Floats,
     *,
-    ringing: Floats | None = None,
+    by_place: Floats | None = None,
     judge: Judge | None = None,
 ) -> Floats:
     """Return by how much values exceed the range of the other image's neighbourhood.
 
-    `ringing` is allowed beside that; see `ringing_allowance`. A judge measures the excess in its
-    own way, for each channel.
+    Parameters
+    ----------
+    values, other : ndarray of float32, shapes (H, W, C)
+        Coordinates of the image, and of the other one.
+    radius : float
+        Of the neighbourhood, in px; it may be fractional.
+    allowance : ndarray of float32, shape (C,)
+        ΔE per channel that is not a difference.
+    softness : ndarray of float32, shape (H, W, C)
+        Share of the local contrast by which a pixel may exceed the range.
+    by_place : ndarray of float32, shape (H, W, C), optional
+        ΔE that is not a difference at each place, such as `ringing_allowance`.
+    judge : Judge, optional
+        Measures the excess of each channel in its own way.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        In ΔE, 0 or more.
     """
     if judge is None:
         low, high = range_within(other, radius)
         beyond = excess_beyond(values, low, high, allowance, softness)
     else:
         beyond = judge.excess(values, other, radius, allowance, softness)
-    if ringing is not None:
-        beyond = np.maximum(beyond - ringing, np.float32(0))
+    if by_place is not None:
+        beyond = np.maximum(beyond - by_place, np.float32(0))
     if beyond.ndim == 2:
         return beyond
     cv2.multiply(beyond, beyond, beyond)

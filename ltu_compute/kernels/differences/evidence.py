@@ -217,16 +217,16 @@ def exact_difference(
     )
     allowance = np.asarray(2.5 * precision.noise, np.float32)
     beyond = np.zeros(first.shape[:2], np.float32)
-    ringing = None
+    by_place = _blur_allowance(first, second)
     if not settings.use_hsv:
         ringing = ringing_allowance(first, second, precision.ringing_px)
-    blur = _blur_allowance(first, second)
-    ringing = blur if ringing is None else ringing + blur
+        if ringing is not None:
+            by_place = ringing + by_place
     for one, other, judge in zip(
         (first, second), (second, first), judges or (None, None), strict=True
     ):
         differs = beyond_range(
-            one, other, precision.radius, allowance, softness, ringing=ringing, judge=judge
+            one, other, precision.radius, allowance, softness, by_place=by_place, judge=judge
         )
         if not settings.use_hsv and one.ndim == 3:
             differs = without_blends(
