@@ -356,7 +356,7 @@ def test_edges_follow_their_sliders(page: Page) -> None:
     low = page.locator("input[type=range][name=threshold_min]")
     after(page, lambda: (high.fill("40"), low.fill("20")))
     until(lambda: float(headline(page).split("%")[0]) > few)
-    expect(page.locator("input[type=number][name=threshold_max]")).to_have_value("20")
+    expect(page.locator("input[role=spinbutton][name=threshold_max]")).to_have_value("20")
 
 
 def test_contours(page: Page) -> None:
@@ -525,10 +525,10 @@ def test_presets_and_sliders(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     sent: list[str] = []
     page.on("request", lambda r: sent.append(r.url) if r.url.endswith("/differences") else None)
-    smooth = page.locator("input[type=number][name='fic_settings.smooth']")
+    smooth = page.locator("input[role=spinbutton][name='fic_settings.smooth']")
     after(page, lambda: page.locator("input[name=preset][value='4']").check())
     expect(smooth).to_have_value("0.8")
-    threshold = page.locator("input[type=number][name='fic_settings.threshold']")
+    threshold = page.locator("input[role=spinbutton][name='fic_settings.threshold']")
     after(page, lambda: threshold.fill("9"))
     expect(page.locator(".changed")).to_contain_text("1 number differs")
     slider = page.locator("input[type=range][name='fic_settings.threshold']")
@@ -548,7 +548,9 @@ def test_the_page_looks_at_all_pixels_with_the_strict_preset(page: Page, pair: P
     resolution = page.locator("select[name='fic_settings.resolution']")
     expect(resolution).to_have_value("auto")
     after(page, lambda: resolution.select_option(""))
-    expect(page.locator("input[type=number][name='fic_settings.resolution']")).to_have_value("400")
+    expect(page.locator("input[role=spinbutton][name='fic_settings.resolution']")).to_have_value(
+        "400"
+    )
     expect(page.locator(".changed")).to_contain_text("1 number differs")
     after(page, lambda: page.get_by_role("button", name="Back to Strict").click())
     expect(resolution).to_have_value("auto")
@@ -755,7 +757,7 @@ def test_pictures_are_fetched_for_accounts_only(app: Flask, token: str) -> None:
 def test_copied_requests_run_elsewhere(page: Page, service: Live, pair: Pair) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     analyze(page, "differences", *pair)
-    threshold = page.locator("input[type=number][name='fic_settings.threshold']")
+    threshold = page.locator("input[role=spinbutton][name='fic_settings.threshold']")
     after(page, lambda: threshold.fill("2"))
     page.get_by_role("button", name="curl").click()
     words = shlex.split(copied(page, "curl "))
@@ -838,7 +840,7 @@ def print_report(page: Page) -> Locator:
 def test_errors_stand_beside_their_parameters(open_page: Open, pair: Pair) -> None:
     page = open_page("differences", refusals=True)
     after(page, lambda: give(page, *pair))
-    threshold = page.locator("input[type=number][name='fic_settings.threshold']")
+    threshold = page.locator("input[role=spinbutton][name='fic_settings.threshold']")
     threshold.fill("500")
     row = page.locator(".field", has=threshold)
     expect(row.locator(".problem")).to_contain_text("received 500, allowed is a number from 0")
@@ -885,7 +887,7 @@ def test_unsupported_and_oversized_files(open_page: Open, tmp_path: Any) -> None
 def test_sessions_are_renewed_and_end(open_page: Open, clock: Clock) -> None:
     page = open_page("edges", refusals=True)
     after(page, lambda: give(page, "coffee.jpg"))
-    low = page.locator("input[type=number][name=threshold_min]")
+    low = page.locator("input[role=spinbutton][name=threshold_min]")
     clock.ahead = 700  # the access token has expired, the session has not
     after(page, lambda: low.fill("60"))
     expect(page.locator("dialog")).to_be_hidden()
@@ -910,7 +912,7 @@ def sign_in_again(page: Page) -> None:
 def test_signing_out_is_not_undone_by_a_renewal(open_page: Open, clock: Clock) -> None:
     page = open_page("edges", refusals=True)
     after(page, lambda: give(page, "coffee.jpg"))
-    low = page.locator("input[type=number][name=threshold_min]")
+    low = page.locator("input[role=spinbutton][name=threshold_min]")
     held: list[tuple[Route, APIResponse]] = []
 
     def hold(route: Route) -> None:
@@ -1012,13 +1014,19 @@ def test_french(browser: Browser, service: Live, clock: Clock, pair: Pair, tmp_p
     expect(page.locator(".presets label").first).to_contain_text("Stricte préréglage 1")
     expect(print_report(page)).to_contain_text(f"Compte\u00a0: {USERNAME}")
     page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
-    threshold = page.locator("input[type=number][name='fic_settings.threshold']")
+    threshold = page.locator("input[role=spinbutton][name='fic_settings.threshold']")
     threshold.fill("500")
     row = page.locator(".field", has=threshold)
     expect(row.locator(".problem")).to_contain_text("500 reçu, admis\u00a0: un nombre de 0 à 100")
-    after(page, lambda: threshold.fill("0.6"))
+    after(page, lambda: threshold.fill("0,6"))
+    expect(row.locator(".problem")).to_be_empty()
+    after(page, lambda: threshold.press("ArrowUp"))
+    expect(threshold).to_have_value("0,7")
+    page.locator("#limits [name=max_area_percent]").fill("0,5")
+    expect(page.locator(".checks")).to_contain_text("sur 0,5")
     expect(page.get_by_role("button", name="Agrandir", exact=True)).to_have_count(2)
     after(page, lambda: page.locator("#language").select_option("en"))
+    expect(threshold).to_have_value("0.7")
     expect(page.locator(".headline")).to_have_text(re.compile("^(NG|OK) . differences?$"))
     expect(page.get_by_role("button", name="Zoom in", exact=True)).to_have_count(2)
     page.context.close()

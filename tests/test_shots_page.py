@@ -1,5 +1,6 @@
 """The queue of shots on the Analyze page in a real browser: verdicts, decisions, files of them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,8 +118,15 @@ def test_shots_get_verdicts_and_a_report(
     expect(page.locator("#decide-NG")).to_have_attribute("aria-pressed", "true")
     page.click("#decide-OK")
     page.locator(".filters label", has_text="OK 4").click()
-    page.locator("input[type=number][name='fic_settings.margin']").fill("2")
+    page.locator("input[role=spinbutton][name='fic_settings.margin']").fill("2")
     expect(page.locator("#shots")).to_contain_text("Some verdicts are of another reference")
+    expect(page.locator(".verdicts li", has_text="another reference")).to_have_count(3)
+    with page.expect_download() as saved:  # the part on the stage was compared again
+        page.click("#shots-report")
+    report = saved.value.path().read_text()
+    assert re.findall(r"<h2>(Settings .)</h2>", report) == ["Settings A", "Settings B"]
+    assert [float(margin) for margin in re.findall(r"Margin ([\d.]+)", report)][-1] == 2
+    assert sorted(re.findall(r"<td>([AB])</td>", report)) == ["A"] * 4 + ["B"]
     page.select_option("#language", "fr")
     expect(page.locator("#shots-said")).to_contain_text("5 sur 5 contrôlées")
     wait_until_kept(page)

@@ -3,9 +3,12 @@
  * @module
  */
 import { h } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { number, read, t, written } from "./i18n.js";
 
 /** @typedef {import("./dom.js").Child} Child */
+
+const STEP = 0.1; // of an arrow key, in a field for numbers that need not be whole
+const DIGITS = 12; // of such a step's result: without what binary fractions add
 
 let ids = 0;
 
@@ -50,6 +53,46 @@ export function percentSlider(label, value, oninput) {
     oninput(Number(input.value));
   });
   return h("label", { class: "inline-slider" }, h("span", {}, label), input, shown);
+}
+
+/** @type {Record<string, number>} steps of a key */
+const STEPS = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
+
+/**
+ * A field for a number as the language writes it. The browser's own takes the mark of decimals from
+ * the browser's language, not from the page's.
+ * @param {Record<string, unknown>} props
+ * @param {{minimum?: number, maximum?: number, whole?: boolean}} allowed for the arrow keys
+ * @param {number | undefined} value
+ */
+export function numberField(props, { minimum = -Infinity, maximum = Infinity, whole = false }, value) {
+  const input = h("input", {
+    ...props,
+    type: "text",
+    inputmode: whole ? "numeric" : "decimal",
+    role: "spinbutton",
+    "aria-valuemin": Number.isFinite(minimum) ? minimum : null,
+    "aria-valuemax": Number.isFinite(maximum) ? maximum : null,
+    autocomplete: "off",
+    value: value === undefined ? "" : written(value),
+  });
+  const show = () => {
+    const now = read(input.value);
+    if (now === undefined || Number.isNaN(now)) input.removeAttribute("aria-valuenow");
+    else input.setAttribute("aria-valuenow", String(now));
+  };
+  input.addEventListener("input", show);
+  show();
+  input.addEventListener("keydown", (event) => {
+    const steps = STEPS[event.key];
+    if (!steps || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const now = read(input.value) || 0;
+    const next = now + steps * (whole ? 1 : STEP);
+    input.value = written(Number(Math.min(maximum, Math.max(minimum, next)).toPrecision(DIGITS)));
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  return input;
 }
 
 /**

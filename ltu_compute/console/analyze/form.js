@@ -2,9 +2,9 @@
  * The settings of an operation as a form, made from what the service declares of them.
  * @module
  */
-import { newId } from "./controls.js";
+import { newId, numberField } from "./controls.js";
 import { fill, h, replace } from "./dom.js";
-import { known, languageName, number, t } from "./i18n.js";
+import { known, languageName, number, read, t, written } from "./i18n.js";
 import { wordsOf } from "./reply.js";
 
 /** @typedef {import("./operations.js").Field} Field */
@@ -324,17 +324,14 @@ export class Form {
       fill(row, ...numberOrWord(field, props, label, value, usual, give));
     } else if (field.kind === "number" && bounded) {
       fill(row, ...slider(field, props, label, Number(value), Number(usual), give));
+    } else if (field.kind === "number") {
+      const input = numberField(props, field, read(String(value)));
+      input.addEventListener("input", () => give(given(input.value)));
+      fill(row, h("div", { class: "line" }, label, input));
     } else {
-      const input = h("input", {
-        ...props,
-        type: field.kind === "number" ? "number" : "text",
-        value: String(value),
-        autocomplete: "off",
-        spellcheck: "false",
-      });
-      input.addEventListener("input", () =>
-        give(field.kind === "number" && input.value ? Number(input.value) : input.value),
-      );
+      const text = { type: "text", value: String(value), autocomplete: "off", spellcheck: "false" };
+      const input = h("input", { ...props, ...text });
+      input.addEventListener("input", () => give(input.value));
       fill(row, h("div", { class: "line" }, label, input));
     }
     fill(row, help, problem);
@@ -398,7 +395,7 @@ function numberOrWord(field, props, label, value, usual, give) {
   };
   select.addEventListener("change", () => {
     show();
-    give(select.value || Number(/** @type {any} */ (line.querySelector("input")).value));
+    give(select.value || given(/** @type {any} */ (line.querySelector("input")).value));
   });
   show();
   line.append(select);
@@ -416,14 +413,7 @@ function numberOrWord(field, props, label, value, usual, give) {
  */
 function slider(field, props, label, value, usual, give) {
   const scale = scaleOf(field, usual);
-  const exact = h("input", {
-    ...props,
-    type: "number",
-    min: field.minimum,
-    max: field.maximum,
-    step: field.whole ? 1 : "any",
-    value: String(value),
-  });
+  const exact = numberField(props, field, value);
   const range = h("input", {
     type: "range",
     min: 0,
@@ -435,24 +425,35 @@ function slider(field, props, label, value, usual, give) {
   });
   range.addEventListener("input", () => {
     const chosen = scale.value(Number(range.value));
-    exact.value = String(chosen);
+    exact.value = written(chosen);
+    exact.setAttribute("aria-valuenow", String(chosen));
     range.setAttribute("aria-valuetext", number(chosen, 3));
     give(chosen, true);
   });
   exact.addEventListener("input", () => {
-    if (exact.value === "") return; // about to be typed
-    const chosen = Number(exact.value);
+    const chosen = given(exact.value);
+    if (chosen === "") return; // about to be typed
+    if (typeof chosen === "string") return give(chosen); // the service says what is allowed
     range.value = String(scale.position(chosen));
     range.setAttribute("aria-valuetext", number(chosen, 3));
     give(chosen);
   });
   exact.addEventListener("change", () => {
-    if (exact.value === "") {
-      exact.value = String(usual);
+    if (given(exact.value) === "") {
+      exact.value = written(usual);
       exact.dispatchEvent(new Event("input"));
     }
   });
   return [h("div", { class: "line" }, label, exact), range];
+}
+
+/**
+ * Return what a field for a number is sent as: what is no number goes as it is written.
+ * @param {string} text
+ */
+function given(text) {
+  const value = read(text);
+  return value === undefined || Number.isNaN(value) ? text.trim() : value;
 }
 
 /**
@@ -477,7 +478,7 @@ export function scaleOf(field, usual) {
 }
 
 /** @param {Preset} preset */
-function presetName({ preset, name }) {
+export function presetName({ preset, name }) {
   return known(`preset.${preset}.name`) ?? name.charAt(0).toUpperCase() + name.slice(1);
 }
 

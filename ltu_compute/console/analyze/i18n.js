@@ -528,6 +528,25 @@ export function areaWords(share) {
   return percent(share / 100, share < 0.01 ? 4 : 2);
 }
 
+/**
+ * Return a number as a field shows it: whole, with the language's mark of decimals.
+ * @param {number} value
+ */
+export function written(value) {
+  return String(value).replace(".", current === "fr" ? "," : ".");
+}
+
+/**
+ * Return the number that is written in a field, with a point or a comma.
+ * @param {string} text
+ * @returns {number | undefined} undefined: nothing is written; NaN: no number
+ */
+export function read(text) {
+  const plain = text.replaceAll(/\s/g, "").replace(",", ".");
+  if (plain === "") return undefined;
+  return /^[-+]?(\d+\.?\d*|\.\d+)$/.test(plain) ? Number(plain) : NaN;
+}
+
 /** @param {number} count */
 export function bytes(count) {
   if (count < 1e3) return t("byte-count", { n: count });

@@ -2,9 +2,9 @@
  * The limits of a good shot, as fields of the panel.
  * @module
  */
-import { newId, section } from "./controls.js";
+import { newId, numberField, section } from "./controls.js";
 import { h } from "./dom.js";
-import { t } from "./i18n.js";
+import { read, t } from "./i18n.js";
 
 /** @typedef {import("./verdict.js").Limits} Limits */
 /**
@@ -20,12 +20,14 @@ export function firstJudging() {
   return { limits: { max_count: 0 }, regionLimits: {}, pxPerMm: 0, open: true };
 }
 
-/** @type {[keyof Limits, Record<string, unknown>][]} names of recipes, and what their fields allow */
+/** @typedef {{maximum?: number, whole?: boolean}} Allowed */
+
+/** @type {[keyof Limits, Allowed][]} names of recipes, and what their fields allow */
 const FIELDS = [
-  ["max_count", { step: 1, max: 999 }],
-  ["max_area_percent", { step: "any", max: 100 }],
-  ["max_area_mm2", { step: "any" }],
-  ["max_strength", { step: "any", max: 1000 }],
+  ["max_count", { maximum: 999, whole: true }],
+  ["max_area_percent", { maximum: 100 }],
+  ["max_area_mm2", {}],
+  ["max_strength", { maximum: 1000 }],
 ];
 
 /**
@@ -43,7 +45,7 @@ export function limitsSection(judging, onchange) {
     if (name === "max_area_mm2") row.hidden = !judging.pxPerMm;
     return row;
   });
-  const scale = field("px_per_mm", { step: "any" }, judging.pxPerMm || undefined, (value) => {
+  const scale = field("px_per_mm", {}, judging.pxPerMm || undefined, (value) => {
     judging.pxPerMm = value ?? 0;
     const byScale = rows[FIELDS.findIndex(([name]) => name === "max_area_mm2")];
     byScale.hidden = !value;
@@ -63,31 +65,21 @@ export function limitsSection(judging, onchange) {
 
 /**
  * @param {string} name
- * @param {Record<string, unknown>} allowed
+ * @param {Allowed} allowed
  * @param {number | undefined} value
  * @param {(value: number | undefined) => void} give undefined: no limit
  */
 function field(name, allowed, value, give) {
-  const input = h("input", {
-    id: newId(name),
-    type: "number",
-    min: 0,
-    name,
-    placeholder: "–",
-    value: value === undefined ? "" : String(value),
-    autocomplete: "off",
-    ...allowed,
-  });
-  const most = Number(allowed.max ?? Infinity);
+  const input = numberField({ id: newId(name), name, placeholder: "–" }, { minimum: 0, ...allowed }, value);
+  const most = allowed.maximum ?? Infinity;
   const problem = h("span", { class: "problem", id: `${input.id}-problem`, role: "alert" });
   input.addEventListener("input", () => {
-    const given = input.valueAsNumber;
-    const fits = input.value === "" ? !input.validity.badInput : given >= 0 && given <= most;
-    if (fits) {
+    const given = read(input.value);
+    if (given === undefined || (given >= 0 && given <= most)) {
       input.removeAttribute("aria-invalid");
       input.removeAttribute("aria-describedby");
       problem.textContent = "";
-      give(input.value === "" ? undefined : given);
+      give(given);
       return;
     }
     input.setAttribute("aria-invalid", "true");

@@ -164,9 +164,12 @@ function strength({ differences }) {
  * @param {object} given
  * @param {import("./pictures.js").Picture} given.reference
  * @param {[string, string][]} given.about limits and settings in words
- * @param {string} given.under key of how shots are compared now; parts compared otherwise are named
+ * @param {string} given.under key of how shots are compared now
+ * @param {(under: string) => [string, string][]} given.describe what such a key says, in words
  */
-export async function asPage(parts, rules, { reference, about, under }) {
+export async function asPage(parts, rules, { reference, about, under, describe }) {
+  const ways = [...new Set(parts.filter(({ outcome }) => outcome).map((part) => part.under))];
+  const several = ways.some((way) => way !== under);
   const judgedParts = parts.map((part) => ({ part, ...verdictOf(part, rules) }));
   const counted = ["NG", "ERROR", "OK", ""].map((verdict) => {
     const n = judgedParts.filter((each) => each.verdict === verdict).length;
@@ -184,11 +187,12 @@ export async function asPage(parts, rules, { reference, about, under }) {
     h("h1", {}, t("shots")),
     h("p", {}, new Date().toLocaleString(language())),
     h("p", { class: "counted" }, counted.filter(Boolean).join(" · ")),
-    h("dl", {}, [[t("reference"), reference.name], ...about].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    list([[t("reference"), reference.name], ...about]),
+    several && ways.flatMap((way, at) => [h("h2", {}, `${t("settings")} ${letter(at)}`), list(describe(way))]),
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, ["#", t("shot"), t("verdict"), t("decision"), t("reason"), ""].map((head) => h("th", { scope: "col" }, head)))),
+      h("thead", {}, h("tr", {}, ["#", t("shot"), t("verdict"), t("decision"), t("reason"), several && t("settings"), ""].map((head) => head !== false && h("th", { scope: "col" }, head)))),
       h(
         "tbody",
         {},
@@ -200,7 +204,8 @@ export async function asPage(parts, rules, { reference, about, under }) {
             h("th", { scope: "row" }, part.name),
             h("td", { class: `verdict ${verdict.toLowerCase()}` }, t(`verdict-${verdict || "none"}`)),
             h("td", {}, part.decision && t(`verdict-${part.decision}`)),
-            h("td", {}, [reason, part.outcome && part.under !== under && t("shots-old")].filter(Boolean).join("; ")),
+            h("td", {}, reason),
+            several && h("td", {}, part.outcome && letter(ways.indexOf(part.under))),
             h("td", {}, shown.get(part) ?? []),
           ),
         ),
@@ -208,12 +213,25 @@ export async function asPage(parts, rules, { reference, about, under }) {
     ),
   );
   const style =
-    "body{font:14px/1.4 system-ui,sans-serif;margin:24px;color:#16191d;background:#fff}h1{margin:0}" +
+    "body{font:14px/1.4 system-ui,sans-serif;margin:24px;color:#16191d;background:#fff}h1{margin:0}h2{font-size:14px;margin:16px 0 4px}" +
     "table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;border-bottom:1px solid #d2d6dc;text-align:left;vertical-align:top;font-weight:400;overflow-wrap:anywhere}" +
     "thead th{color:#545c66}.counted{font-size:20px;font-weight:600}dl{display:grid;grid-template-columns:auto 1fr;gap:2px 16px}dt{color:#545c66}dd{margin:0}" +
     "thead th,.verdict,.at{white-space:nowrap}.verdict{font-weight:700;color:#14713a}.ng,.error{color:#b3261e}img{height:90px;margin-right:6px}";
   const head = `<meta charset="utf-8"><title>${t("shots")}</title><style>${style}</style>`;
   return `<!doctype html><html lang="${language()}"><head>${head}</head><body>${page.outerHTML}</body></html>`;
+}
+
+/** @param {[string, string][]} rows */
+function list(rows) {
+  return h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+/**
+ * Return the name of the settings that rows of a page share.
+ * @param {number} at
+ */
+function letter(at) {
+  return at < 26 ? String.fromCharCode(65 + at) : String(at + 1);
 }
 
 /**

@@ -7,7 +7,9 @@ import { confirmed, section } from "./controls.js";
 import { h, replace } from "./dom.js";
 import { blobOfBase64, bytesOf, save } from "./files.js";
 import { kindOf } from "./file-kinds.js";
-import { t } from "./i18n.js";
+import { presetName } from "./form.js";
+import { number, t } from "./i18n.js";
+import { settingWords, wordsOf } from "./reply.js";
 import { sha256 } from "./sha256.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -66,6 +68,36 @@ export function comparisonOf(desk) {
   const { name, blob } = desk.pictures[0] ?? {};
   const by = desk.byRecipe && [desk.recipe?.name, desk.recipe?.version];
   return JSON.stringify([settings, places, name, blob?.size, by]);
+}
+
+/**
+ * Return what a key of `comparisonOf` says, in words.
+ * @param {string} key
+ * @param {import("./form.js").Form} form whose presets the settings are of
+ * @returns {[string, string][]}
+ */
+export function comparisonWords(key, form) {
+  const [{ preset, ...changed }, places, reference, , by] = JSON.parse(key);
+  const chosen = form.presets.find((each) => each.preset === preset);
+  const settings = Object.entries({ ...chosen?.settings, ...changed }).filter(([, value]) => value !== "");
+  const uses = places.map((/** @type {[string]} */ [use]) => t(use === "ignore" ? "roi-ignore" : "roi-compare"));
+  const corners = places.map((/** @type {[string, number[][]]} */ [, polygon]) =>
+    polygon.map((point) => `(${point.map((each) => number(each, 0)).join(" ")})`).join(" "),
+  );
+  /** @type {[string, string][]} */
+  const rows = [
+    [t("reference"), reference ?? "–"],
+    [
+      t("settings"),
+      [
+        `${chosen ? presetName(chosen) : ""} (${t("preset-number", { n: preset })})`,
+        ...settings.map(([name, value]) => `${wordsOf(name)} ${settingWords(name, value)}`),
+      ].join(", "),
+    ],
+    ...corners.map((/** @type {string} */ where, /** @type {number} */ at) => [uses[at], where]),
+  ];
+  if (by) rows.push([t("recipe"), t("recipe-version", { name: by[0], version: by[1] })]);
+  return rows;
 }
 
 /**

@@ -3,7 +3,8 @@
  * @module
  */
 import { boxAround } from "./geometry.js";
-import { known, number, percent, translated } from "./i18n.js";
+import { known, number, percent, t, translated } from "./i18n.js";
+import { wireText } from "./operations.js";
 
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Box} Box */
@@ -68,6 +69,17 @@ function measured(name, value) {
 export function wordsOf(name) {
   const spaced = name.replaceAll("_", " ");
   return known(`=${name}`) ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}
+
+/**
+ * Return the value of a setting as the page shows it.
+ * @param {string} name on the wire, with that of its object
+ * @param {any} value
+ */
+export function settingWords(name, value) {
+  if (typeof value === "number") return number(value, 6);
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
+  return known(`=${name.split(".").at(-1)}.${value}`) ?? wireText(value);
 }
 
 /**

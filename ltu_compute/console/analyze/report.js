@@ -6,10 +6,9 @@ import { closeUps } from "./close-up.js";
 import { table } from "./controls.js";
 import { byId, h, replace, svg } from "./dom.js";
 import { boxAround } from "./geometry.js";
-import { areaWords, known, language, number, t } from "./i18n.js";
-import { wireText } from "./operations.js";
+import { areaWords, language, number, t } from "./i18n.js";
 import { isUpright } from "./region.js";
-import { infoOf, messageOf, numbersOf, placesIn, resultOf, wordsOf } from "./reply.js";
+import { infoOf, messageOf, numbersOf, placesIn, resultOf, settingWords, wordsOf } from "./reply.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
 
@@ -185,16 +184,6 @@ function settingsOf(form) {
       : settingWords(name, value),
   ]);
   return rows.length ? rows : [[t("no-settings"), ""]];
-}
-
-/**
- * @param {string} name
- * @param {any} value
- */
-function settingWords(name, value) {
-  if (typeof value === "number") return number(value, 6);
-  if (typeof value === "boolean") return t(value ? "yes" : "no");
-  return known(`=${name.split(".").at(-1)}.${value}`) ?? wireText(value);
 }
 
 /**

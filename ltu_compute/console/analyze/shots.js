@@ -12,7 +12,7 @@ import { save } from "./files.js";
 import { keysOn, switchKeys } from "./keys.js";
 import { number, t } from "./i18n.js";
 import { asCsv, asPage, outcomeOf, verdictOf } from "./parts.js";
-import { comparisonOf } from "./recipes.js";
+import { comparisonOf, comparisonWords } from "./recipes.js";
 import { Camera, canWatch, hasCamera, isPicture, sorted, watchFolder } from "./sources.js";
 import { percentLimits } from "./verdict.js";
 
@@ -559,7 +559,7 @@ export class Shots {
     const { desk } = this;
     const reference = desk?.pictures[0];
     if (!desk || !reference) return;
-    const page = await asPage(this.parts, this.rules, { reference, about: this.acts.about(desk), under: this.under });
+    const page = await asPage(this.parts, this.rules, { reference, about: this.acts.about(desk), under: this.under, describe: (under) => comparisonWords(under, desk.form) });
     save(new Blob([page], { type: "text/html" }), "shots.html");
   }
 
