@@ -173,6 +173,12 @@ def test_what_is_wrong_with_a_request(
     assert problem(answer).startswith(details)
 
 
+def test_null_counts_as_not_given(ask: Ask) -> None:
+    nothing = dict.fromkeys(("confidence", "model", "classes", "max_detections"))
+    found = ask("POST", "/detect", json={"image": IN_BASE64} | nothing).json["detections"]
+    assert found == ask("POST", "/detect", json={"image": IN_BASE64}).json["detections"]
+
+
 def test_two_pictures_are_refused_where_one_is_used(ask: Ask) -> None:
     """The same one under both names is one."""
 

@@ -109,7 +109,13 @@ def _allowed(schema: dict[str, Any], declared: dict[str, Any]) -> str:
     low, high = declared.get("minimum"), declared.get("maximum")
     if low is None:
         return kind
-    return f"{kind} from {low:g} up" if high is None else f"{kind} from {low:g} to {high:g}"
+    least = _number(low)
+    return f"{kind} from {least} up" if high is None else f"{kind} from {least} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    """Return a bound; a whole one with all of its digits."""
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def shown(value: Any) -> str:

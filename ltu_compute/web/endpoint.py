@@ -102,7 +102,14 @@ class Params(BaseModel):
         if not isinstance(given, Mapping):
             return given
         cleaned = {name: cls.cleaned(value) for name, value in given.items()}
-        return {name: value for name, value in cleaned.items() if value not in ("", None)}
+        return {name: v for name, v in cleaned.items() if not cls._is_empty(name, v)}
+
+    @classmethod
+    def _is_empty(cls, name: str, value: Any) -> bool:
+        """Return whether a value counts as not given; of lists whose items may be null, none."""
+        if value == [None] and name in cls.repeated:
+            return get_args(cls.model_fields[name].annotation) != (Any,)
+        return value in ("", None)
 
     @field_validator("*", mode="before")
     @classmethod
