@@ -10,6 +10,7 @@ import secrets
 import string
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -120,13 +121,8 @@ class ApiKeys:
         """
         if not _is_key(secret):
             return None
-        query = (
-            _KEY.add_columns(*ACCOUNT_COLUMNS)
-            .join(accounts, accounts.c.id == api_keys.c.account_id)
-            .where(api_keys.c.key_hash == _hash(secret))
-        )
         with self._database.transaction() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_FIND, {"hash": _hash(secret)}).first()
         own = len(_KEY.selected_columns)
         return (ApiKey(*row[:own]), Account(*row[own:])) if row else None
 
@@ -214,6 +210,9 @@ class ApiKeys:
         NotFound
             When there is no such key (any more).
         """
+        with self._database.transaction() as connection:  # most keys have no quota: nothing to lock
+            if self._quota(connection, key_id) is None:
+                return Reservation("", key_id, None)
         with self._database.transaction(writes=True) as connection:
             quota = self._lock(connection, key_id)
             if quota is None:
@@ -260,8 +259,12 @@ class ApiKeys:
 
     def _lock(self, connection: sa.Connection, key_id: str) -> int | None:
         """Return the quota of a key whose row is locked until the transaction ends."""
-        query = sa.select(api_keys.c.quota).where(api_keys.c.id == key_id).with_for_update()
-        row = connection.execute(query).first()
+        return self._quota(connection, key_id, _QUOTA_LOCKED)
+
+    def _quota(
+        self, connection: sa.Connection, key_id: str, query: sa.Select[Any] | None = None
+    ) -> int | None:
+        row = connection.execute(_QUOTA if query is None else query, {"key": key_id}).first()
         if row is None:
             raise _no_such_key(key_id)
         quota: int | None = row[0]
@@ -308,3 +311,13 @@ def _no_such_key(key_id: str) -> NotFound:
     return NotFound(
         f"There is no key {key_id[:ID_LENGTH]!r}; `ltu-compute apikey list` lists them."
     )
+
+
+# Statements of every request, made once: to build one takes as long as to execute it.
+_FIND = (
+    _KEY.add_columns(*ACCOUNT_COLUMNS)
+    .join(accounts, accounts.c.id == api_keys.c.account_id)
+    .where(api_keys.c.key_hash == sa.bindparam("hash"))
+)
+_QUOTA = sa.select(api_keys.c.quota).where(api_keys.c.id == sa.bindparam("key"))
+_QUOTA_LOCKED = _QUOTA.with_for_update()
