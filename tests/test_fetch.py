@@ -25,6 +25,7 @@ from tests.support.timing import PATIENCE_S, Clock, until
 
 BODY = b"\x89PNG, as far as fetching is concerned"
 Answer = Callable[[], Iterable[bytes]]
+ENDED = threading.Event()  # the tests of the servers that run; what comes too late comes then
 TLS = ssl.create_default_context()  # made once: reading the system's certificates takes time
 
 
@@ -76,10 +77,12 @@ class Handler(socketserver.BaseRequestHandler):
 
 @contextmanager
 def running(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    ENDED.clear()
     with Server(tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
+        ENDED.set()
         server.shutdown()
         thread.join()
 
@@ -661,7 +664,7 @@ def dripping(head: bytes, body: bytes) -> Iterator[bytes]:
     for index in range(len(body)):
         time.sleep(0.05)
         yield body[index : index + 1]
-    time.sleep(0.5)
+    ENDED.wait(PATIENCE_S)
 
 
 SLOW: dict[str, Answer] = {

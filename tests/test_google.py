@@ -32,6 +32,7 @@ from ltu_compute.settings import Settings, load
 from ltu_compute.warm_up import warm_up
 from tests.support.client import IMAGES, Caller
 from tests.support.schemas import schema_of
+from tests.support.timing import PATIENCE_S
 
 KEY = "AIza-very-secret-key"
 TEXT, LABELS, OBJECTS = "TEXT_DETECTION", "LABEL_DETECTION", "OBJECT_LOCALIZATION"
@@ -161,7 +162,7 @@ def service(settings: Settings, **more: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def application(app: Any, settings: Settings, google: Google) -> Iterator[Any]:
-    enabled = service(settings, google_endpoint=google.url, google_timeout=5)
+    enabled = service(settings, google_endpoint=google.url, google_timeout=PATIENCE_S)
     yield enabled
     enabled.extensions["ltu_compute"].store.close()
 
@@ -484,7 +485,7 @@ def test_the_time_is_over(app: Any, settings: Settings, google: Google, token: s
 def test_others_are_answered_while_google_is_waited_for(
     app: Any, settings: Settings, google: Google, token: str, operation: str
 ) -> None:
-    one_slot = service(settings, google_endpoint=google.url, google_timeout=5, workers=99)
+    one_slot = service(settings, google_endpoint=google.url, google_timeout=PATIENCE_S, workers=99)
     client = Caller(one_slot.test_client(), token)
     statuses = []
 
@@ -519,14 +520,17 @@ def test_over_tls(settings: Settings, request: pytest.FixtureRequest) -> None:
     image = Image.from_bytes((IMAGES / "chelsea.jpg").read_bytes(), max_pixels=1 << 20)
     with running(context) as google:
         google.answers({"responses": [{}]})
-        chosen = settings_with(settings, google_endpoint=google.url, google_timeout=1)
-        assert Vision(chosen, tls=unchecked).labels(image, max_results=3) == ()
+        patient, hasty = (
+            settings_with(settings, google_endpoint=google.url, google_timeout=seconds)
+            for seconds in (PATIENCE_S, 0.5)
+        )
+        assert Vision(patient, tls=unchecked).labels(image, max_results=3) == ()
         google.drip = 0.3
-        with pytest.raises(ProviderFailed, match="did not answer within 1 s"):
-            Vision(chosen, tls=unchecked).labels(image, max_results=3)
+        with pytest.raises(ProviderFailed, match=r"did not answer within 0\.5 s"):
+            Vision(hasty, tls=unchecked).labels(image, max_results=3)
         google.drip = 0
         with pytest.raises(ProviderFailed, match="the certificate is not valid"):
-            Vision(chosen).labels(image, max_results=3)
+            Vision(patient).labels(image, max_results=3)
 
 
 # ------------------------------------------------------------------- asked, or not asked

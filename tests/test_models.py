@@ -628,14 +628,14 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_waiting_requests_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Together they may take longer than anybody has patience with one; but not for ever."""
-    monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.6)
+    monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 2.0)
     turn = ModelQueue()
     running = []
 
     def run(seconds: float) -> int:
         with turn.take(seconds):
             running.append(None)
-            time.sleep(0.15)
+            time.sleep(0.3)
             together = len(running)
             running.pop()
         return together

@@ -34,6 +34,7 @@ from tests.support import backbones
 from tests.support.applications import api_key, application
 from tests.support.client import USERNAME, token_of
 from tests.support.onnx_models import BOXES, install, yolo
+from tests.support.timing import PATIENCE_S
 
 Ask = Callable[..., Any]
 
@@ -327,7 +328,7 @@ def test_one_of_parallel_trainings_is_accepted(
     served: Flask, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, on = new_model(ask, "Wanted"), data_set(ask)
-    together = threading.Barrier(3, timeout=20)  # all have seen that nobody trains it
+    together = threading.Barrier(3, timeout=PATIENCE_S)  # all have seen that nobody trains it
     monkeypatch.setattr(models.backbone, "check", lambda _: together.wait())
 
     def train(_: int) -> int:
