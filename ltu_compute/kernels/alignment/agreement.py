@@ -20,7 +20,7 @@ def agreement_of(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
     """Return how alike the aligned images are: the median correlation of their textured blocks.
 
     Each block of a sixteenth of the shorter side is compared by zero-mean normalised
-    cross-correlation. So other light does not count, and a changed part cannot outvote the rest.
+    cross-correlation. So other light does not count. By the median, a changed part does not either.
 
     Returns
     -------
@@ -87,7 +87,22 @@ def _softened(gray: Gray) -> NDArray[np.float32]:
 def local_correlation(
     first: NDArray[np.float32], second: NDArray[np.float32], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the correlation of two images in windows of `side` px, and the greater deviation."""
+    """Correlate two images in windows around each pixel.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shapes (H, W)
+        The images, in levels.
+    side : int
+        Side of the windows, in px.
+
+    Returns
+    -------
+    correlation : ndarray of float32, shape (H, W)
+        Zero-mean normalised cross-correlation, -1 to 1.
+    deviation : ndarray of float32, shape (H, W)
+        The greater of both standard deviations, in levels.
+    """
     window = (side, side)
     (mean1, variance1), (mean2, variance2) = _moments(first, side), _moments(second, side)
     covariance = cv2.blur(first * second, window) - mean1 * mean2

@@ -15,6 +15,8 @@ from ltu_compute.kernels.keypoints import Keypoints
 from ltu_compute.kernels.types import Matrix
 
 MIN_PLACES = 5  # places at which keypoints must agree with a similarity
+_PARTNERS = 8  # most partners of a keypoint
+_NEARLY_AS_NEAR, _LEAST_GAP = 1.25, 0.05  # times the nearest's distance, and more, of a partner
 
 
 class Candidates(NamedTuple):
@@ -29,9 +31,18 @@ class Candidates(NamedTuple):
 def possible_matches(
     keypoints1: Keypoints, keypoints2: Keypoints, distances: NDArray[np.float32]
 ) -> Candidates:
-    """Match every keypoint with up to eight that look nearly as alike as its nearest."""
-    count = min(8, len(keypoints2))
-    close = distances <= 1.25 * distances.min(axis=1, keepdims=True) + 0.05
+    """Match every keypoint with several that look nearly as alike as its nearest.
+
+    Parameters
+    ----------
+    keypoints1, keypoints2 : Keypoints
+        Keypoints of both images.
+    distances : ndarray of float32, shape (len(keypoints1), len(keypoints2))
+        Distances of their descriptors.
+    """
+    count = min(_PARTNERS, len(keypoints2))
+    least = distances.min(axis=1, keepdims=True)
+    close = distances <= _NEARLY_AS_NEAR * least + _LEAST_GAP
     crowded = np.flatnonzero(np.count_nonzero(close, axis=1) > count)
     if len(crowded):
         nearest = np.argpartition(distances[crowded], count - 1, axis=1)[:, :count]

@@ -30,6 +30,9 @@ _RINGING = 0.05  # share of the contrast of colours near a pixel: waves of JPEG 
 _RINGING_PX = 8.0  # px of a file: reach of the waves in a block of 16 px
 _LEAST_RINGING_PX = 2  # px compared; waves that reach less far are averaged out
 _COLOURED = 8.0  # ΔE from grey; a picture with less everywhere is grey
+_BRIGHT = (225, 250)  # levels between which doubt grows from 0 to 1: the light was brighter
+_DARK = (12, 4)  # levels between which doubt grows from 0 to 1: the light was darker
+_NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
 
 
 class Judge(Protocol):
@@ -95,7 +98,7 @@ def measure(
     for sigma in sigmas:
         blurred1 = blurred(first, sigma)
         blurred2 = blurred(second, sigma)
-        allowance = 2.5 * noise_of(blurred1 - blurred2, compared)
+        allowance = _NOISE_MULTIPLE * noise_of(blurred1 - blurred2, compared)
         for one, other, judge in zip(
             (blurred1, blurred2), (blurred2, blurred1), judges or (None, None), strict=True
         ):
@@ -167,11 +170,23 @@ def registration_slack(residual: float) -> float:
 
 
 def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
-    """Move image 2 towards the reference where either image is clipped.
+    """Return image 2, moved towards the reference where either image is clipped.
 
     A blown-out pixel only shows a lower bound of the light, a black one an upper bound. A pixel
-    reduced from partly clipped ones, or with clipped noise, is partly in doubt: doubt grows from
-    a level of 225 to 250, and from 12 to 4.
+    reduced from partly clipped ones, or with clipped noise, is partly in doubt: doubt grows over
+    the levels `_BRIGHT` and `_DARK`.
+
+    Parameters
+    ----------
+    reference : ndarray of uint8, shape (H, W, 3)
+        Image 1.
+    aligned_image, corrected : ndarray of uint8, shapes (H, W, 3)
+        Image 2 warped into image 1, and the same in the light of image 1.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 3)
+        Levels, 0 to 255.
     """
     gap = cv2.subtract(reference, corrected, dtype=cv2.CV_32F)
     if_darker = cv2.max(_blown_out(aligned_image), _black(reference))
@@ -183,27 +198,29 @@ def with_doubt(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Floats:
 @of_reference
 def _blown_out(image: Bgr) -> Floats:
     """Return the doubt in each level, 0 to 1: the light may have been brighter."""
-    bright = np.clip((np.arange(256, dtype=np.float32) - 225) / 25, 0, 1)
-    return np.asarray(cv2.LUT(image, bright), np.float32)
+    return np.asarray(cv2.LUT(image, _doubt_over(*_BRIGHT)), np.float32)
 
 
 @of_reference
 def _black(image: Bgr) -> Floats:
     """Return the doubt in each level, 0 to 1: the light may have been darker."""
-    dark = np.clip((12 - np.arange(256, dtype=np.float32)) / 8, 0, 1)
-    return np.asarray(cv2.LUT(image, dark), np.float32)
+    return np.asarray(cv2.LUT(image, _doubt_over(*_DARK)), np.float32)
 
 
-def doubted(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
+def _doubt_over(none: int, full: int) -> Floats:
+    """Return the doubt in each of 256 levels: 0 at one level, 1 at another and beyond."""
+    levels = np.arange(256, dtype=np.float32)
+    return np.asarray(np.clip((levels - none) / (full - none), 0, 1), np.float32)
+
+
+def with_doubt_in_levels(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
     """Return `with_doubt` rounded to whole levels; several times as fast."""
     extremes = [
         cv2.minMaxLoc(image.reshape(len(image), -1)) for image in (reference, aligned_image)
     ]
-    if all(low >= 12 and high <= 225 for low, high, _, _ in extremes):  # nothing is in doubt
-        return corrected
-    levels = np.arange(256, dtype=np.float32)
-    bright = np.rint(np.clip((levels - 225) / 25, 0, 1) * 255).astype(np.uint8)
-    dark = np.rint(np.clip((12 - levels) / 8, 0, 1) * 255).astype(np.uint8)
+    if all(low >= _DARK[0] and high <= _BRIGHT[0] for low, high, _, _ in extremes):
+        return corrected  # nothing is in doubt
+    bright, dark = (np.rint(_doubt_over(*each) * 255).astype(np.uint8) for each in (_BRIGHT, _DARK))
     result = corrected
     for darker in (True, False):
         gap = cv2.subtract(*((reference, corrected) if darker else (corrected, reference)))
@@ -267,10 +284,22 @@ def ringing_reach(px: float) -> int:
 
 
 def ringing_allowance(first: Floats, second: Floats, reach: int) -> Floats | None:
-    """Return how far colours near a strong edge of colour may differ, ΔE, shape (H, W, 3).
+    """Return how far colours near a strong edge of colour may differ.
 
     The quantisation of JPEG leaves waves beside such edges, above all in the colours, which are
-    stored at half the resolution in blocks of 16 px. None for grey pictures, and without reach.
+    stored at half the resolution in blocks of 16 px.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shapes (H, W, 3) or (H, W)
+        Coordinates of both images, CIE Lab.
+    reach : int
+        Reach of the waves, in px; see `ringing_reach`.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 3), or None
+        In ΔE; 0 for lightness. None for grey pictures, and without reach.
     """
     if not reach or first.ndim == 2:
         return None
@@ -338,9 +367,23 @@ def excess_beyond(
     below: Floats | None = None,
     above: Floats | None = None,
 ) -> Floats:
-    """Return by how much values exceed a range that is widened by `below` and `above`, ΔE.
+    """Return by how much values exceed a range.
 
-    All arrays have the shape (H, W, 3); the excess of each channel is 0 or more.
+    Parameters
+    ----------
+    values, low, high : ndarray of float32, shapes (H, W, C)
+        Coordinates, and the range of the other image's neighbourhood.
+    allowance : ndarray of float32, shape (C,)
+        ΔE per channel that is not a difference.
+    softness : ndarray of float32, shape (H, W, C)
+        Share of the range's width by which values may exceed it.
+    below, above : ndarray of float32, shape (H, W, C), optional
+        ΔE by which the range is widened.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, C)
+        ΔE of each channel, 0 or more.
     """
     under, over = cv2.subtract(low, values), cv2.subtract(values, high)
     if below is not None:
@@ -356,7 +399,7 @@ def excess_beyond(
 
 @of_reference
 def range_within(values: Floats, radius: float) -> tuple[Floats, Floats]:
-    """Return the least and greatest value within `radius` px, which may be fractional."""
+    """Return the least and greatest value within `radius` px, square, which may be fractional."""
     whole = int(radius)
     part = radius - whole
     low = high = values

@@ -208,7 +208,15 @@ def measured_displacement(
 def patches_found(
     grid: Grid, reference: SoftCropOf, shot: SoftCropOf, usable: CropOf | None, reach: int
 ) -> tuple[Floats, Floats]:
-    """Return the displacement of each patch, shape (R, C, 2), and its weight: 0 where unknown."""
+    """Find each patch again; see `measured_displacement`.
+
+    Returns
+    -------
+    vectors : ndarray of float32, shape (R, C, 2)
+        Displacement of each patch in x and y, in px.
+    weights : ndarray of float32, shape (R, C)
+        Correlation times contrast, 0 to 1; 0 where a patch was not found.
+    """
     vectors = np.zeros((grid.rows, grid.columns, 2), np.float32)
     weights = np.zeros((grid.rows, grid.columns), np.float32)
     for row in range(grid.rows):

@@ -210,7 +210,24 @@ def exact_difference(
     precision: Precision,
     judges: Judges | None = None,
 ) -> Floats:
-    """Return the difference of each pixel beyond misregistration and noise, ΔE, shape (H, W)."""
+    """Return the difference of each pixel beyond misregistration and noise.
+
+    Parameters
+    ----------
+    reference, shot : ndarray of uint8, shapes (H, W, 3), or (H, W) without colour
+        The pictures, equally sharp.
+    settings : ComparisonSettings
+        Settings of the comparison.
+    precision : Precision
+        Precision of the pictures.
+    judges : tuple of Judge, optional
+        What earlier good shots taught of the place.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        In ΔE, 0 or more.
+    """
     softness = contrast_allowance(reference, shot)
     first, second = (
         blurred(coordinates(picture, settings), BASE_BLUR) for picture in (reference, shot)

@@ -16,9 +16,9 @@ from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.areas import Area, overlap
 from ltu_compute.kernels.differences.difference_map import (
     coordinates,
-    doubted,
     noise_of,
     ringing_reach,
+    with_doubt_in_levels,
 )
 from ltu_compute.kernels.differences.displacement import (
     Displacement,
@@ -111,7 +111,8 @@ class Finest:
         reference, seen = crop(self.reference, wide), self.sampler.tile(wide)
         shot = seen
         if self.light is not None:
-            shot = doubted(reference, seen, self.light.tile(seen, wide, self.size))
+            lit = self.light.tile(seen, wide, self.size)
+            shot = with_doubt_in_levels(reference, seen, lit)
         inner = (slice(margin, margin + place.height), slice(margin, margin + place.width))
         first, second = (
             softened_alike(picture, *sigmas)[inner]
