@@ -181,6 +181,30 @@ def test_teeth_of_an_etched_edge_are_no_difference_and_a_bite_of_it_is() -> None
     assert holds(spur.on1.box, 111, 153)
 
 
+@pytest.mark.parametrize("depth", [2, -2])
+def test_a_bite_is_deeper_than_the_displacement_of_its_edge(depth: int) -> None:
+    """Two px: within what the edge tolerance hides, were it all along. Negative: a spur."""
+    good = np.full((300, 400, 3), GROUND, np.uint8)
+    good[:, 180:220] = COPPER
+    bad = good.copy()
+    bad[:, 220] = COPPER  # all along: the process
+    inside = (slice(150, 155), slice(221 - max(depth, 0), 221 - min(depth, 0)))
+    bad[inside] = GROUND if depth > 0 else COPPER
+    first, second = (
+        photographed(np.asarray(cv2.GaussianBlur(each, (0, 0), 0.6), np.uint8), seed)
+        for seed, each in enumerate((good, bad))
+    )
+    [difference] = compared(first, second).differences
+    assert holds(difference.on1.box, 221 - depth / 2, 152, beyond=2)
+    ragged = bad.copy()
+    rows = np.random.default_rng(4).integers(-2, 3, 300)
+    for row, teeth in enumerate(rows):
+        ragged[row, 221:223] = COPPER if teeth > 0 else ragged[row, 221:223]
+        ragged[row, 219:221] = GROUND if teeth < 0 else ragged[row, 219:221]
+    second = photographed(np.asarray(cv2.GaussianBlur(ragged, (0, 0), 0.6), np.uint8), 3)
+    assert not compared(first, second).differences
+
+
 def test_a_sheet_that_is_bent_between_two_patches_is_no_difference() -> None:
     """Over 100 px of 1,500 the shot sinks by 7 px: patches there are 125 px apart."""
     good = np.zeros((600, 1500, 3), np.uint8)

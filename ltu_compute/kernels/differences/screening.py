@@ -4,7 +4,7 @@ Works on bytes, tile by tile. A pixel is suspect when, in any channel, it exceed
 other picture's neighbourhood by more than noise and contrast explain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,19 +86,30 @@ class Survey:
         Both pictures at half the resolution, and a mask, shape (H, W): 255 where they are
         compared. Edges displaced within the tolerance are moved to their place in the reference,
         so that averaging does not turn them into differences.
+    places : list of Box
+        Places that `also` found.
     """
 
     cells: NDArray[np.bool_]
     share: float
     halved: tuple[Bgr, Bgr, Mask]
+    places: list[Box]
 
 
-def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
-    """Survey two pictures, tile by tile."""
+def surveyed(
+    level: Level,
+    sensitivity: Sensitivity,
+    also: Callable[[Bgr, Bgr, Mask], list[Box]] | None = None,
+) -> Survey:
+    """Survey two pictures, tile by tile.
+
+    `also` searches each tile's softened pictures, within a mask, for other places.
+    """
     width, height = level.size
     cells = np.zeros((-(-height // CELL), -(-width // CELL)), np.float32)
     half = Size(max(1, width // 2), max(1, height // 2))
     halves: list[Bgr] = []
+    places: list[Box] = []
     mask_half = np.zeros((half.height, half.width), np.uint8)
     for core in tiles(level.size):
         checkpoint()
@@ -111,6 +122,9 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
         ranges = neighbourhood(first, sensitivity.radius), neighbourhood(second, sensitivity.radius)
         beyond = _excess(first, second, ranges)[inner]
         allowed = level.allowed(core)
+        if also is not None:
+            found = also(first[inner], second[inner], allowed)
+            places += [Box(core.x + x, core.y + y, *extent) for x, y, *extent in found]
         _, mask = cv2.threshold(beyond, sensitivity.high, 255, cv2.THRESH_BINARY)
         if cv2.countNonZero(mask):
             counts = _counts(np.asarray(cv2.bitwise_and(mask, allowed, mask), np.uint8))
@@ -139,7 +153,7 @@ def surveyed(level: Level, sensitivity: Sensitivity) -> Survey:
     )
     suspect = (cells > 0) & (np.asarray(around) >= _LEAST_PIXELS)
     share = float(cells.sum()) / (width * height)
-    return Survey(suspect, share, (halves[0], halves[1], mask_half))
+    return Survey(suspect, share, (halves[0], halves[1], mask_half), places)
 
 
 def _counts(mask: Mask) -> NDArray[np.int32]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.areas import Area, overlap
+from ltu_compute.kernels.differences.bites import MOST, bitten, candidates
 from ltu_compute.kernels.differences.difference_map import (
     coordinates,
     noise_of,
@@ -69,6 +70,8 @@ _EXPLAINED = 0.2  # least share of a coarse area that finer areas must fill to r
 _MOSTLY = 0.2  # share of suspect pixels; above, nearly everything differs
 _COARSE_GRID = 1344  # px, longest side of a frame; patches of a larger one are over 112 px apart
 _BENT_PX = 12  # px, farthest displacement of pieces beyond the grid: that of the grid's patches
+_CRISP = 0.4  # of `smooth`; above, differences as small as bites are erased
+_BESIDE = 3  # px; a bite so near to a difference belongs to it
 _ABSORBED = 0.7  # least share of a finer area within a coarser one that absorbs it
 
 
@@ -263,7 +266,8 @@ def areas_that_differ(
         precision = Precision(radius, _noise(samples, settings), ringing)
         noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(precision.noise.max())
         sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
-        survey = surveyed(level, sensitivity)
+        bites = scale == 1 and learnt is None and settings.smooth <= _CRISP
+        survey = surveyed(level, sensitivity, candidates if bites else None)
         coarser = _Reduced(*survey.halved)
         areas = []
         last = max(level.size) < 2 * _COARSEST or min(level.size) < 32
@@ -291,12 +295,36 @@ def areas_that_differ(
                     for area in _areas_of(look, place, own)
                     if not _lies_at_the_rim(area, level.size, reach)
                 ]
+        if survey.share <= _MOSTLY:
+            areas += _bites(level, survey.places, areas, radius, level_delta_e)
         found = _with_coarser(found, areas, scale)
         if last:
             return found
         level = coarser
         samples = _samples(level)
         scale *= 2
+
+
+def _bites(
+    level: Level, places: list[Box], found: list[Area], tolerance_px: float, threshold: float
+) -> list[Area]:
+    """Return the bites and spurs among places, except those beside an area found already."""
+    if not places or len(places) > MOST:
+        return []
+    taken = np.array([_borders(area) for area in found], np.int64).reshape(-1, 4)
+    areas = []
+    for place in places:
+        checkpoint()
+        x, y, width, height = grown(place, _BESIDE)
+        near = (taken[:, 0] < x + width) & (taken[:, 2] > x)
+        near &= (taken[:, 1] < y + height) & (taken[:, 3] > y)
+        if near.any():
+            continue
+        least = 2 * _LEVELS_PER_DELTA_E * threshold  # at its rims, half of the contrast remains
+        area = bitten(level, place, tolerance_px, least)
+        if area is not None:
+            areas.append(area)
+    return areas
 
 
 def _lies_at_the_rim(area: Area, frame: Size, reach: int) -> bool:
