@@ -136,7 +136,7 @@ def test_first_come_first_served_across_processes() -> None:
 
 
 def test_no_more_than_the_slots_ever_compute() -> None:
-    """Four processes of three threads contend; what they count under the lock must agree."""
+    """Four processes of three threads compete; their counts under the lock must agree."""
     slots = Slots(computing=2, waiting=10)
     seen = SharedNumbers(3)  # now, at most, in all
 
@@ -169,7 +169,7 @@ def test_no_more_than_the_slots_ever_compute() -> None:
 def test_a_killed_holder_gives_its_slot_to_the_next(
     hook: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once where the parent releases it, and soon where those who wait must find out."""
+    """At once if the parent releases it, and soon if waiting processes must find out."""
     recheck_s = 100 * PATIENCE_S if hook else 0.01  # those who wait do not look, or all the time
     monkeypatch.setattr("ltu_compute.admission.slots.RECHECK_S", recheck_s)
     slots = Slots(computing=1, waiting=1)
@@ -269,7 +269,7 @@ def test_a_reclaimed_slot_has_priority_over_later_requests() -> None:
 def test_requests_of_closed_connections_leave_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Eight clients that hung up: the next one is not kept waiting for their results."""
+    """Eight clients hung up: the next one does not wait for their results."""
     monkeypatch.setattr("ltu_compute.admission.slots.RECHECK_S", 0.01)
     slots = Slots(computing=1, waiting=8)
     hung_up, ended, computed = threading.Event(), [], []

@@ -940,7 +940,7 @@ def test_signing_out_is_not_undone_by_a_renewal(open_page: Open, clock: Clock) -
 
 
 def test_a_token_of_an_identity_provider(browser: Browser, serve: Any, tmp_path: Path) -> None:
-    """Accounts are elsewhere: a token is pasted, and another one asked for when it is refused."""
+    """A token of the provider is pasted; when it is refused, the page asks for another one."""
     issuer = Issuer()
     issuer.tokens_are(serve(issuer.app).url)
     settings = Settings(data_dir=tmp_path, oidc_issuer=issuer.url, oidc_audience=AUDIENCE)

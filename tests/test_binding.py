@@ -155,7 +155,7 @@ def test_fractions_in_json_stay_as_they_were_written(body: bytes, first: str) ->
     ],
 )
 def test_a_name_that_is_twice_in_json_is_refused(body: bytes, name: str) -> None:
-    """Which of them a proxy before the service looked at is not known. Deeper ones are let be."""
+    """A proxy in front may have read the other one. Names in nested objects are not checked."""
     sent = EnvironBuilder(method="POST", data=body, content_type="application/json")
     request = Request(sent.get_environ())
     if not name:
@@ -520,7 +520,7 @@ HOSTILE = {  # what comes first, and what is repeated
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_no_multipart_body_takes_long(case: str) -> None:
-    """What is read at 4 MB/s and less is quadratic, or goes through Python byte by byte."""
+    """At 4 MB/s or less, reading would be quadratic, or byte by byte in Python."""
     first, repeated = HOSTILE[case]
     body = (first + repeated * ((4 << 20) // len(repeated)))[: 4 << 20]
     request = multipart_request(body)
@@ -597,7 +597,7 @@ def test_a_body_is_received_in_pieces(length: int) -> None:
 
 
 def test_an_announced_length_takes_no_memory() -> None:
-    """Hundreds may announce the largest body there is, and send nothing."""
+    """Hundreds of clients may announce the largest body, and send nothing."""
     request = multipart_request(b"")
     request.environ |= {"CONTENT_LENGTH": str(1 << 30), "wsgi.input": (body := Dribble(b"x" * 9))}
     request.max_content_length = 1 << 30

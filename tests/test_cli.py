@@ -119,7 +119,7 @@ def test_errors_are_a_line_and_a_status() -> None:
 
 
 def test_a_closed_pipe_ends_a_command_quietly() -> None:
-    """As with other commands in a pipeline: no words, and the status of SIGPIPE."""
+    """As with other commands in a pipeline: no message, and the status of SIGPIPE."""
     command = Path(sys.executable).parent / "ltu-compute"
     reading, writing = os.pipe()
     os.close(reading)

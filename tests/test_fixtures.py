@@ -306,7 +306,7 @@ def test_sample_request_is_sound_after_its_repairs_and_needs_each(sample: dict[s
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["name"])
 def test_repairs_change_no_wire_name_or_value(sample: dict[str, Any]) -> None:
-    """Words and numbers stay, but for quotes, placeholders, imports and variables."""
+    """Names and numbers stay; quotes, placeholders, imports and variables may change."""
     before, after = sample["text"], repaired(sample)
     wire = r"image/\w+|https?://[\w./-]+|\b\d+(?:\.\d+)?\b|'(?!Bearer)[a-zA-Z_]\w+'(?=\s*[:=])"
     kept = re.findall(wire, after)

@@ -470,7 +470,7 @@ def test_a_reply_that_is_not_json(client: Caller, google: Google, raw: bytes) ->
 
 
 def test_the_time_is_over(app: Any, settings: Settings, google: Google, token: str) -> None:
-    """A server that sends a byte now and then is late all the same."""
+    """A server that sends a byte now and then is too late, too."""
     google.answers({"responses": [{}]})
     google.drip = 0.3
     slow = service(settings, google_endpoint=google.url, google_timeout=0.8)
@@ -511,7 +511,7 @@ def test_a_refused_connection_is_reported(app: Any, settings: Settings, token: s
 
 
 def test_over_tls(settings: Settings, request: pytest.FixtureRequest) -> None:
-    """The certificate counts, and so does the time."""
+    """The certificate is verified, and the deadline holds."""
     path = request.getfixturevalue("certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)

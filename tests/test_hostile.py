@@ -32,7 +32,7 @@ def test_every_kind_of_damage_is_among_them() -> None:
 
 
 def test_decoding() -> None:
-    """Some are read still; then the pixels are as many as announced."""
+    """Some are read; then they have as many pixels as announced."""
     outcomes = {"read": 0, "refused": 0}
     for file in hostile.files(1_500, seed=2):
         try:
@@ -65,7 +65,7 @@ def test_bombs_are_refused_from_the_header(bomb: str) -> None:
     ],
 )
 def test_operations(call: Caller, operation: str, names: tuple[str, ...]) -> None:
-    """Each file in the place of each image: an answer or what is wrong with that image."""
+    """Each file in place of each image: an answer, or an error about that image."""
     whole = hostile.images.png(hostile.images.scene(64, 48))
     for file in hostile.files(40, seed=3):
         for name in names:

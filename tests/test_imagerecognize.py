@@ -265,7 +265,7 @@ def test_key_and_type_in_the_query(served: Flask, key: str) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg"])
 @pytest.mark.parametrize("name", ["file", "photo.jpeg", "x", "C:\\a b\\ü.gif"])
 def test_a_file_of_whatever_name(served: Flask, suffix: str, name: str) -> None:
-    """As what it is counts, not what it is called: no quota is needed to know its format."""
+    """The format is read from the content, not from the name."""
     store = service_of(served).store
     account = store.accounts.by_name(USERNAME)
     assert account is not None
@@ -344,7 +344,7 @@ def test_numbers_that_a_type_takes(ask: Ask, kind: str, name: str, value: str | 
 def test_bodies_that_are_not_read(
     served: Flask, status: int, words: str, body: bytes, kind: str
 ) -> None:
-    """No picture is the cause, so that the words about pictures would mislead."""
+    """The body is at fault, so messages about pictures would mislead."""
     answer = served.test_client().post("/api/v2/", data=body, content_type=kind)
     reply = json.loads(answer.text)
     assert (reply["status"], reply["status_message"]) == (status, words)

@@ -668,7 +668,7 @@ def test_keeps_its_promise_on_a_picture(case):
 
 @every_kernel
 def test_read_only_images_and_the_same_again(case):
-    """Whoever writes to a read-only array is caught by NumPy; OpenCV may write all the same."""
+    """NumPy refuses to write to a read-only array; OpenCV may write to it."""
     images = images_for(case)
     originals = [image.copy() for image in images]
     for image in images:

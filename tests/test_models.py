@@ -596,7 +596,7 @@ def test_a_session_keeps_no_copy_of_the_file() -> None:
 
 
 def test_a_model_that_never_ends_is_ended_and_starts_again(tmp_path: Path) -> None:
-    """It spins on white pictures only: on what it is tried with, it is well-behaved."""
+    """It loops on white pictures only, and not on the picture that it is tried on."""
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
     models = Models([tmp_path], BRISK)
     model = models.find("spinning", "classification")
@@ -608,7 +608,7 @@ def test_a_model_that_never_ends_is_ended_and_starts_again(tmp_path: Path) -> No
 
 
 def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever: a second one waits a little, and no longer."""
+    """Whichever model: a second one waits for a moment only."""
     monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 0.1)
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
     made.install(tmp_path, "colours", made.colours(), made.COLOURS)
@@ -627,7 +627,7 @@ def test_one_model_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_waiting_requests_get_their_turn_while_turns_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Together they may take longer than anybody has patience with one; but not for ever."""
+    """Together they may take longer than `PATIENCE_S`, but each turn is bounded."""
     monkeypatch.setattr("ltu_compute.recognisers.onnx.PATIENCE_S", 2.0)
     turn = ModelQueue()
     running = []
@@ -837,7 +837,7 @@ def test_a_request_with_a_wrong_model_is_refused(
 def test_a_hanging_model_holds_no_slot(
     app: Any, settings: Settings, token: str, tmp_path: Path
 ) -> None:
-    """Others are answered while it hangs, and those that ask for it too are not kept for long."""
+    """Other requests are answered while it hangs; requests for it are refused soon."""
     made.install(tmp_path, "spinning", made.spinning(), made.COLOURS)
     more = {"models_dir": tmp_path, "model_timeout": 4.0, "slots": 1}
     served = create_app(settings.model_copy(update=more))

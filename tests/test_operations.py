@@ -368,7 +368,7 @@ def test_the_region_of_interest_excludes(call: Caller) -> None:
 
 @pytest.mark.parametrize("shape", [(90, 60), (60, 100)])
 def test_a_region_of_another_shape_is_refused(call: Caller, shape: tuple[int, int]) -> None:
-    """Stretched over the image it would exclude something else."""
+    """Stretched over the image, it would exclude other places."""
     region = np.full(shape, 255, np.uint8)
     scene = photograph("coffee.jpg")
     answer = send(call, "differences", image1=scene, image2=scene, image1_roi=region)
@@ -493,7 +493,7 @@ def test_a_surface_that_is_not_flat_is_reported(call: Caller) -> None:
 
 
 def test_messages_have_codes(call: Caller) -> None:
-    """Programs say in their own words what the messages say in English."""
+    """Programs translate messages by their codes."""
     apart = {name: photograph(file) for name, file in (("image1", PART), ("image2", "coffee.jpg"))}
     refused = send(call, "alignmentMatrix", **apart).json
     assert refused["details"]["info"] == {"error": "images-do-not-match"}

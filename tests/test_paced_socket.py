@@ -222,7 +222,7 @@ def test_replies_that_are_taken_too_slowly_end(
 def test_a_client_that_stops_in_the_middle_is_given_ten_seconds(
     pair: Pair, time: SimulatedTime
 ) -> None:
-    """However much it has taken before."""
+    """Regardless of how much it has read before."""
     paced, theirs = pair
     paced.begin(Pace(1000, 0))
     take = taking(theirs, 1 << 20)
@@ -293,7 +293,7 @@ def test_a_client_has_gone_when_it_closed(pair: Pair) -> None:
 
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
 def test_a_client_that_closes_its_half_has_gone(pair: Pair, how: int) -> None:
-    """As nginx has it: hardly a client waits for a reply on a connection that it has ended."""
+    """As in nginx: hardly any client waits for a reply on a connection that it has closed."""
     paced, theirs = pair
     theirs.shutdown(how)
     assert paced.has_gone()

@@ -377,7 +377,7 @@ def test_text_is_a_label_only_where_it_fills_a_photograph() -> None:
 
 
 def test_the_salient_object(models: Models, tmp_path: Path) -> None:
-    """By a model whose likelihood is the picture's own brightness."""
+    """By a fake model whose likelihood is the picture's brightness."""
     mean = made.node("ReduceMean", "image", "likelihood", axes=[1], keepdims=1)
     network = made.model([mean], ["likelihood"], shape=(1, 3, 32, 32))
     manifest = {"task": "mask", "input": {"size": [32, 32], "resize": "stretch"}}

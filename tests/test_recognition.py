@@ -105,7 +105,7 @@ def test_a_label_is_read(call: Caller) -> None:
 
 
 def test_boxes_lie_where_the_words_are(call: Caller) -> None:
-    """What is ink within and a little around a box is as large as the box."""
+    """The ink within and a little around a box is as large as the box."""
     page = written("STEEL BOLT", "BRASS NUT")
     answer = ask(call, "textDetection", page)
     _, areas = areas_of(answer)
@@ -190,7 +190,7 @@ def test_all_languages_that_are_not_installed_are_listed(call: Caller) -> None:
 def test_text_too_dense_is_the_pictures_fault(
     call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asking again would take as long again."""
+    """A retry would take as long again."""
     installed_languages()  # which takes its time, too
     monkeypatch.setattr("ltu_compute.kernels.tesseract.TIMEOUT_SECONDS", 0.01)
     answer = ask(call, "textDetection", "label.png")

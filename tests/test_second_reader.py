@@ -116,7 +116,7 @@ def test_lines_are_read_in_order() -> None:
 
 
 def test_single_digits_in_a_row_are_one_number() -> None:
-    """As those of a meter are; digits that stand far apart are none."""
+    """As on a meter; digits that are far apart are separate."""
     frames = [(40 + 90 * n, 100, 45, 60) for n in range(4)]
     found = read(page(*frames), Reader("7", "7", "7", "7"))
     assert found is not None

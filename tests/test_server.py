@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_to(
 def test_workers_share_out_clients_that_keep_their_connections(
     bootstrapped: tuple[Path, str, int],
 ) -> None:
-    """Else a few stations would compute in one process while the other idles."""
+    """Otherwise a few stations would compute in one process while the other idles."""
 
     def sockets(process: str) -> int:
         count = 0

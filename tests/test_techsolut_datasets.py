@@ -505,7 +505,7 @@ def test_names_of_pictures_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_zip64_archive_is_refused_before_its_directory_is_read(ask: Ask) -> None:
-    """Its counts are not those of the record at the end."""
+    """The record at its end has other counts."""
     place = created(ask, "detection")
     sound = archive({"a.png": A})
     end = sound.rindex(b"PK\x05\x06")

@@ -254,7 +254,7 @@ def test_what_cannot_be_trained_is_refused_at_once(served: Flask, ask: Ask) -> N
 def test_a_worker_that_is_lost_costs_nothing_and_counts_once(
     served: Flask, settings: Settings, ask: Ask
 ) -> None:
-    """Killed, its training begins again elsewhere; believed dead, it stores nothing."""
+    """Another worker begins the training of a killed one again, which stores nothing any more."""
     jobs = service_of(served).store.jobs
     model = new_model(ask, "Survivor")
     task = begin(ask, model, data_set(ask))

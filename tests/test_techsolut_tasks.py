@@ -358,7 +358,7 @@ def test_a_notice_without_its_key_is_not_sent_and_not_said_to_be(
 def test_the_guard_stands_where_a_notice_is_sent(
     served: Flask, ask: Ask, jobs: Jobs, receiver: Receiver, settings: Settings
 ) -> None:
-    """A name that has come to lead inwards since the request."""
+    """A name that resolves to a private address since the request."""
     sent = SENT | {"callback_url": receiver.url}
     ask("POST", "/detect/async", 202, json=sent)
     finish_all(jobs)
@@ -432,7 +432,7 @@ def test_a_task_comes_to_what_detect_answers(ask: Ask, running: None) -> None:
 def test_a_task_that_cannot_be_computed_has_the_error(
     ask: Ask, running: None, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model went between request and computation: an input error is no fault, and is final."""
+    """The model was deleted after the request: an error of the input, which is final."""
     monkeypatch.setattr("ltu_compute.dialects.techsolut.predefined.chosen", lambda *_: "gone")
     monkeypatch.setattr("ltu_compute.operations.recognition.check_objects", lambda *_, **__: None)
     task = ended(ask, ask("POST", "/detect/async", 202, json=SENT)["task_id"])

@@ -1060,7 +1060,7 @@ def test_tokens_that_open_nothing(tokens: Tokens, genuine: Genuine, name: str) -
 
 
 def test_the_service_answers_401_and_soon(client: FlaskClient, genuine: Genuine) -> None:
-    """Whatever a token is like, on the operations and on userinfo."""
+    """For any token, on the operations and on userinfo."""
     for name, (forge, _) in FORGERIES.items():
         token = forge if isinstance(forge, str) else forge(genuine)
         for path in ("/who", USERINFO):

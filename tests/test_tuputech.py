@@ -554,7 +554,7 @@ def test_a_gif_is_refused_with_a_hint(ask: Ask) -> None:
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG"])
 def test_a_file_hides_no_second_picture(ask: Ask, kind: str) -> None:
-    """Further pages, or frames of an animation, are looked at by no task."""
+    """No task would examine further pages, or frames of an animation."""
     first, second = (PIL.Image.new("RGB", (16, 16), colour) for colour in ("lime", "red"))
     content = io.BytesIO()
     first.save(content, kind, save_all=True, append_images=[second])

@@ -78,7 +78,7 @@ def test_requests_that_compute_are_never_cut_off() -> None:
 
 
 def test_unsent_bytes_count_as_memory() -> None:
-    """Ten replies that nobody read held 2 GB."""
+    """Ten unread replies held 2 GB."""
     unread = Held(5, 0.0, blocked=True, unsent=90, sending=True)
     uploading = Held(40, 1.0, blocked=True)
     worker_with(unread, uploading)._limit_memory()

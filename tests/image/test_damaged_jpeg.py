@@ -59,7 +59,7 @@ def test_lost_bytes(file: str, share: float, lost: int) -> None:
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("filling", [b"\x11", b"\x5a"])
 def test_overwritten_bytes(file: str, filling: bytes) -> None:
-    """A block that was written over."""
+    """A block of the file that was overwritten."""
     content = FILES[file]
     place = len(content) // 2
     with pytest.raises(UnreadableImage):
@@ -168,7 +168,7 @@ def flat_jpeg(sampling: int, blocks: int, side: int = 32) -> bytes:
 def test_chroma_may_be_sampled_in_any_steps(
     monkeypatch: pytest.MonkeyPatch, sampling: int, blocks: int
 ) -> None:
-    """4:1:0 (0x42) is what TurboJPEG does not decode."""
+    """TurboJPEG does not decode 4:1:0 (0x42)."""
     by_opencv = []
     opencv = module._opencv
     monkeypatch.setattr(module, "_opencv", lambda *_: by_opencv.append(1) or opencv(*_))

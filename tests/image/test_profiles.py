@@ -58,7 +58,7 @@ def test_known_colours(
 def test_colours_converted_to_a_profile_are_restored(
     kind: str, primaries: object, srgb: tuple[int, ...]
 ) -> None:
-    """As the colours of a palette, too."""
+    """Also as the colours of a palette."""
     wide = profiles.rgb_profile(primaries)
     ends = [PIL.ImageCms.ImageCmsProfile(io.BytesIO(each)) for each in (SRGB, wide)]
     sent = PIL.ImageCms.profileToProfile(PIL.Image.fromarray(flat(srgb)), *ends, renderingIntent=1)
@@ -130,7 +130,7 @@ def test_masks_know_no_profile() -> None:
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_srgb_changes_nothing(kind: str, profile: bytes) -> None:
-    """Whatever it is called and however it is written; it is recognised by what it does."""
+    """Under any name and in any form: sRGB is recognised by its curves and primaries."""
     picture = images.rgb(images.scene())
     content = pillow_file(picture, profile, kind)
     plain = pillow_file(picture, b"", kind)

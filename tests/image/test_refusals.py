@@ -440,7 +440,7 @@ def test_mutated_files(kind: str, flips: list[tuple[float, int]], length: float,
 
 
 def test_a_png_in_one_piece_is_inflated_in_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left over is copied after each block: of a whole picture, that would be quadratic."""
+    """The rest is copied after each block: in one piece, the time would be quadratic."""
     lengths = []
 
     class Recording:

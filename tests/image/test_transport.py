@@ -62,7 +62,7 @@ def test_spellings_of_base64(text: str) -> None:
 @pytest.mark.parametrize("rest", range(3))
 @pytest.mark.parametrize("layout", ["{}", "data:image/png;base64,{}", "wrapped", "unpadded"])
 def test_plus_signs_that_form_decoding_made_blanks_come_back(rest: int, layout: str) -> None:
-    """What ``curl -d "image=$(base64 file)"`` sends and a server gets to see."""
+    """As ``curl -d "image=$(base64 file)"`` sends it."""
     content = KINDS["png"] + bytes(rest)
     text = base64.b64encode(content).decode()
     assert "+" in text

@@ -257,7 +257,7 @@ def test_a_label_makes_a_grid_unique() -> None:
 
 
 def test_a_surface_that_is_not_flat_has_a_large_residual() -> None:
-    """The more a cylinder bulges towards the camera, the larger what no homography explains."""
+    """The more a cylinder bulges towards the camera, the larger is the residual."""
     gray, truth = photograph("coffee"), camera(3)
     x, y = np.meshgrid(np.arange(SIZE.width), np.arange(SIZE.height))
     residuals = []

@@ -129,7 +129,7 @@ def test_several_codes():
 
 
 def test_stripes_are_no_code():
-    """A grating has bars, but says nothing."""
+    """A grating has bars, but encodes nothing."""
     grating = np.tile(np.repeat([0, 255], 4).astype(np.uint8), (200, 60))
     assert not texts(grating)
     noise = np.random.default_rng(3).integers(0, 256, (400, 600), dtype=np.uint8)
@@ -137,7 +137,7 @@ def test_stripes_are_no_code():
 
 
 def test_unreadable_bars_are_found_if_they_look_like_a_code():
-    """Bars that say nothing are found; a grating, few bars, and bars that differ are not."""
+    """Bars of a wrong check digit are found; a grating, few bars, and unequal bars are not."""
     said_nothing = ean_13_modules("5901234123458")  # wrong check digit
     (code,) = read_barcodes(bars(said_nothing).picture)[:1]
     assert (code.text, code.symbology) == ("", "")
@@ -192,7 +192,7 @@ def test_other_symbologies(name, wear):
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_codes_without_a_quiet_zone_are_read(name):
-    """At the picture's edge there is none."""
+    """The code fills the picture up to its edges."""
     assert [code.text for code in read_barcodes(drawn_other(name, quiet=0).picture)] == [
         OTHERS[name][1]
     ]

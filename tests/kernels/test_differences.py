@@ -480,7 +480,7 @@ def test_more_pixels_show_smaller_differences() -> None:
 
 
 def test_a_light_that_was_switched_on_is_a_difference() -> None:
-    """A highlight that only one of the shots shows has not moved."""
+    """A highlight that only one of the shots shows is none that moved."""
     for first, second in ((COFFEE, lit_by(COFFEE, 300, 300)), (lit_by(COFFEE, 300, 300), COFFEE)):
         found = compared(first, second).differences
         assert [np.allclose(centre(d.on1.box), (300, 300), atol=12) for d in found] == [True]

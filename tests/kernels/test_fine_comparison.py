@@ -87,7 +87,7 @@ def good() -> Bgr:
 
 
 def test_a_dot_of_three_pixels_is_boxed_to_the_pixel(good: Bgr) -> None:
-    """A single pixel of those compared by default: there it is nothing."""
+    """At 400 px it would be a single pixel, and no difference."""
     bad = good.copy()
     cv2.rectangle(bad, (801, 501), (803, 503), COPPER, cv2.FILLED)
     first, second = photographed(good, 1), photographed(bad, 2)
@@ -247,7 +247,7 @@ def test_close_defects_stay_apart_and_a_broken_scratch_is_one() -> None:
 
 
 def test_a_faint_stain_is_found_whole() -> None:
-    """Each pixel says less than its noise; a coarser level sees it."""
+    """It differs by less than the noise of a pixel; a coarser level finds it."""
     plain = np.full((1500, 2000, 3), 128, np.float64)
     stained = plain.copy()
     stained[500:800, 900:1300] += 14
@@ -355,7 +355,7 @@ def test_the_colour_difference_is_ciede2000(first: Any, second: Any, expected: f
 
 
 def test_a_board_that_moved_does_not_displace_its_panel() -> None:
-    """Of four boards one moves by 11 px; the others lie where they are, to parts of a px."""
+    """Of four boards one moves by 11 px; the others stay aligned to a fraction of a px."""
     boards = [board(480, 480) for _ in range(4)]
     move = np.array([[1, 0, 9], [0, 1, -7]], np.float64)
     moved = cv2.warpAffine(boards[1], move, (480, 480), borderMode=cv2.BORDER_REPLICATE)
@@ -387,7 +387,7 @@ def test_auto_is_full_resolution_where_the_shot_hardly_moved(
 
 @pytest.mark.parametrize("sigma", [0.0, 0.65, 1.25])
 def test_the_sharper_shot_is_blurred_as_much_as_the_other(sigma: float) -> None:
-    """Although the other is turned: by 1 px at its borders."""
+    """Also if the other is turned, by 1 px at its borders."""
     blocks = (np.random.default_rng(3).random((24, 24)) > 0.5).astype(np.float32)
     blocks = 20 + 70 * cv2.resize(blocks, (240, 240), interpolation=cv2.INTER_NEAREST)
     sharp = np.asarray(cv2.GaussianBlur(blocks, (0, 0), 0.7), np.float32)

@@ -64,7 +64,7 @@ def test_a_face_and_its_eyes(astronaut):
 
 @pytest.mark.parametrize("longest", [256, 448, 512, 700])
 def test_one_face_whatever_the_size(astronaut, longest):
-    """The patch on the suit, which few windows take for a face, is none."""
+    """The patch on the suit, on which few windows agree, is no face."""
     picture = cv2.resize(astronaut, (longest, longest), interpolation=cv2.INTER_AREA)
     assert len(detect_objects(picture, classes=("Human face",))) == 1
 
@@ -78,7 +78,7 @@ def test_agreement_speaks_for_a_find(name):
 
 
 def test_evidence_that_speaks_against_what_it_supports_is_left_out():
-    """The second feature says the opposite of the first; fitted alone, the first keeps its say."""
+    """The second feature contradicts the first; fitted alone, the first keeps its weight."""
     rng = np.random.default_rng(5)
     right = rng.random(400) < 0.5
     first = right + rng.normal(0, 1, 400)
@@ -184,7 +184,7 @@ def test_misuse():
 
 
 def test_bars_are_no_text():
-    """What lies in a code is not given twice, what lies beside it is."""
+    """Text within a code is not returned as text; text beside it is."""
     code = found("Barcode", 0, 0, 100, 0.9)
     bars, digits = found("Text", 10, 10, 70, 0.99), found("Text", 60, 60, 100, 0.8)
     assert module._without_print_of_codes([bars, code, digits]) == [code, digits]

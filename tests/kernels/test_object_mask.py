@@ -198,7 +198,7 @@ def test_hue_lies_on_a_circle(background, foreground):
 
 
 def test_a_large_picture_step_by_step():
-    """What takes fewer passes finds what OpenCV finds step by step."""
+    """Fewer passes give the result of OpenCV's separate steps."""
     gray = np.asarray(cv2.resize(coffee(), (1500, 1000), interpolation=cv2.INTER_CUBIC))[..., 1]
     smooth = cv2.medianBlur(np.ascontiguousarray(gray), 5)
     _, dark = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)

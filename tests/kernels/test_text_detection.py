@@ -166,7 +166,7 @@ def test_both_polarities_on_one_page():
 
 
 def test_a_small_label_in_a_large_picture():
-    """Reduced for the analysis, it is read at its full size, where it is."""
+    """The picture is reduced for the analysis, but read at full size."""
     sheet, boxes = page(size=18, margin=20)
     picture = np.full((2200, 3000), 200, np.uint8)
     picture[700 : 700 + sheet.shape[0], 1200 : 1200 + sheet.shape[1]] = sheet
@@ -421,7 +421,7 @@ def test_on_a_page_only_pieces_of_frames_are_left_out(tokens, kept):
 
 
 def test_a_column_of_lines_is_never_taken_for_clutter(tesseract):
-    """However badly it is read: as a block, then with its layout looked for."""
+    """Also if it is read badly: as a block, then with a search for its layout."""
     poor = READING.replace("2000", "20").replace("91", "70").replace("95", "70")
     calls = tesseract(["eng"], f"printf '{poor}'")
     assert texts(detect_text(bgr(page()[0]))) == ["der", "Wald"]
@@ -592,7 +592,7 @@ def test_all_readings_of_a_picture_have_one_deadline(tesseract):
 
 
 def test_pages_are_not_left_behind(tesseract, monkeypatch, tmp_path):
-    """They and what is read pass through files, in memory where there is a folder for that."""
+    """Pages and results pass through files, in memory if there is a folder for that."""
     folder = tmp_path / "memory"
     folder.mkdir()
     monkeypatch.setattr(engine, "_MEMORY", folder)
@@ -608,7 +608,7 @@ def test_pages_are_not_left_behind(tesseract, monkeypatch, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="util-linux is not installed")
 def test_tesseract_ends_with_the_service(tesseract, tmp_path):
-    """Killed, the service cannot end its children: the system does."""
+    """A killed service cannot end its children: the system ends them."""
     tesseract(
         ["eng"], f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 60"
     )
