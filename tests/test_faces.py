@@ -80,7 +80,7 @@ class Pointer:
 
 
 def models(**named: Any) -> Any:
-    return SimpleNamespace(standing=lambda name, _task: named.get(name))
+    return SimpleNamespace(installed=lambda name, _task: named.get(name))
 
 
 def found_in(image: Any, detector: Any) -> Any:

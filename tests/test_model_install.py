@@ -148,7 +148,7 @@ def test_a_model_is_installed_once(kit: Kit) -> None:
 def test_an_installed_model_runs_in_this_process(kit: Kit) -> None:
     kit.install()
     models = Models([kit.target], BOUNDS)
-    model = models.standing("drawn", "classification")
+    model = models.installed("drawn", "classification")
     assert model is not None
     assert model.known
     assert model._session is None  # loaded by its first use
@@ -169,7 +169,7 @@ def test_a_model_of_the_operators_own_takes_its_place(kit: Kit, tmp_path: Path) 
     kit.install()
     made.install(tmp_path / "own", "drawn", made.colours(opset=16), own)
     models = Models([tmp_path / "own", kit.target], BOUNDS)
-    model = models.standing("drawn", "classification")
+    model = models.installed("drawn", "classification")
     assert model is not None
     assert not model.known
     assert model.classify(flat(0, 0, 255))[0].description == "rouge"
@@ -189,7 +189,7 @@ def test_changed_settings_are_kept(kit: Kit) -> None:
     place.write_text(yaml.safe_dump(made.COLOURS | {"min_score": 0.5}))
     kit.install()
     assert kit.reports[-1] == "drawn a model of your own has its name"
-    model = Models([kit.target], BOUNDS).standing("drawn", "classification")
+    model = Models([kit.target], BOUNDS).installed("drawn", "classification")
     assert model is not None
     assert model.known
     assert model.manifest.threshold == 0.5
@@ -200,7 +200,7 @@ def test_a_known_model_must_be_declared_as_what_it_is(kit: Kit) -> None:
     place = kit.target / "drawn" / "model.yaml"
     place.write_text(yaml.safe_dump(made.COLOURS | {"input": {"size": [8, 8]}}))
     with pytest.raises(ModelFailed, match="takes 1 x 3 x 8 x 8; it is for classification and"):
-        Models([kit.target], BOUNDS).standing("drawn", "classification")
+        Models([kit.target], BOUNDS).installed("drawn", "classification")
 
 
 def test_another_version_replaces_what_was_installed(kit: Kit) -> None:

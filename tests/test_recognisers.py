@@ -348,7 +348,7 @@ def test_models_of_the_catalogue_are_loaded_once_before_workers_part(
     monkeypatch.setattr(onnx, "Session", Own)
     assert loaded == []
     models.preload(PRELOADED, flat(0, 0, 0, 32, 32))
-    model = models.standing("labels", "classification")
+    model = models.installed("labels", "classification")
     assert model is not None
     model.probabilities(flat(0, 0, 0, 32, 32))
     assert loaded == ["known"]

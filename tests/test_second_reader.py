@@ -87,7 +87,7 @@ class Reader:
 
 def models(**named: Any) -> Any:
     given = {"text-lines": Finder()} | {name.replace("_", "-"): m for name, m in named.items()}
-    return SimpleNamespace(standing=lambda name, _task: given.get(name))
+    return SimpleNamespace(installed=lambda name, _task: given.get(name))
 
 
 def page(*boxes: tuple[int, int, int, int]) -> Any:

@@ -56,7 +56,7 @@ def collected(
     rows: list[tuple[float, ...]] = []
     right: list[float] = []
     asked = [_standing(models, name) for name in objects.USES[:2]]
-    classifier = models.standing(objects.LABELS, "classification")
+    classifier = models.installed(objects.LABELS, "classification")
     if classifier is None:
         raise SystemExit("the model labels is not installed")
     for name, image in pictures(folder):
@@ -74,7 +74,7 @@ def collected(
 
 
 def _standing(models: Models, name: str) -> Model:
-    model = models.standing(name, "detection")
+    model = models.installed(name, "detection")
     if model is None:
         raise SystemExit(f"the model {name} is not installed")
     return model

@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _embeddings(folder: Path, models: Models) -> list[Vectors | None]:
     """Return the embedding of each photograph's best face, None where no face is found."""
     found: list[Vectors | None] = []
-    points = models.standing(faces.POINTS, "points")
-    embedding = models.standing(faces.EMBEDDING, "embedding")
+    points = models.installed(faces.POINTS, "points")
+    embedding = models.installed(faces.EMBEDDING, "embedding")
     for _, image in pictures(folder):
         seen = faces.find_faces(image, models, nullcontext)
         if seen is None or points is None or embedding is None:

@@ -134,7 +134,7 @@ def salient_mask_of(image: Image, recognisers: Recognisers, *, only_biggest: boo
     X. Qin et al., "U²-Net: going deeper with nested U-structure for salient object detection",
     Pattern Recognition 106, 2020.
     """
-    model = recognisers.models.standing(SALIENT, "mask")
+    model = recognisers.models.installed(SALIENT, "mask")
     if model is None:
         raise NotInstalled(
             f"algorithm: it needs the model {SALIENT}, which is not installed; "

@@ -125,8 +125,8 @@ def _found(image: Image, recognisers: Recognisers) -> tuple[Bgr, tuple[Face, ...
 
 
 def _embedding(pixels: Bgr, face: Face, recognisers: Recognisers) -> NDArray[np.float32]:
-    points = recognisers.models.standing(faces.POINTS, "points")
-    embedding = recognisers.models.standing(faces.EMBEDDING, "embedding")
+    points = recognisers.models.installed(faces.POINTS, "points")
+    embedding = recognisers.models.installed(faces.EMBEDDING, "embedding")
     if points is None or embedding is None:
         raise NotInstalled(f"the models for people are not installed; to install them: {INSTALL}")
     places = faces.points_of(pixels, face, points, recognisers.release_slot)

@@ -473,7 +473,7 @@ def check_objects(
 
 def uses_installed_detector(recognisers: Recognisers) -> bool:
     """Return whether the service's own means find objects by installed models."""
-    found = recognisers.models.standing(objects_by_all_means.OBJECTS, "detection")
+    found = recognisers.models.installed(objects_by_all_means.OBJECTS, "detection")
     return found is not None
 
 

@@ -129,7 +129,7 @@ def find_faces(
     ModelFailed, Busy
         The model failed, or had no turn.
     """
-    model = models.standing(DETECTOR, "detection")
+    model = models.installed(DETECTOR, "detection")
     if model is None:
         return None
     kept = [
@@ -382,7 +382,7 @@ def faces_and_eyes(
     if faces is None:
         return None
     found = [DetectedObject(FACE, MIDS[FACE], face.score, face.corners) for face in faces]
-    model = models.standing(POINTS, "points") if EYE in wanted else None
+    model = models.installed(POINTS, "points") if EYE in wanted else None
     if model is not None:
         for face in faces:
             corners = eyes_of(points_of(image, face, model, release_slot))

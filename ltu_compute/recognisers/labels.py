@@ -70,7 +70,7 @@ def classify(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> tuple[
         An installed model failed, or had no turn.
     """
     labels = list(picture_labels(image))
-    model = models.standing(objects.LABELS, "classification")
+    model = models.installed(objects.LABELS, "classification")
     chances = None if model is None else model.probabilities(image, release_slot)
     given = chances if model is not None and model.known else None
     classes = objects.known_classes(models).keys() - PARTS

@@ -61,7 +61,7 @@ PLATE_MARGIN = 0.1  # of the plate's sides: margin around it that is read, too
 
 def known_classes(models: Models) -> dict[str, str]:
     """Return the classes that can be found, and their mids; "" if they have none."""
-    model = models.standing(OBJECTS, "detection")
+    model = models.installed(OBJECTS, "detection")
     known = dict(classical.CLASSES)
     if model is not None:
         known |= {_name(label.name, label.mid): label.mid for label in model.manifest.classes}
@@ -107,7 +107,7 @@ def detect(
     ModelFailed, Busy
         The installed model failed, or had no turn.
     """
-    model = models.standing(OBJECTS, "detection")
+    model = models.installed(OBJECTS, "detection")
     wanted = set(known_classes(models) if classes is None else classes)
     found: list[DetectedObject] = []
     people: list[DetectedObject] | None = None
@@ -164,8 +164,8 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     """
     if not wanted & _classes_of(model) or is_line_art(image):
         return [], []
-    second = models.standing(OBJECTS_SECOND, "detection")
-    labels = models.standing(LABELS, "classification")
+    second = models.installed(OBJECTS_SECOND, "detection")
+    labels = models.installed(LABELS, "classification")
     if second is None or labels is None or not (model.known and second.known and labels.known):
         alone = _by_model(model, image, wanted, release_slot, least=least)
         return alone, None  # weights and least scores are those of the three models

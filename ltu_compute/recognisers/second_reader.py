@@ -104,7 +104,7 @@ def read(
     ModelFailed, Busy
         A model failed, or had no turn.
     """
-    finder, reader = models.standing(LINES, "mask"), models.standing(LETTERS, "text")
+    finder, reader = models.installed(LINES, "mask"), models.installed(LETTERS, "text")
     scripts = {SCRIPTS.get(name, "Latin") for name in names}
     if (
         finder is None

@@ -64,7 +64,7 @@ class UnsafeContent:
 
 def is_installed(models: Models) -> bool:
     """Return whether both models are there."""
-    return all(models.standing(name, "classification") for name in (FIRST, SECOND))
+    return all(models.installed(name, "classification") for name in (FIRST, SECOND))
 
 
 def rate(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> UnsafeContent:
@@ -86,8 +86,8 @@ def rate(image: Bgr, models: Models, *, release_slot: ReleaseSlot) -> UnsafeCont
     ModelFailed
         One of them failed.
     """
-    first = models.standing(FIRST, "classification")
-    second = models.standing(SECOND, "classification")
+    first = models.installed(FIRST, "classification")
+    second = models.installed(SECOND, "classification")
     if first is None or second is None:
         missing = [n for n, m in ((FIRST, first), (SECOND, second)) if m is None]
         raise NotInstalled(

@@ -29,7 +29,7 @@ def own(recognisers: Recognisers, task: Task) -> str:
     """Return what the service's own means are called: with installed models, or without."""
     if task == "classification":
         return CLASSICAL_CLASSIFIER
-    installed = recognisers.models.standing(objects.OBJECTS, task)
+    installed = recognisers.models.installed(objects.OBJECTS, task)
     return CLASSICAL_DETECTOR if installed is None else COMBINED_DETECTOR
 
 
@@ -56,7 +56,7 @@ def best(recognisers: Recognisers, task: Task) -> str:
     """Return the best installed model; "" where the service's own means are better."""
     if task == "detection":
         return ""  # what is installed, and classical detectors for what it does not know
-    return objects.LABELS if recognisers.models.standing(objects.LABELS, task) else ""
+    return objects.LABELS if recognisers.models.installed(objects.LABELS, task) else ""
 
 
 def is_known(name: str, recognisers: Recognisers) -> bool:

@@ -118,7 +118,7 @@ def check(models: Models) -> Model:
     NotInstalled
         It is not installed.
     """
-    model = models.standing(BACKBONE, "classification") if BACKBONE in models.names() else None
+    model = models.installed(BACKBONE, "classification") if BACKBONE in models.names() else None
     if model is None:
         raise NotInstalled(
             f"training needs the model {BACKBONE}, which is not installed; {INSTALL}"

@@ -367,15 +367,15 @@ class Models:
             installed = f"which is for {found.manifest.task}; {installed}"
         raise BadParameters(Problem("model", f"model: received {name[:80]!r}, {installed}"))
 
-    def standing(self, name: str, task: Task) -> Model | None:
-        """Return the model of an operation; ``None`` where there is none.
+    def installed(self, name: str, task: Task) -> Model | None:
+        """Return an installed model of the catalogue; None if it is not installed.
 
         Parameters
         ----------
         name : str
-            One of the catalogue.
+            Its name in the catalogue.
         task : str
-            What the operation needs it for.
+            Task for which it is needed.
 
         Raises
         ------
