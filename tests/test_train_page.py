@@ -2,6 +2,7 @@
 
 import io
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,8 +233,28 @@ def test_boxes_are_made_and_changed_by_keyboard(page: Page, served: Flask, tmp_p
     (box,) = image.boxes or ()
     assert box.class_name == "bolt"
     assert box.left - 56 == pytest.approx(box.bottom - 104, abs=0.2)
+    rename(page, 0, "screw")
+    expect(tag).to_have_text("screw")
+    expect(page.locator(".chip")).to_have_text(["screw1", "nut2"])
+    (image,) = stored(served, "Keys")
+    assert [box.class_name for box in image.boxes or ()] == ["screw"]
+    page.once("dialog", lambda dialog: dialog.accept())
+    rename(page, 0, "nut")  # one class of two
+    expect(page.locator(".chip")).to_have_text(["nut1"])
+    expect(tag).to_have_text("nut")
+    tag.focus()
     page.keyboard.press("Delete")
     expect(tag).to_have_count(0)
+
+
+def rename(page: Page, index: int, name: str) -> None:
+    """Give a class another name, by keyboard."""
+    page.locator(f"#train-rename-{index}").press("Enter")
+    expect(page.locator("#train-new-name")).to_be_focused()
+    page.fill("#train-new-name", name)
+    page.keyboard.press("Enter")
+    expect(page.locator("#train-new-name")).to_have_count(0)
+    expect(page.locator(f"#train-rename-{index}")).to_be_focused()
 
 
 def test_a_classifier_from_labels_to_an_answer(
@@ -278,6 +299,18 @@ def test_files_that_are_no_pictures_keep_no_others_out(page: Page, tmp_path: Pat
     expect(page.locator(".thumb")).to_have_count(2)
     expect(page.locator(".train .notice")).to_contain_text("list.pdf: It is a PDF document.")
     expect(page.locator(".strip-said")).to_be_empty()
+    archive = tmp_path / "labelled.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for number, name in ((3, "bright"), (4, "dull")):
+            packed.write(disc(tmp_path, number), f"{name}/{number}.png")
+        packed.writestr("bright/read me.txt", "how these were taken")
+    page.locator(".strip input[type=file]").set_input_files(archive)
+    expect(page.locator(".thumb")).to_have_count(4)
+    expect(page.locator(".badge")).to_have_text(["not labelled"] * 2 + ["bright", "dull"])
+    notice = page.locator(".train .notice")
+    expect(notice).to_contain_text("labelled.zip: 2 pictures added or changed.")
+    expect(notice).to_contain_text("1 file was not used: bright/read me.txt")
+    expect(page.locator(".chip")).to_have_text(["bright1", "dull2"])
 
 
 def test_the_picture_of_the_view(

@@ -9,7 +9,7 @@ import { t } from "./i18n.js";
 /** @typedef {import("./train.js").Shot} Shot */
 /** @typedef {import("./pictures.js").Picture} Picture */
 
-const TYPES = "image/jpeg,image/png,image/gif";
+const TYPES = "image/jpeg,image/png,image/gif,.zip";
 
 export class Strip {
   /**

@@ -114,6 +114,34 @@ export function setStep(sets, set, acts) {
 }
 
 /**
+ * Return the name of a class, and what gives it another one.
+ * @param {string} name
+ * @param {string} color
+ * @param {object} acts
+ * @param {string} acts.id of what begins it
+ * @param {boolean} acts.renaming
+ * @param {(yes: boolean) => void} acts.begin
+ * @param {(given: string) => void} acts.rename
+ */
+export function className(name, color, { id, renaming, begin, rename }) {
+  const patch = h("i", { class: "patch", style: { background: color } });
+  if (!renaming) {
+    const words = t("train-rename", { name });
+    const start = { type: "button", class: "quiet small", id, title: words, "aria-label": words, onclick: () => begin(true) };
+    return h("span", {}, patch, name, h("button", start, "✎"));
+  }
+  const input = h("input", { type: "text", id: "train-new-name", value: name, required: true, maxlength: 100, "aria-label": t("train-new-name", { name }) });
+  const onsubmit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    rename(input.value.trim());
+  };
+  const onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Escape") begin(false);
+  };
+  return h("form", { class: "row", onsubmit, onkeydown }, patch, input, h("button", { type: "submit", class: "small" }, t("train-rename-do")));
+}
+
+/**
  * The figures of a model.
  * @param {Record<string, any>} metrics
  */

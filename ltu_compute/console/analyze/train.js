@@ -14,7 +14,7 @@ import { pictureOf, release } from "./pictures.js";
 import { Pane } from "./stage.js";
 import { Strip } from "./strip.js";
 import { Techsolut } from "./techsolut.js";
-import { keyStep, metricsOf, setStep } from "./train-steps.js";
+import { className, keyStep, metricsOf, setStep } from "./train-steps.js";
 
 /** @typedef {import("./boxes.js").Box} Box */
 /** @typedef {import("./pictures.js").Picture} Picture */
@@ -42,7 +42,8 @@ const COLORS = ["#ffd60a", "#4cc9f0", "#ff7ab6", "#80ed99", "#ffa94d", "#c8b6ff"
 /** @type {Set<import("./api.js").Kind>} what is wrong with one file, and not with the next */
 const OF_FILES = new Set(/** @type {const} */ (["refused", "format", "too-large"]));
 const SMALL = { type: "button", class: "small" };
-const TYPES = "image/jpeg,image/png,image/gif";
+const SKIPPED = 20; // names of files of an archive that are listed
+const TYPES = "image/jpeg,image/png,image/gif"; // of a picture to try
 
 export class Training {
   /** @param {Record<string, any>} paths of the service */
@@ -61,6 +62,7 @@ export class Training {
     /** @type {string[]} */
     this.classes = [];
     this.next = ""; // class of the next box
+    this.renaming = ""; // class that is getting another name
     /** @type {"draw" | "move"} */
     this.tool = "draw";
     /** @type {any} of the data set, as listed; null: none was made */
@@ -172,6 +174,7 @@ export class Training {
     Object.assign(this, { set, shots: [], at: -1, tried: null, loose: null });
     this.classes = [...(set?.classes ?? [])];
     this.next = this.classes[0] ?? "";
+    this.renaming = "";
   }
 
   /** @param {DataSet} set */
@@ -244,8 +247,14 @@ export class Training {
     const first = this.shots.length;
     /** @type {string[]} */
     const refused = [];
+    /** @type {File[]} */
+    const archives = [];
     const alive = await this.#quietly(async () => {
       for (const [index, file] of files.entries()) {
+        if (isArchive(file)) {
+          archives.push(file);
+          continue;
+        }
         const progress = t("train-adding", { n: index + 1, m: files.length });
         this.strip.said.textContent = progress;
         try {
@@ -264,7 +273,38 @@ export class Training {
     this.#side();
     this.#said();
     if (alive && this.shots.length > first) await this.#look(first);
+    if (alive && archives.length) refused.push(...(await this.#addArchives(set, archives)));
     if (refused.length) replace(this.notice, refused.map((line) => h("p", {}, line)));
+  }
+
+  /**
+   * Add archives of pictures with their labels or boxes, and show the data set anew.
+   * @param {DataSet} set
+   * @param {File[]} files
+   * @returns {Promise<string[]>} what became of each, in words
+   */
+  async #addArchives(set, files) {
+    /** @type {string[]} */
+    const lines = [];
+    await this.save();
+    await this.#quietly(async () => {
+      for (const [index, file] of files.entries()) {
+        this.strip.said.textContent = t("train-adding", { n: index + 1, m: files.length });
+        try {
+          const reply = await this.service.send(`${PATH}/${set.id}/images`, file, file.name);
+          set.classes = reply.dataset.classes;
+          lines.push(t("named", { name: file.name, value: t("train-archive", { n: reply.added }) }));
+          const left = reply.skipped.slice(0, SKIPPED).join(", ");
+          if (left) lines.push(t("train-skipped", { names: left, n: reply.skipped.length }));
+        } catch (error) {
+          if (!(error instanceof Failure) || !OF_FILES.has(error.kind)) throw error;
+          lines.push(t("named", { name: file.name, value: error.message }));
+        }
+      }
+    });
+    this.strip.said.textContent = "";
+    if (this.set === set) await this.#choose(set);
+    return lines;
   }
 
   /**
@@ -494,13 +534,18 @@ export class Training {
   #classStep() {
     const set = /** @type {DataSet} */ (this.set);
     const [least, better] = [LEAST[set.type], BETTER[set.type]];
-    const row = (/** @type {string} */ name) => {
+    const row = (/** @type {string} */ name, /** @type {number} */ index) => {
       const count = this.#count(name);
       const mood = count < least ? "bad" : count < better ? "fair" : "good";
       return h(
         "li",
         {},
-        h("span", {}, h("i", { class: "patch", style: { background: this.#color(name) } }), name),
+        className(name, this.#color(name), {
+          id: `train-rename-${index}`,
+          renaming: this.renaming === name,
+          begin: (yes) => this.#beginRenaming(yes ? name : "", `train-rename-${index}`),
+          rename: (given) => this.#rename(name, given, `train-rename-${index}`),
+        }),
         h("b", { class: mood }, number(count)),
         meter(count / better),
       );
@@ -513,6 +558,47 @@ export class Training {
       h("ul", { class: "train-counts" }, this.classes.map(row)),
       h("p", { class: "muted", id: "train-said", role: "status" }),
     );
+  }
+
+  /**
+   * @param {string} name of a class that gets another name; empty: none does
+   * @param {string} id of what begins it
+   */
+  #beginRenaming(name, id) {
+    this.renaming = name;
+    this.#side();
+    document.getElementById(name ? "train-new-name" : id)?.focus();
+  }
+
+  /**
+   * Give a class another name, here and in the service.
+   * @param {string} name
+   * @param {string} given
+   * @param {string} id of what began it
+   */
+  async #rename(name, given, id) {
+    const { set } = this;
+    if (!set || !given || given === name) return this.#beginRenaming("", id);
+    const merge = this.classes.includes(given);
+    if (merge && !confirm(t("train-merge-sure", { name, other: given }))) return;
+    await this.save();
+    const done = await this.#quietly(async () => {
+      if (!set.classes.includes(name) && !this.#count(name)) return; // the service does not know it
+      const path = `${PATH}/${set.id}`;
+      const changed = await this.service.ask("PATCH", path, { rename: { [name]: given }, merge });
+      set.classes = changed.classes;
+    });
+    if (!done || this.set !== set) return;
+    const other = (/** @type {string} */ each) => (each === name ? given : each);
+    this.classes = [...new Set(this.classes.map(other))];
+    this.next = other(this.next);
+    for (const shot of this.shots) {
+      shot.boxes = shot.boxes?.map((box) => ({ ...box, class: other(box.class) })) ?? null;
+      if (shot.label) shot.label = other(shot.label);
+    }
+    this.#stage();
+    this.#beginRenaming("", id);
+    this.#said();
   }
 
   /** @param {string} name of a class */
@@ -792,6 +878,11 @@ export class Training {
     };
     this.place.addEventListener("keydown", onkeydown, { capture: true });
   }
+}
+
+/** @param {File} file */
+function isArchive({ name, type }) {
+  return /\.zip$/i.test(name) || /zip/.test(type);
 }
 
 /**
