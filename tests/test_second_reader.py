@@ -145,10 +145,10 @@ def test_letters_in_textures_are_no_text(reader: Reader) -> None:
     ("texts", "looks", "expected"),
     [
         ((), 3, ""),
-        (("A", "7", "A-B-7", "B-B"), 2, "BB\nAB7"),  # letters in dots, then the lines of these
-        (("A", "7", "--", "--", "A-B-7", "B-B"), 3, "BB\nAB7"),
+        (("A", "7", "A-B-7", "B-A-B"), 2, "BAB\nAB7"),  # letters in dots, then the lines of these
+        (("A", "7", "--", "--", "A-B-7", "B-A-B"), 3, "BAB\nAB7"),
         (("A", "7-7", "--", "A"), 3, "77\nA"),
-        (("A-B-7", "A"), 1, "A\nAB7"),
+        (("A-B-7", "B-A-B"), 1, "BAB\nAB7"),
     ],
     ids=["nothing", "dots", "finer dots", "no better", "whole words"],
 )

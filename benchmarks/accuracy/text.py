@@ -347,6 +347,9 @@ HALVED = (
     "small, 8 to 12 px",
 )
 """Groups whose error rate should be at most half of plain Tesseract's."""
+UNREAD = ("dotted",)
+"""Groups that Tesseract cannot read; some pages take all the time that it has. They are not timed.
+"""
 
 
 def samples(chosen: Set, group: str, repeats: int, seed: int = 0) -> Iterator[Sample]:
@@ -487,7 +490,7 @@ _ON_TIMES = """
 
 Times are of the same run, picture by picture in turns, Tesseract's threads as it sets them by
 itself; *program* and *tesserocr* are the kernel's two ways to Tesseract; *service* is the better of
-these, and the models where they are asked. The aim is at most 0.3 of
+these, and the models where they are asked. Dotted print is not timed. The aim is at most 0.3 of
 plain.
 
 """
@@ -526,7 +529,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         )
     times = []
-    everything = {name: [by[name].seconds for by in scores.values()] for name in reading}
+    timed = [by_reader for group, by_reader in scores.items() if group not in UNREAD]
+    everything = {name: [by[name].seconds for by in timed] for name in reading}
     baseline = sum(map(sum, everything["plain"]))
     for name, seconds in everything.items():
         flat = [each for group in seconds for each in group]
