@@ -7,7 +7,6 @@ import click
 
 from ltu_compute.cli.resources import account_named, opened_store
 
-DAY = "%Y-%m-%d"
 UNLIMITED = "unlimited"
 
 

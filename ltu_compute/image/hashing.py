@@ -13,9 +13,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-BITS = 64
 SIDE = 32  # px: the picture that is transformed
 LOWEST = 8  # frequencies of each direction that count
+BITS = LOWEST**2  # of a hash
 # Amplitudes are sums of 1024 grey levels. Rounded, what should be 0 is 0 and not 1e-13.
 DECIMALS = 6
 

@@ -1,9 +1,9 @@
-"""Unsafe content: what two models say of a picture, and whether they agree.
+"""Rate unsafe content by two models, and report whether they agree.
 
-The first model knows five classes, the second two. Neither knows what `UNCOVERED` lists: nothing
-is said about it, and nothing guessed. How many explicit pictures are missed was not measured here,
-because no such pictures were used; of 392 harmless ones (BSDS500, PASCAL VOC, camera samples,
-circuit boards) the pair called none explicit, one of the two called 7 so, and 3 were suggestive.
+The first model knows five classes, the second two. Neither knows violence, gore, drugs, weapons,
+hate or self-harm, so nothing is reported about these. How many explicit pictures are missed was not
+measured, because no such pictures were used. Of 392 harmless ones (BSDS500, PASCAL VOC, camera
+samples, circuit boards) both models called none explicit, one of the two 7, and 3 were suggestive.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,6 @@ FIRST, SECOND = "unsafe", "unsafe-second"
 EXPLICIT_CLASSES = ("Porn", "Hentai")
 SUGGESTIVE_CLASS = "Sexy"
 UNSAFE_CLASS = "Unsafe"
-UNCOVERED = ("violence", "gore", "drugs", "weapons", "hate", "self-harm")
-"""Kinds of content that vendors ask for and no model of the catalogue knows."""
 
 SIDE_PX, CROP_PX = 256, 224  # px: square picture, and its middle, the second model's input
 JPEG_QUALITY = 75  # quality of the second model's training pictures

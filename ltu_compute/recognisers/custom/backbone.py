@@ -22,10 +22,10 @@ if TYPE_CHECKING:  # what answers requests does without it
     import onnx
 
 BACKBONE = "labels"
-"""The model of the catalogue that is trained on."""
+"""Name of the catalogue's model on which trainings build."""
 
 FEATURES = "features"
-"""Its output that the labels are computed from."""
+"""Its output from which labels are computed."""
 
 STEP = 32  # px; sides that are multiples of it have the same padding in every layer
 
@@ -46,7 +46,15 @@ class Backbone:
     manifest: Manifest
 
     def input(self, side: int, resize: str) -> Input:
-        """Return its input for another size, px, a multiple of `STEP`, and way to reach it."""
+        """Return its input for another side, px, and way to resize pictures to it.
+
+        Raises
+        ------
+        ValueError
+            The side is not a multiple of `STEP`.
+        """
+        if side % STEP:
+            raise ValueError(f"side must be a multiple of {STEP} px, not {side}")
         return self.manifest.input.model_copy(update={"size": (side, side), "resize": resize})
 
     def cut(self, side: int, outputs: Sequence[str]) -> "onnx.ModelProto":
