@@ -362,6 +362,26 @@ def test_labels_of_a_model_of_the_operators_own(models: Models, tmp_path: Path) 
     assert len(scores) == len(found)
 
 
+def test_text_of_a_low_score_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a model that sees lines; the best finds are looked at, surer ones and others are kept."""
+    places: list[float] = []
+
+    def looked(_image: Any, corners: Any, *_: Any) -> bool:
+        places.append(corners[0, 0])
+        return bool(corners[0, 0] % 2)
+
+    def text(left: float, score: float) -> DetectedObject:
+        return DetectedObject("Text", "/m/07s6nbt", score, box(left, 0, 50, 9))
+
+    monkeypatch.setattr(objects.second_reader, "shows_line", looked)
+    found = [text(0, 0.95), seen(CAR, 0.9, 0, 0, 9, 9), *(text(n, 0.7) for n in range(1, 12))]
+    finder: Any = None
+    kept = objects.with_confirmed_text(flat(0, 0, 0, 64, 64), found, finder, nullcontext)
+    assert places == list(range(1, 1 + objects.MAX_LOOKS))
+    assert [each.corners[0, 0] for each in kept] == [0, 0, 1, 3, 5, 7]
+    assert kept[:2] == found[:2]
+
+
 def test_text_is_a_label_only_where_it_fills_a_photograph() -> None:
     image = flat(0, 0, 0, 100, 100)
     small = DetectedObject("Text", "/m/07s6nbt", 0.97, box(0, 0, 30, 10))

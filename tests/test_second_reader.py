@@ -171,6 +171,18 @@ def test_fragments_are_looked_at_blurred(texts: tuple[str, ...], looks: int, exp
     assert all(levels > 2 for levels in seen[1:])
 
 
+@pytest.mark.parametrize(
+    ("left", "top", "expected"),
+    [(100, 60, True), (150, 60, True), (100, 200, False), (215, 60, False), (700, 60, False)],
+    ids=["line", "most of it", "below", "a third of it", "outside"],
+)
+def test_a_line_is_seen_where_it_covers_a_place(left: int, top: int, expected: bool) -> None:
+    corners = np.add([(0, 0), (160, 0), (160, 24), (0, 24)], (left, top))
+    finder: Any = Finder()
+    picture = page((98, 58, 168, 28))
+    assert second_reader.shows_line(picture, corners, finder, nullcontext) is expected
+
+
 def test_the_length_of_all_lines_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest lines are read; each of these is five heights long and grows."""
     monkeypatch.setattr(second_reader, "MAX_LENGTH", 8)

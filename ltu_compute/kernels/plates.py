@@ -52,4 +52,6 @@ def reads_as_plate(image: Bgr) -> bool:
     except (TesseractMissing, TesseractFailed):
         return False
     text = "".join(token.text for token in tokens).upper()
+    if ":" in text:  # a time
+        return False
     return PLATE_TEXT.search(re.sub(r"[^A-Z0-9]", "", text)) is not None

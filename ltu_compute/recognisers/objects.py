@@ -15,6 +15,7 @@ from ltu_compute.kernels.barcodes import BARCODE
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.plates import reads_as_plate
 from ltu_compute.kernels.types import Bgr
+from ltu_compute.recognisers import second_reader
 from ltu_compute.recognisers.faces import MIDS, Corners, faces_and_eyes
 from ltu_compute.recognisers.fusion import (
     animal_classes,
@@ -54,6 +55,8 @@ SMALL_PERSON = 0.5
 faces from 1/16 of the picture are seen at once."""
 
 TEXT = "Text"
+SURE_TEXT = 0.9  # score from which text is given without a look of the model that finds lines
+MAX_LOOKS = 8  # at text of a lower score, the best; a look takes 10 ms
 PLATE = "Vehicle registration plate"
 MAX_PLATES = 3  # likeliest plates that are read; reading one takes 0.1 s
 PLATE_MARGIN = 0.1  # of the plate's sides: margin around it that is read, too
@@ -123,19 +126,54 @@ def detect(
     found += faces or []
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
     rest -= MIDS.keys() if faces is not None else set()
-    found += _classical(image, rest) if rest else []
+    found += _classical(image, rest, models, release_slot) if rest else []
     found.sort(key=lambda each: (-each.score, each.name, *each.corners[0].tolist()))
     return tuple(found)
 
 
-def _classical(image: Bgr, wanted: set[str]) -> list[DetectedObject]:
-    """Return what the classical detectors find; plates only if the picture has text."""
+def _classical(
+    image: Bgr, wanted: set[str], models: Models, release_slot: ReleaseSlot
+) -> list[DetectedObject]:
+    """Return what the classical detectors find; plates only where there is text to be read."""
     first = (wanted - {PLATE}) | ({TEXT} if PLATE in wanted else set())
     found = list(classical.detect_objects(image, classes=first))
+    finder = models.installed(second_reader.LINES, "mask")
+    if finder is not None and finder.known:
+        found = with_confirmed_text(image, found, finder, release_slot)
     if PLATE in wanted and any(each.name == TEXT for each in found):
         plates = classical.detect_objects(image, classes={PLATE})
         found = sorted([*found, *plates], key=lambda each: -each.score)
     return confirmed(image, [each for each in found if each.name in wanted])
+
+
+def with_confirmed_text(
+    image: Bgr, found: Sequence[DetectedObject], finder: Model, release_slot: ReleaseSlot
+) -> list[DetectedObject]:
+    """Return objects without text of a low score that a model does not see.
+
+    Marks of like size in a row are text for the classical detector: lace, roofs and leaves, too.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture that the objects were found in.
+    found : sequence of DetectedObject
+        Best first.
+    finder : Model
+        The model that finds lines of text.
+    release_slot : ReleaseSlot
+        Entered while a model's process is waited for.
+    """
+    kept, looks = [], 0
+    for each in found:
+        if each.name == TEXT and each.score < SURE_TEXT:
+            looks += 1
+            if looks > MAX_LOOKS or not second_reader.shows_line(
+                image, each.corners, finder, release_slot
+            ):
+                continue
+        kept.append(each)
+    return kept
 
 
 def _classes_of(model: Model | None) -> set[str]:

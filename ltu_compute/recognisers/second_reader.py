@@ -52,6 +52,13 @@ LEAST_LETTERS_A_WORD = 3.0  # fewer on average may be fragments: dots that look 
 GUESSED = 0.3  # confidence at which a letter is worth nothing
 
 LEAST_LETTERS = 3  # of a picture: less is seen in textures and in round things
+LOOK_PX = 96  # shorter side of a place that is looked at for a line, at least
+MAX_LOOK_PX = 640  # its longer side, at the most
+LEAST_COVERED = 0.6
+"""Share of a place that a line covers. Of 35 places in 60 photographs, 23 that showed text had 0.96
+and more. Of the 12 others, such as lace, roofs and leaves, one had 1 and one 0.56; ten had up to
+0.11."""
+
 MAX_GAP = 3.0  # heights of a line, between two that are read as one row
 LEAST_FRAMED = 3  # single digits in a line that make a number: those of a meter, in frames
 
@@ -170,6 +177,45 @@ def find_lines(image: Bgr, finder: Model, release_slot: ReleaseSlot) -> list[NDA
         grown = (middle, (sides[0] + margin, sides[1] + margin), angle)
         found.append(_from_top_left(cv2.boxPoints(grown).astype(np.float64)) / scale)
     return found
+
+
+def shows_line(
+    image: Bgr, corners: NDArray[np.float64], finder: Model, release_slot: ReleaseSlot
+) -> bool:
+    """Return whether there is a line of text at a place; it takes 10 ms.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture, BGR.
+    corners : ndarray of float64, shape (4, 2)
+        x, y of an upright box, in px.
+    finder : Model
+        The model `LINES`.
+    release_slot : ReleaseSlot
+        Entered while a model's process is waited for.
+
+    Raises
+    ------
+    ModelFailed, Busy
+        The model failed, or had no turn.
+    """
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    margin = float(high[1] - low[1])
+    left, top = np.maximum(low - margin, 0).astype(int)
+    right, bottom = np.ceil(high + margin).astype(int)
+    part = image[top:bottom, left:right]
+    if min(part.shape[:2]) == 0:
+        return False
+    scale = min(max(1.0, LOOK_PX / min(part.shape[:2])), MAX_LOOK_PX / max(part.shape[:2]))
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=method), np.uint8)
+    for line in find_lines(part, finder, release_slot):
+        places = line / scale + (left, top)
+        shared = np.minimum(high, places.max(axis=0)) - np.maximum(low, places.min(axis=0))
+        if np.prod(np.maximum(shared, 0)) >= LEAST_COVERED * np.prod(high - low):
+            return True
+    return False
 
 
 def _mean_inside(
