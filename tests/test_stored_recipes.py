@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 
 from ltu_compute.dialects.inspections.recipes import dialect
+from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.prepared_recipes import PreparedRecipes
@@ -224,7 +225,7 @@ def test_good_shots_teach_a_recipe(ask: Ask) -> None:
     assert ask("GET", "/cover/good-shots")["total"] == 0
 
 
-def test_a_tolerance_is_stored_and_comes_back(ask: Ask) -> None:
+def test_a_tolerance_is_stored_and_comes_back(ask: Ask, app: Flask, token: str) -> None:
     """The map is sent as a file, within the recipe, or is that of the stored version."""
     content = teaching.dumped(Tolerance(np.full((30, 40, 4), 9, np.uint8)))
     sha256 = hashlib.sha256(content).hexdigest()
@@ -249,6 +250,17 @@ def test_a_tolerance_is_stored_and_comes_back(ask: Ask) -> None:
     assert "not that of the map" in ask("POST", status=400, data=wrong)["detail"]
     unnamed = form("other") | {"tolerance": (io.BytesIO(content), "t.png")}
     assert "leave it out" in ask("POST", status=400, data=unnamed)["detail"]
+    client, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
+    job = client.post("/v1/inspections", data={"recipe": "cover", "open": "true"}, headers=bearer)
+    path = f"/v1/inspections/{job.json['id']}"
+    drawn = teaching.picture(
+        teaching.loaded(content), Image.from_bytes(REFERENCE, max_pixels=10**6)
+    )
+    shown = base64.b64encode(drawn).decode()
+    assert shown in client.get(f"{path}/report", headers=bearer).text
+    ask("DELETE", "/cover")  # what it has learnt goes with it
+    assert shown not in client.get(f"{path}/report", headers=bearer).text
+    assert client.post(f"{path}/cancel", headers=bearer).status_code == 200
 
 
 def test_good_shots_have_their_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,8 @@ class InspectionJob:
         How shots are compared and judged.
     reference : str
         Name of the reference, as it is reported.
+    recipe_id : str
+        Id of the version of a stored recipe; "" without one.
 
     Notes
     -----
@@ -127,6 +129,7 @@ class InspectionJob:
     settings: ComparisonSettings
     limits: Limits
     reference: str
+    recipe_id: str = ""
 
     def dumps(self) -> str:
         """Return the parameters as JSON."""
@@ -137,7 +140,7 @@ class InspectionJob:
         """Return the parameters that `dumps` wrote."""
         named: dict[str, Any] = orjson.loads(text)
         settings, limits = ComparisonSettings(**named["settings"]), Limits.of(named["limits"])
-        return cls(settings, limits, named["reference"])
+        return cls(settings, limits, named["reference"], named.get("recipe_id", ""))
 
 
 def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> Part:

@@ -65,7 +65,7 @@ def write(ledger: Ledger, *, about: str = "", tolerance: bytes = b"") -> Path:
     return path
 
 
-def of_job(jobs: Jobs, job: Job, *, about: str = "") -> bytes:
+def of_job(jobs: Jobs, job: Job, *, about: str = "", tolerance: bytes = b"") -> bytes:
     """Return the report of the results that a job has so far.
 
     Parameters
@@ -76,6 +76,8 @@ def of_job(jobs: Jobs, job: Job, *, about: str = "") -> bytes:
         An inspection.
     about : str
         The limits, in words.
+    tolerance : bytes
+        PNG that shows a learnt tolerance; b"" for none.
     """
     positions: list[int] = []
 
@@ -93,7 +95,7 @@ def of_job(jobs: Jobs, job: Job, *, about: str = "") -> bytes:
     def closeups(number: int, _: Row) -> bytes:
         return jobs.attachment(job.id, positions[number]) or b""
 
-    return b"".join(_report(rows, about, closeups))
+    return b"".join(_report(rows, about, closeups, tolerance))
 
 
 def _report(

@@ -26,6 +26,7 @@ from ltu_compute.jobs.kinds import (
 from ltu_compute.jobs.limits import Limits, limits_in_words
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.kernels.differences import OWN_PRESETS, ComparisonSettings
+from ltu_compute.operations import teaching
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store.jobs import MAX_PARTS, Job
@@ -240,7 +241,9 @@ def create(
         tolerance = store.recipes.tolerance(stored.id)
         recipe = recipes.parsed(stored.text)
         image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
-        named = InspectionJob(recipe.comparison_settings(), recipe.judging(image), recipe.name)
+        named = InspectionJob(
+            recipe.comparison_settings(), recipe.judging(image), recipe.name, stored.id
+        )
     elif reference is not None:
         content, tolerance = reference.content, None
         named = InspectionJob(params.settings(), params.limits(), REFERENCE)
@@ -311,11 +314,31 @@ def results(params: ResultsParams, queue: Queue, caller: Caller) -> ResultList:
 
 
 @dialect.endpoint("report", paths=("/{id}/report",), methods=("GET",))
-def page(params: IdParams, queue: Queue, caller: Caller) -> Page:
-    """Return the results so far as a page of its own, with close-ups of the worst shots."""
+def page(params: IdParams, queue: Queue, caller: Caller, store: Store, settings: Settings) -> Page:
+    """Return the results so far as a page of its own, with close-ups of the worst shots.
+
+    It shows what good shots taught the recipe, as long as the recipe is stored.
+    """
     job = _job(queue, caller, params.id)
-    limits = InspectionJob.loads(job.parameters).limits
-    return Page(report.of_job(queue.jobs, job, about=limits_in_words(limits)))
+    asked = InspectionJob.loads(job.parameters)
+    learnt = _drawn_tolerance(asked.recipe_id, store, settings)
+    about = limits_in_words(asked.limits)
+    return Page(report.of_job(queue.jobs, job, about=about, tolerance=learnt))
+
+
+def _drawn_tolerance(recipe_id: str, store: Store, settings: Settings) -> bytes:
+    """Return a PNG of what a recipe has learnt; b"" where it has nothing, or was deleted."""
+    if not recipe_id:
+        return b""
+    try:
+        learnt = store.recipes.tolerance(recipe_id)
+        content = store.recipes.reference(recipe_id)
+    except NotFound:
+        return b""
+    if learnt is None:
+        return b""
+    image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
+    return teaching.picture(teaching.loaded(learnt), image)
 
 
 @dialect.endpoint("cancel", paths=("/{id}/cancel",), methods=("POST",))
