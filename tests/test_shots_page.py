@@ -60,10 +60,13 @@ def test_shots_get_verdicts_and_a_report(
     answers = ["abort", "fulfill"]  # to the first two looks at the job
 
     def disturb(route: Route) -> None:
-        answer = answers.pop(0)
-        route.abort() if answer == "abort" else route.fulfill(status=401)
-        if not answers:
-            page.unroute("**/v1/inspections/*")
+        answer = answers.pop(0) if answers else "continue"
+        if answer == "abort":
+            route.abort()
+        elif answer == "fulfill":
+            route.fulfill(status=401)
+        else:
+            route.continue_()
 
     page.route("**/v1/inspections/*", disturb)
     page.route("**/token", lambda route: route.fulfill(status=400, json={"error": "invalid_grant"}))

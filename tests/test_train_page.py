@@ -25,7 +25,7 @@ from ltu_compute.store.data_sets import Box, DataSetImage, Kind, NewImage
 from ltu_compute.web.service import service_of
 from tests.support import backbones
 from tests.support.applications import api_key, application
-from tests.support.browser import new_page, watch
+from tests.support.browser import new_page, settle, watch
 from tests.support.client import IMAGES, ROOT, USERNAME, Live
 
 SIDE = 24  # px of a drawn part, half of it
@@ -122,6 +122,14 @@ def stored(served: Flask, name: str) -> list[DataSetImage]:
     return list(store.data_sets.images(next(each.id for each in sets if each.name == name)))
 
 
+def look(page: Page, number: int) -> None:
+    """Look at a picture of the data set, and wait until it can be drawn on."""
+    page.locator(".thumb").nth(number).click()
+    expect(page.locator(".thumb").nth(number)).to_have_attribute("aria-current", "true")
+    page.locator("#train:not([aria-busy])").wait_for()
+    settle(page.locator(".train-stage"))
+
+
 def drag(page: Page, place: Locator, *points: tuple[int, int]) -> None:
     """Drag from a point of a picture to another one, in px of the picture."""
     frame = place.bounding_box()
@@ -164,6 +172,7 @@ def assert_accessible_in_both_languages(page: Page) -> None:
         assert found.violations_count == 0, found.generate_report()
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
+        settle(page.locator("#train"))
         assert page.evaluate("document.documentElement.scrollWidth") == width
     page.locator("#language").select_option("fr")
     expect(page.locator("#train-start")).to_have_text("Entraîner à nouveau")
@@ -182,13 +191,13 @@ def test_a_detector_from_drawn_boxes_to_found_ones(
     add(page, *(disc(tmp_path, number) for number in range(11)))
     expect(page.locator("#train-start")).to_be_disabled()
     for number in range(10):
-        page.locator(".thumb").nth(number).click()
+        look(page, number)
         expect(page.locator(".train-bar .file")).to_contain_text(f"disc-230-{number:02}.png")
         x, y = 50 + 5 * number, 60 + 4 * number
         start, end = (x - SIDE, y - SIDE), (x + SIDE, y + SIDE)
         drag(page, page.locator(".train .base"), start, end)
         expect(page.locator(".box-tag")).to_have_count(1)
-    page.locator(".thumb").nth(10).click()
+    look(page, 10)
     page.get_by_role("button", name="Nothing here").click()
     expect(page.locator(".badge").last).to_have_text("nothing")
     expect(page.locator("#train-said")).to_have_text("Everything is saved.")
@@ -199,7 +208,7 @@ def test_a_detector_from_drawn_boxes_to_found_ones(
     assert np.abs(drawn - (65 - SIDE, 72 - SIDE, 65 + SIDE, 72 + SIDE)).max() < 1
     train(served, settings, page)
     expect(page.locator(".train .figures")).to_contain_text("Recall")
-    page.locator(".thumb").first.click()
+    look(page, 0)
     page.click("#train-try")
     expect(page.locator("#train-found")).to_contain_text("The model has found")
     page.locator("#train-other").set_input_files(disc(tmp_path, 5, 220))
@@ -223,11 +232,11 @@ def test_boxes_are_made_and_changed_by_keyboard(page: Page, served: Flask, tmp_p
     expect(tag).to_have_text("nut")
     page.keyboard.press("1")
     expect(tag).to_have_text("bolt")
-    before = tag.get_attribute("aria-label")
+    before = tag.get_attribute("aria-label") or ""
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
     expect(tag).to_be_focused()
-    assert tag.get_attribute("aria-label") != before
+    expect(tag).not_to_have_attribute("aria-label", before)
     expect(page.locator("#train-said")).to_have_text("Everything is saved.")
     (image,) = stored(served, "Keys")
     (box,) = image.boxes or ()
