@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ltu_compute.serving.process import end_process_group, lead_process_group
+from ltu_compute.serving.server import Server
 from ltu_compute.settings import _cores
 from tests.support.timing import until
 
@@ -68,6 +70,23 @@ def test_what_a_worker_started_ends_with_it() -> None:
     end_process_group(worker)  # there is nobody left
     os.close(reading)
     os.close(writing)
+
+
+def test_a_worker_ends_without_the_destructors_of_its_libraries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They would wait for threads that only its parent has. The parent itself goes on."""
+    monkeypatch.setattr(Server, "wsgi", lambda _: SimpleNamespace(leave=lambda: None))
+    server = Server.__new__(Server)
+    child = os.fork()
+    try:
+        sys.exit(3)
+    except SystemExit:
+        server._worker_exit(None, SimpleNamespace(pid=child or os.getpid()))
+    finally:
+        if not child:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 
 
 def _state(process: int) -> str:

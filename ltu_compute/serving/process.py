@@ -1,8 +1,10 @@
 """Settings of the service's processes: memory, files, no core dumps, end with the parent."""
 
+import logging
 import os
 import resource
 import signal
+import sys
 from contextlib import suppress
 
 from ltu_compute.admission.allocation import keep_memory
@@ -21,6 +23,19 @@ def prepare_the_process() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def end_at_once(ending: SystemExit) -> None:
+    """End this process with the status of an exception, without the destructors of its libraries.
+
+    Models are loaded before the workers part. At the end of a worker, ONNX Runtime would wait for
+    threads that only its parent has: it aborts, or never ends.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed
+            stream.flush()
+    os._exit(ending.code if isinstance(ending.code, int) else int(bool(ending.code)))
 
 
 def lead_process_group() -> None:

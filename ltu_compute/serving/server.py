@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import queue
 import signal
 import socket
@@ -25,6 +26,7 @@ from ltu_compute.serving.preparation import (
     prepare,
 )
 from ltu_compute.serving.process import (
+    end_at_once,
     end_process_group,
     lead_process_group,
     prepare_the_process,
@@ -84,7 +86,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "proc_name": "ltu-compute",
             "when_ready": self._when_ready,
             "post_fork": self._post_fork,
-            "worker_exit": lambda _arbiter, _worker: self.wsgi().leave(),
+            "worker_exit": self._worker_exit,
             "post_worker_init": self._post_worker_init,
             "child_exit": self._child_exit,
         }
@@ -116,6 +118,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             while worker.signals_before.get_nowait() != signal.SIGTERM:
                 pass
             worker.handle_exit(signal.SIGTERM, None)
+
+    def _worker_exit(self, _arbiter: Any, ended: Any) -> None:
+        self.wsgi().leave()
+        raised = sys.exc_info()[1]  # gunicorn calls this while it ends the process
+        if ended.pid == os.getpid() and isinstance(raised, SystemExit):
+            end_at_once(raised)
 
     def _child_exit(self, _arbiter: Any, ended: Any) -> None:
         end_process_group(ended.pid)
