@@ -524,7 +524,14 @@ def test_presets_are_listed_without_a_token(app: Any) -> None:
 
 
 def test_differences_are_counted_for_each_preset(call: Caller) -> None:
-    part = {name: photograph(file) for name, file in (("image1", PART), ("image2", SHOT))}
+    def pair(width: int) -> dict[str, Any]:
+        size = (width, width * 3 // 4)
+        return {
+            name: cv2.resize(photograph(file), size, interpolation=cv2.INTER_AREA)
+            for name, file in (("image1", PART), ("image2", SHOT))
+        }
+
+    part, small = pair(1000), pair(400)
     counts = send(call, "differences/counts", **part).json["result"]["counts"]
     found = {c["preset"]: c["count"] for c in counts}
     assert list(found) == [1, 2, 5, 3, 4]
@@ -535,10 +542,10 @@ def test_differences_are_counted_for_each_preset(call: Caller) -> None:
     for preset in (1, 4):
         alone = send(call, "differences", **part, preset=str(preset), fic_settings=own[preset])
         assert alone.json["details"]["info"]["count"] == found[preset]
-    stain = '{"include": [[[1200, 600], [1400, 600], [1400, 740], [1200, 740]]]}'
-    within = send(call, "differences/counts", **part, fic_settings=stain).json["result"]["counts"]
+    stain = '{"include": [[[300, 150], [350, 150], [350, 185], [300, 185]]]}'
+    within = send(call, "differences/counts", **small, fic_settings=stain).json["result"]["counts"]
     assert {c["count"] for c in within} == {1}
-    rim = send(call, "differences/counts", **part, fic_settings='{"margin": 600}')
+    rim = send(call, "differences/counts", **small, fic_settings='{"margin": 150}')
     assert {c["count"] for c in rim.json["result"]["counts"]} == {None}
 
 
