@@ -31,10 +31,15 @@ PREFETCHED = 2  # tasks that a process has: one is computed, one waits
 PROGRESS_S = 0.2  # seconds between two reports of progress
 STOP_S = 1.0  # seconds in which a process ends after a request to stop
 LEAST_NICE = 19  # of processes that take what others leave of the processors
-_PRELOADED = ["ltu_compute.jobs.work"]
+_PRELOADED = ["ltu_compute.jobs.inspection"]
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
+
+
+def preload(module: str) -> None:
+    """Have processes forked with a module imported, if none of this process has begun yet."""
+    _context.set_forkserver_preload([*_PRELOADED, module])
 
 
 @dataclass(frozen=True)

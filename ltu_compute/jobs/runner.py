@@ -17,7 +17,14 @@ from ltu_compute.errors import Unavailable
 from ltu_compute.jobs.doorbell import Bell, Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.notices import Compose, Notices
-from ltu_compute.jobs.process import LEAST_NICE, Failed, Process, Progress, WorkerDied
+from ltu_compute.jobs.process import (
+    LEAST_NICE,
+    Failed,
+    Process,
+    Progress,
+    WorkerDied,
+    preload,
+)
 from ltu_compute.jobs.records import RETRY_S, Records, note
 from ltu_compute.jobs.work import Piece, Preparation, Recent, work
 from ltu_compute.settings import Settings
@@ -227,6 +234,7 @@ class Runner:
     # ---------------------------------------------------------------- its process
 
     def _start_process(self) -> Process[Piece, Computed]:
+        preload(work.__module__)
         process: Process[Piece, Computed] = Process(partial(work, self._settings), nice=self._nice)
         self._process = process
         try:
