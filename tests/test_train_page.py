@@ -222,6 +222,15 @@ def test_a_detector_from_drawn_boxes_to_found_ones(
 
 def test_boxes_are_made_and_changed_by_keyboard(page: Page, served: Flask, tmp_path: Path) -> None:
     create(page, "Keys", "Detector")
+    page.fill("#train-class", "typed")
+    page.locator(".train-step summary").click()
+    page.fill("#train-name", "later")
+    add(page, disc(tmp_path, 2))  # all of the panel is made anew
+    expect(page.locator("#train-name")).to_have_value("later")
+    expect(page.locator("#train-class")).to_have_value("typed")
+    page.locator(".train-step summary").click()
+    page.get_by_role("button", name="Delete picture").click()
+    expect(page.locator(".thumb")).to_have_count(0)
     for name in ("bolt", "nut"):
         page.fill("#train-class", name)
         page.keyboard.press("Enter")

@@ -9,6 +9,8 @@ import { percent, t } from "./i18n.js";
 /** @typedef {import("./train.js").DataSet} DataSet */
 /** @typedef {import("./train.js").Kind} Kind */
 
+/** @typedef {{open: boolean, name: string, kind: Kind}} Draft of a data set */
+
 const SMALL = { type: "button", class: "small" };
 
 /**
@@ -62,8 +64,9 @@ export function keyStep(isOpen, acts) {
  * @param {(set: DataSet) => void} acts.choose
  * @param {(name: string, type: Kind) => void} acts.create
  * @param {() => void} acts.remove
+ * @param {Draft} draft of the one that is made next, kept while the panel is made anew
  */
-export function setStep(sets, set, acts) {
+export function setStep(sets, set, acts, draft) {
   const choice = h(
     "select",
     {
@@ -75,23 +78,25 @@ export function setStep(sets, set, acts) {
       h("option", { value: String(index), selected: each === set }, each.name),
     ),
   );
-  const name = h("input", { type: "text", id: "train-name", required: true, maxlength: 100 });
-  /** @type {Kind} */
-  let kind = "detection";
+  const name = h("input", { type: "text", id: "train-name", required: true, maxlength: 100, value: draft.name });
+  name.addEventListener("input", () => (draft.name = name.value));
   const kinds = segments(
     t("train-kind"),
     [
       ["detection", t("train-detection")],
       ["classification", t("train-classification")],
     ],
-    kind,
-    (value) => (kind = /** @type {Kind} */ (value)),
+    draft.kind,
+    (value) => (draft.kind = /** @type {Kind} */ (value)),
   );
   const onsubmit = (/** @type {Event} */ event) => {
     event.preventDefault();
-    acts.create(name.value.trim(), kind);
+    acts.create(name.value.trim(), draft.kind);
   };
   const remove = { ...SMALL, class: "quiet small", onclick: acts.remove };
+  const ontoggle = (/** @type {Event} */ { target }) => {
+    draft.open = target instanceof HTMLDetailsElement && target.open;
+  };
   return h(
     "section",
     { class: "train-step" },
@@ -99,7 +104,7 @@ export function setStep(sets, set, acts) {
     sets.length > 0 && h("div", { class: "row" }, choice, set && h("button", remove, t("train-delete-set"))),
     h(
       "details",
-      { open: !sets.length, class: "section" },
+      { open: draft.open || !sets.length, class: "section", ontoggle },
       h("summary", {}, t("train-new")),
       h(
         "form",
@@ -120,21 +125,24 @@ export function setStep(sets, set, acts) {
  * @param {object} acts
  * @param {string} acts.id of what begins it
  * @param {boolean} acts.renaming
+ * @param {string} acts.typed so far
+ * @param {(typed: string) => void} acts.type
  * @param {(yes: boolean) => void} acts.begin
  * @param {(given: string) => void} acts.rename
  */
-export function className(name, color, { id, renaming, begin, rename }) {
+export function className(name, color, { id, renaming, typed, type, begin, rename }) {
   const patch = h("i", { class: "patch", style: { background: color } });
   if (!renaming) {
     const words = t("train-rename", { name });
     const start = { type: "button", class: "quiet small", id, title: words, "aria-label": words, onclick: () => begin(true) };
     return h("span", {}, patch, name, h("button", start, "✎"));
   }
-  const input = h("input", { type: "text", id: "train-new-name", value: name, required: true, maxlength: 100, "aria-label": t("train-new-name", { name }) });
+  const input = h("input", { type: "text", id: "train-new-name", value: typed, required: true, maxlength: 100, "aria-label": t("train-new-name", { name }) });
   const onsubmit = (/** @type {Event} */ event) => {
     event.preventDefault();
     rename(input.value.trim());
   };
+  input.addEventListener("input", () => type(input.value));
   const onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Escape") begin(false);
   };

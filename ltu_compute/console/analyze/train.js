@@ -63,6 +63,11 @@ export class Training {
     this.classes = [];
     this.next = ""; // class of the next box
     this.renaming = ""; // class that is getting another name
+    // Texts that are not sent yet; they stay when the panel is made anew:
+    this.renamed = "";
+    this.typed = ""; // of a new class
+    /** @type {import("./train-steps.js").Draft} */
+    this.draft = { open: false, name: "", kind: "detection" };
     /** @type {"draw" | "move"} */
     this.tool = "draw";
     /** @type {any} of the data set, as listed; null: none was made */
@@ -174,7 +179,7 @@ export class Training {
     Object.assign(this, { set, shots: [], at: -1, tried: null, loose: null });
     this.classes = [...(set?.classes ?? [])];
     this.next = this.classes[0] ?? "";
-    this.renaming = "";
+    this.renaming = this.typed = "";
   }
 
   /** @param {DataSet} set */
@@ -217,6 +222,7 @@ export class Training {
   async #create(name, type) {
     await this.#quietly(async () => {
       const set = await this.service.ask("POST", PATH, { name, type });
+      this.draft = { open: false, name: "", kind: "detection" };
       this.sets.unshift(set);
       await this.#choose(set);
       this.#newClass().focus();
@@ -522,7 +528,7 @@ export class Training {
           choose: (set) => this.#choose(set),
           create: (name, type) => this.#create(name, type),
           remove: () => this.#delete(),
-        }),
+        }, this.draft),
       this.set && this.#classStep(),
       this.set && this.ways,
     );
@@ -543,6 +549,8 @@ export class Training {
         className(name, this.#color(name), {
           id: `train-rename-${index}`,
           renaming: this.renaming === name,
+          typed: this.renamed,
+          type: (typed) => (this.renamed = typed),
           begin: (yes) => this.#beginRenaming(yes ? name : "", `train-rename-${index}`),
           rename: (given) => this.#rename(name, given, `train-rename-${index}`),
         }),
@@ -565,7 +573,7 @@ export class Training {
    * @param {string} id of what begins it
    */
   #beginRenaming(name, id) {
-    this.renaming = name;
+    this.renaming = this.renamed = name;
     this.#side();
     document.getElementById(name ? "train-new-name" : id)?.focus();
   }
@@ -804,13 +812,16 @@ export class Training {
       "aria-label": t("train-class"),
       required: true,
       maxlength: 100,
+      value: this.typed,
     });
+    name.addEventListener("input", () => (this.typed = name.value));
     const onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       const given = name.value.trim();
       if (!given) return;
       if (!this.classes.includes(given)) this.classes.push(given);
       this.next = given;
+      this.typed = "";
       this.#side();
       this.#bars();
       this.#newClass().focus(); // it was made anew
