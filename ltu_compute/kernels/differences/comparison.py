@@ -44,7 +44,7 @@ from ltu_compute.kernels.differences.relief import (
     parallax_of,
     without_surroundings,
 )
-from ltu_compute.kernels.differences.results import Comparison, ReliefPart
+from ltu_compute.kernels.differences.results import Comparison, Difference, ReliefPart
 from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.differences.settings import (
     AUTO,
@@ -130,17 +130,31 @@ def compare(
     specimens = specimens or learnt is not None
     image1, image2, settings = _decided(image1, image2, settings, learnt)
     roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
-    if settings.is_fine:
-        return _compared_finely(
-            image1,
-            image2,
-            settings,
-            sizes=(size1, size2),
-            roi1=roi1,
-            learnt=learnt,
-            specimens=specimens,
-        )
-    reduced1, reduced2 = size_of(image1), size_of(image2)
+    compared = _compared_finely if settings.is_fine else _compared_whole
+    return compared(
+        image1,
+        image2,
+        settings,
+        sizes=(size1, size2),
+        roi1=roi1,
+        learnt=learnt,
+        specimens=specimens,
+    )
+
+
+def _compared_whole(
+    image1: Bgr,
+    image2: Bgr,
+    settings: ComparisonSettings,
+    *,
+    sizes: tuple[Size, Size],
+    roi1: Mask | None,
+    learnt: Learnt | None,
+    specimens: bool,
+) -> Comparison | None:
+    """Compare reduced images as a whole, at `MAX_RESOLUTION` at most."""
+    size1, size2 = sizes
+    smalls = reduced1, reduced2 = size_of(image1), size_of(image2)
     gray1, gray2 = gray_pair(image1, image2)
     target = Target(gray2)
     planes = _planes(
@@ -157,17 +171,13 @@ def compare(
         matrix = edge_to_edge(reduced1, reduced2)
     else:
         return None
-    matrix1to2 = rescale_homography(
-        matrix, from_sizes=(reduced1, reduced2), to_sizes=(size1, size2)
-    )
+    matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
 
     shown = scale_at_centre(matrix, reduced1) * max(reduced1)
     small_copy = scale_at_centre(matrix1to2, size1) < _SMALLER_COPY
     reference = reduced(image1, _longest_side(shown, settings, small_copy=small_copy))
     frame = size_of(reference)
-    to_image2 = rescale_homography(
-        matrix, from_sizes=(reduced1, reduced2), to_sizes=(frame, reduced2)
-    )
+    to_image2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=(frame, reduced2))
     view = View(to_image2, find_bend_of(gray1, target, alignment), frame, reduced2)
     shown_by_both = view.shared() & ~_highlit(image1, image2, view)
     # Light, focus and noise are measured on the whole area that both images show, also outside
@@ -197,44 +207,34 @@ def compare(
         )
         return _Look(aligned_image, corrected, difference_map * (shared & asked), shared & asked)
 
+    def cut(seen: _Look, view: View) -> tuple[Difference, ...]:
+        pictures = (reference, seen.corrected_image)
+        return cut_out(
+            seen.difference_map, seen.compared, settings, view, sizes=sizes, pictures=pictures
+        )
+
     seen = look(view, shown_by_both)
-    differences = cut_out(
-        seen.difference_map,
-        seen.compared,
-        settings,
-        view,
-        sizes=(size1, size2),
-        pictures=(reference, seen.corrected_image),
-    )
+    differences = cut(seen, view)
     relief: tuple[ReliefPart, ...] = ()
     if differences:
         # All differences may be parts above the plane.
         parallax = parallax_of(gray1, target, alignment, view, steering_region(roi1, reduced1))
         found = parallax and find_relief(reference, seen.aligned_image, shown_by_both, parallax)
         if found:
-            relief = described_parts(found, view.onto2, frame, (size1, size2), reduced2)
+            relief = described_parts(found, view.onto2, frame, sizes, reduced2)
             view = replace(view, relief=found.displacement)
             seen = look(view, shown_by_both & view.shared() & ~found.hidden)
             level = 0.5 * settings.threshold * DELTA_E_PER_THRESHOLD
             seen = seen._replace(
                 difference_map=without_surroundings(seen.difference_map, found, level)
             )
-            differences = cut_out(
-                seen.difference_map,
-                seen.compared,
-                settings,
-                view,
-                sizes=(size1, size2),
-                pictures=(reference, seen.corrected_image),
-            )
+            differences = cut(seen, view)
     return Comparison(
         aligned=alignment is not None,
         alignment=alignment,
         residual_px=float("nan") if alignment is None else alignment.residual_px / px2,
         bend_px=0.0 if view.bend is None else view.bend.largest_px / px2,
-        **motions(
-            planes, matrix1to2, roi1, reduced_sizes=(reduced1, reduced2), sizes=(size1, size2)
-        ),
+        **motions(planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
         matrix1to2=matrix1to2,
         relief=relief,
         differences=differences,
