@@ -258,6 +258,9 @@ def _planes(
     specimens: bool,
 ) -> Planes:
     """Choose the alignment to follow; of different specimens, perhaps that of their shape."""
+    if specimens and whole is None:  # the shape is found in a fifth of the time
+        planes = choose_shape(Planes(None, "none"), gray1, target.gray, region1)
+        return planes if planes.alignment else choose_plane(gray1, target, whole, region1)
     planes = choose_plane(gray1, target, whole, region1)
     return choose_shape(planes, gray1, target.gray, region1) if specimens else planes
 
