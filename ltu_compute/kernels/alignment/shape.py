@@ -54,6 +54,7 @@ _STRONG = 0.25  # of the 99th percentile of gradients: edges
 _LEAST_GRADIENT = 24.0  # Sobel's units, of 8 bits: weaker ones are noise
 _INDEPENDENT = 60  # edge points: errors of neighbours are alike
 _MIN_AGREEMENT = 0.2  # share of edges: other things reach a tenth
+_ALIKE = 0.8  # correlation of blocks: a plate's holes fit others, a period away, no better
 _GOOD = 0.75  # share of edges under an alignment that needs no other one
 _BETTER = 0.08  # of that share, by which the shape must surpass another alignment
 _RIM = 0.02  # of the longest side: width of the border that shows the background
@@ -166,9 +167,13 @@ def choose_shape(planes: Planes, gray1: Gray, gray2: Gray, region1: Mask | None)
     Returns
     -------
     Planes
-        `planes` where most edges agree under its alignment, or the shape does not fit better.
+        `planes` where surfaces or most edges agree under its alignment, or the shape does not fit
+        better.
     """
-    found = align_shape(gray1, gray2, region1=region1, known=planes.alignment)
+    known = planes.alignment
+    if known and known.agreement >= _ALIKE:
+        return planes
+    found = align_shape(gray1, gray2, region1=region1, known=known)
     if found is None:
         return planes
     return Planes(found.alignment, found.subject, rest_agrees=False)
