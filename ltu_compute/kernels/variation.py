@@ -31,8 +31,9 @@ _EXPLAINED = (
 _FACTORS = (1.1, 1.25, 1.5, 2.0, 3.0)  # on the variation seen
 _FEW = 2.0  # over the number of shots: least margin on it, as the next shot may be the extreme one
 _AROUND = (1, 2, 4, 8, 16)  # px of the map around a place to which its variation extends
+_FARTHER, _FAINTER = 4, 3.0  # times as far, variation still counts with this part of it
 _ACCEPTED = 0.0002  # share of the frame, mean: may remain of good shots that were left out
-_REMAINS = 0.05  # the same, as a share of what these shots exceed without any tolerance
+_REMAINS = 0.01  # the same, as a share of what these shots exceed without any tolerance
 _EXAMINED = 12  # shots that are left out in turn; of more, some
 _ODD = 5.0  # times the median of the others: what remains of a shot that is not like them
 _ODD_SHARE = 0.0003  # share of the frame, the least that makes a shot odd
@@ -224,8 +225,8 @@ class _Model:
         enough = max(_ACCEPTED, _REMAINS * bare)
         choices: list[tuple[bool, float, float, int]] = []
         for around in _AROUND:
-            others = [_spread(self._others(number), around) for number in numbers]
-            whole = _spread(self._most, around)
+            others = [_extended(self._others(number), around) for number in numbers]
+            whole = _extended(self._most, around)
             for factor in factors:
                 remaining = _all_but_the_worst(
                     [
@@ -243,7 +244,7 @@ class _Model:
         """Return by how much a shot of the model exceeds what the others taught."""
         if len(self._seen) < 2:
             return np.zeros(self._reach.shape, np.uint8)
-        allowed = _spread(self._others(number), self._around)
+        allowed = _extended(self._others(number), self._around)
         return _remaining(self._seen[number], allowed, self._factor)
 
     def odd_of(self, number: int) -> NDArray[np.bool_]:
@@ -257,12 +258,12 @@ class _Model:
 
     def remains_of_other(self, notes: Seen) -> NDArray[np.uint8]:
         """Return by how much another shot exceeds what was taught."""
-        allowed = _spread(self._most, self._around)
+        allowed = _extended(self._most, self._around)
         return _remaining(_at(notes, self._reach), allowed, self._factor)
 
     def tolerance(self) -> Tolerance:
         """Return the tolerance that the shots taught."""
-        amounts = cv2.multiply(_spread(self._most, self._around), self._factor)
+        amounts = cv2.multiply(_extended(self._most, self._around), self._factor)
         edge = np.asarray(self._reach * STEPS_PER_PX, np.uint8)
         learnt = np.dstack([amounts, edge])
         if learnt.shape[2] != EDGE + 1:
@@ -291,6 +292,12 @@ def _spread(values: NDArray[np.uint8], around: int) -> NDArray[np.uint8]:
     """Return the greatest value within some px, square."""
     side = 2 * around + 1
     return np.asarray(cv2.dilate(values, np.ones((side, side), np.uint8)), np.uint8)
+
+
+def _extended(values: Seen, around: int) -> Seen:
+    """Return the greatest variation nearby; what is farther away counts less."""
+    far = cv2.multiply(_spread(values, _FARTHER * around), 1 / _FAINTER)
+    return np.asarray(np.maximum(_spread(values, around), far), np.uint8)
 
 
 def _remaining(seen: Seen, allowed: Seen, factor: float) -> NDArray[np.uint8]:
