@@ -145,12 +145,13 @@ def test_letters_in_textures_are_no_text(reader: Reader) -> None:
     ("texts", "looks", "expected"),
     [
         ((), 3, ""),
-        (("A", "7", "A-B-7", "B-A-B"), 2, "BAB\nAB7"),  # letters in dots, then the lines of these
-        (("A", "7", "--", "--", "A-B-7", "B-A-B"), 3, "BAB\nAB7"),
+        (("A", "7", "A-B-7", "B-7-A"), 2, "B7A\nAB7"),  # letters in dots, then the lines of these
+        (("A", "7", "--", "--", "A-B-7", "B-7-A"), 3, "B7A\nAB7"),
         (("A", "7-7", "--", "A"), 3, "77\nA"),
-        (("A-B-7", "B-A-B"), 1, "BAB\nAB7"),
+        (("A-A-A", "B-B-B", "A-B-7", "B-A-7-A-B"), 2, "BA7AB\nAB7"),
+        (("A-B-7", "B-7-A"), 1, "B7A\nAB7"),
     ],
-    ids=["nothing", "dots", "finer dots", "no better", "whole words"],
+    ids=["nothing", "dots", "finer dots", "no better", "crosses", "whole words"],
 )
 def test_fragments_are_looked_at_blurred(texts: tuple[str, ...], looks: int, expected: str) -> None:
     """Dots run together; the reading with the most letters counts."""

@@ -48,7 +48,7 @@ DOTS = (0.005, 0.0025)
 fragments were read: the dots of dotted print run together. Each serves dots whose distance is 0.8
 to 3 sigmas."""
 
-LEAST_LETTERS_A_WORD = 3.0  # fewer on average may be fragments: dots that look like letters
+LEAST_LETTERS_A_WORD = 3.0  # different ones; fewer on average may be dots that look like letters
 GUESSED = 0.3  # confidence at which a letter is worth nothing
 
 LEAST_LETTERS = 3  # of a picture: less is seen in textures and in round things
@@ -131,8 +131,11 @@ def read(
 
 
 def _is_fragments(rows: Sequence[Sequence[_Line]]) -> bool:
-    """Return whether what was read is nothing, or words of few letters and digits."""
-    words = [word for row in rows for word, _, _ in _joined(row)]
+    """Return whether what was read is nothing, or words of few letters, or of one again and again.
+
+    Rows of dots are read as letters that are small, and as crosses: 十十十十.
+    """
+    words = ["".join(set(word)) for row in rows for word, _, _ in _joined(row)]
     return sum(map(letters_of, words)) < LEAST_LETTERS_A_WORD * max(1, len(words))
 
 
