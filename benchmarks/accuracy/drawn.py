@@ -1,7 +1,8 @@
 """Accuracy of `differences` on drawn parts, by HTTP: boards, print, mats, sensors, sizes, lamps.
 
 Run as ``python -m benchmarks.accuracy.drawn --write``; `drawn_parts` draws the pairs. Every pair is
-sent with preset 1 at 400 px (the vendor's default), at 900 px (its maximum) and at full resolution.
+sent with preset 1 at 400 px (the vendor's default), at 900 px (its maximum), at full resolution and
+with the default of the project's own interfaces.
 A defect is found where a box touches it, widened by 3 px. A box is false where it touches none.
 """
 
@@ -24,7 +25,7 @@ from ltu_compute.settings import Settings
 from tests.support.applications import application
 from tests.support.client import Caller, token_of
 
-RESOLUTIONS: tuple[int | str, ...] = (400, 900, "full")
+RESOLUTIONS: tuple[int | str, ...] = (400, 900, "full", "auto")
 _LIFETIME_S = 86_400  # s of the token: longer than any run
 _PAD = 3  # px by which a defect's box is widened
 _SIZES = ((2, 3), (4, 6), (7, 14))  # px, of the defects of boards
@@ -168,8 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report.publish(
         "drawn",
         "## Drawn parts\n\n"
-        "Pairs drawn with exact truth, sent by HTTP with preset 1. Rows without defects have only "
-        "false boxes. The defects of boards measure 2 to 14 px; edges of tracks are up to 1 px "
+        "Pairs drawn with exact truth, sent by HTTP with preset 1. `auto` is the default of the "
+        "page, `inspect` and recipes. Rows without defects have only false boxes. The defects of "
+        "boards measure 2 to 14 px; edges of tracks are up to 1 px "
         "elsewhere.\n\n"
         f"{report.table(head, (_line(*row) for row in rows.items()))}\n\n"
         "Defects of boards found at full resolution, by size:\n\n"
