@@ -367,10 +367,7 @@ def _compared_finely(  # noqa: PLR0915  (one step after the other)
     remaining = bend or alignment
     overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
     residual = 0.0 if remaining is None else remaining.residual_px * overview_px
-    if alignment is not None:
-        sampler = _with_displacement(
-            (small1, small2), (reference, sampler), view, highlit, moved_apart
-        )
+    sampler = _with_displacement((small1, small2), (reference, sampler), view, highlit, moved_apart)
     compared = _compared_mask(sampler, view, highlit)
     compared &= _asked(frame, margin=settings.margin, size1=size1, roi1=roi1).view(np.uint8) * 255
     slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
