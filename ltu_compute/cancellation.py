@@ -11,14 +11,18 @@ starts does not inherit it: run the thread's function by `contextvars.copy_conte
 """
 
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import TypeVar
 
 CLIENT_GONE = "ltu_compute.client_gone"
 """Key in the WSGI environment: a function that returns whether the client has closed."""
 
 CHECK_EVERY_S = 0.1  # seconds between two looks: each is a system call
+
+
+_T = TypeVar("_T")
 
 
 class Cancelled(Exception):
@@ -103,3 +107,10 @@ def checkpoint(*, at_once: bool = False) -> None:
     token = _current.get()
     if token is not None:
         token.check(at_once=at_once)
+
+
+def checked(items: Iterable[_T]) -> Iterator[_T]:
+    """Yield items, with a `checkpoint` before each."""
+    for item in items:
+        checkpoint()
+        yield item

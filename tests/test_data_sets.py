@@ -1,6 +1,7 @@
 """Data sets and models of accounts, as they are stored."""
 
 import hashlib
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -61,6 +62,23 @@ def test_the_life_of_a_data_set(sets: DataSets) -> None:
     assert sets.page(ALICE) == (0, [])
     with pytest.raises(NotFound, match=r"image '.*' does not exist"):
         sets.content(second.id)
+
+
+def test_boxes_are_counted_without_keeping_them(sets: DataSets) -> None:
+    made = sets.add(ALICE, "Parts", Kind.DETECTION, ["bolt", "nut"])
+    many = [image(b"%d" % n, boxes=(BOLT,) * data_sets.MOST_BOXES) for n in range(5)]
+    sets.add_images(ALICE, made.id, many)
+    tracemalloc.start()
+    try:
+        _, counts = sets.counted(ALICE, made.id)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {name: (each.images, each.boxes) for name, each in counts.items()} == {
+        "bolt": (5, 5 * data_sets.MOST_BOXES),
+        "nut": (0, 0),
+    }
+    assert peak < 1_500_000, "of one picture; the boxes of all take more than 2 MB"
 
 
 def test_a_picture_sent_again_takes_the_new_boxes_and_no_room(sets: DataSets) -> None:

@@ -14,6 +14,7 @@ from ltu_compute.admission.slots import Slots
 from ltu_compute.app import create_app
 from ltu_compute.errors import Busy, WrongSetting
 from ltu_compute.settings import Settings, load
+from tests.support.applications import api_key
 from tests.support.client import IMAGES, OPERATIONS, Caller
 
 LARGE = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
@@ -131,6 +132,31 @@ def test_a_full_service_replies_503(app: Flask, call: Caller) -> None:
         assert "busy" in answer.json["details"]["message"]
         assert app.test_client().get("/healthz").status_code == 200
     assert call.post("edges", data={"image": (io.BytesIO(content), "x")}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/recipes/part/teach"),
+        ("GET", "/v1/recipes/part/tolerance"),
+        ("GET", "/v1/inspections/1/report"),
+        ("GET", "/v1/datasets/1"),
+        ("PATCH", "/v1/datasets/1"),
+        ("POST", "/v1/models/1/train"),
+    ],
+)
+def test_computing_without_an_image_takes_a_slot_too(
+    app: Flask, token: str, method: str, path: str
+) -> None:
+    slots = app.extensions["ltu_compute"].slots
+    secret = token if path.startswith(("/v1/recipes", "/v1/inspections")) else api_key(app)
+    with ExitStack() as taken:
+        for _ in range(slots.places):
+            taken.enter_context(slots.take())
+        answer = app.test_client().open(
+            path, method=method, headers={"Authorization": f"Bearer {secret}"}
+        )
+    assert answer.status_code == 503
 
 
 def test_a_fault_gives_its_slot_back() -> None:

@@ -16,6 +16,7 @@ import pytest
 from flask import Flask
 
 from ltu_compute import __version__
+from ltu_compute.admission.slots import Slots
 from ltu_compute.dialects.techsolut import models
 from ltu_compute.dialects.techsolut.tasks import job_id_of
 from ltu_compute.jobs import detection
@@ -330,6 +331,8 @@ def test_one_of_parallel_trainings_is_accepted(
     model, on = new_model(ask, "Wanted"), data_set(ask)
     together = threading.Barrier(3, timeout=PATIENCE_S)  # all have seen that nobody trains it
     monkeypatch.setattr(models.backbone, "check", lambda _: together.wait())
+    slots = Slots(computing=3, waiting=0)
+    monkeypatch.setitem(vars(service_of(served)), "slots", slots)  # of a frozen dataclass
 
     def train(_: int) -> int:
         answer = served.test_client().post(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checked
 from ltu_compute.kernels.differences.tolerance import (
     EDGE,
     LEVELS_PER_DELTA_E,
@@ -115,7 +116,9 @@ def learned(notes: Sequence[Seen], threshold: float, *, keep_all: bool = False) 
     odd: list[int] = []
     while True:
         model = _Model([notes[index] for index in kept], level)
-        shares = np.array([_defect_share(model.odd_of(number)) for number in range(len(kept))])
+        shares = np.array(
+            [_defect_share(model.odd_of(number)) for number in checked(range(len(kept)))]
+        )
         worst = int(shares.argmax())
         others = np.delete(shares, worst)
         if (
@@ -126,7 +129,7 @@ def learned(notes: Sequence[Seen], threshold: float, *, keep_all: bool = False) 
         ):
             break
         odd.append(kept.pop(worst))
-    by_shot = {index: model.remains_of(number) for number, index in enumerate(kept)}
+    by_shot = {index: model.remains_of(number) for number, index in checked(enumerate(kept))}
     for index in odd:
         by_shot[index] = model.remains_of_other(notes[index])
     ordered = [by_shot[index] > level for index in range(len(notes))]
@@ -199,9 +202,9 @@ class _Model:
 
     def __init__(self, notes: Sequence[Seen], level: float) -> None:
         self._level = level
-        displaced = [_displaced(each, level) for each in notes]
+        displaced = [_displaced(each, level) for each in checked(notes)]
         self._reach = _spread(np.max(displaced, axis=0), 2)
-        self._seen = np.stack([_at(each, self._reach) for each in notes])
+        self._seen = np.stack([_at(each, self._reach) for each in checked(notes)])
         ordered = np.sort(self._seen, axis=0)
         self._most = ordered[-1]
         self._second = ordered[-2] if len(notes) > 1 else np.zeros_like(ordered[-1])
@@ -225,13 +228,13 @@ class _Model:
         enough = max(_ACCEPTED, _REMAINS * bare)
         choices: list[tuple[bool, float, float, int]] = []
         for around in _AROUND:
-            others = [_extended(self._others(number), around) for number in numbers]
+            others = [_extended(self._others(number), around) for number in checked(numbers)]
             whole = _extended(self._most, around)
             for factor in factors:
                 remaining = _all_but_the_worst(
                     [
                         _share(_remaining(self._seen[number], own, factor) > self._level)
-                        for number, own in zip(numbers, others, strict=True)
+                        for number, own in checked(zip(numbers, others, strict=True))
                     ]
                 )
                 cost = float(np.minimum(factor * whole.astype(np.float32), 255).mean())

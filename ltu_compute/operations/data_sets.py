@@ -2,9 +2,8 @@
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ltu_compute.cancellation import checkpoint
@@ -18,7 +17,7 @@ from ltu_compute.errors import (
 )
 from ltu_compute.image import Image, archives
 from ltu_compute.operations import annotations
-from ltu_compute.store.data_sets import MOST_BOXES, Box, DataSet, DataSetImage, Kind, NewImage
+from ltu_compute.store.data_sets import MOST_BOXES, Box, DataSet, Kind, NewImage
 
 TRIED_AT = 64  # px that a picture is decoded to, to see that it can be
 SLACK = 1.0  # px that a box may extend beyond the picture's border; it is cut off
@@ -202,24 +201,3 @@ def _file_name(name: str) -> str:
 
 def _wrong(parameter: str, what: str) -> BadParameters:
     return BadParameters(Problem(parameter, f"{parameter}: {what}"))
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts of a class in a data set: pictures that have it, and boxes."""
-
-    images: int
-    boxes: int
-
-
-def tallies(classes: Sequence[str], images: Iterable[DataSetImage]) -> dict[str, Tally]:
-    """Return what a data set holds of each class."""
-    pictures: Counter[str] = Counter()
-    boxes: Counter[str] = Counter()
-    for image in images:
-        if image.label is not None:
-            pictures[image.label] += 1
-        found = [box.class_name for box in image.boxes or ()]
-        pictures.update(set(found))
-        boxes.update(found)
-    return {name: Tally(pictures[name], boxes[name]) for name in classes}

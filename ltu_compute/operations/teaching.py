@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ltu_compute.cancellation import checkpoint
+from ltu_compute.cancellation import checkpoint, limited
 from ltu_compute.errors import BadParameters, Problem, ServiceError, TooManyDifferences
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
@@ -108,14 +108,35 @@ def teach(
     least = LEAST_SHOTS if reference is None else LEAST_SHOTS - 1
     if not least <= count <= MOST_SHOTS:
         raise _wrong(f"{count} good shots; {least} to {MOST_SHOTS} are needed")
-    watch = _Watch(count, most_seconds)
+    until = thread_time() + most_seconds
+
+    def too_long() -> TooManyDifferences:
+        return TooManyDifferences(
+            f"{count} good shots cannot be learnt within {most_seconds:g} s of processor time: "
+            "delete some, or lower the recipe's resolution",
+            parameter="name",
+        )
+
+    with limited(lambda: thread_time() > until, too_long):
+        return _taught(count, load, settings, reference, keep_all=keep_all)
+
+
+def _taught(
+    count: int,
+    load: Load,
+    settings: ComparisonSettings,
+    reference: Image | None,
+    *,
+    keep_all: bool,
+) -> Taught:
+    """Learn as `teach` does; `checkpoint` ends it."""
     chosen = None
     if reference is None:
-        chosen = _most_typical(count, load, settings, watch)
+        chosen = _most_typical(count, load, settings)
         reference = load(chosen)
     others = [number for number in range(count) if number != chosen]
-    settings = _decided(reference, others, load, settings, watch)
-    lesson = _lesson(reference, others, load, settings, watch)
+    settings = _decided(reference, others, load, settings)
+    lesson = _lesson(reference, others, load, settings)
     if not lesson.notes:
         reasons = "; ".join(f"shot {number + 1}: {why}" for number, why in lesson.left_out)
         raise _wrong(f"no other shot is like the reference ({reasons})")
@@ -135,25 +156,8 @@ def teach(
     return Taught(found.tolerance, chosen, settings, learnt, tuple(sorted(lesson.left_out)))
 
 
-class _Watch:
-    """Ends a lesson that takes too much processor time."""
-
-    def __init__(self, count: int, most_seconds: float) -> None:
-        self._until = thread_time() + most_seconds
-        self._message = (
-            f"{count} good shots cannot be learnt within {most_seconds:g} s of processor time: "
-            "delete some, or lower the recipe's resolution"
-        )
-
-    def check(self) -> None:
-        """Raise where the time is over, or the caller has cancelled."""
-        checkpoint()
-        if thread_time() > self._until:
-            raise TooManyDifferences(self._message, parameter="name")
-
-
 def _decided(
-    reference: Image, numbers: list[int], load: Load, settings: ComparisonSettings, watch: _Watch
+    reference: Image, numbers: list[int], load: Load, settings: ComparisonSettings
 ) -> ComparisonSettings:
     """Decide at which resolution shots are compared, if it is `AUTO`."""
     if settings.resolution != AUTO:
@@ -161,7 +165,7 @@ def _decided(
     first = reference.fit(_OVERVIEW)
     settled = []
     for number in numbers:
-        watch.check()
+        checkpoint(at_once=True)
         try:
             shot = load(number)
         except ServiceError:
@@ -183,7 +187,6 @@ def _lesson(
     numbers: list[int],
     load: Load,
     settings: ComparisonSettings,
-    watch: "_Watch",
 ) -> _Lesson:
     """Compare shots with the reference."""
     prepared = PreparedReference(reference)
@@ -194,7 +197,7 @@ def _lesson(
     own = hashlib.sha256(reference.content).digest()
     known: set[bytes] = set()
     for number in numbers:
-        watch.check()
+        checkpoint(at_once=True)
         try:
             shot = load(number)
         except ServiceError as error:
@@ -214,6 +217,7 @@ def _lesson(
             lesson.left_out.append(LeftOut(number, str(error)))
             continue
         (lesson.notes if found.aligned else unaligned)[number] = recorder.seen
+    checkpoint(at_once=True)  # a limit that ended the last comparison ends the lesson, too
     if len(unaligned) > len(lesson.notes):  # parts without texture, under a camera that is fixed
         lesson.notes.update(unaligned)
     else:
@@ -222,7 +226,7 @@ def _lesson(
     return lesson
 
 
-def _most_typical(count: int, load: Load, settings: ComparisonSettings, watch: "_Watch") -> int:
+def _most_typical(count: int, load: Load, settings: ComparisonSettings) -> int:
     """Return the number of the shot that is nearest to the median of all, aligned."""
     coarse = settings.resolution if isinstance(settings.resolution, int) else _RESOLUTION
     settings = replace(settings, resolution=min(coarse, _RESOLUTION), include=(), exclude=())
@@ -239,7 +243,7 @@ def _most_typical(count: int, load: Load, settings: ComparisonSettings, watch: "
         for number in range(count):
             if number == first:
                 continue
-            watch.check()
+            checkpoint(at_once=True)
             try:
                 found = differences(prepared, load(number), settings, specimens=True)
             except ServiceError:

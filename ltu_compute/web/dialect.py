@@ -367,6 +367,7 @@ class Dialect(ABC):
         status: int = 200,
         public: bool = False,
         remote: bool = False,
+        computes: bool = False,
         extension: Any = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler; its annotations and docstring are the declaration.
@@ -388,6 +389,9 @@ class Dialect(ABC):
             Whether it answers without authentication.
         remote : bool
             Whether it may ask a provider elsewhere.
+        computes : bool
+            Whether it decodes pictures or reads megabytes, although it takes no images: its
+            requests take a computing slot, as those with images always do.
         extension : object
             What else the dialect wants to know of it.
         """
@@ -404,6 +408,7 @@ class Dialect(ABC):
                 status=status,
                 public=public,
                 remote=remote,
+                computes=computes or bool(images),
                 extension=extension,
             )
             if any(known.name == name for known in self.endpoints):

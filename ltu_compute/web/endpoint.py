@@ -83,7 +83,7 @@ class Params(BaseModel):
 
     @property
     def computes(self) -> bool:
-        """Whether the request takes a computing slot, if its endpoint has images."""
+        """Whether the request takes a computing slot, if its endpoint computes."""
         return True
 
     @property
@@ -216,6 +216,8 @@ class Endpoint:
         Type that the handler returns.
     resources : mapping of str to type
         What else the handler wants, by the names of its parameters.
+    computes : bool
+        Whether its requests take a computing slot.
     """
 
     name: str
@@ -228,6 +230,7 @@ class Endpoint:
     status: int
     public: bool
     remote: bool
+    computes: bool
     extension: Any
     handler: Callable[..., Any]
     takes_params: bool

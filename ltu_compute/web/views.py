@@ -68,7 +68,7 @@ def _answer(
         elif not endpoint.public:
             exchange.wire = wire.of_head(request).at(path)
             dialect.screen(exchange.head, exchange.wire, service.gate)
-        if endpoint.images:
+        if endpoint.computes:
             service.slots.check()  # what would be refused anyway, before its body is read
         if exchange.caller is not None:
             _admit(service, dialect, exchange, exchange.caller)
@@ -85,7 +85,7 @@ def _answer(
     bound = binding.bind(endpoint, exchange.wire, fetch=service.fetch, limits=limits)
     exchange.ignored = bound.ignored
     g.images = bound.pictures
-    if not endpoint.images or not bound.params.computes:
+    if not endpoint.computes or not bound.params.computes:
         return _run(service, exchange, bound, service.recognisers)
     with service.slots.claim(sent.environ.get(CLIENT_GONE)) as place:
         g.place = place

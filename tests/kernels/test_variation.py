@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ltu_compute.cancellation import Cancelled, cancellable
 from ltu_compute.kernels.differences import (
     PRESETS,
     Comparison,
@@ -148,3 +149,10 @@ def test_a_drawn_map_shows_where_and_what() -> None:
     assert colours == [2, 0, 1]  # red, blue, green
     faint = shown[200, 60]
     assert faint.min() == faint.max() > 120
+
+
+def test_learning_ends_where_nobody_waits_for_it() -> None:
+    notes = [Recorder(Size(8, 6)).seen] * 2
+    learned(notes, 1.0)
+    with cancellable(lambda: True), pytest.raises(Cancelled):
+        learned(notes, 1.0)

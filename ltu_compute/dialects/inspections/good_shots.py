@@ -120,7 +120,7 @@ def delete_good_shot(params: GoodShotParams, store: Store, caller: Caller) -> Go
     return {"total": len(found), "good_shots": [_shot(each) for each in found]}
 
 
-@dialect.endpoint("teach", paths=("/{name}/teach",), methods=("POST",), status=201)
+@dialect.endpoint("teach", paths=("/{name}/teach",), methods=("POST",), status=201, computes=True)
 def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings) -> TaughtRecipe:
     """Teach a recipe by its good shots: the next version, with a tolerance.
 
@@ -159,7 +159,7 @@ def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings)
     }
 
 
-@dialect.endpoint("tolerance", paths=("/{name}/tolerance",), methods=("GET",))
+@dialect.endpoint("tolerance", paths=("/{name}/tolerance",), methods=("GET",), computes=True)
 def tolerance(
     params: VersionParams, store: Store, caller: Caller, settings: Settings
 ) -> ToleranceState:

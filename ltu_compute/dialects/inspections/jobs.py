@@ -313,7 +313,7 @@ def results(params: ResultsParams, queue: Queue, caller: Caller) -> ResultList:
     return {"inspected": job.parts_done, "results": listed}
 
 
-@dialect.endpoint("report", paths=("/{id}/report",), methods=("GET",))
+@dialect.endpoint("report", paths=("/{id}/report",), methods=("GET",), computes=True)
 def page(params: IdParams, queue: Queue, caller: Caller, store: Store, settings: Settings) -> Page:
     """Return the results so far as a page of its own, with close-ups of the worst shots.
 

@@ -1,6 +1,6 @@
 """Data sets: labelled pictures that models of the account's own are trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
@@ -21,6 +21,7 @@ from ltu_compute.dialects.techsolut.sent_images import (
 from ltu_compute.dialects.techsolut.tasks import MOST_ON_PAGE, PAGE, timestamp
 from ltu_compute.operations import data_sets as operations
 from ltu_compute.store import Store
+from ltu_compute.store import data_sets as stored
 from ltu_compute.store.data_sets import (
     MOST_CLASSES,
     Box,
@@ -203,7 +204,7 @@ def create_dataset(params: NewDatasetParams, store: Store, caller: Caller) -> Da
     Its pictures are kept in the service's database until it, or the account, is deleted.
     """
     made = store.data_sets.add(caller.account.id, params.name, Kind(params.type), params.classes)
-    return _dataset(made, [])
+    return _dataset(made, dict.fromkeys(made.classes, stored.ClassCount(0, 0)))
 
 
 @dialect.endpoint("datasets.list", paths=("/datasets",), methods=("GET",))
@@ -214,13 +215,17 @@ def datasets(params: PageParams, store: Store, caller: Caller) -> DatasetPage:
     return {"datasets": listed, "total": total, "limit": params.limit, "offset": params.offset}
 
 
-@dialect.endpoint("datasets.get", paths=("/datasets/{dataset_id}",), methods=("GET",))
+@dialect.endpoint(
+    "datasets.get", paths=("/datasets/{dataset_id}",), methods=("GET",), computes=True
+)
 def dataset(params: DatasetParams, store: Store, caller: Caller) -> Dataset:
     """Return a data set, with what it holds of each class."""
-    return _dataset(*store.data_sets.whole(caller.account.id, params.dataset_id))
+    return _dataset(*store.data_sets.counted(caller.account.id, params.dataset_id))
 
 
-@dialect.endpoint("datasets.change", paths=("/datasets/{dataset_id}",), methods=("PATCH",))
+@dialect.endpoint(
+    "datasets.change", paths=("/datasets/{dataset_id}",), methods=("PATCH",), computes=True
+)
 def change_dataset(params: ChangeParams, store: Store, caller: Caller) -> Dataset:
     """Give a data set, or classes of it, other names.
 
@@ -233,7 +238,7 @@ def change_dataset(params: ChangeParams, store: Store, caller: Caller) -> Datase
     store.data_sets.change(
         owner, changed, name=params.name, renamed=params.rename, merge=params.merge
     )
-    return _dataset(*store.data_sets.whole(owner, changed))
+    return _dataset(*store.data_sets.counted(owner, changed))
 
 
 @dialect.endpoint("datasets.delete", paths=("/datasets/{dataset_id}",), methods=("DELETE",))
@@ -341,8 +346,7 @@ def _summary(data_set: DataSet) -> DatasetSummary:
     }
 
 
-def _dataset(data_set: DataSet, images: Sequence[DataSetImage]) -> Dataset:
-    counts = operations.tallies(data_set.classes, images)
+def _dataset(data_set: DataSet, counts: Mapping[str, stored.ClassCount]) -> Dataset:
     return {
         **_summary(data_set),
         "class_counts": [

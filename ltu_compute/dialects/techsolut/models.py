@@ -118,7 +118,11 @@ def delete_model(
 
 
 @dialect.endpoint(
-    "models.train", paths=("/models/{model_id}/train",), methods=("POST",), status=202
+    "models.train",
+    paths=("/models/{model_id}/train",),
+    methods=("POST",),
+    status=202,
+    computes=True,
 )
 def train(
     params: TrainParams,
