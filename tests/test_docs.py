@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import indent
 
@@ -24,7 +24,7 @@ from ltu_compute.dialects.ltu import dialect as ltu
 from ltu_compute.errors import ServiceError
 from ltu_compute.recognisers.onnx import manifest
 from ltu_compute.settings import Settings, table
-from tests.support import pages
+from tests.support import forked, pages
 from tests.support.calls import PART, SHOT, elided, post
 from tests.support.client import PASSWORD, ROOT, USERNAME, Caller, Live
 from tests.support.tables import rows
@@ -227,9 +227,15 @@ def test_every_code_block_has_a_language_that_is_checked(path: Path) -> None:
     assert languages <= checked | ({"sh"} if path.name in RUN else set())
 
 
+@pytest.fixture(scope="module")
+def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with forked.commands(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("name", RUN)
 def test_shell_blocks_run(
-    name: str, app: Flask, live: Live, settings: Settings, tmp_path: Path
+    name: str, app: Flask, live: Live, settings: Settings, tmp_path: Path, binaries: Path
 ) -> None:
     for each in ("fixtures", ".venv"):
         (tmp_path / each).symlink_to(ROOT / each)
@@ -240,8 +246,7 @@ def test_shell_blocks_run(
     if "TOKEN=" not in script:  # explained on the quick start's page
         script = blocks(page("quickstart.md"))[1][1] + script
     script = script.replace("http://127.0.0.1:8000", live.url)
-    binaries = str(Path(sys.executable).parent)
-    script = script.replace("$PWD/.venv/bin", binaries)
+    script = script.replace("$PWD/.venv/bin", f"{binaries}:{Path(sys.executable).parent}")
     environment = {**os.environ, "LTU_COMPUTE_DATA_DIR": str(settings.data_dir)}
     done = subprocess.run(
         ["sh", "-euc", script],
