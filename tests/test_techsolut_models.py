@@ -179,7 +179,8 @@ def test_a_trained_detector_answers_alike_in_both_interfaces(served: Flask, ask:
     assert account is not None
     model = new_model(ask, "Nuts, M3", "detection")
     network = yolo([(32, 32, 8, 8, 0.7, 0.1), (16, 40, 4, 4, 0.1, 0.6)]).SerializeToString()
-    trained = Trained(json.dumps(BOXES), network, {})
+    manifest = BOXES | {"labels": ["person", {"name": "Bolt, M3", "mid": "/m/bolt"}]}
+    trained = Trained(json.dumps(manifest), network, {})
     with store.database.transaction(writes=True) as connection:
         custom_models.begin(connection, account.id, model, "job", 1000.0)
         custom_models.settle(connection, model, "job", trained, 2000.0)
@@ -190,7 +191,7 @@ def test_a_trained_detector_answers_alike_in_both_interfaces(served: Flask, ask:
     later = detection.loaded(computed(service_of(served).settings, claim, inputs).result)
     assert [(d["class"], d["confidence"]) for d in found["detections"]] == [
         ("person", 0.7),
-        ("bolt", 0.6),
+        ("Bolt, M3", 0.6),
     ]
     boxes = [list(each["box"].values()) for each in found["detections"]]
     assert [[round(side, 2) for side in each.box] for each in later.objects] == boxes
@@ -200,16 +201,18 @@ def test_a_trained_detector_answers_alike_in_both_interfaces(served: Flask, ask:
     content = ltu(path, json=sent)["content"]["localizedObjectAnnotations"]
     assert [(each["name"], each["mid"]) for each in content] == [
         ("person", "/m/01g317"),
-        ("bolt", "/m/bolt"),
+        ("Bolt, M3", "/m/bolt"),
     ]
     for each, box in zip(content, boxes, strict=True):
         first, _, third, _ = each["boundingPoly"]["normalizedVertices"]
         sides = [first["x"] * 64, first["y"] * 48, third["x"] * 64, third["y"] * 48]
         assert sides == pytest.approx(box, abs=0.01)
-    one = ltu(path, json=sent | {"classes": "BOLT", "min_score": 0.5, "max_results": 1})
+    one = ltu(path, json=sent | {"classes": "BOLT,m3", "min_score": 0.5, "max_results": 1})
     assert one["content"]["localizedObjectAnnotations"] == content[1:]
     assert (one["info"]["model"], one["info"]["scores"]) == ("Nuts, M3", "the model's own")
-    for more in ({"classes": "nut"}, {"provider": "Google"}, {"model": "Nuts"}):
+    both = ask("POST", "/v1/detect", data=sent | {"classes": "bolt, M3, Person"})
+    assert both["detections"] == found["detections"]
+    for more in ({"classes": "bolt"}, {"provider": "Google"}, {"model": "Nuts"}):
         ltu(path, 400, json=sent | more)
     wrong = ltu("/v2/services/image/classification", 400, json=sent)
     assert "which is for detection, not for classification" in str(wrong)

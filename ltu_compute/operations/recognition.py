@@ -1,7 +1,7 @@
 """Recognition in one image: text, labels, objects; who answers is decided here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -506,10 +506,27 @@ def _known_classes(wanted: Sequence[str], known: dict[str, str]) -> set[str] | N
     named |= {name.casefold(): name for name in known}
     unknown = [name for name in wanted if name.casefold() not in named]
     if unknown:
+        wanted = _joined(wanted, named)
+        unknown = [name for name in wanted if name.casefold() not in named]
+    if unknown:
         raise BadParameters(
             Problem("classes", f"classes: received {_listed(unknown)}, known: {', '.join(known)}")
         )
     return {named[name.casefold()] for name in wanted}
+
+
+def _joined(parts: Sequence[str], named: Collection[str]) -> list[str]:
+    """Return names whose own commas parted them: forms write commas between names."""
+    whole = {tuple(part.strip() for part in name.split(",")): name for name in named}
+    longest = max(map(len, whole), default=1)
+    joined, at = [], 0
+    while at < len(parts):
+        ends = range(min(at + longest, len(parts)), at, -1)
+        keys = (tuple(part.strip().casefold() for part in parts[at:end]) for end in ends)
+        found = next((key for key in keys if key in whole), None)
+        joined.append(parts[at] if found is None else whole[found])
+        at += 1 if found is None else len(found)
+    return joined
 
 
 def _listed(items: Sequence[str]) -> str:
