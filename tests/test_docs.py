@@ -111,7 +111,7 @@ def recognition_figures() -> dict[str, str]:
     kinds: dict[str, str] = {n: f"{float(r['right']):.0%}" for n, r in measured("Kinds").items()}
     said = measured("Qualities")
     groups = {"plain": "plain", "skewed": "skewed 4° to 15°", "small": "small, 8 to 12 px"}
-    wrong = (f"{n} {read[g]['CER ours']} ({read[g]['CER plain']})" for n, g in groups.items())
+    wrong = (f"{n} {read[g]['CER kernel']} ({read[g]['CER plain']})" for n, g in groups.items())
     worn = {"turned": "turned 45°", "blurred by 2 px": "blur sigma 2 px"}
     symbols = ("QR", "EAN-13", "Code 128", "Data Matrix", "Aztec", "PDF417")
     qualities = (
