@@ -132,9 +132,19 @@ def test_a_wait_ends_without_the_job(queue: Queue, monkeypatch: pytest.MonkeyPat
     job = queue.add(ANN, "quick", "{}")
     assert queue.ended(ANN, job.id, LONG_S, lambda: True) == job
     assert queue.ended(ANN, job.id, 0.001, lambda: False) == job
-    for _ in range(queues.MOST_WAITING):
-        queue._places.acquire()
+    for number in range(queues.MOST_WAITING):
+        assert queue._places.taken(str(number))
     assert queue.ended(ANN, job.id, LONG_S, lambda: False) == job
-    queue._places.release()
+    queue._places.give_back("0")
     queue.leave()
     assert queue.ended(ANN, job.id, LONG_S, lambda: False) == job
+
+
+def test_an_account_leaves_places_to_wait_to_others(queue: Queue) -> None:
+    job = queue.add(ANN, "quick", "{}")
+    while queue._places.taken(ANN):
+        pass
+    assert queue._places.taken("another")
+    assert queue.ended(ANN, job.id, LONG_S, lambda: False) == job  # it does not wait
+    queue._places.give_back(ANN)
+    assert queue._places.taken(ANN)

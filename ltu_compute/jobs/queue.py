@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,9 +11,35 @@ from ltu_compute.store.jobs import Also, Job, Jobs
 
 MOST_WOKEN = 64  # more workers than a service has
 MOST_WAITING = 64  # requests of a process that wait for the end of a job
+MOST_WAITING_OF_ACCOUNT = 48  # of these, so that one account leaves some to the others
 PROMPTNESS = 0.05  # of the time waited so far: how much later an end is noticed
 SHORTEST_S, LONGEST_S = 0.002, 0.05  # seconds between two looks whether any job has ended
 LOOK_S = 1.0  # seconds between two looks at the job itself: a worker may be on another machine
+
+
+class _Places:
+    """Places of requests that wait, counted by account."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
+
+    def taken(self, account_id: str) -> bool:
+        """Take a place; return whether there was one."""
+        with self._lock:
+            free = (
+                self._waiting.total() < MOST_WAITING
+                and self._waiting[account_id] < MOST_WAITING_OF_ACCOUNT
+            )
+            if free:
+                self._waiting[account_id] += 1
+            return free
+
+    def give_back(self, account_id: str) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._waiting[account_id] -= 1
+            self._waiting = +self._waiting  # accounts that wait for nothing take no memory
 
 
 @dataclass(frozen=True)
@@ -29,9 +56,7 @@ class Queue:
 
     jobs: Jobs
     doorbell: Doorbell
-    _places: threading.Semaphore = field(
-        default_factory=lambda: threading.Semaphore(MOST_WAITING), init=False
-    )
+    _places: _Places = field(default_factory=_Places, init=False)
     _leaving: threading.Event = field(default_factory=threading.Event, init=False)
 
     def add(
@@ -60,7 +85,8 @@ class Queue:
     ) -> Job | None:
         """Return a job once it has ended, or as it is after a time; None: there is no such job.
 
-        It does not wait where `MOST_WAITING` others do, and not for long when this process is
+        It does not wait where `MOST_WAITING` others do, or `MOST_WAITING_OF_ACCOUNT` of the same
+        account, and not for long when this process is
         about to end.
 
         Parameters
@@ -74,7 +100,7 @@ class Queue:
         """
         seen = self.doorbell.ends()
         job = self.jobs.job(account_id, job_id)
-        if job is None or job.ended or not self._places.acquire(blocking=False):
+        if job is None or job.ended or not self._places.taken(account_id):
             return job
         try:
             began = looked = time.monotonic()
@@ -88,7 +114,7 @@ class Queue:
                     if job is None or job.ended:
                         break
         finally:
-            self._places.release()
+            self._places.give_back(account_id)
         return job
 
     def leave(self) -> None:
