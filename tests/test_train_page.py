@@ -88,9 +88,9 @@ def give_key(page: Page, key: str) -> None:
 
 
 def create(page: Page, name: str, kind: str) -> None:
-    summary = page.locator(".train-step details summary")
-    if not page.locator("#train-name").is_visible():
-        summary.click()
+    details = page.locator(".train-step details")
+    if not details.evaluate("(details) => details.open"):
+        details.locator("summary").click()
     page.fill("#train-name", name)
     page.get_by_label(kind).check(force=True)
     page.get_by_role("button", name="Create").click()
@@ -331,6 +331,10 @@ def test_files_that_are_no_pictures_keep_no_others_out(page: Page, tmp_path: Pat
     expect(page.locator(".chip")).to_have_text(["bright1", "dull2"])
 
 
+PAINTED = """() => [...document.querySelectorAll(".thumb canvas")].every((canvas) => (
+  canvas.getContext("2d").getImageData(48, 36, 1, 1).data[3] > 0))"""
+
+
 def test_the_picture_of_the_view(
     opened: Callable[..., Page], served: Flask, update_golden: bool
 ) -> None:
@@ -355,6 +359,9 @@ def test_the_picture_of_the_view(
         page = opened(color_scheme="light")
         give_key(page, key)
         page.locator(".box-tag").nth(2).click()
+        page.wait_for_load_state("networkidle")
+        settle(page.locator("#train"))
+        page.wait_for_function(PAINTED)
         page.screenshot(path=path, type="jpeg", quality=84)
     assert Pillow.open(io.BytesIO(path.read_bytes())).size == (1280, 800)
     assert path.name in (ROOT / "docs" / "analyze.md").read_text()

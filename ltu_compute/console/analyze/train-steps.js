@@ -94,9 +94,9 @@ export function setStep(sets, set, acts, draft) {
     acts.create(name.value.trim(), draft.kind);
   };
   const remove = { ...SMALL, class: "quiet small", onclick: acts.remove };
-  const ontoggle = (/** @type {Event} */ { target }) => {
-    draft.open = target instanceof HTMLDetailsElement && target.open;
-  };
+  // Before it opens: a toggle event is late, when all may have been made anew.
+  const onclick = () => (draft.open = !draft.open);
+  draft.open ||= !sets.length;
   return h(
     "section",
     { class: "train-step" },
@@ -104,8 +104,8 @@ export function setStep(sets, set, acts, draft) {
     sets.length > 0 && h("div", { class: "row" }, choice, set && h("button", remove, t("train-delete-set"))),
     h(
       "details",
-      { open: draft.open || !sets.length, class: "section", ontoggle },
-      h("summary", {}, t("train-new")),
+      { open: draft.open, class: "section" },
+      h("summary", { onclick }, t("train-new")),
       h(
         "form",
         { class: "train-form", onsubmit },

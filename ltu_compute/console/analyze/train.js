@@ -27,6 +27,7 @@ import { className, keyStep, metricsOf, setStep } from "./train-steps.js";
  * @property {Box[] | null} boxes null: nobody has looked
  * @property {string | null} label
  * @property {Picture | null} picture null: not loaded yet
+ * @property {Promise<Picture>} [loading] what the stage and the strip both wait for
  * @property {boolean} changed since it was stored
  */
 
@@ -334,9 +335,13 @@ export class Training {
 
   /** @param {Shot} shot */
   async #load(shot) {
-    if (!shot.picture && this.set) {
-      const file = await this.service.file(`${PATH}/${this.set.id}/images/${shot.id}`);
-      shot.picture = await pictureOf(file, shot.name);
+    const { set } = this;
+    if (!shot.picture && set) {
+      shot.loading ??= this.service
+        .file(`${PATH}/${set.id}/images/${shot.id}`)
+        .then((file) => pictureOf(file, shot.name))
+        .finally(() => (shot.loading = undefined));
+      shot.picture = await shot.loading;
     }
     return /** @type {Picture} */ (shot.picture);
   }
