@@ -54,8 +54,13 @@ FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 
 @schemathesis.hook
 def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
-    """A form cannot say that a list is empty: it would be sent without it, and rightly accepted."""
+    """A form cannot say that a list is empty: it would be sent without it, and rightly accepted.
+
+    Null is read as one value, of which a list may be made: it counts as not given in both.
+    """
     values = case.body.values() if isinstance(case.body, dict) else ()
+    if any(value == [None] for value in values):
+        return False
     sent = {**(case.query or {}), **(case.body if isinstance(case.body, dict) else {})}
     if str(sent.get("algorithm", "")).upper() == MODEL_NEEDED:
         return False  # 503: no model is installed here
