@@ -35,7 +35,7 @@ GOOD_SHOTS = 5
 METHODS = ("one reference", "five good shots")
 HALVES = {
     "tuned": "those of even numbers, on which constants were set",
-    "unseen": "those of odd numbers, which nobody looked at",
+    "unseen": "those of odd numbers, on which nothing was tuned",
 }
 """Halves of the test pictures."""
 
