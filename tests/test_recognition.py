@@ -211,8 +211,8 @@ def test_listed_words_are_bounded(call: Caller, monkeypatch: pytest.MonkeyPatch)
         (6, "w0 w1 w2 w3\nw4 w5", "7 words were read; listed are the first 6"),
         (2, "w0 w1", "7 words were read; listed are the first 2"),
     ):
-        for module in ("operations", "dialects.ltu"):
-            monkeypatch.setattr(f"ltu_compute.{module}.recognition.MAX_WORDS", most)
+        for module in ("operations.text", "dialects.ltu.recognition"):
+            monkeypatch.setattr(f"ltu_compute.{module}.MAX_WORDS", most)
         answer = ask(call, "textDetection", "label.png")
         assert answer.json["info"].get("note") == note
         summary, areas = areas_of(answer)

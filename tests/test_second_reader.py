@@ -10,7 +10,7 @@ import pytest
 
 from ltu_compute.errors import NotInstalled, Unprocessable
 from ltu_compute.kernels.text_detection import TextDetection, Word
-from ltu_compute.operations import recognition
+from ltu_compute.operations import text as reading
 from ltu_compute.recognisers import second_reader
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.decoders import Placement
@@ -243,11 +243,11 @@ def test_the_better_reading_counts(
     expected: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recognition, "_tesseract_text", lambda *_: first)
-    monkeypatch.setattr(recognition.tesseract, "names_of", lambda _: ("eng",))
+    monkeypatch.setattr(reading, "_tesseract_text", lambda *_: first)
+    monkeypatch.setattr(reading.tesseract, "names_of", lambda _: ("eng",))
     monkeypatch.setattr(second_reader, "read", lambda *_, **_options: second)
     image: Any = Picture()
-    found = recognition.read_text(image, Recognisers(models()), provider=provider)
+    found = reading.read_text(image, Recognisers(models()), provider=provider)
     assert found.found.text == expected
     assert found.provider == ("PP-OCR" if second is not None and expected == second.text
                               and expected else "Tesseract")  # fmt: skip
@@ -268,12 +268,12 @@ def test_the_models_read_where_tesseract_cannot(
     def failing(*_: object) -> TextDetection:
         raise error
 
-    monkeypatch.setattr(recognition, "_tesseract_text", failing)
+    monkeypatch.setattr(reading, "_tesseract_text", failing)
     image: Any = Picture()
     monkeypatch.setattr(second_reader, "read", lambda *_, **_options: text("read", 0.9))
-    assert recognition.read_text(image, Recognisers(models())).found.text == "read"
+    assert reading.read_text(image, Recognisers(models())).found.text == "read"
     with pytest.raises(type(error)):
-        recognition.read_text(image, Recognisers(models()), provider="Tesseract")
+        reading.read_text(image, Recognisers(models()), provider="Tesseract")
     monkeypatch.setattr(second_reader, "read", lambda *_, **_options: None)
     with pytest.raises(type(error)):
-        recognition.read_text(image, Recognisers(models()))
+        reading.read_text(image, Recognisers(models()))

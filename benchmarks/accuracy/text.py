@@ -42,7 +42,7 @@ from benchmarks import report
 from benchmarks.accuracy.models import installed
 from ltu_compute.image import Image as Encoded
 from ltu_compute.kernels.text_detection import TesseractTimedOut, detect_text
-from ltu_compute.operations.recognition import read_text
+from ltu_compute.operations.text import read_text
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx import Models
 from ltu_compute.recognisers.second_reader import LETTERS, LINES

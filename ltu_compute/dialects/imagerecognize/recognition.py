@@ -18,6 +18,7 @@ from ltu_compute.image import Image
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import moderation, people, recognition
 from ltu_compute.operations.recognition import MAX_OBJECTS
+from ltu_compute.operations.text import read_text
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.store import KeptResult, Store
 from ltu_compute.web.binding import missing_image
@@ -270,7 +271,7 @@ def _face(name: str, face: people.FoundFace) -> Recognized:
 
 def _text(file: Image, params: RecognizeParams, recognisers: Recognisers, store: Store) -> _Found:
     del params, store
-    words = recognition.read_text(file, recognisers.local()).found.words
+    words = read_text(file, recognisers.local()).found.words
     read: list[Recognized] = []
     for _, each in groupby(words, key=lambda word: word.line):
         line = list(each)

@@ -29,7 +29,8 @@ from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.text_detection import Word
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import recognition
-from ltu_compute.operations.recognition import MAX_OBJECTS, MAX_WORDS, FoundLabels, FoundObjects
+from ltu_compute.operations.recognition import MAX_OBJECTS, FoundLabels, FoundObjects
+from ltu_compute.operations.text import MAX_WORDS, read_text, readable_languages
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.google import RelevantLabel
 from ltu_compute.recognisers.onnx import INSTALL, Model, Rejected
@@ -172,7 +173,7 @@ def text_detection(
     original image. A word that occurs twice has both areas.
     """
     languages = _languages(params.language)
-    read = recognition.read_text(image, recognisers, languages=languages, provider=params.provider)
+    read = read_text(image, recognisers, languages=languages, provider=params.provider)
     found = read.found
     uuid = hashlib.sha256(image.content).hexdigest()[:UUID_DIGITS]
     names = [f"{uuid}/{number}" for number in range(1, 1 + len(found.words))]
@@ -559,7 +560,7 @@ def models(
             ],
             "missing": missing,
             "providers": ["Local", *(["Google"] if recognisers.vision else [])],
-            "languages": recognition.readable_languages(),
+            "languages": readable_languages(),
         },
         {"note": INSTALL} if missing else {},
     )

@@ -18,7 +18,8 @@ from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.text_detection import Word
 from ltu_compute.kernels.types import Size
 from ltu_compute.operations import recognition
-from ltu_compute.operations.recognition import MAX_OBJECTS, Line
+from ltu_compute.operations.recognition import MAX_OBJECTS
+from ltu_compute.operations.text import Line, lines_of, read_text
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.recognisers.onnx.manifest import coco_mids, open_images_names
 from ltu_compute.store.names import NAME_LENGTH
@@ -292,8 +293,8 @@ def ocr(
         began = time.perf_counter()
         language = params.language.lower()
         languages = () if language == "auto" else (language,)
-        found = recognition.read_text(image, recognisers.local(), languages=languages).found
-        lines = recognition.lines_of(found)
+        found = read_text(image, recognisers.local(), languages=languages).found
+        lines = lines_of(found)
         return {
             "success": True,
             "text": found.text,
