@@ -1,0 +1,258 @@
+"""Compare images at full resolution, tile by tile."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.kernels.alignment.tracking import Target
+from ltu_compute.kernels.contrast import gray_pair
+from ltu_compute.kernels.differences.describing import described, overview_map
+from ltu_compute.kernels.differences.difference_map import registration_slack
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE
+from ltu_compute.kernels.differences.light import fit_light
+from ltu_compute.kernels.differences.merging import joined
+from ltu_compute.kernels.differences.registration import (
+    View,
+    find_alignment,
+    find_bend_of,
+)
+from ltu_compute.kernels.differences.relief import (
+    Relief,
+    described_parts,
+    enlarged,
+    find_relief,
+    is_in_surroundings,
+    made_exact,
+    parallax_of,
+)
+from ltu_compute.kernels.differences.results import Comparison, ReliefPart
+from ltu_compute.kernels.differences.sampling import Sampler
+from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settled import align_settled
+from ltu_compute.kernels.differences.steering import (
+    motions,
+    region_and_rim,
+    region_within,
+    steering_region,
+)
+from ltu_compute.kernels.differences.steps import (
+    asked_area,
+    choose_planes,
+    matrix_of,
+    moved_highlights,
+)
+from ltu_compute.kernels.differences.tiled import Finest, areas_that_differ, displaced
+from ltu_compute.kernels.differences.tolerance import Learnt
+from ltu_compute.kernels.highlights import ALL_FADES
+from ltu_compute.kernels.homography import (
+    corners_of,
+    inverse,
+    map_points,
+    rescale_homography,
+    scale_at_centre,
+    size_of,
+)
+from ltu_compute.kernels.resizing import first_channel, is_colourless, reduced
+from ltu_compute.kernels.types import Bgr, Mask, Size
+
+OVERVIEW_PX = 1024  # longest side, px, at which fine comparisons are aligned
+_LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
+_RIM_PX = 3  # px at the rim of the shared area: the reach of interpolation
+_ROUGH_REACH = 12  # px of the overview: farthest displacement of a patch beyond the matrix
+_NEARLY_FULL = 1.4  # times the overview; larger images are measured again at full size
+# Share of the frame; a larger part holds several of the 12 x 12 patches, which have measured it.
+# It is a board that moved in its panel, not a tall part.
+_MEASURED_BY_PATCHES = 6 / 144
+
+
+def compare_finely(  # noqa: PLR0915  (one step after the other)
+    image1: Bgr,
+    image2: Bgr,
+    settings: ComparisonSettings,
+    *,
+    sizes: tuple[Size, Size],
+    roi1: Mask | None,
+    learnt: Learnt | None,
+    specimens: bool,
+) -> Comparison | None:
+    """Compare at full resolution, tile by tile; see `comparison.compare`.
+
+    The pictures of the result are reduced to 400 px.
+    """
+    given1, given2 = size_of(image1), size_of(image2)
+    small1, small2 = reduced(image1, OVERVIEW_PX), reduced(image2, OVERVIEW_PX)
+    gray1, gray2 = gray_pair(small1, small2)
+    reduced1, reduced2 = size_of(small1), size_of(small2)
+    target = Target(gray2)
+    found = align_settled(gray1, gray2) or find_alignment(gray1, target)
+    planes = choose_planes(
+        gray1, target, found, steering_region(roi1, reduced1), specimens=specimens
+    )
+    alignment = planes.alignment
+    matrix = matrix_of(alignment, sizes, (reduced1, reduced2))
+    if matrix is None:
+        return None
+    smalls = (reduced1, reduced2)
+    bend = find_bend_of(gray1, target, alignment)
+
+    # Light and highlights vary slowly and are measured on an overview.
+    overview = reduced(small1, _LIGHT_SIZE)
+    over = size_of(overview)
+    view = View(
+        rescale_homography(matrix, from_sizes=smalls, to_sizes=(over, reduced2)),
+        bend,
+        over,
+        reduced2,
+    )
+    aligned_image = view.of(small2)
+    highlit = moved_highlights(small1, small2, view, ALL_FADES)
+    shared = view.shared() & ~highlit
+    moved_apart = roi1 if planes.followed == "region" or not planes.rest_agrees else None
+    if moved_apart is not None:
+        shared &= region_and_rim(moved_apart, over)
+    light, corrected = fit_light(overview, aligned_image, shared)
+
+    # Without colour, one channel is compared: the same differences in a third of the time. What
+    # was learnt is of three.
+    if learnt is None and is_colourless(image1) and is_colourless(image2):
+        image1, image2 = first_channel(image1), first_channel(image2)
+    shown = scale_at_centre(matrix, reduced1) * max(reduced1) * max(given2) / max(reduced2)
+    limit = min(max(given1), settings.working_size(given1))
+    reference = reduced(image1, round(np.clip(shown, 32, limit)))
+    frame = size_of(reference)
+    sampler = Sampler(
+        image2,
+        rescale_homography(matrix, from_sizes=smalls, to_sizes=(frame, given2)),
+        frame,
+        bend,
+        max(given2) / max(reduced2),
+    )
+    px2 = scale_at_centre(sampler.matrix, frame)  # px of image 2 per px compared
+    remaining = bend or alignment
+    overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
+    residual = 0.0 if remaining is None else remaining.residual_px * overview_px
+    sampler = _with_displacement((small1, small2), (reference, sampler), view, highlit, moved_apart)
+    compared = _compared_mask(sampler, view, highlit)
+    compared &= (
+        asked_area(frame, margin=settings.margin, size1=sizes[0], roi1=roi1).view(np.uint8) * 255
+    )
+    slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
+    areas = areas_that_differ(
+        reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
+    )
+    relief: tuple[ReliefPart, ...] = ()
+    parallax = None
+    if areas:
+        region1 = steering_region(roi1, reduced1)
+        parallax = parallax_of(gray1, target, alignment, view, region1)
+    stands = parallax and find_relief(overview, aligned_image, shared, parallax)
+    if stands and _largest_share(stands, over) < _MEASURED_BY_PATCHES:
+        relief = described_parts(stands, view.onto2, over, sizes, reduced2)
+        sampler = made_exact(stands, reference, sampler)
+        compared[enlarged(stands.hidden, frame)] = 0
+        areas = [
+            area
+            for area in areas_that_differ(
+                reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
+            )
+            if not is_in_surroundings(area.place, area.mask, stands, frame)
+        ]
+    matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
+    least = settings.min_area_percent / 100 * frame.width * frame.height
+    differences = described(
+        [area for area in joined(areas) if area.pixels >= least],
+        Finest(reference, sampler, light, compared),
+        settings,
+        sizes,
+    )
+    return Comparison(
+        aligned=alignment is not None,
+        alignment=alignment,
+        residual_px=float("nan") if alignment is None else alignment.residual_px * overview_px,
+        bend_px=0.0 if bend is None else bend.largest_px * overview_px,
+        **motions(planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
+        matrix1to2=matrix1to2,
+        relief=relief,
+        differences=differences,
+        score=float(sum(d.area_percent * d.strength for d in differences)),
+        compared_percent=100.0 * cv2.countNonZero(compared) / compared.size,
+        resolution=max(frame),
+        offered=max(sizes[0]),
+        reference=overview,
+        aligned_image=aligned_image,
+        corrected_image=corrected,
+        difference_map=overview_map(areas, frame, over),
+    )
+
+
+def _largest_share(relief: Relief, frame: Size) -> float:
+    """Return the share of the frame that the box of the largest part covers."""
+    boxes = (part.box for part in relief.parts)
+    return max((box.width * box.height for box in boxes), default=0) / (frame.width * frame.height)
+
+
+def _with_displacement(
+    smalls: tuple[Bgr, Bgr],
+    full: tuple[Bgr, Sampler],
+    view: View,
+    highlit: NDArray[np.bool_],
+    region: Mask | None,
+) -> Sampler:
+    """Measure the shot's displacement beyond its matrix: on reduced pictures, then in full.
+
+    With a `region`, of any size, only patches within it are measured: the rest moved differently.
+    """
+    reference, sampler = full
+    frame = sampler.frame
+    small1 = reduced(reference, OVERVIEW_PX)
+    factor = max(frame) / max(small1.shape)
+    given2 = Size(sampler.image.shape[1], sampler.image.shape[0])
+    small_size2 = size_of(smalls[1])
+    rough = Sampler(
+        smalls[1],
+        rescale_homography(
+            sampler.matrix, from_sizes=(frame, given2), to_sizes=(size_of(small1), small_size2)
+        ),
+        size_of(small1),
+        sampler.bend,
+    )
+
+    def usable(shown: Sampler) -> Mask:
+        mask = _compared_mask(shown, view, highlit)
+        if region is not None:
+            mask[~region_within(region, shown.frame)] = 0
+        return mask
+
+    found = displaced(small1, rough, usable(rough), _ROUGH_REACH)
+    if found is not None:
+        sampler = sampler.displaced(found.rescaled(factor))
+    if factor < _NEARLY_FULL:
+        return sampler
+    finer = displaced(reference, sampler, usable(sampler), int(np.ceil(factor)) + 1)
+    if finer is None:
+        return sampler
+    return sampler.displaced(finer if found is None else found.rescaled(factor).plus(finer))
+
+
+def _compared_mask(sampler: Sampler, view: View, highlit: NDArray[np.bool_]) -> Mask:
+    """Return where both images show the same scene, off rims and moved highlights: 255."""
+    frame = sampler.frame
+    mask = np.zeros((frame.height, frame.width), np.uint8)
+    size2 = Size(sampler.image.shape[1], sampler.image.shape[0])
+    outline = map_points(corners_of(size2), inverse(sampler.matrix))
+    fixed = np.rint(np.clip(outline, -1e6, 1e6) * 16).astype(np.int32)
+    if sampler.is_identity:
+        mask[:] = 255
+    else:
+        cv2.fillConvexPoly(mask, fixed.reshape(-1, 1, 2), 255, shift=4)
+        side = 2 * _RIM_PX + 1
+        cv2.erode(mask, np.ones((side, side), np.uint8), mask, borderValue=255)
+        if sampler.displacement is not None:
+            side = 2 * int(np.ceil(sampler.displacement.largest_px)) + 3
+            rim = cv2.BORDER_CONSTANT
+            cv2.erode(mask, np.ones((side, side), np.uint8), mask, borderType=rim, borderValue=0)
+    if sampler.bend is not None or highlit.any():
+        known = (view.shared() if sampler.bend is not None else np.ones_like(highlit)) & ~highlit
+        shown = known.astype(np.uint8) * 255
+        mask &= cv2.resize(shown, frame, interpolation=cv2.INTER_NEAREST)
+    return mask
