@@ -7,6 +7,7 @@
 /** @typedef {Child | Child[]} Children */
 /** @typedef {Record<string, unknown>} Props */
 
+const CLICK_MS = 50; // after a pointer's release, in which its click follows: a finger's follows late
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open", "selected"]);
 
@@ -76,6 +77,45 @@ export function fill(element, ...children) {
  */
 export function replace(element, ...children) {
   element.replaceChildren(...present(children));
+}
+
+/** @type {Node | null} what a pointer was pressed on, until its click has been handled */
+let pressed = null;
+/** @type {Map<Element, () => void>} */
+const postponed = new Map();
+
+/** @param {Event} event */
+function press({ target }) {
+  pressed = target instanceof Node ? target : null;
+}
+
+function release() {
+  pressed = null;
+  setTimeout(() => {
+    const draws = pressed ? [] : [...postponed.values()];
+    if (draws.length) postponed.clear();
+    for (const draw of draws) draw();
+  });
+}
+
+document.addEventListener("pointerdown", press, true);
+document.addEventListener("pointerup", () => setTimeout(release, CLICK_MS), true);
+for (const type of ["click", "pointercancel"]) document.addEventListener(type, release, true);
+
+/**
+ * Draw a part of the page anew; while a pointer is pressed on it, after that.
+ *
+ * A button that is replaced between press and release gets no click.
+ * @param {Element} place
+ * @param {() => void} draw replaces what the place contains
+ */
+export function redraw(place, draw) {
+  if (pressed && place.contains(pressed)) {
+    postponed.set(place, draw);
+    return;
+  }
+  postponed.delete(place);
+  draw();
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { Failure } from "./api.js";
 import { confirmed, section } from "./controls.js";
-import { h, replace } from "./dom.js";
+import { h, redraw, replace } from "./dom.js";
 import { blobOfBase64, bytesOf, save } from "./files.js";
 import { kindOf } from "./file-kinds.js";
 import { presetName } from "./form.js";
@@ -171,6 +171,10 @@ export class Recipes {
   }
 
   show() {
+    redraw(this.place, () => this.#draw());
+  }
+
+  #draw() {
     const { desk } = this;
     if (!desk) return;
     const focused = this.place.contains(document.activeElement) && document.activeElement?.id;

@@ -7,7 +7,7 @@
  */
 import { Failure } from "./api.js";
 import { check, confirmed, section, segments } from "./controls.js";
-import { h, replace } from "./dom.js";
+import { h, redraw, replace } from "./dom.js";
 import { save } from "./files.js";
 import { keysOn, switchKeys } from "./keys.js";
 import { number, t } from "./i18n.js";
@@ -347,6 +347,11 @@ export class Shots {
   // ------------------------------------------------------------------------------ showing
 
   show() {
+    redraw(this.place, () => this.#draw());
+    redraw(this.bar, () => this.#drawBar());
+  }
+
+  #draw() {
     const focused = this.place.contains(document.activeElement) && document.activeElement?.id;
     const scrolled = this.place.querySelector(".verdicts")?.scrollTop ?? 0;
     const { parts, job } = this;
@@ -366,7 +371,6 @@ export class Shots {
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true }); // it was made anew
     const list = this.place.querySelector(".verdicts");
     if (list) list.scrollTop = scrolled;
-    this.#showBar();
   }
 
   #sources() {
@@ -505,7 +509,7 @@ export class Shots {
   }
 
   /** Show the part at hand above the stage, with what can be said of it. */
-  #showBar() {
+  #drawBar() {
     const { current, bar, parts } = this;
     if (!this.offered || !parts.length) {
       replace(bar);

@@ -7,7 +7,7 @@
 import { Failure } from "./api.js";
 import { BoxEditor } from "./boxes.js";
 import { meter, segments } from "./controls.js";
-import { byId, debounced, h, replace, svg } from "./dom.js";
+import { byId, debounced, h, redraw, replace, svg } from "./dom.js";
 import { isUnfit } from "./file-kinds.js";
 import { number, percent, t } from "./i18n.js";
 import { pictureOf, release } from "./pictures.js";
@@ -520,6 +520,10 @@ export class Training {
   // ------------------------------------------------------------------------- what is shown
 
   #side() {
+    redraw(this.side, () => this.#drawSide());
+  }
+
+  #drawSide() {
     const focused = document.activeElement?.id;
     const within = this.side.contains(document.activeElement);
     replace(
@@ -630,6 +634,10 @@ export class Training {
   }
 
   #training() {
+    redraw(this.ways, () => this.#drawTraining());
+  }
+
+  #drawTraining() {
     const { task, model, set } = this;
     if (!set) return;
     const running = task?.status === "processing";
