@@ -4,6 +4,7 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -161,12 +162,7 @@ class Recipes:
         NotFound
             It was deleted meanwhile.
         """
-        query = sa.select(recipes.c.reference).where(recipes.c.id == recipe_id)
-        with self._database.transaction() as connection:
-            content = connection.execute(query).scalar_one_or_none()
-        if content is None:
-            raise NotFound("the recipe was deleted", parameter="name")
-        return bytes(content)
+        return bytes(self._stored(recipe_id, recipes.c.reference))
 
     def tolerance(self, recipe_id: str) -> bytes | None:
         """Return the learnt tolerance of a version, None where it has none.
@@ -176,12 +172,16 @@ class Recipes:
         NotFound
             It was deleted meanwhile.
         """
-        query = sa.select(recipes.c.tolerance).where(recipes.c.id == recipe_id)
+        content = self._stored(recipe_id, recipes.c.tolerance)
+        return None if content is None else bytes(content)
+
+    def _stored(self, recipe_id: str, column: sa.ColumnElement[Any]) -> Any:
+        query = sa.select(column).where(recipes.c.id == recipe_id)
         with self._database.transaction() as connection:
             row = connection.execute(query).first()
         if row is None:
             raise NotFound("the recipe was deleted", parameter="name")
-        return None if row[0] is None else bytes(row[0])
+        return row[0]
 
     def add_good_shot(self, account_id: str, name: str, content: bytes) -> GoodShot:
         """Store a good shot of a recipe; one that is stored already is returned.
