@@ -61,8 +61,8 @@ def test_without_pipes_runners_look_for_work(
         for _ in range(2):
             doorbell.ring("quick")
             assert not doorbell.bell(["quick"]).wait(0)
-    (told,) = caplog.messages
-    assert "it is not a named pipe; workers look for jobs every second" in told
+    (message,) = caplog.messages
+    assert "it is not a named pipe; workers look for jobs every second" in message
 
 
 def test_postgresql_wakes_other_machines(

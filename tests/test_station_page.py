@@ -102,10 +102,10 @@ UNREADABLE = (
 
 def test_an_unreadable_file_says_what_it_is(page: Page) -> None:
     card = page.locator(".slot .unreadable")
-    for name, content, told in UNREADABLE:
+    for name, content, message in UNREADABLE:
         give(page, 1, name, content)
         expect(card).to_contain_text(f"{name} cannot be read.")
-        expect(card).to_contain_text(told)
+        expect(card).to_contain_text(message)
         expect(page.locator(".slot").nth(1).locator("img")).to_have_count(0)
 
 

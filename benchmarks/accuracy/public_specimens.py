@@ -214,8 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         groups.append((folder.name, counts))
         for method, own in zip(METHODS, counts, strict=True):
             found = {kind: f"{sum(each)}/{len(each)}" for kind, each in own.by_defect.items()}
-            told = f"{own.unaligned} good parts unaligned; {found}; {own.seconds:.0f} s"
-            print(f"{folder.name}, {method}: {told}", file=sys.stderr, flush=True)
+            summary = f"{own.unaligned} good parts unaligned; {found}; {own.seconds:.0f} s"
+            print(f"{folder.name}, {method}: {summary}", file=sys.stderr, flush=True)
     text = section(rows(groups), HALVES[asked.half])
     print(text)
     if asked.write:

@@ -145,17 +145,17 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
     if areas:
         region1 = steering_region(roi1, reduced1)
         parallax = parallax_of(gray1, target, alignment, view, region1)
-    stands = parallax and find_relief(overview, aligned_image, shared, parallax)
-    if stands and _largest_share(stands, over) < _MEASURED_BY_PATCHES:
-        relief = described_parts(stands, view.onto2, over, sizes, reduced2)
-        sampler = made_exact(stands, reference, sampler)
-        compared[enlarged(stands.hidden, frame)] = 0
+    standing = parallax and find_relief(overview, aligned_image, shared, parallax)
+    if standing and _largest_share(standing, over) < _MEASURED_BY_PATCHES:
+        relief = described_parts(standing, view.onto2, over, sizes, reduced2)
+        sampler = made_exact(standing, reference, sampler)
+        compared[enlarged(standing.hidden, frame)] = 0
         areas = [
             area
             for area in areas_that_differ(
                 reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
             )
-            if not is_in_surroundings(area.place, area.mask, stands, frame)
+            if not is_in_surroundings(area.place, area.mask, standing, frame)
         ]
     matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
     least = settings.min_area_percent / 100 * frame.width * frame.height
