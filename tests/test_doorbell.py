@@ -52,6 +52,21 @@ def test_a_runner_without_a_process_lets_others_go_first(
     doorbell.close()
 
 
+def test_a_pipe_closed_while_somebody_waits_ends_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor's number may be that of another file by then, which must not be read."""
+    stopped, other = PipeDoorbell(tmp_path), PipeDoorbell(tmp_path)
+    bell = stopped.bell(["quick"])
+    other.ring("quick")
+    with monkeypatch.context() as patch:
+        patch.setattr(bells.time, "sleep", lambda _: stopped.close())
+        assert not bell.wait(LONG_S, courtesy=1)
+    assert other.bell(["quick"]).wait(0), "the ring was left to the others"
+    for each in (stopped, other):
+        each.close()
+
+
 def test_without_pipes_runners_look_for_work(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -141,11 +141,12 @@ class _Pipe:
                 os.write(descriptor, bytes(max(0, min(count, MOST_PENDING - pending))))
 
     def take(self) -> bool:
-        """Take a ring; False: somebody else was faster."""
-        try:
-            return bool(os.read(self._descriptor, 1))
-        except BlockingIOError:
-            return False
+        """Take a ring; False: somebody else was faster, or the pipe was closed meanwhile."""
+        with self._opening:  # a closed descriptor's number may be that of another file by now
+            try:
+                return self._descriptor >= 0 and bool(os.read(self._descriptor, 1))
+            except BlockingIOError:
+                return False
 
     def close(self) -> None:
         """Close it; it is opened again when it is used."""
@@ -176,8 +177,8 @@ class _PipeBell:
                 time.sleep(courtesy)
             if any(pipes[descriptor].take() for descriptor, _ in rung):
                 return True
-            if not left:
-                return False
+            if not left or any(events & select.POLLNVAL for _, events in rung):
+                return False  # closed: asking again would return at once, again and again
 
 
 class PipeDoorbell:
