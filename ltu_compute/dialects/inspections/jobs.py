@@ -300,7 +300,7 @@ def inspection(params: IdParams, queue: Queue, caller: Caller) -> InspectionStat
     return _state(_job(queue, caller, params.id))
 
 
-@dialect.endpoint("results", paths=("/{id}/results",), methods=("GET",))
+@dialect.endpoint("results", paths=("/{id}/results",), methods=("GET",), computes=True)
 def results(params: ResultsParams, queue: Queue, caller: Caller) -> ResultList:
     """Return the results so far, page by page, in the order of the shots."""
     job = _job(queue, caller, params.id)
