@@ -24,7 +24,7 @@ from ltu_compute.jobs.runner import Runner, runners_for
 from ltu_compute.jobs.sources import Pair
 from ltu_compute.settings import Settings, load
 from ltu_compute.store import Store
-from ltu_compute.store.jobs import State
+from ltu_compute.store.job_records import State
 from tests.support import inspections
 from tests.support.certificates import write_certificate
 from tests.support.inspections import ANN, lasting, results, submit

@@ -26,7 +26,8 @@ from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.serving.preparation import prepare
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import JobLimits, Jobs
+from ltu_compute.store.job_records import JobLimits
+from ltu_compute.store.jobs import Jobs
 from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.browser import new_page

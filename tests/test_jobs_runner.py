@@ -31,7 +31,8 @@ from ltu_compute.store import jobs as queue
 from ltu_compute.store.custom_models import Status
 from ltu_compute.store.data_sets import Kind as ModelKind
 from ltu_compute.store.data_sets import NewImage
-from ltu_compute.store.jobs import Job, Jobs, State
+from ltu_compute.store.job_records import MAX_ATTEMPTS, Job, State
+from ltu_compute.store.jobs import Jobs
 from tests.support import backbones, inspections
 from tests.support.inspections import ANN, lasting, submit
 from tests.support.timing import PATIENCE_S, until
@@ -136,7 +137,7 @@ def test_a_part_that_fails_fails_the_job(jobs: Jobs, settings: Settings) -> None
 
 def test_a_part_whose_machines_were_lost_is_given_up(jobs: Jobs, settings: Settings) -> None:
     job = jobs.add(ANN, "slow", "{}")
-    for _ in range(queue.MAX_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         jobs.claim(lease=0.0)
     with running(jobs, settings):
         done = ended(jobs, job)

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from ltu_compute.errors import BadParameters, NotFound, TooManyRequests
 from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
-from ltu_compute.store.jobs import SHARED, JobLimits, Jobs, Pace, State
+from ltu_compute.store.job_records import MAX_ATTEMPTS, SHARED, JobLimits, Pace, State
+from ltu_compute.store.jobs import Jobs
 from tests.support.forked import Program
 
 ANN, BOB = "account-ann", "account-bob"
@@ -135,7 +136,7 @@ def test_a_part_of_a_dead_worker_is_claimed_again_and_ends_once(jobs: Jobs, cloc
 
 def test_five_attempts_and_no_more(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(ANN, "task", "{}")
-    for attempt in range(1, queue.MAX_ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         (claim,) = jobs.claim()
         assert (claim.attempts, claim.exhausted) == (attempt, False)
         clock.advance(queue.LEASE_S)

@@ -29,7 +29,7 @@ from ltu_compute.settings import Settings
 from ltu_compute.store import custom_models
 from ltu_compute.store.custom_models import Trained
 from ltu_compute.store.data_sets import DataSets
-from ltu_compute.store.jobs import Claim, JobLimits
+from ltu_compute.store.job_records import Claim, JobLimits
 from ltu_compute.web.service import service_of
 from tests.support import backbones
 from tests.support.applications import api_key, application

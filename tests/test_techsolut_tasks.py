@@ -26,7 +26,8 @@ from ltu_compute.jobs.queue import Queue
 from ltu_compute.jobs.records import Records
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import MAX_ATTEMPTS, JobLimits, Jobs, State
+from ltu_compute.store.job_records import MAX_ATTEMPTS, JobLimits, State
+from ltu_compute.store.jobs import Jobs
 from ltu_compute.web.service import service_of
 from tests.support.applications import application
 from tests.support.client import ROOT, USERNAME

@@ -37,7 +37,7 @@ from ltu_compute.jobs.sources import Pair
 from ltu_compute.recognisers.custom.backbone import BACKBONE
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from ltu_compute.store.jobs import MAX_ATTEMPTS
+from ltu_compute.store.job_records import MAX_ATTEMPTS
 
 KILLS = 5
 SHOTS = 40

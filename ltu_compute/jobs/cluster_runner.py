@@ -21,7 +21,8 @@ from ltu_compute.jobs.doorbell import Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
 from ltu_compute.jobs.records import RETRY_S, Records, note
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import SHARED, Claim, Jobs
+from ltu_compute.store.job_records import SHARED, Claim
+from ltu_compute.store.jobs import Jobs
 
 POLL_S = 0.2  # seconds between two looks at the queue while something is in flight
 IDLE_S = 1.0  # seconds between two looks while nothing is

@@ -31,7 +31,7 @@ from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
 from ltu_compute.store import custom_models
-from ltu_compute.store.jobs import Claim
+from ltu_compute.store.job_records import Claim
 
 
 @dataclass(frozen=True)

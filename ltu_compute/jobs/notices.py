@@ -22,7 +22,7 @@ from ltu_compute.jobs.parameters import JobParameters
 from ltu_compute.outbound.fetch import Fetcher
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from ltu_compute.store.jobs import MAX_ATTEMPTS, Claim
+from ltu_compute.store.job_records import MAX_ATTEMPTS, Claim
 
 NOTICE = "notice"
 """The kind of these jobs; no worker process computes them."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ltu_compute.jobs.doorbell import Doorbell
-from ltu_compute.store.jobs import Also, Job, Jobs
+from ltu_compute.store.job_records import Job
+from ltu_compute.store.jobs import Also, Jobs
 
 MOST_WOKEN = 64  # more workers than a service has
 MOST_WAITING = 64  # requests of a process that wait for the end of a job

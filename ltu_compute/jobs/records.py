@@ -11,7 +11,8 @@ from ltu_compute.errors import Unavailable
 from ltu_compute.jobs import failures
 from ltu_compute.jobs.doorbell import Doorbell
 from ltu_compute.jobs.kinds import KINDS, Computed
-from ltu_compute.store.jobs import MAX_ATTEMPTS, Claim, Jobs
+from ltu_compute.store.job_records import MAX_ATTEMPTS, Claim
+from ltu_compute.store.jobs import Jobs
 
 RETRY_S = 0.5  # seconds between two attempts to reach the database
 LOST = f"its workers were lost {MAX_ATTEMPTS} times"

@@ -19,7 +19,8 @@ import orjson
 from ltu_compute.jobs.inspection import Verdict
 from ltu_compute.jobs.ledger import NEW, Ledger, Row
 from ltu_compute.jobs.pictures import MAX_CLOSEUPS
-from ltu_compute.store.jobs import Job, Jobs
+from ltu_compute.store.job_records import Job
+from ltu_compute.store.jobs import Jobs
 
 NAME = "report.html"
 EMBEDDED_BYTES = 12 << 20  # of close-ups as base64: a file that still opens at once

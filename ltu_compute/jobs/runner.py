@@ -29,7 +29,8 @@ from ltu_compute.jobs.records import RETRY_S, Records, note
 from ltu_compute.jobs.work import Piece, Preparation, Recent, work
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from ltu_compute.store.jobs import Claim, Jobs
+from ltu_compute.store.job_records import Claim
+from ltu_compute.store.jobs import Jobs
 
 POLL_S = 1.0  # seconds between two looks for work, unless the doorbell rings
 CHECK_S = 0.4  # seconds between two looks whether the job was cancelled

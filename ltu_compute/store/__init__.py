@@ -15,7 +15,8 @@ from ltu_compute.store.counters import Counter, DatabaseCounter, RedisCounter, W
 from ltu_compute.store.custom_models import MODELS_PER_ACCOUNT, CustomModels
 from ltu_compute.store.data_sets import DataSetLimits, DataSets
 from ltu_compute.store.database import Database
-from ltu_compute.store.jobs import JobLimits, Jobs
+from ltu_compute.store.job_records import JobLimits
+from ltu_compute.store.jobs import Jobs
 from ltu_compute.store.logins import LoginLimits, Logins
 from ltu_compute.store.people import People
 from ltu_compute.store.recipes import Recipes

@@ -19,7 +19,7 @@ from ltu_compute.errors import BadParameters, NotFound, Problem, StorageFull
 from ltu_compute.settings import PREFIX
 from ltu_compute.store.data_sets import Kind, check_classes, check_name
 from ltu_compute.store.database import Database, storable
-from ltu_compute.store.jobs import ACTIVE
+from ltu_compute.store.job_records import ACTIVE
 from ltu_compute.store.names import name_key
 from ltu_compute.store.tables import custom_model_files, custom_models, jobs
 

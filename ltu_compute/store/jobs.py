@@ -14,11 +14,9 @@ It is long because every state of a job and each way out of it are in one place,
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import cache
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -26,146 +24,31 @@ import sqlalchemy as sa
 
 from ltu_compute.errors import BadParameters, NotFound, Problem, TooManyRequests
 from ltu_compute.settings import PREFIX
+from ltu_compute.store import job_statements as statements
 from ltu_compute.store.database import storable
+from ltu_compute.store.job_records import (
+    ACTIVE,
+    ENDED,
+    SHARED,
+    Claim,
+    Counts,
+    Job,
+    JobLimits,
+    Pace,
+    Result,
+    State,
+)
 from ltu_compute.store.tables import job_inputs, job_parts, jobs
 
 LEASE_S = 20.0  # seconds a claim holds without renewal; longer than a restart of the database
-MAX_ATTEMPTS = 5  # claims of a part; the sixth only records that it failed
 RETRY_S = 1.0  # seconds before the first retry after a failure that may pass; doubles each time
 MAX_PARTS = 10_000  # parts of one job
 MAX_RESULT_BYTES = 16 << 20  # result and attachment of one part
 RECEIVING_S = 3600.0  # seconds in which the inputs of a job must have arrived
 PURGE_JOBS = 100  # jobs that one purge deletes at most, so that no transaction takes long
 LONGEST_RETRY_S = 3600
-PACE_JOBS = 20  # completed jobs whose mean time is an estimate of the next one's
-SHARED = -1  # position of inputs that every part needs
 
 _IS_ID = re.compile("[0-9a-f-]{36}").fullmatch
-
-
-class State(StrEnum):
-    """State of a job or of a part."""
-
-    RECEIVING = "receiving"  # its inputs are still arriving; nobody claims it
-    QUEUED = "queued"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-ACTIVE = (State.QUEUED, State.RUNNING)
-ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as its account sees it. Times are in seconds since 1970 (UTC).
-
-    Attributes
-    ----------
-    parts, parts_done : int
-        How many there are, and how many have a result.
-    progress : float
-        0 to 1: the mean over its parts.
-    bytes : int
-        Inputs and results that are stored for it now.
-    error : str
-        Why it failed; "" unless it did.
-    expires_at : float or None
-        When it is deleted with its results; None before it has ended.
-    """
-
-    id: str
-    account_id: str
-    kind: str
-    parameters: str
-    state: State
-    parts: int
-    parts_done: int
-    bytes: int
-    error: str
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    expires_at: float | None
-    progress: float
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more becomes of it."""
-        return self.state in ENDED
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A part that a worker may compute until its lease ends."""
-
-    job_id: str
-    position: int
-    owner: str
-    attempts: int
-    account_id: str
-    kind: str
-    parameters: str
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether all attempts were made: record that it failed, do not compute it."""
-        return self.attempts > MAX_ATTEMPTS
-
-
-@dataclass(frozen=True)
-class Result:
-    """Result of a part."""
-
-    position: int
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The queue in numbers: jobs by state, and seconds since the oldest queued one was created."""
-
-    jobs: Mapping[State, int]
-    oldest_queued_s: float
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast jobs of a kind are done.
-
-    Attributes
-    ----------
-    seconds : float or None
-        Mean of the last `PACE_JOBS` completed ones, from their last claim to their end; None: there
-        is none.
-    active : int
-        How many are queued or running, of all accounts.
-    """
-
-    seconds: float | None
-    active: int
-
-
-@dataclass(frozen=True)
-class JobLimits:
-    """Limits on the jobs of one account, ended jobs included.
-
-    Attributes
-    ----------
-    jobs : int
-        Jobs, whatever their state.
-    bytes : int
-        Inputs and results together.
-    retention_s : float
-        Seconds that an ended job and its results are kept.
-    """
-
-    jobs: int = 1000
-    bytes: int = 4 << 30
-    retention_s: float = 86_400.0
-
 
 Also = Callable[[sa.Connection], None]
 """Further writes of a transaction: all of it happens, or nothing."""
@@ -346,7 +229,7 @@ class Jobs:
             return None
         named = {"job": job_id, "account": account_id}
         with self._transaction() as connection:
-            return next(_jobs(connection, _ONE_OF_ACCOUNT, named), None)
+            return next(statements.jobs_of(connection, statements.ONE_OF_ACCOUNT, named), None)
 
     def page(
         self,
@@ -370,12 +253,12 @@ class Jobs:
         mine = [jobs.c.account_id == account_id, jobs.c.state != State.RECEIVING]
         if kind is not None:
             mine.append(jobs.c.kind.in_([kind] if isinstance(kind, str) else list(kind)))
-        page = _JOB.where(*mine).order_by(jobs.c.created_at.desc(), jobs.c.id)
+        page = statements.JOB.where(*mine).order_by(jobs.c.created_at.desc(), jobs.c.id)
         with self._transaction() as connection:
             total = connection.execute(
                 sa.select(sa.func.count()).select_from(jobs).where(*mine)
             ).scalar_one()
-            return total, list(_jobs(connection, page.offset(offset).limit(limit)))
+            return total, list(statements.jobs_of(connection, page.offset(offset).limit(limit)))
 
     def cancel(self, account_id: str, job_id: str) -> bool:
         """Cancel a job; its inputs are deleted at once, the results that it has are kept.
@@ -490,9 +373,9 @@ class Jobs:
                 return []
             owner = str(uuid.uuid4())
             taken = {"job": row.id, "now": now, "until": now + lease, "by": owner, "count": count}
-            claimed = connection.execute(_CLAIM, taken).all()
+            claimed = connection.execute(statements.CLAIM, taken).all()
             if claimed:
-                connection.execute(_BEGIN, {"job": row.id, "now": now})
+                connection.execute(statements.BEGIN, {"job": row.id, "now": now})
         return sorted(
             (
                 Claim(row.id, position, owner, attempts, row.account_id, row.kind, row.parameters)
@@ -553,7 +436,7 @@ class Jobs:
         """Return the inputs that all parts share, and those of one; see `inputs`."""
         found: dict[int, dict[str, bytes]] = {SHARED: {}, position: {}}
         with self._transaction() as connection:
-            for row in connection.execute(_ALL_INPUTS, {"job": job_id, "at": position}):
+            for row in connection.execute(statements.ALL_INPUTS, {"job": job_id, "at": position}):
                 found[row.position][row.name] = row.content
         return found[SHARED], found[position]
 
@@ -612,9 +495,9 @@ class Jobs:
             ):
                 return False
             part = {"job": claim.job_id, "at": claim.position}
-            freed = _freed(connection.execute(_DELETE_INPUTS_OF_PART, part))
+            freed = _freed(connection.execute(statements.DELETE_INPUTS_OF_PART, part))
             more = {"job": claim.job_id, "more": size - freed}
-            done = connection.execute(_COUNT_PART, more).one()
+            done = connection.execute(statements.COUNT_PART, more).one()
             if done.parts_done == done.parts:
                 self._end(connection, claim.job_id, State.COMPLETED, "", also)
             elif done.bytes > self.limits.bytes:
@@ -689,7 +572,7 @@ class Jobs:
     def pace(self, kind: str) -> Pace:
         """Return how long jobs of a kind took lately, and how many have not ended."""
         with self._transaction() as connection:
-            seconds, active = connection.execute(_PACE, {"kind": kind}).one()
+            seconds, active = connection.execute(statements.PACE, {"kind": kind}).one()
         return Pace(seconds, active)
 
     def purge(self) -> int:
@@ -720,7 +603,7 @@ class Jobs:
         if connection.dialect.name == "postgresql":  # two that check at once must not both pass
             key = sa.func.hashtextextended(account_id, 0)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-        count, size, expires_at = connection.execute(_ROOM, {"account": account_id}).one()
+        count, size, expires_at = connection.execute(statements.ROOM, {"account": account_id}).one()
         if count + jobs_more > self.limits.jobs:
             problem = f"the account has {count} jobs, ended ones included; {self.limits.jobs}"
             name = "JOBS_PER_ACCOUNT"
@@ -749,7 +632,7 @@ class Jobs:
         )
 
     def _one(self, connection: sa.Connection, job_id: str) -> Job:
-        return next(_jobs(connection, _JOB.where(jobs.c.id == job_id)))
+        return next(statements.jobs_of(connection, statements.JOB.where(jobs.c.id == job_id)))
 
     def _lock(
         self,
@@ -759,7 +642,7 @@ class Jobs:
         account_id: str | None = None,
     ) -> None:
         """Lock a job until the transaction ends."""
-        query, named = _LOCK, {"job": job_id, "states": list(states)}
+        query, named = statements.LOCK, {"job": job_id, "states": list(states)}
         if account_id is not None:
             query = query.where(jobs.c.account_id == account_id)
         if connection.execute(query, named).first() is None:
@@ -776,7 +659,7 @@ class Jobs:
         named: dict[str, Any] = {"now": now}
         if kinds is not None:
             named["kinds"] = list(kinds)
-        query = _next_job(of_kinds=kinds is not None)
+        query = statements.next_job_query(of_kinds=kinds is not None)
         if not lock:
             return connection.execute(query, named).first()
         # A job that nobody else is claiming from; if there is none, wait about a millisecond.
@@ -794,7 +677,7 @@ class Jobs:
         except NotFound:
             return False
         whose = {"of_job": claim.job_id, "at": claim.position, "by": claim.owner}
-        changed = connection.execute(_LET_GO, whose | {"owner": ""} | values)
+        changed = connection.execute(statements.LET_GO, whose | {"owner": ""} | values)
         return changed.rowcount == 1
 
     def _end(
@@ -808,9 +691,9 @@ class Jobs:
         if also is not None:
             also(connection)
         now = self._now(connection)
-        freed = _freed(connection.execute(_DELETE_INPUTS, {"job": job_id}))
+        freed = _freed(connection.execute(statements.DELETE_INPUTS, {"job": job_id}))
         connection.execute(
-            _END,
+            statements.END,
             {
                 "job": job_id,
                 "end": state,
@@ -888,148 +771,3 @@ def _insert_inputs(
 def _freed(deleted: sa.CursorResult[Any]) -> int:
     """Return how many bytes the inputs had that a statement has deleted."""
     return sum(map(int, deleted.scalars()))
-
-
-_PROGRESS = (
-    sa.select(sa.func.coalesce(sa.func.sum(job_parts.c.progress), 0.0))
-    .where(job_parts.c.job_id == jobs.c.id)
-    .scalar_subquery()
-)
-_JOB = sa.select(*(column for column in jobs.c if column.name != "claimed_at"), _PROGRESS)
-
-
-def _jobs(
-    connection: sa.Connection, query: sa.Select[Any], named: Mapping[str, Any] | None = None
-) -> Iterator[Job]:
-    for row in connection.execute(query, named):
-        *values, progress = row
-        named = dict(zip(_COLUMNS, values, strict=True))
-        named |= {"state": State(named["state"]), "progress": progress / max(1, named["parts"])}
-        yield Job(**named)
-
-
-_COLUMNS = tuple(column.name for column in jobs.c if column.name != "claimed_at")
-
-
-# Statements of every task, made once: to build one takes as long as to execute it.
-
-_THIS_JOB = jobs.c.id == sa.bindparam("job")
-_NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Double)
-_ONE_OF_ACCOUNT = _JOB.where(_THIS_JOB, jobs.c.account_id == sa.bindparam("account"))
-
-# Whether a part waits, or is held by a worker whose lease has ended.
-_CLAIMABLE = sa.and_(
-    job_parts.c.state.in_((State.QUEUED, State.RUNNING)), job_parts.c.held_until <= _NOW
-)
-
-
-@cache
-def _next_job(*, of_kinds: bool) -> sa.Select[Any]:
-    """Return the query of the job to claim from next; see `Jobs.claim`."""
-    other = jobs.alias("other")
-    served_at = (
-        sa.select(sa.func.max(other.c.claimed_at))
-        .where(other.c.account_id == jobs.c.account_id, other.c.state.in_(ACTIVE))
-        .scalar_subquery()
-    )
-    waits = sa.exists().where(job_parts.c.job_id == jobs.c.id, _CLAIMABLE)
-    query = (
-        sa.select(jobs.c.id, jobs.c.account_id, jobs.c.kind, jobs.c.parameters)
-        .where(jobs.c.state.in_(ACTIVE), waits)
-        .order_by(served_at, jobs.c.claimed_at, jobs.c.created_at, jobs.c.id)
-        .limit(1)
-    )
-    if of_kinds:
-        query = query.where(jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)))
-    return query
-
-
-_CLAIM = (
-    sa.update(job_parts)
-    .where(
-        job_parts.c.job_id == sa.bindparam("job"),
-        job_parts.c.position.in_(
-            sa.select(job_parts.c.position)
-            .where(job_parts.c.job_id == sa.bindparam("job"), _CLAIMABLE)
-            .order_by(job_parts.c.position)
-            .limit(sa.bindparam("count", type_=sa.Integer))
-        ),
-    )
-    .values(
-        state=State.RUNNING,
-        owner=sa.bindparam("by"),
-        attempts=job_parts.c.attempts + 1,
-        held_until=sa.bindparam("until"),
-        progress=0.0,
-    )
-    .returning(job_parts.c.position, job_parts.c.attempts)
-)
-_BEGIN = (
-    sa.update(jobs)
-    .where(_THIS_JOB)
-    .values(
-        state=State.RUNNING,
-        claimed_at=_NOW,
-        started_at=sa.func.coalesce(jobs.c.started_at, _NOW),
-    )
-)
-_LOCK = (
-    sa.select(jobs.c.id)
-    .where(_THIS_JOB, jobs.c.state.in_(sa.bindparam("states", expanding=True)))
-    .with_for_update()
-)
-_ALL_INPUTS = sa.select(job_inputs.c.position, job_inputs.c.name, job_inputs.c.content).where(
-    job_inputs.c.job_id == sa.bindparam("job"),
-    job_inputs.c.position.in_((SHARED, sa.bindparam("at"))),
-)
-# It sets the columns whose values it is executed with.
-_LET_GO = sa.update(job_parts).where(
-    job_parts.c.job_id == sa.bindparam("of_job"),
-    job_parts.c.position == sa.bindparam("at"),
-    job_parts.c.owner == sa.bindparam("by"),
-    job_parts.c.state == State.RUNNING,
-)
-_END = (
-    sa.update(jobs)
-    .where(_THIS_JOB)
-    .values(
-        state=sa.bindparam("end"),
-        error=sa.bindparam("why"),
-        bytes=jobs.c.bytes - sa.bindparam("freed", type_=sa.BigInteger),
-        finished_at=_NOW,
-        expires_at=sa.bindparam("until", type_=sa.Double),
-    )
-)
-_COUNT_PART = (
-    sa.update(jobs)
-    .where(_THIS_JOB)
-    .values(
-        parts_done=jobs.c.parts_done + 1,
-        bytes=jobs.c.bytes + sa.bindparam("more", type_=sa.BigInteger),
-    )
-    .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
-)
-_DELETE_INPUTS = (
-    sa.delete(job_inputs)
-    .where(job_inputs.c.job_id == sa.bindparam("job"))
-    .returning(sa.func.length(job_inputs.c.content))
-)
-_DELETE_INPUTS_OF_PART = _DELETE_INPUTS.where(job_inputs.c.position == sa.bindparam("at"))
-_ROOM = sa.select(
-    sa.func.count(),
-    sa.cast(sa.func.coalesce(sa.func.sum(jobs.c.bytes), 0), sa.BigInteger),
-    sa.func.min(jobs.c.expires_at),
-).where(jobs.c.account_id == sa.bindparam("account"))
-_RECENT = (
-    sa.select((jobs.c.finished_at - jobs.c.claimed_at).label("seconds"))
-    .where(jobs.c.kind == sa.bindparam("kind"), jobs.c.state == State.COMPLETED)
-    .order_by(jobs.c.finished_at.desc())
-    .limit(PACE_JOBS)
-    .subquery()
-)
-_PACE = sa.select(
-    sa.select(sa.func.avg(_RECENT.c.seconds)).scalar_subquery(),
-    sa.select(sa.func.count())
-    .where(jobs.c.kind == sa.bindparam("kind"), jobs.c.state.in_(ACTIVE))
-    .scalar_subquery(),
-)

@@ -24,7 +24,7 @@ from ltu_compute import __version__
 from ltu_compute.admission.shared_memory import BYTES, SharedNumbers
 from ltu_compute.admission.slots import Slots, State
 from ltu_compute.errors import Unavailable
-from ltu_compute.store.jobs import Counts
+from ltu_compute.store.job_records import Counts
 
 PREFIX = "ltu_compute_"
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -28,7 +28,8 @@ from ltu_compute.jobs.limits import Limits
 from ltu_compute.jobs.process import report_progress
 from ltu_compute.kernels.differences import ComparisonSettings
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import Job, Jobs
+from ltu_compute.store.job_records import Job
+from ltu_compute.store.jobs import Jobs
 
 ANN = "account-ann"
 SIZE = 120, 160  # rows and columns

@@ -29,7 +29,8 @@ from ltu_compute.kernels.differences import OWN_PRESETS, ComparisonSettings
 from ltu_compute.operations import teaching
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from ltu_compute.store.jobs import MAX_PARTS, Job
+from ltu_compute.store.job_records import Job
+from ltu_compute.store.jobs import MAX_PARTS
 from ltu_compute.web.binding import ReceivedImage, is_address
 from ltu_compute.web.dialect import Caller
 from ltu_compute.web.endpoint import Flag, ImageField, ImageList, Params

@@ -33,7 +33,8 @@ from ltu_compute.jobs.training import TRAINING
 from ltu_compute.operations import recognition
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Settings
-from ltu_compute.store.jobs import Job, Jobs, State
+from ltu_compute.store.job_records import Job, State
+from ltu_compute.store.jobs import Jobs
 from ltu_compute.web.dialect import Caller, Exchange
 from ltu_compute.web.endpoint import Params
 from ltu_compute.web.service import Service
