@@ -16,7 +16,7 @@ from ltu_compute.kernels.classification import Label
 from ltu_compute.kernels.object_detection import DetectedObject
 from ltu_compute.kernels.object_mask import likely_object_mask
 from ltu_compute.kernels.plates import reads_as_plate
-from ltu_compute.kernels.types import Size
+from ltu_compute.kernels.types import Bgr, Size
 from ltu_compute.operations.analysis import salient_mask_of
 from ltu_compute.recognisers import fusion, labels, objects, onnx
 from ltu_compute.recognisers.available import Recognisers
@@ -269,7 +269,9 @@ def headline(**shares: float) -> list[Label]:
         ({"Beagle": 0.3, "Basset_Hound": 0.3}, "Hound"),
         ({"Beagle": 0.2, "Pug": 0.2, "Samoyed": 0.2}, "Dog"),
         ({"Lighthouse": 0.6}, None),
-        ({"Beagle": 0.2, "Tabby_cat": 0.2, "Ostrich": 0.2}, "Animal"),
+        ({"Beagle": 0.3, "Tabby_cat": 0.3, "Ostrich": 0.3}, "Animal"),
+        ({"Beagle": 0.2, "Tabby_cat": 0.2, "Ostrich": 0.2}, None),  # 0.76, of 0.4 by chance
+        ({"Beagle": 0.15, "Tabby_cat": 0.15, "Otter": 0.15}, None),  # 0.57 mammals, of 0.22
         ({"Lighthouse": 0.3, "Beagle": 0.3}, None),
         ({}, None),
     ],
@@ -282,6 +284,38 @@ def test_the_headline_is_as_special_as_is_likely(
     if found:
         assert 0.5 <= found[0].score <= 1
         assert found[0].mid.startswith("/m/")
+
+
+class OnlyLabels:
+    """Models of which only `labels` is installed, and sure of a lighthouse."""
+
+    def installed(self, name: str, _: str) -> Classifier | None:
+        return Classifier() if name == objects.LABELS else None
+
+
+def test_pages_and_line_drawings_have_no_headline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs were clocks, dialogs websites."""
+    lighthouse = [noun.name for noun in imagenet_nouns()].index("Lighthouse")
+    monkeypatch.setattr(
+        Classifier, "probabilities", lambda *_: np.eye(1000)[lighthouse], raising=False
+    )
+    monkeypatch.setattr(Classifier, "known", True, raising=False)
+    shades = np.asarray(np.add.outer(np.arange(64), np.arange(64))[..., None] * [1, 2, 1], np.uint8)
+
+    def named(image: Bgr) -> bool:
+        found = labels.classify(image, OnlyLabels(), release_slot=nullcontext)  # type: ignore[arg-type]
+        return any(label.description == "Lighthouse" for label in found)
+
+    for kind, has_headline in (
+        *(("Photograph", True), ("Illustration", True)),
+        *(("Document", False), ("Diagram", False), ("Screenshot", False), ("Blank", False)),
+    ):
+        label = Label("", kind, 0.8)
+        monkeypatch.setattr(labels, "picture_labels", lambda _, label=label: (label,))
+        assert named(shades) == has_headline
+    monkeypatch.setattr(labels, "picture_labels", lambda _: ())
+    assert named(shades)
+    assert not named(np.asarray(np.where(shades[..., [0, 0, 0]] > 60, 255, 0), np.uint8))
 
 
 def test_detectors_contradict_the_headline() -> None:
