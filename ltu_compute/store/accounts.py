@@ -15,11 +15,16 @@ from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.settings import PREFIX
 from ltu_compute.store import names, passwords
 from ltu_compute.store.database import Database
+from ltu_compute.store.job_statements import INPUT_BYTES, PART_BYTES
+from ltu_compute.store.large_rows import delete_in_steps
 from ltu_compute.store.tables import (
     accounts,
     custom_models,
+    data_set_images,
     data_sets,
     good_shots,
+    job_inputs,
+    job_parts,
     jobs,
     recipes,
     sessions,
@@ -201,6 +206,17 @@ class Accounts:
         NotFound
             When there is no such account.
         """
+        self.set_enabled(account_id, False)  # it adds nothing from here on
+        own_jobs = sa.select(jobs.c.id).where(jobs.c.account_id == account_id)
+        own_sets = sa.select(data_sets.c.id).where(data_sets.c.account_id == account_id)
+        for table, size, own in (
+            (job_inputs, INPUT_BYTES, job_inputs.c.job_id.in_(own_jobs)),
+            (job_parts, PART_BYTES, job_parts.c.job_id.in_(own_jobs)),
+            (data_set_images, data_set_images.c.bytes, data_set_images.c.data_set_id.in_(own_sets)),
+            (good_shots, good_shots.c.bytes, good_shots.c.account_id == account_id),
+            (recipes, recipes.c.bytes, recipes.c.account_id == account_id),
+        ):
+            delete_in_steps(self._database.transaction, table, size, own)
         with self._database.transaction(writes=True) as connection:
             _one(connection.execute(sa.delete(accounts).where(accounts.c.id == account_id)))
             # Which may belong to accounts of an external provider, too: no foreign key.

@@ -10,8 +10,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,6 +22,7 @@ import sqlalchemy as sa
 from ltu_compute.errors import BadParameters, NotFound, Problem, StorageFull
 from ltu_compute.settings import PREFIX
 from ltu_compute.store.database import Database
+from ltu_compute.store.large_rows import delete_in_steps, is_one_step
 from ltu_compute.store.names import check_text, name_key
 from ltu_compute.store.tables import data_set_images, data_sets
 
@@ -372,21 +375,37 @@ class DataSets:
         return total, [_data_set(row) for row in rows]
 
     def delete(self, account_id: str, data_set_id: str) -> None:
-        """Delete a data set with its pictures.
+        """Delete a data set with its pictures: a large one step by step, with fewer pictures each.
 
         Raises
         ------
         NotFound
             The account has none of that id.
         """
-        with self._database.transaction(writes=True) as connection:
-            deleted = connection.execute(
-                sa.delete(data_sets).where(
-                    data_sets.c.id == data_set_id, data_sets.c.account_id == account_id
-                )
-            )
-        if not deleted.rowcount:
-            raise _unknown(data_set_id)
+        own = (data_sets.c.id == data_set_id, data_sets.c.account_id == account_id)
+        with self._locked(account_id, writes=True) as connection:
+            found = self._one(connection, account_id, data_set_id)
+            if is_one_step(found.bytes):
+                connection.execute(sa.delete(data_sets).where(*own))
+                return
+
+        def count(connection: sa.Connection, images: int, size: int) -> None:
+            left = {
+                "images": data_sets.c.images - images,
+                "bytes": data_sets.c.bytes - size,
+                "updated_at": self._clock(),
+            }
+            connection.execute(sa.update(data_sets).where(*own).values(left))
+
+        delete_in_steps(
+            partial(self._locked, account_id),
+            data_set_images,
+            data_set_images.c.bytes,
+            data_set_images.c.data_set_id == data_set_id,
+            deleted=count,
+        )
+        with self._locked(account_id, writes=True) as connection:
+            connection.execute(sa.delete(data_sets).where(*own))
 
     def add_images(
         self, account_id: str, data_set_id: str, images: Sequence[NewImage]
@@ -521,6 +540,13 @@ class DataSets:
             )
 
     # ---------------------------------------------------------------- below the surface
+
+    @contextmanager
+    def _locked(self, account_id: str, *, writes: bool = False) -> Iterator[sa.Connection]:
+        """Open a transaction in which nobody else changes the account's data sets."""
+        with self._database.transaction(writes=writes) as connection:
+            self._lock_account(connection, account_id)
+            yield connection
 
     def _one(self, connection: sa.Connection, account_id: str, data_set_id: str) -> DataSet:
         row = connection.execute(

@@ -9,6 +9,10 @@ import sqlalchemy as sa
 from ltu_compute.store.job_records import ACTIVE, PACE_JOBS, SHARED, Job, State
 from ltu_compute.store.tables import job_inputs, job_parts, jobs
 
+INPUT_BYTES = sa.func.length(job_inputs.c.content)
+PART_BYTES = sa.func.coalesce(sa.func.length(job_parts.c.result), 0) + sa.func.coalesce(
+    sa.func.length(job_parts.c.attachment), 0
+)
 _PROGRESS = (
     sa.select(sa.func.coalesce(sa.func.sum(job_parts.c.progress), 0.0))
     .where(job_parts.c.job_id == jobs.c.id)
@@ -126,9 +130,7 @@ COUNT_PART = (
     .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
 )
 DELETE_INPUTS = (
-    sa.delete(job_inputs)
-    .where(job_inputs.c.job_id == sa.bindparam("job"))
-    .returning(sa.func.length(job_inputs.c.content))
+    sa.delete(job_inputs).where(job_inputs.c.job_id == sa.bindparam("job")).returning(INPUT_BYTES)
 )
 DELETE_INPUTS_OF_PART = DELETE_INPUTS.where(job_inputs.c.position == sa.bindparam("at"))
 ROOM = sa.select(

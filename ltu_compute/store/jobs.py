@@ -14,11 +14,12 @@ It is long because every state of a job and each way out of it are in one place,
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -38,6 +39,13 @@ from ltu_compute.store.job_records import (
     Result,
     State,
 )
+from ltu_compute.store.large_rows import (
+    Transactions,
+    delete_in_steps,
+    delete_step,
+    is_one_step,
+    within_step,
+)
 from ltu_compute.store.tables import job_inputs, job_parts, jobs
 
 LEASE_S = 20.0  # seconds a claim holds without renewal; longer than a restart of the database
@@ -45,20 +53,13 @@ RETRY_S = 1.0  # seconds before the first retry after a failure that may pass; d
 MAX_PARTS = 10_000  # parts of one job
 MAX_RESULT_BYTES = 16 << 20  # result and attachment of one part
 RECEIVING_S = 3600.0  # seconds in which the inputs of a job must have arrived
-PURGE_JOBS = 100  # jobs that one purge deletes at most, so that no transaction takes long
+PURGE_JOBS = 100  # jobs that one purge deletes at most
 LONGEST_RETRY_S = 3600
 
 _IS_ID = re.compile("[0-9a-f-]{36}").fullmatch
 
 Also = Callable[[sa.Connection], None]
 """Further writes of a transaction: all of it happens, or nothing."""
-
-
-class Transactions(Protocol):
-    """Opens a transaction on the database."""
-
-    def __call__(self, *, writes: bool = False) -> AbstractContextManager[sa.Connection]:
-        """Return a context that commits in the end, or rolls back on an error."""
 
 
 class Jobs:
@@ -261,7 +262,7 @@ class Jobs:
             return total, list(statements.jobs_of(connection, page.offset(offset).limit(limit)))
 
     def cancel(self, account_id: str, job_id: str) -> bool:
-        """Cancel a job; its inputs are deleted at once, the results that it has are kept.
+        """Cancel a job; its inputs are deleted, the results that it has are kept.
 
         A worker that computes a part of it notices when it next renews its claim.
 
@@ -275,20 +276,31 @@ class Jobs:
                 self._lock(connection, job_id, (State.RECEIVING, *ACTIVE), account_id)
             except NotFound:
                 return False
-            self._end(connection, job_id, State.CANCELLED, "")
-            return True
+            everything = self._end(connection, job_id, State.CANCELLED, "")
+        if not everything:
+            self._delete_inputs(job_id)
+        return True
 
     def delete(self, account_id: str, job_id: str) -> bool:
         """Delete a job that has ended, with its results; False when there is none."""
+        own = (
+            jobs.c.id == job_id,
+            jobs.c.account_id == account_id,
+            jobs.c.state.in_(ENDED),
+        )
         with self._transaction(writes=True) as connection:
-            done = connection.execute(
-                sa.delete(jobs).where(
-                    jobs.c.id == job_id,
-                    jobs.c.account_id == account_id,
-                    jobs.c.state.in_(ENDED),
-                )
-            )
-            return done.rowcount == 1
+            query = sa.select(jobs.c.bytes).where(*own).with_for_update()
+            size = connection.execute(query).scalar_one_or_none()
+            if size is None:
+                return False
+            if is_one_step(size):
+                connection.execute(sa.delete(jobs).where(*own))
+                return True
+            # If this process dies, the next purge deletes the rest.
+            over = {"expires_at": self._now(connection)}
+            connection.execute(sa.update(jobs).where(*own).values(over))
+        self._delete_large(job_id)
+        return True
 
     def delete_account(self, account_id: str) -> None:
         """Delete all jobs of an account, whatever their state."""
@@ -484,6 +496,7 @@ class Jobs:
         size = len(result) + len(attachment or b"")
         if size > MAX_RESULT_BYTES:
             raise ValueError(f"a result of {size} bytes; at most {MAX_RESULT_BYTES} are stored")
+        everything = True
         with self._transaction(writes=True) as connection:
             if not self._let_go(
                 connection,
@@ -499,10 +512,12 @@ class Jobs:
             more = {"job": claim.job_id, "more": size - freed}
             done = connection.execute(statements.COUNT_PART, more).one()
             if done.parts_done == done.parts:
-                self._end(connection, claim.job_id, State.COMPLETED, "", also)
+                everything = self._end(connection, claim.job_id, State.COMPLETED, "", also)
             elif done.bytes > self.limits.bytes:
                 reason = f"its results have more than {self.limits.bytes} bytes"
-                self._end(connection, claim.job_id, State.FAILED, reason, also)
+                everything = self._end(connection, claim.job_id, State.FAILED, reason, also)
+        if not everything:
+            self._delete_inputs(claim.job_id)
         return True
 
     def fail(self, claim: Claim, reason: str, *, also: Also | None = None) -> bool:
@@ -513,7 +528,10 @@ class Jobs:
         with self._transaction(writes=True) as connection:
             if not self._let_go(connection, claim, state=State.FAILED):
                 return False
-            self._end(connection, claim.job_id, State.FAILED, storable(reason), also)
+            why = storable(reason)
+            everything = self._end(connection, claim.job_id, State.FAILED, why, also)
+        if not everything:
+            self._delete_inputs(claim.job_id)
         return True
 
     def follow(
@@ -576,16 +594,36 @@ class Jobs:
         return Pace(seconds, active)
 
     def purge(self) -> int:
-        """Delete jobs whose time is over, `PURGE_JOBS` at most; return how many it were."""
-        with self._transaction(writes=True) as connection:
-            over = (
-                sa.select(jobs.c.id)
-                .where(jobs.c.expires_at <= self._now(connection))
-                .limit(PURGE_JOBS)
-                # Two that purge at once would wait for each other's rows (PostgreSQL).
-                .with_for_update(skip_locked=True)
-            )
-            return int(connection.execute(sa.delete(jobs).where(jobs.c.id.in_(over))).rowcount)
+        """Delete jobs whose time is over, `PURGE_JOBS` at most; return how many it were.
+
+        Jobs that are larger than a step are deleted by themselves, one in each purge.
+        """
+        deleted = 0
+        large = ""
+        while deleted < PURGE_JOBS and not large:
+            with self._transaction(writes=True) as connection:
+                over = (
+                    sa.select(jobs.c.id, jobs.c.bytes)
+                    .where(jobs.c.expires_at <= self._now(connection))
+                    .order_by(jobs.c.bytes)
+                    .limit(PURGE_JOBS - deleted)
+                    # Two that purge at once would wait for each other's rows (PostgreSQL).
+                    .with_for_update(skip_locked=True)
+                )
+                found = connection.execute(over).all()
+                chosen = found[: within_step([row.bytes for row in found])]
+                if len(chosen) == 1 and not is_one_step(chosen[0].bytes):
+                    large = chosen[0].id
+                else:
+                    ids = [row.id for row in chosen]
+                    connection.execute(sa.delete(jobs).where(jobs.c.id.in_(ids)))
+                deleted += len(chosen)
+            if len(chosen) == len(found):
+                break
+        if large:
+            self._delete_large(large)
+        self._delete_forgotten_inputs()
+        return deleted
 
     # ---------------------------------------------------------------- below the surface
 
@@ -687,11 +725,25 @@ class Jobs:
         state: State,
         error: str,
         also: Also | None = None,
-    ) -> None:
+    ) -> bool:
+        """Record the end of a job; return whether its inputs are deleted, or `_delete_inputs`."""
         if also is not None:
             also(connection)
         now = self._now(connection)
-        freed = _freed(connection.execute(statements.DELETE_INPUTS, {"job": job_id}))
+        freed = 0
+        everything = True
+        if state is State.COMPLETED:  # those of its parts are deleted
+            freed = _freed(connection.execute(statements.DELETE_INPUTS, {"job": job_id}))
+        else:
+
+            def count(_: sa.Connection, __: int, size: int) -> None:
+                nonlocal freed
+                freed = size
+
+            mine = job_inputs.c.job_id == job_id
+            everything = delete_step(
+                connection, job_inputs, statements.INPUT_BYTES, mine, deleted=count
+            )
         connection.execute(
             statements.END,
             {
@@ -703,6 +755,46 @@ class Jobs:
                 "until": now + self.limits.retention_s,
             },
         )
+        return everything
+
+    @contextmanager
+    def _locked(self, job_id: str, *, writes: bool = False) -> Iterator[sa.Connection]:
+        """Open a transaction that holds the lock of a job, whatever its state."""
+        with self._transaction(writes=writes) as connection:
+            connection.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
+            yield connection
+
+    def _delete_inputs(self, job_id: str) -> None:
+        """Delete the inputs of a job that has ended, where they are more than one step."""
+
+        def count(connection: sa.Connection, _: int, size: int) -> None:
+            left = {"bytes": jobs.c.bytes - size}
+            connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(left))
+
+        mine = job_inputs.c.job_id == job_id
+        locked = partial(self._locked, job_id)
+        delete_in_steps(locked, job_inputs, statements.INPUT_BYTES, mine, deleted=count)
+
+    def _delete_large(self, job_id: str) -> None:
+        """Delete a job that is larger than a step: its results and inputs first."""
+        self._delete_inputs(job_id)
+        locked = partial(self._locked, job_id)
+        delete_in_steps(locked, job_parts, statements.PART_BYTES, job_parts.c.job_id == job_id)
+        with self._transaction(writes=True) as connection:
+            connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
+
+    def _delete_forgotten_inputs(self) -> None:
+        """Delete inputs of an ended job whose process died before it had deleted them all."""
+        query = (
+            sa.select(job_inputs.c.job_id)
+            .join(jobs, jobs.c.id == job_inputs.c.job_id)
+            .where(jobs.c.state.in_(ENDED))
+            .limit(1)
+        )
+        with self._transaction() as connection:
+            forgotten = connection.execute(query).scalar_one_or_none()
+        if forgotten is not None:
+            self._delete_inputs(forgotten)
 
 
 def _check_parts(parts: int) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from ltu_compute.errors import BadParameters, NotFound, Problem, StorageFull
 from ltu_compute.store.database import Database
+from ltu_compute.store.large_rows import delete_in_steps
 from ltu_compute.store.names import check_text
 from ltu_compute.store.tables import good_shots, recipes
 
@@ -276,20 +277,26 @@ class Recipes:
             The account has none of this name and version.
         """
         where = [recipes.c.account_id == account_id, recipes.c.name == name]
+        others = sa.select(recipes.c.id).where(*where).limit(1)
         if version is not None:
+            others = others.where(recipes.c.version != version)
             where.append(recipes.c.version == version)
-        with self._database.transaction(writes=True) as connection:
-            deleted = int(connection.execute(sa.delete(recipes).where(*where)).rowcount)
-            left = sa.select(recipes.c.id).where(*where[:2]).limit(1)
-            if connection.execute(left).first() is None:
-                connection.execute(
-                    sa.delete(good_shots).where(
-                        good_shots.c.account_id == account_id, good_shots.c.recipe == name
-                    )
-                )
-        if not deleted:
-            raise _none(name, version)
-        return deleted
+        shots = (good_shots.c.account_id == account_id, good_shots.c.recipe == name)
+        transaction = self._database.transaction
+        with transaction() as connection:
+            if connection.execute(sa.select(recipes.c.id).where(*where).limit(1)).first() is None:
+                raise _none(name, version)
+            is_last = version is None or connection.execute(others).first() is None
+        if is_last:  # first: without their recipe nobody could delete them
+            delete_in_steps(transaction, good_shots, good_shots.c.bytes, *shots)
+        total = 0
+
+        def count(_: Connection, versions: int, __: int) -> None:
+            nonlocal total
+            total += versions
+
+        delete_in_steps(transaction, recipes, recipes.c.bytes, *where, deleted=count)
+        return total
 
 
 _WHOLE = sa.select(
