@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import darkest_channel
 from ltu_compute.kernels.types import Bgr, Mask
+from ltu_compute.kernels.vectors import lengths
 
 VISIBLE_FADES = 1.5
 """Fades from a core outwards, beyond which a highlight adds less than about 14 levels of 255.
@@ -74,7 +75,7 @@ def _slope(luma: NDArray[np.float32]) -> NDArray[np.float32]:
     """Steepness of the brightness, levels a px."""
     x = cv2.Sobel(luma, cv2.CV_32F, 1, 0, scale=1 / 8)
     y = cv2.Sobel(luma, cv2.CV_32F, 0, 1, scale=1 / 8)
-    return np.asarray(cv2.magnitude(x, y), np.float32)
+    return lengths(x, y)
 
 
 def _fade(

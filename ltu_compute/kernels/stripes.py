@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.types import Gray
+from ltu_compute.kernels.vectors import lengths
 
 _CELL_PX = 4
 _COHERENCE = 0.75
@@ -158,7 +159,7 @@ def _areas_at(gray: Gray) -> list[Area]:
     xx, yy, xy = (cv2.blur(product, (5, 5)) for product in products)
     energy = xx + yy
     level, slant = xx - yy, 2 * xy
-    anisotropy = cv2.magnitude(level, slant)
+    anisotropy = lengths(level, slant)
     striped = (anisotropy > _COHERENCE * energy) & (energy > _MIN_GRADIENT**2)
     # Stripes of different directions that touch are different areas.
     half = _SECTOR * anisotropy

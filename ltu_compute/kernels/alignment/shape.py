@@ -31,6 +31,7 @@ from ltu_compute.kernels.homography import (
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import reduced, reduced_size
 from ltu_compute.kernels.types import Gray, Mask, Matrix
+from ltu_compute.kernels.vectors import lengths
 
 _SEARCH_SIZE = 160  # px, longest side of image 2 at which poses are searched
 _SEARCH_BLUR = 1.5  # px of that: poses of the search are so far apart
@@ -200,7 +201,7 @@ def _model(gray1: Gray, region1: Mask | None) -> _Model:
             subject = "subject"
     small = reduced(gray1, _JUDGED_SIZE)
     x, y = _gradients(small)
-    strength = cv2.magnitude(x, y)
+    strength = lengths(x, y)
     level = max(_LEAST_GRADIENT, _STRONG * float(np.percentile(strength, 99)))
     thin = cv2.Canny(x.astype(np.int16), y.astype(np.int16), level / 2, level, L2gradient=True)
     if inside is not None:
@@ -309,7 +310,7 @@ def _are_apart(first: Matrix, second: Matrix, middle: NDArray[np.float64]) -> bo
 def _directions(gray: Gray) -> NDArray[np.float32]:
     """Return unit vectors across edges, weaker where there is none, shape (H, W, 2); blurred."""
     x, y = _gradients(gray)
-    strength = cv2.magnitude(x, y)
+    strength = lengths(x, y)
     level = max(_LEAST_GRADIENT, _STRONG * float(np.percentile(strength, 99)))
     unit = np.dstack([x, y]) / np.maximum(strength, level)[..., None]
     return np.asarray(cv2.GaussianBlur(unit, (0, 0), _SEARCH_BLUR), np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.types import Bgr, Mask
+from ltu_compute.kernels.vectors import lengths
 
 Kind = Literal["missing", "extra", "changed"]
 
@@ -72,7 +73,7 @@ def appearance(reference: Bgr, shot: Bgr, mask: Mask) -> Appearance:
     step = max(0.0, float(differs[within].mean()) - float(np.median(differs[ring])))
     kernel = np.ones((3, 3), np.uint8)
     border = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, kernel) > 0
-    slope = cv2.magnitude(
+    slope = lengths(
         cv2.Sobel(differs, cv2.CV_32F, 1, 0, scale=1 / 8),
         cv2.Sobel(differs, cv2.CV_32F, 0, 1, scale=1 / 8),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.vectors import lengths
 
 _LEAST = 0.5  # ΔE; pixels that differ by less are not examined
 _TWO_HUES = 15.0  # ΔE between two hues, without lightness, whose blends leave their range
@@ -79,7 +80,7 @@ def _hue_extent(values: Floats, reach: int) -> Floats:
         return np.zeros(values.shape[:2], np.float32)
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     extent = cv2.subtract(cv2.dilate(hues, kernel), cv2.erode(hues, kernel))
-    return np.asarray(cv2.magnitude(*cv2.split(extent)), np.float32)
+    return lengths(*cv2.split(extent))
 
 
 def _farthest(around: Floats, from_colour: Floats) -> Floats:
