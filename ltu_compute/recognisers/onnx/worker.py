@@ -20,6 +20,7 @@ import struct
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -280,7 +281,6 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the service
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it does
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     source, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no reply
     try:
@@ -288,6 +288,9 @@ def main(path: Path, max_bytes: int, memory: int, seconds: float, expected: str)
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with suppress(ImportError):  # reported when the model is loaded
+            import onnxruntime  # noqa: F401, PLC0415  (slow when busy; no fault of the model)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         session, version = load(content)
         del content
     except Exception as error:  # noqa: BLE001  (whatever it is, it is the model's fault and reported)
