@@ -40,6 +40,30 @@ def pytest_configure() -> None:
     cv2.setNumThreads(1)  # as in the service: threads that wait for each other cost a fifth
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the first of pytest's processes begin with what waits, and the others compute.
+
+    pytest-xdist gives each process a part of the list, and those that are done take tests from the
+    ends of other parts. Tests that wait for a service's processes or for the browser would follow
+    each other in all processes at once, and long ones would be left for the end.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes < 2:
+        return
+    browsing = {item.path for item in items if "running_browser" in _fixtures(item)}
+    groups: dict[str, list[pytest.Item]] = {"waits": [], "browses": [], "long": [], "": []}
+    for item in items:
+        marked = next((name for name in groups if name and item.get_closest_marker(name)), "")
+        groups[marked or ("browses" if item.path in browsing else "")].append(item)
+    waiting, rest = groups["waits"] + groups["browses"], groups[""]
+    room = max(0, len(items) // processes - len(waiting))  # in the first part
+    items[:] = waiting + rest[:room] + groups["long"] + rest[room:]
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the tests themselves: it took a twelfth of their time."""
     gc.collect()

@@ -42,6 +42,7 @@ def credentials(app: Flask, token: str) -> Credentials:
     return Credentials.of(service_of(app).store, token)
 
 
+@pytest.mark.long
 def test_no_small_request_becomes_a_large_one(app: Flask, credentials: Credentials) -> None:
     client = app.test_client()
     wrong, seen = [], 0

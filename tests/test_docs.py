@@ -29,6 +29,8 @@ from tests.support.calls import PART, SHOT, elided, post
 from tests.support.client import PASSWORD, ROOT, USERNAME, Caller, Live
 from tests.support.tables import rows
 
+pytestmark = pytest.mark.waits
+
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 RECOGNITION = DOCS / "recognition.md"

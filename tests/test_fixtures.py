@@ -98,6 +98,7 @@ def test_sample_of_the_page_is_the_pair_made_smaller() -> None:
         assert np.abs(np.asarray(made, float) - np.asarray(kept, float)).mean() < 2
 
 
+@pytest.mark.long
 def test_stored_drawings_are_what_the_program_draws() -> None:
     """One test, because drawing takes seconds: pictures first, then what is said of them."""
     program = load_program()

@@ -33,6 +33,8 @@ from tests.support import inspections
 from tests.support.browser import new_page
 from tests.support.inspections import lasting, results
 
+pytestmark = pytest.mark.waits
+
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["inspect", *map(str, arguments)])

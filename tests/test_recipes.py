@@ -15,6 +15,8 @@ from ltu_compute.jobs.limits import is_inside
 from tests.support import inspections
 from tests.support.client import ROOT
 
+pytestmark = pytest.mark.waits
+
 SCHEMA = ROOT / "docs" / "recipe-1.schema.json"
 SQUARE = [[10, 10], [60, 10], [60, 60], [10, 60]]
 

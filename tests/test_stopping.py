@@ -30,6 +30,8 @@ from tests.support.running import (
 )
 from tests.support.timing import until
 
+pytestmark = pytest.mark.waits
+
 LABEL = (IMAGES / "label.png").read_bytes()
 PATIENT_S = 60  # of a client whose request the test holds back
 # The package tesserocr, which would read within the service's process, is hidden from it. The

@@ -20,6 +20,8 @@ from ltu_compute.kernels.differences import Tolerance
 from ltu_compute.operations import teaching
 from tests.support import inspections
 
+pytestmark = pytest.mark.waits
+
 IMAGES = Path(__file__).parents[1] / "fixtures" / "images"
 
 

@@ -255,6 +255,7 @@ def test_the_file_computes_what_the_heads_do(backbone: Backbone) -> None:
     np.testing.assert_allclose(output[0, :4].T, np.hstack([centre, size]), atol=0.01)
 
 
+@pytest.mark.long
 def test_a_detector_from_its_pictures_to_its_answers(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
