@@ -18,9 +18,8 @@ from ltu_compute.cancellation import CHECK_EVERY_S, CLIENT_GONE, checkpoint
 from ltu_compute.errors import Busy, ClientGone
 from ltu_compute.web import service
 from tests.support.client import IMAGES, Caller
-from tests.support.timing import until
+from tests.support.timing import PATIENCE_S, until
 
-PATIENCE_S = 10
 # Python 3.12 and later warn of forking beside other threads. The children below do no more than
 # the service's workers do, and the threads of pytest-xdist hold no lock that they need.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -37,7 +36,7 @@ class Child:
             os.close(give)
             os.close(self._words)
             self._tell = tell
-            signal.alarm(2 * PATIENCE_S)  # whatever becomes of the parent
+            signal.alarm(2 * int(PATIENCE_S))  # whatever becomes of the parent
             with suppress(BaseException):
                 task(self)
                 os._exit(0)

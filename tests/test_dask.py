@@ -28,12 +28,16 @@ from ltu_compute.store.job_records import State
 from tests.support import inspections
 from tests.support.certificates import write_certificate
 from tests.support.inspections import ANN, lasting, results, submit
+from tests.support.ports import reserved_port
 from tests.support.timing import PATIENCE_S, until
 
 if TYPE_CHECKING:  # imported by the tests: each of pytest's processes would pay for it
     from distributed import LocalCluster
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the cluster's sockets
+pytestmark = [
+    pytest.mark.waits,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of the cluster's sockets
+]
 
 DASK = Path(sys.executable).with_name("dask")
 
@@ -164,17 +168,17 @@ def processes() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def free_port() -> int:
-    import socket
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Address of a scheduler that is not there yet."""
+    with reserved_port() as port:
+        yield f"tcp://127.0.0.1:{port}"
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
-
-def test_a_killed_scheduler_loses_nothing(tmp_path: Path, here: list[dict[str, Any]]) -> None:
+def test_a_killed_scheduler_loses_nothing(
+    address: str, tmp_path: Path, here: list[dict[str, Any]]
+) -> None:
     """Scheduler and worker are killed and started again: the runner goes on by itself."""
-    address = f"tcp://127.0.0.1:{free_port()}"
     settings = Settings(data_dir=tmp_path, dask=address, job_lease=5.0)
     store = Store(settings)
     store.migrate()
@@ -247,9 +251,10 @@ def test_what_is_cancelled_stops_in_the_middle(
         store.close()
 
 
-def test_no_scheduler_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_scheduler_is_an_error_that_names_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 0.2)
-    address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(ClusterLost, match=address):
         Cluster(address, Options())
 

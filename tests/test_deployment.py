@@ -25,6 +25,7 @@ from ltu_compute.serving.server import STOPPING_S
 from ltu_compute.settings import Settings, load, table
 from ltu_compute.web.views import body_limit
 from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH, USERNAME
+from tests.support.ports import reserved_port
 from tests.support.timing import PATIENCE_S, until
 
 DEPLOY = ROOT / "deploy"
@@ -280,11 +281,6 @@ def nginx() -> str:
     return program
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -293,14 +289,18 @@ def listens(port: int) -> bool:
 @contextmanager
 def running(site: Path, upstream: str) -> Iterator[int]:
     """Run nginx in front of a service; give its https port."""
-    ports = free_port(), free_port()
-    adapted(site, upstream, ports)
     command = [nginx(), "-p", str(site), "-e", str(site / "log"), "-c", str(site / "nginx.conf")]
+    with reserved_port() as http, reserved_port() as https:
+        adapted(site, upstream, (http, https))
+        yield from _running(command, site, https)
+
+
+def _running(command: list[str], site: Path, port: int) -> Iterator[int]:
     process = subprocess.Popen(command)
     try:
-        until(lambda: process.poll() is not None or listens(ports[1]))
+        until(lambda: process.poll() is not None or listens(port))
         assert process.poll() is None, (site / "log").read_text()
-        yield ports[1]
+        yield port
     finally:
         process.terminate()
         process.wait(timeout=PATIENCE_S)

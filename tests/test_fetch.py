@@ -103,10 +103,10 @@ def redirect(to: str, status: str = "302 Found") -> bytes:
 
 
 def settings(**overrides: Any) -> Settings:
-    """Make settings by which this machine may be reached, in short time."""
+    """Make settings by which this machine may be reached."""
     values: dict[str, Any] = {
         "fetch_allowed_networks": "127.0.0.0/8",
-        "fetch_timeout": 5.0,
+        "fetch_timeout": PATIENCE_S,
     } | overrides
     return Settings(**values)
 
@@ -133,7 +133,10 @@ class World:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def fetcher(self, tls: ssl.SSLContext | None = None, **overrides: Any) -> Fetcher:
-        values: dict[str, Any] = {"fetch_allowed_networks": "", "fetch_timeout": 5.0} | overrides
+        values: dict[str, Any] = {
+            "fetch_allowed_networks": "",
+            "fetch_timeout": PATIENCE_S,
+        } | overrides
         return Fetcher(
             Settings(**values), resolve=self.resolve, connect=self.connect, tls=tls or TLS
         )

@@ -36,6 +36,8 @@ from tests.support.running import address_in, started
 from tests.support.schemas import schema_of
 from tests.support.timing import PATIENCE_S, until
 
+pytestmark = pytest.mark.waits
+
 PREFIX = "/v1/inspections"
 
 Ask = Callable[..., Any]
@@ -280,7 +282,7 @@ def test_a_doorbell_wakes_at_once(
 def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -> None:
     """One of its workers is killed, then all of it; no result is lost, and none is there twice."""
     data = tmp_path / "data"
-    environment = {"LTU_COMPUTE_JOB_LEASE": "1"}
+    environment = {"LTU_COMPUTE_JOB_LEASE": "3"}
     shots = [inspections.bad(n) if n % 3 == 2 else inspections.good(n) for n in range(9)]
 
     client = requests.Session()

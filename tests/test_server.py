@@ -29,6 +29,8 @@ from tests.support.client import OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
 from tests.support.running import address_in, running, started
 from tests.support.timing import PATIENCE_S, until
 
+pytestmark = pytest.mark.waits
+
 
 def curl_line(printed: str) -> str:
     return next(line for line in printed.splitlines() if line.startswith("curl "))
@@ -237,7 +239,11 @@ def test_a_folder_that_cannot_be_written_to(
 def test_workers_share_out_clients_that_keep_their_connections(
     bootstrapped: tuple[Path, str, int],
 ) -> None:
-    """Otherwise a few stations would compute in one process while the other idles."""
+    """Otherwise a few stations would compute in one process while the other idles.
+
+    A worker leaves the other one a moment only: on a busy machine it takes more clients until each
+    has a quarter of them.
+    """
 
     def sockets(process: str) -> int:
         count = 0
@@ -254,9 +260,12 @@ def test_workers_share_out_clients_that_keep_their_connections(
         until(lambda: requests.get(f"{address}/readyz", timeout=PATIENCE_S).ok)
         workers = children.read_text().split()
         before = [sockets(process) for process in workers]
-        for _ in range(12):
-            session = clients.enter_context(requests.Session())
-            assert session.get(f"{address}/healthz").status_code == 200
-        after = [sockets(process) for process in workers]
-    taken = [now - then for now, then in zip(after, before, strict=True)]
-    assert min(taken) >= 3
+        for count in range(12, 61, 12):
+            for _ in range(12):
+                session = clients.enter_context(requests.Session())
+                assert session.get(f"{address}/healthz", timeout=PATIENCE_S).status_code == 200
+            after = [sockets(process) for process in workers]
+            taken = [now - then for now, then in zip(after, before, strict=True)]
+            if min(taken) >= count / 4:
+                break
+        assert min(taken) >= count / 4

@@ -1,7 +1,6 @@
 """The measurement of speed measures what it says: clocks, ratios, inputs."""
 
 import json
-import time
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -21,12 +20,6 @@ SHOT = (IMAGES / "part-shot.jpg").read_bytes()
 
 
 # --- clocks and ratios -------------------------------------------------------------------------
-
-
-def busy(seconds: float) -> None:
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
 
 
 def test_waiting_is_no_processor_time(monkeypatch):

@@ -14,6 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.timing import PATIENCE_S
+
 SYSTEM_USER = "postgres"
 SHARED = "postgres"  # the database that a cluster comes with
 
@@ -61,7 +63,7 @@ def server() -> Iterator[Server]:
         encoding = ("--encoding", "UTF8", "--no-locale")
         access = ("--username", SYSTEM_USER, "--auth", "trust")
         _run([initdb, "--pgdata", cluster, *access, *encoding, "--no-sync"], account)
-        control = (pg_ctl, "--pgdata", cluster, "--wait", "--timeout", "60")
+        control = (pg_ctl, "--pgdata", cluster, "--wait", "--timeout", f"{PATIENCE_S:.0f}")
         options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
         _run([*control, "--log", folder / "log", "--options", options, "start"], account)
         try:

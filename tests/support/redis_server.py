@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.timing import PATIENCE_S
+from tests.support.timing import PATIENCE_S, until
 
 
 @dataclass
@@ -37,14 +36,14 @@ class Server:
         options = ["--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.folder]
         self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
-            for _ in range(500):
+
+            def answers() -> bool:
                 try:
-                    client.ping()
+                    return bool(client.ping())
                 except redis.ConnectionError:
-                    time.sleep(0.01)
-                else:
-                    return
-        pytest.fail("redis-server does not answer.", pytrace=False)
+                    return False
+
+            until(answers)
 
     def stop(self) -> None:
         if self.process is not None:

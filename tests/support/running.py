@@ -17,6 +17,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.client import IMAGES, OPERATIONS, PASSWORD, ROOT, TOKEN_PATH
+from tests.support.ports import reserved_port
 from tests.support.timing import PATIENCE_S
 
 COMMAND = Path(sys.executable).parent / "ltu-compute"
@@ -81,8 +82,9 @@ class Service:
     master: int
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return the lines of the log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """Return the lines of the log so far, without one that is being written."""
+        whole, _, _ = self.log.read_bytes().rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def address(self) -> tuple[str, int]:
@@ -129,8 +131,11 @@ class Service:
 @contextmanager
 def service_in(data: Path, **settings: str) -> Iterator[Service]:
     """Run the service with an account, an address for its counts and a log of JSON lines."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        operators = f"127.0.0.1:{free.getsockname()[1]}"
+    with reserved_port() as port:
+        yield from _service_in(data, f"127.0.0.1:{port}", settings)
+
+
+def _service_in(data: Path, operators: str, settings: dict[str, str]) -> Iterator[Service]:
     settings = {
         "METRICS_BIND": operators,
         "LOG_FORMAT": "json",
