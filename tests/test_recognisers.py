@@ -166,6 +166,52 @@ def test_the_classifier_contradicts_what_is_not_certain() -> None:
     assert fusion.class_chances(rams)[sheep] == 1
 
 
+def test_an_animal_that_is_another_one_alone_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tigers are detected as zebras with 0.99, and no zebra is in the whole picture."""
+    zebra, giraffe = "/m/0898b", "/m/03bk1"
+    names = [noun.name for noun in imagenet_nouns()]
+
+    def alone(**shares: float) -> Any:
+        chances = np.zeros(1000)
+        for name, share in shares.items():
+            chances[names.index(name)] = share
+        return chances
+
+    tiger = alone(Tiger=0.9)
+    assert fusion.shows_another(zebra, tiger)
+    assert not fusion.shows_another(zebra, alone(Tiger=0.9, Zebra=0.05))
+    assert not fusion.shows_another(zebra, alone(Tiger=0.3, Leopard=0.3))
+    assert not fusion.shows_another(zebra, alone(Lighthouse=0.9))
+    assert not fusion.shows_another(giraffe, tiger)  # the classifier knows none
+    assert not fusion.shows_another(PERSON, tiger)
+
+    looked: list[tuple[int, ...]] = []
+
+    class Seeing:
+        def probabilities(self, part: Bgr, _: Any) -> Any:
+            looked.append(part.shape)
+            return tiger
+
+    found = [seen(zebra, 0.9, 10, 10, 30, 20 + each) for each in range(6)]
+    found.append(seen(PERSON, 0.8, 0, 0, 5, 5))
+
+    def left(chance: float) -> int:
+        kept = objects.without_others(
+            found,
+            flat(0, 0, 0, 64, 64),
+            Seeing(),  # type: ignore[arg-type]
+            {zebra: chance},
+            nullcontext,
+        )
+        assert kept[-1].mid == PERSON
+        return len(kept)
+
+    assert left(0.0) == len(found) - objects.MAX_ANIMALS
+    assert len(looked) == objects.MAX_ANIMALS
+    assert looked[0] == (12, 24, 3)  # a tenth of each side more around 10 x 20 px
+    assert left(0.5) == len(found)
+
+
 def test_scores_rise_with_the_evidence() -> None:
     scores = [fusion.score_of(fusion.evidence(s, s, 0, animal=False)) for s in (0.1, 0.4, 0.8)]
     assert 0 < scores[0] < 0.5 < scores[2] < 1

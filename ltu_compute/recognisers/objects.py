@@ -19,9 +19,11 @@ from ltu_compute.recognisers import second_reader
 from ltu_compute.recognisers.faces import MIDS, Corners, faces_and_eyes
 from ltu_compute.recognisers.fusion import (
     animal_classes,
+    animals,
     class_chances,
     fused,
     is_contradicted,
+    shows_another,
     without_faces_of_animals,
     without_parts,
 )
@@ -48,6 +50,10 @@ SAMPLED_PX = 256  # px of the longest side that are examined for shades
 SHADES = (32, 224)  # levels that are neither black nor white
 LEAST_SHADED = 0.05  # share of a picture; pages have 0.02, photographs 0.06 and more
 LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # least scores of the detectors that are fused
+
+SEEN = 0.3  # probability in the whole picture from which an animal is not looked at alone
+MAX_ANIMALS = 4  # of a picture that are looked at alone, the best; a look takes 10 ms
+ANIMAL_MARGIN = 0.1  # of an animal's sides: margin around it that is looked at, too
 
 PERSON = "Person"
 SMALL_PERSON = 0.5
@@ -220,7 +226,43 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     kept = [
         each for each in found if each.score >= least and not is_contradicted(each, chances, animal)
     ]
-    return without_parts(kept), [each for each in found if each.name == PERSON]
+    seen = without_others(without_parts(kept), image, labels, chances, release_slot)
+    return seen, [each for each in found if each.name == PERSON]
+
+
+def without_others(
+    found: Sequence[DetectedObject],
+    image: Bgr,
+    labels: Model,
+    chances: Mapping[str, float],
+    release_slot: ReleaseSlot,
+) -> list[DetectedObject]:
+    """Return objects without animals that the classifier calls otherwise when it sees them alone.
+
+    It looks at the best ones that it does not see in the whole picture.
+
+    Parameters
+    ----------
+    found : sequence of DetectedObject
+        Best first.
+    image : ndarray of uint8, shape (H, W, 3)
+        The picture that the objects were found in.
+    labels : Model
+        The classifier.
+    chances : mapping of str to float
+        Probability that the whole picture shows something of a class, by its mid.
+    release_slot : ReleaseSlot
+        Entered while a model's process is waited for.
+    """
+    kept, looks = [], 0
+    for each in found:
+        if each.mid in animals() and chances.get(each.mid, 1.0) < SEEN and looks < MAX_ANIMALS:
+            looks += 1
+            part = np.ascontiguousarray(_around(image, each, ANIMAL_MARGIN))
+            if shows_another(each.mid, labels.probabilities(part, release_slot)):
+                continue
+        kept.append(each)
+    return kept
 
 
 def _small(people: Sequence[DetectedObject], image: Bgr) -> bool | Corners:
@@ -287,15 +329,16 @@ def confirmed(image: Bgr, found: Sequence[DetectedObject]) -> list[DetectedObjec
             continue
         if each.name == PLATE:
             plates += 1
-            if plates > MAX_PLATES or not reads_as_plate(_around(image, each)):
+            if plates > MAX_PLATES or not reads_as_plate(_around(image, each, PLATE_MARGIN)):
                 continue
         kept.append(each)
     return kept
 
 
-def _around(image: Bgr, plate: DetectedObject) -> Bgr:
-    low, high = plate.corners.min(axis=0), plate.corners.max(axis=0)
-    margin = PLATE_MARGIN * (high - low)
+def _around(image: Bgr, found: DetectedObject, share: float) -> Bgr:
+    """Return the part of a picture with an object and a margin, in shares of its sides."""
+    low, high = found.corners.min(axis=0), found.corners.max(axis=0)
+    margin = share * (high - low)
     left, top = np.maximum(low - margin, 0).astype(int)
     right, bottom = np.ceil(high + margin).astype(int)
     return image[top:bottom, left:right]
