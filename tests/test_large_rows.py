@@ -2,15 +2,23 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from ltu_compute.errors import NotFound
 from ltu_compute.store import Store, large_rows
-from ltu_compute.store.data_sets import Kind, NewImage
+from ltu_compute.store.data_sets import Box, Kind, NewImage
 from ltu_compute.store.job_records import SHARED, State
-from ltu_compute.store.tables import data_set_images, good_shots, job_inputs, job_parts, recipes
+from ltu_compute.store.tables import (
+    data_set_annotations,
+    data_set_images,
+    good_shots,
+    job_inputs,
+    job_parts,
+    recipes,
+)
 
 ANN = "account-ann"
 STEP = 10  # bytes
@@ -162,3 +170,37 @@ def test_all_of_an_account(store: Store, steps: list[int]) -> None:
     assert max(steps) == 5, "parts without results"
     tables = (data_set_images, job_inputs, job_parts, good_shots, recipes)
     assert [count(store, table) for table in tables] == [7, 6, 5, 5, 2], "those of another account"
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_renaming_a_class_writes_no_picture(store: Store, kind: Kind) -> None:
+    made = store.data_sets.add(ANN, "parts", kind)
+    first, second = (
+        NewImage(f"{name}.png", hashlib.sha256(name.encode()).hexdigest(), 40, 30, name.encode())
+        for name in ("first", "second")
+    )
+
+    def of_class(image: NewImage, name: str) -> NewImage:
+        if kind is Kind.CLASSIFICATION:
+            return replace(image, label=name)
+        return replace(image, boxes=(Box(name, 1, 2, 10, 20),))
+
+    def classes() -> list[str | None]:
+        found = store.data_sets.whole(ANN, made.id)[1]
+        return [each.boxes[0].class_name if each.boxes else each.label for each in found]
+
+    store.data_sets.add_images(ANN, made.id, [of_class(first, "bolt"), of_class(second, "nut")])
+    written: list[str] = []
+    sa.event.listen(
+        store.database.engine, "before_cursor_execute", lambda *event: written.append(event[2])
+    )
+    store.data_sets.change(ANN, made.id, renamed={"bolt": "nut", "nut": "bolt"})
+    store.data_sets.change(ANN, made.id, renamed={"nut": "a longer name"})
+    assert not [each for each in written if each.startswith("UPDATE data_set_images")]
+    assert classes() == ["a longer name", "bolt"]
+    _, counts = store.data_sets.counted(ANN, made.id)
+    assert {name: each.images for name, each in counts.items()} == {"a longer name": 1, "bolt": 1}
+    store.data_sets.add_images(ANN, made.id, [of_class(first, "washer"), second])
+    assert classes() == ["washer", "bolt"], "what is sent later counts"
+    store.data_sets.delete(ANN, made.id)
+    assert count(store, data_set_annotations) == 0

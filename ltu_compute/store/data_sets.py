@@ -24,7 +24,7 @@ from ltu_compute.settings import PREFIX
 from ltu_compute.store.database import Database
 from ltu_compute.store.large_rows import delete_in_steps, is_one_step
 from ltu_compute.store.names import check_text, name_key
-from ltu_compute.store.tables import data_set_images, data_sets
+from ltu_compute.store.tables import data_set_annotations, data_set_images, data_sets
 
 MOST_CLASSES = 100  # of a data set
 CLASS_LENGTH = 100  # characters of a class name
@@ -263,9 +263,7 @@ class DataSets:
         """
         pictures: Counter[str] = Counter()
         boxes: Counter[str] = Counter()
-        query = sa.select(data_set_images.c.label, data_set_images.c.boxes).where(
-            data_set_images.c.data_set_id == data_set_id
-        )
+        query = _ANNOTATED.where(data_set_images.c.data_set_id == data_set_id)
         with self._database.transaction() as connection:
             self._lock_account(connection, account_id)
             found = self._one(connection, account_id, data_set_id)
@@ -336,30 +334,31 @@ class DataSets:
         self, connection: sa.Connection, data_set_id: str, names: Mapping[str, str]
     ) -> None:
         """Give the labels and boxes of a data set the new names of their classes."""
-        labels, boxes = data_set_images.c.label, data_set_images.c.boxes
         mine = data_set_images.c.data_set_id == data_set_id
-        connection.execute(
-            sa.update(data_set_images)
-            .where(mine, labels.in_(list(names)))
-            .values(label=sa.case(names, value=labels))
-        )
-        kept = connection.execute(sa.select(data_set_images.c.id, boxes).where(mine, boxes != ""))
+        named = sa.or_(_LABEL.in_(list(names)), _BOXES != "")
         changed, size = [], 0
-        for row in kept.all():
-            text = orjson.dumps(
-                [(names.get(old, old), *sides) for old, *sides in orjson.loads(row.boxes)]
-            ).decode()
-            size += len(text)
-            if text != row.boxes:
-                changed.append({"image": row.id, "text": text})
+        for row in connection.execute(_ANNOTATED.where(mine, named)).all():
+            text = row.boxes
+            if text is not None:
+                boxes = [(names.get(old, old), *sides) for old, *sides in orjson.loads(text)]
+                text = orjson.dumps(boxes).decode()
+                size += len(text)
+            label = names.get(row.label, row.label)
+            if (label, text) != (row.label, row.boxes):
+                changed.append({"image_id": row.id, "label": label, "boxes": text})
         _check_boxes_size(size)
         if changed:
-            connection.execute(
-                sa.update(data_set_images)
-                .where(data_set_images.c.id == sa.bindparam("image"))
-                .values(boxes=sa.bindparam("text")),
-                changed,
-            )
+            self._forget_renamed(connection, [row["image_id"] for row in changed])
+            connection.execute(sa.insert(data_set_annotations), changed)
+
+    def _forget_renamed(self, connection: sa.Connection, images: Sequence[str]) -> None:
+        """Delete what pictures have had since a class was renamed: they have it otherwise now."""
+        connection.execute(
+            sa.delete(data_set_annotations).where(
+                data_set_annotations.c.image_id == sa.bindparam("image")
+            ),
+            [{"image": image} for image in images],
+        )
 
     def page(
         self, account_id: str, *, offset: int = 0, limit: int = 50
@@ -448,6 +447,8 @@ class DataSets:
                 added[image_id] = known[image.sha256] = one
             self._check_room(connection, account_id, list(new.values()))
             self._check_boxes(connection, data_set_id, list(added.values()))
+            if again := [image_id for image_id in added if image_id not in new]:
+                self._forget_renamed(connection, again)
             for image_id, one in added.items():
                 values = _values(one)
                 if image_id in new:
@@ -576,14 +577,14 @@ class DataSets:
         self, connection: sa.Connection, data_set_id: str, added: Sequence[DataSetImage]
     ) -> None:
         """Refuse more boxes than can be read at once: `GET` of a data set counts them all."""
-        kept = sa.select(
-            sa.cast(
-                sa.func.coalesce(sa.func.sum(sa.func.length(data_set_images.c.boxes)), 0),
-                sa.BigInteger,
+        total = sa.func.coalesce(sa.func.sum(sa.func.length(_BOXES)), 0)
+        kept = (
+            sa.select(sa.cast(total, sa.BigInteger))
+            .select_from(_WITH_RENAMED)
+            .where(
+                data_set_images.c.data_set_id == data_set_id,
+                data_set_images.c.id.not_in([image.id for image in added]),
             )
-        ).where(
-            data_set_images.c.data_set_id == data_set_id,
-            data_set_images.c.id.not_in([image.id for image in added]),
         )
         size = connection.execute(kept).scalar_one()
         size += sum(len(_values(image)["boxes"] or "") for image in added)
@@ -744,7 +745,25 @@ def _is_image(data_set_id: str, image_id: str) -> tuple[sa.ColumnElement[bool], 
 
 
 _DATA_SET = sa.select(data_sets)
-_IMAGE = sa.select(*(column for column in data_set_images.c if column.name != "content"))
+_WITH_RENAMED = sa.outerjoin(data_set_images, data_set_annotations)
+
+
+def _as_renamed(name: str) -> sa.ColumnElement[Any]:
+    """Return a column of pictures as it is since a class was renamed."""
+    is_renamed = data_set_annotations.c.image_id.is_not(None)
+    renamed, before = data_set_annotations.c[name], data_set_images.c[name]
+    return sa.case((is_renamed, renamed), else_=before)
+
+
+_LABEL, _BOXES = _as_renamed("label"), _as_renamed("boxes")
+_ANNOTATED = sa.select(
+    data_set_images.c.id, _LABEL.label("label"), _BOXES.label("boxes")
+).select_from(_WITH_RENAMED)
+_IMAGE = sa.select(
+    *(each for each in data_set_images.c if each.name not in {"label", "boxes", "content"}),
+    _LABEL.label("label"),
+    _BOXES.label("boxes"),
+).select_from(_WITH_RENAMED)
 
 
 def _in_order(data_set_id: str) -> sa.Select[Any]:
