@@ -20,7 +20,7 @@ from tests.support.client import FIXTURES, IMAGES, PASSWORD, TOKEN_PATH, USERNAM
 from tests.support.timing import PATIENCE_S
 
 VENDOR = FIXTURES / "vendor"
-SAMPLES = yaml.safe_load((VENDOR / "requests.yaml").read_text())
+SAMPLES = yaml.load((VENDOR / "requests.yaml").read_text(), yaml.CSafeLoader)
 REPLIES = {
     entry["operation"]: entry["reply"]
     for entry in json.loads((VENDOR / "replies.json").read_text())

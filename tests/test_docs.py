@@ -22,12 +22,17 @@ from ltu_compute import dialects
 from ltu_compute.cli import main
 from ltu_compute.dialects.ltu import dialect as ltu
 from ltu_compute.errors import ServiceError
+from ltu_compute.jobs.detection import DETECTION
+from ltu_compute.jobs.queue import Queue
+from ltu_compute.jobs.runner import Runner
 from ltu_compute.recognisers.onnx import manifest
 from ltu_compute.settings import Settings, table
+from ltu_compute.web.service import service_of
 from tests.support import forked, pages
 from tests.support.calls import PART, SHOT, elided, post
 from tests.support.client import PASSWORD, ROOT, USERNAME, Caller, Live
 from tests.support.tables import rows
+from tests.support.timing import PATIENCE_S
 
 pytestmark = pytest.mark.waits
 
@@ -235,6 +240,23 @@ def binaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def tasks(app: Flask, settings: Settings) -> Iterator[None]:
+    """Compute tasks, as one of the pages waits for the end of one."""
+    service = service_of(app)
+    queue = service.resources[Queue]
+    assert isinstance(queue, Queue)
+    runner = Runner(
+        service.store.jobs, settings, nice=0, kinds=[DETECTION], doorbell=queue.doorbell
+    )
+    thread = runner.start()
+    yield
+    runner.stop()
+    queue.doorbell.ring(DETECTION)
+    thread.join(PATIENCE_S)
+
+
+@pytest.mark.usefixtures("tasks")
 @pytest.mark.parametrize("name", RUN)
 def test_shell_blocks_run(
     name: str, app: Flask, live: Live, settings: Settings, tmp_path: Path, binaries: Path

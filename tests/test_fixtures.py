@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 IMAGES = FIXTURES / "images"
 VENDOR = FIXTURES / "vendor"
-SAMPLES: list[dict[str, Any]] = yaml.safe_load((VENDOR / "requests.yaml").read_text("utf-8"))
+SAMPLES: list[dict[str, Any]] = yaml.load(
+    (VENDOR / "requests.yaml").read_text("utf-8"), yaml.CSafeLoader
+)
 REPLIES: list[dict[str, Any]] = json.loads((VENDOR / "replies.json").read_text("utf-8"))
 PAIRS = [
     ("part-defects.json", "shot", "homography_reference_to_shot"),

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 
+from ltu_compute import openapi
+from ltu_compute.auth import keycloak
 from ltu_compute.dialects import DIALECTS, techsolut
-from ltu_compute.openapi import document
 from ltu_compute.settings import Rate
+from ltu_compute.web import health
 from ltu_compute.web.dialect import find_area
 from ltu_compute.web.service import service_of
 from tests.support.client import USERNAME
@@ -19,7 +21,6 @@ if TYPE_CHECKING:  # imported by the test: each of pytest's processes would pay 
 
 # Those whose requests are signed have tests of their own.
 SPOKEN = [dialect for dialect in DIALECTS if dialect.credentials == "header"]
-DOCUMENT = document(SPOKEN)
 BY_ADDRESS = {"edges", "distance", "userinfo"}  # of one picture, of two, of none
 
 
@@ -29,12 +30,39 @@ def is_repeated(method: str, path: str, item: dict[str, dict[str, str]]) -> bool
     return method == "get" and same and path.rpartition("/")[2] not in BY_ADDRESS
 
 
-OPERATIONS = [
-    f"{method.upper()} {path}"
-    for path, item in DOCUMENT["paths"].items()
-    for method in item
-    if method in {"get", "post", "put", "patch", "delete"} and not is_repeated(method, path, item)
-]
+def operations_of(paths: dict[str, Any]) -> list[str]:
+    """Return method and path of each operation that requests are generated for."""
+    return [
+        f"{method.upper()} {path}"
+        for path, item in paths.items()
+        for method in item
+        if method in {"get", "post", "put", "patch", "delete"}
+        and not is_repeated(method, path, item)
+    ]
+
+
+def declared() -> dict[str, Any]:
+    """Return the paths of the document, without all that takes a second to describe."""
+    paths: dict[str, Any] = {}
+    for dialect in SPOKEN:
+        for endpoint in dialect.endpoints:
+            for method in endpoint.methods:
+                described = {"summary": endpoint.summary}
+                paths.setdefault(endpoint.path, {})[method.lower()] = described
+    return paths | keycloak.openapi_paths("") | health.openapi_paths()
+
+
+OPERATIONS = operations_of(declared())
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The document of these interfaces."""
+    return openapi.document(SPOKEN)
+
+
+def test_all_operations_of_the_document_are_tried(document: dict[str, Any]) -> None:
+    assert operations_of(document["paths"]) == OPERATIONS
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +93,15 @@ def ask(case: "Case", app: Flask, token: str, key: str) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_generated_requests(
-    operation: str, app: Flask, token: str, key: str, request: pytest.FixtureRequest
+    operation: str,
+    document: dict[str, Any],
+    app: Flask,
+    token: str,
+    key: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Made here: ``@schema.parametrize()`` makes all requests in each of pytest's processes."""
     from tests.support.generated import requests_of
 
     examples = request.config.getoption("--examples")
-    requests_of(DOCUMENT, operation, ask, examples)(app=app, token=token, key=key)
+    requests_of(document, operation, ask, examples)(app=app, token=token, key=key)

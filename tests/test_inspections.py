@@ -282,7 +282,8 @@ def test_a_doorbell_wakes_at_once(
 def test_a_service_that_is_killed_goes_on_when_it_starts_again(tmp_path: Path) -> None:
     """One of its workers is killed, then all of it; no result is lost, and none is there twice."""
     data = tmp_path / "data"
-    environment = {"LTU_COMPUTE_JOB_LEASE": "3"}
+    (tmp_path / "sitecustomize.py").write_text(inspections.NOT_NICE)
+    environment = {"LTU_COMPUTE_JOB_LEASE": "3", "PYTHONPATH": str(tmp_path)}
     shots = [inspections.bad(n) if n % 3 == 2 else inspections.good(n) for n in range(9)]
 
     client = requests.Session()

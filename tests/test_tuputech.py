@@ -79,7 +79,7 @@ TABLE = [  # an operator's; what the second and the third ask for is not there
     {"id": "c" * 24, "name": "flood", "model": "fires", "labels": ["green", "wet"]},
     {"id": "d" * 24, "name": "blood", "model": "objects", "labels": ["no", "yes"]},
 ]
-DOCUMENT = yaml.safe_load((FIXTURES / "vendor" / "tuputech.yaml").read_text())
+DOCUMENT = yaml.load((FIXTURES / "vendor" / "tuputech.yaml").read_text(), yaml.CSafeLoader)
 CLIENT_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 PICTURES = {
     "http://pictures.example/red.png": picture("red"),

@@ -101,6 +101,13 @@ def lasting(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+NOT_NICE = """
+import os
+os.nice = lambda _: None
+"""
+"""A ``sitecustomize``: a service's jobs would hardly be computed beside other tests."""
+
+
 def submit(jobs: Jobs, count: int, url: str = "") -> Job:
     """Add an inspection of shots, of which every third is bad; the last one may be an address."""
     parameters = InspectionJob(ComparisonSettings(), Limits(), "reference").dumps()

@@ -1,15 +1,20 @@
 """Schemas of replies, from the service's own OpenAPI document."""
 
+from functools import cache
 from typing import Any
 
-from ltu_compute.openapi import document
+from ltu_compute import openapi
 
-DOCUMENT = document()
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the document, which takes a second of processor time to make."""
+    return openapi.document()
 
 
 def schema_of(path: str, method: str, status: int) -> dict[str, Any]:
-    answer = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    answer = document()["paths"][path][method]["responses"][str(status)]
     if "$ref" in answer:
-        answer = DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+        answer = document()["components"]["responses"][answer["$ref"].rpartition("/")[2]]
     schema = answer["content"]["application/json"]["schema"]
-    return {"components": DOCUMENT["components"], **schema}
+    return {"components": document()["components"], **schema}
