@@ -95,6 +95,8 @@ WRONG = {
         "none.png",
     ),
     "of no base64": ({"reference": {"data": "?", "sha256": "0" * 64}}, "base64"),
+    "of signs beyond ASCII": ({"reference": {"data": "é", "sha256": "0" * 64}}, "base64"),
+    "with a scale whose square is 0": ({"px_per_mm": 1e-200}, "px_per_mm"),
     "with a line for a region": ({"regions": [{"name": "a", "polygon": SQUARE[:2]}]}, "polygon"),
     "with two regions of one name": ({"regions": [{"name": "a", "polygon": SQUARE}] * 2}, "name"),
     "with a region beyond": (

@@ -6,7 +6,6 @@ read it. Its format has a version and a JSON Schema; see docs/recipes.md.
 """
 
 import base64
-import binascii
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -194,7 +193,7 @@ class Recipe(_Model):
     limits: RecipeLimits = Field(
         RecipeLimits(), description="Without any limit, a good shot has no difference."
     )
-    px_per_mm: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+    px_per_mm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
         None, description="Pixels of the reference per mm."
     )
     tolerance: Tolerance | None = Field(
@@ -445,7 +444,7 @@ def schema() -> dict[str, Any]:
 def _decoded(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or signs beyond ASCII
         raise _wrong(f"{where}: not base64 ({error})") from None
 
 
