@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ltu_compute import cancellation
 from ltu_compute.kernels.differences.areas import Area
 from ltu_compute.kernels.differences.merging import joined
 from ltu_compute.kernels.types import Box, Mask
@@ -62,3 +63,19 @@ def test_lines_across_the_frame_take_no_frame_each() -> None:
     assert sorted(area.place for area in found) == [(60 * n, 0, 700, 700) for n in range(10)]
     assert held < 1e6
     assert peak < 6e6
+
+
+def test_joining_looks_at_the_limit_at_every_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancellation, "CHECK_EVERY_S", 0.0)
+    dot = np.full((2, 2), 255, np.uint8)
+    areas = [Area.of(Box(40 * number, 0, 2, 2), dot, 1, 1) for number in range(5)]
+    looks = 0
+
+    def looked() -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    with cancellation.limited(looked, RuntimeError):
+        assert len(joined(areas)) == 5
+    assert looks == 3 * 5, "direction, neighbours, union"

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ltu_compute.cancellation import checkpoint
+from ltu_compute.cancellation import checked, checkpoint
 from ltu_compute.kernels.differences.appearance import RING_PX, Appearance, appearance
 from ltu_compute.kernels.differences.areas import Area
 from ltu_compute.kernels.differences.filtering import Floats
@@ -97,7 +97,7 @@ def overview_map(areas: list[Area], frame: Size, over: Size) -> Floats:
     """Draw the strength of areas on a reduced map, ΔE, shape (H, W); each covers 1 px or more."""
     drawn = np.zeros((over.height, over.width), np.float32)
     x, y = over.width / frame.width, over.height / frame.height
-    for area in areas:
+    for area in checked(areas):
         left, top = int(area.place.x * x), int(area.place.y * y)
         right = min(over.width, max(left + 1, round((area.place.x + area.place.width) * x)))
         bottom = min(over.height, max(top + 1, round((area.place.y + area.place.height) * y)))

@@ -1,11 +1,13 @@
 """Join the fragments of one thing."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checked, checkpoint
 from ltu_compute.kernels.differences.areas import Area, Line, Point
 from ltu_compute.kernels.types import Box
 
@@ -31,17 +33,12 @@ def joined(areas: list[Area]) -> list[Area]:
             index = root[index]
         return index
 
-    directions = [_direction(area) for area in areas]
+    directions = [_direction(area) for area in checked(areas)]
     outline = lru_cache(_OUTLINES)(lambda index: _points(areas[index]))
     bridges: list[tuple[int, Line]] = []
-    order = sorted(range(len(areas)), key=lambda i: areas[i].place.x)
-    reach = max(_NEAR_PX, _SCRATCH_GAP_PX)
-    for position, i in enumerate(order):
-        end = areas[i].place.x + areas[i].place.width + reach
-        for j in order[position + 1 :]:
-            if areas[j].place.x > end:
-                break
-            if find(i) == find(j) or _box_gap(areas[i].place, areas[j].place) > reach:
+    for i, others in _near(areas, max(_NEAR_PX, _SCRATCH_GAP_PX)):
+        for j in others:
+            if find(i) == find(j):
                 continue
             start, end_point = _nearest(outline(i), outline(j))
             gap = max(0.0, float(np.linalg.norm(start - end_point)) - 1)
@@ -61,14 +58,27 @@ def joined(areas: list[Area]) -> list[Area]:
         groups.setdefault(find(index), []).append(area)
     return [
         group[0] if len(group) == 1 else Area.union(group, lines_of[index])
-        for index, group in groups.items()
+        for index, group in checked(groups.items())
     ]
 
 
-def _box_gap(one: Box, other: Box) -> float:
-    x = max(one.x - other.x - other.width, other.x - one.x - one.width, 0)
-    y = max(one.y - other.y - other.height, other.y - one.y - one.height, 0)
-    return float(np.hypot(x, y))
+def _near(areas: list[Area], reach: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield each area from left to right, with those further on whose boxes are near to its.
+
+    Areas are given by their numbers; `reach` is the greatest gap of two boxes, in px.
+    """
+    places = np.array([area.place for area in areas], np.int64).reshape(-1, 4)
+    order = np.argsort(places[:, 0], kind="stable")
+    x, y, width, height = places[order].T
+    right, bottom = x + width, y + height
+    ends = np.searchsorted(x, right + reach, side="right")
+    for position, i in enumerate(order.tolist()):
+        checkpoint()
+        further = slice(position + 1, int(ends[position]))
+        beside = np.maximum(x[further] - right[position], 0)
+        above = np.maximum(y[further] - bottom[position], y[position] - bottom[further])
+        gaps = beside**2 + np.maximum(above, 0) ** 2
+        yield i, order[further][gaps <= reach**2].tolist()
 
 
 def _surrounds(outer: Box, points: NDArray[np.float64], inner: Box) -> bool:
