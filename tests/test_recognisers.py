@@ -33,6 +33,7 @@ from tests.support.pixels import flat
 
 BOUNDS = Bounds(bytes=4 << 20, memory=1 << 30, seconds=10)
 PERSON, CAT, CAR = "/m/01g317", "/m/01yrx", "/m/0k4j"
+DOG = "/m/0bt9lr"
 
 OBJECTS = made.BOXES | {"labels": ["person", "cat"]}
 
@@ -144,6 +145,7 @@ def test_the_classifier_affects_scores_of_animals_more_than_of_things() -> None:
 
     assert score(CAT, 0.9) > score(CAT, 0.3) > score(CAT, 0.0) == score(CAT, 0.01)
     assert score(CAR, 0.9) - score(CAR, 0.0) < 0.1 < score(CAT, 0.9) - score(CAT, 0.0)
+    assert score(CAT, 0.4) > score(DOG, 0.4) > score(DOG, 0.05) == score(DOG, 0.0)  # 118 are dogs
 
 
 def test_the_classifier_contradicts_what_is_not_certain() -> None:
@@ -166,7 +168,7 @@ def test_the_classifier_contradicts_what_is_not_certain() -> None:
     assert fusion.class_chances(rams)[sheep] == 1
 
 
-def test_an_animal_that_is_another_one_alone_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_animal_that_is_another_one_alone_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tigers are detected as zebras with 0.99, and no zebra is in the whole picture."""
     zebra, giraffe = "/m/0898b", "/m/03bk1"
     names = [noun.name for noun in imagenet_nouns()]
@@ -174,16 +176,19 @@ def test_an_animal_that_is_another_one_alone_is_left_out(monkeypatch: pytest.Mon
     def alone(**shares: float) -> Any:
         chances = np.zeros(1000)
         for name, share in shares.items():
-            chances[names.index(name)] = share
+            chances[names.index(name.replace("_", " "))] = share
         return chances
 
     tiger = alone(Tiger=0.9)
-    assert fusion.shows_another(zebra, tiger)
-    assert not fusion.shows_another(zebra, alone(Tiger=0.9, Zebra=0.05))
-    assert not fusion.shows_another(zebra, alone(Tiger=0.3, Leopard=0.3))
-    assert not fusion.shows_another(zebra, alone(Lighthouse=0.9))
-    assert not fusion.shows_another(giraffe, tiger)  # the classifier knows none
-    assert not fusion.shows_another(PERSON, tiger)
+    assert fusion.name_alone(zebra, tiger) == ""
+    assert fusion.name_alone(zebra, alone(Tiger=0.9, Zebra=0.05)) == zebra
+    assert fusion.name_alone(zebra, alone(Tiger=0.3, Leopard=0.3)) == zebra
+    assert fusion.name_alone(zebra, alone(Lighthouse=0.9)) == zebra
+    assert fusion.name_alone(giraffe, tiger) == giraffe  # the classifier knows none
+    assert fusion.name_alone(PERSON, tiger) == PERSON
+    assert fusion.name_alone(DOG, alone(Tabby_cat=0.4, Egyptian_Mau=0.2, Beagle=0.1)) == CAT
+    assert fusion.name_alone(DOG, alone(Tabby_cat=0.6, Beagle=0.3)) == DOG
+    assert fusion.name_alone(CAT, alone(Beagle=0.45, Pug=0.45, Tabby_cat=0.1)) == CAT
 
     looked: list[tuple[int, ...]] = []
 
@@ -192,11 +197,11 @@ def test_an_animal_that_is_another_one_alone_is_left_out(monkeypatch: pytest.Mon
             looked.append(part.shape)
             return tiger
 
-    found = [seen(zebra, 0.9, 10, 10, 30, 20 + each) for each in range(6)]
+    found = [seen(zebra, 0.9, 10 * each, 10, 10 * each + 8, 30) for each in range(6)]
     found.append(seen(PERSON, 0.8, 0, 0, 5, 5))
 
     def left(chance: float) -> int:
-        kept = objects.without_others(
+        kept = objects.renamed_animals(
             found,
             flat(0, 0, 0, 64, 64),
             Seeing(),  # type: ignore[arg-type]
@@ -208,15 +213,15 @@ def test_an_animal_that_is_another_one_alone_is_left_out(monkeypatch: pytest.Mon
 
     assert left(0.0) == len(found) - objects.MAX_ANIMALS
     assert len(looked) == objects.MAX_ANIMALS
-    assert looked[0] == (12, 24, 3)  # a tenth of each side more around 10 x 20 px
+    assert looked[0] == (24, 9, 3)  # a tenth of each side more, within the picture
     assert left(0.5) == len(found)
 
 
 def test_scores_rise_with_the_evidence() -> None:
-    scores = [fusion.score_of(fusion.evidence(s, s, 0, animal=False)) for s in (0.1, 0.4, 0.8)]
+    scores = [fusion.score_of(fusion.evidence(s, s, 0, CAR)) for s in (0.1, 0.4, 0.8)]
     assert 0 < scores[0] < 0.5 < scores[2] < 1
     assert scores == sorted(scores)
-    assert fusion.score_of(fusion.evidence(0.0, 1.0, 0, animal=True)) < 1
+    assert fusion.score_of(fusion.evidence(0.0, 1.0, 0, CAT)) < 1
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,7 @@ def collected(
         chances = fusion.class_chances(classifier.probabilities(image, nullcontext))
         for each, first, second in fusion.paired(*found):
             if each.mid in mids.values():
-                chance, animal = chances.get(each.mid, 0.0), each.mid in fusion.animals()
-                rows.append(fusion.evidence(first, second, chance, animal=animal))
+                rows.append(fusion.evidence(first, second, chances.get(each.mid, 0.0), each.mid))
                 right.append(float(any(_is_right(each, truth, mids) for truth in truths[name])))
     return np.array(rows), np.array(right)
 

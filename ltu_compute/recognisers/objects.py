@@ -6,6 +6,7 @@ combines their answers.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from ltu_compute.recognisers.fusion import (
     class_chances,
     fused,
     is_contradicted,
-    shows_another,
+    name_alone,
     without_faces_of_animals,
     without_parts,
 )
@@ -51,7 +52,7 @@ SHADES = (32, 224)  # levels that are neither black nor white
 LEAST_SHADED = 0.05  # share of a picture; pages have 0.02, photographs 0.06 and more
 LEAST_FIRST, LEAST_SECOND = 0.12, 0.08  # least scores of the detectors that are fused
 
-SEEN = 0.3  # probability in the whole picture from which an animal is not looked at alone
+SEEN = 0.5  # probability in the whole picture from which an animal is not looked at alone
 MAX_ANIMALS = 4  # of a picture that are looked at alone, the best; a look takes 10 ms
 ANIMAL_MARGIN = 0.1  # of an animal's sides: margin around it that is looked at, too
 
@@ -226,20 +227,21 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     kept = [
         each for each in found if each.score >= least and not is_contradicted(each, chances, animal)
     ]
-    seen = without_others(without_parts(kept), image, labels, chances, release_slot)
+    seen = renamed_animals(without_parts(kept), image, labels, chances, release_slot)
     return seen, [each for each in found if each.name == PERSON]
 
 
-def without_others(
+def renamed_animals(
     found: Sequence[DetectedObject],
     image: Bgr,
     labels: Model,
     chances: Mapping[str, float],
     release_slot: ReleaseSlot,
 ) -> list[DetectedObject]:
-    """Return objects without animals that the classifier calls otherwise when it sees them alone.
+    """Return objects whose animals are called what the classifier sees when it sees them alone.
 
-    It looks at the best ones that it does not see in the whole picture.
+    It looks at the best ones that it does not see in the whole picture. An animal of a kind that
+    the detectors do not know is left out.
 
     Parameters
     ----------
@@ -259,10 +261,13 @@ def without_others(
         if each.mid in animals() and chances.get(each.mid, 1.0) < SEEN and looks < MAX_ANIMALS:
             looks += 1
             part = np.ascontiguousarray(_around(image, each, ANIMAL_MARGIN))
-            if shows_another(each.mid, labels.probabilities(part, release_slot)):
-                continue
-        kept.append(each)
-    return kept
+            mid = name_alone(each.mid, labels.probabilities(part, release_slot))
+            if mid:
+                name = each.name if mid == each.mid else open_images_names()[mid]
+                kept.append(replace(each, name=name, mid=mid))
+        else:
+            kept.append(each)
+    return without_parts(kept)
 
 
 def _small(people: Sequence[DetectedObject], image: Bgr) -> bool | Corners:
