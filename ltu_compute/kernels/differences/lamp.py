@@ -18,6 +18,8 @@ _DEVIATIONS = 4.0  # standard deviations from the cone; pixels beyond are not ex
 _NOISE = 0.02  # in the logarithm of light: least standard deviation
 _STEPS = 12  # of Gauss and Newton
 _DELTA = 1e-3  # of a parameter, for its derivative
+_LEAST_ATOM = 1e-3  # norm of a cone beyond the other terms; a smaller one is one of these
+_ROUGHNESS = 1e-9  # of the norm of what is left: more than another order of sums differs by
 
 Vector = NDArray[np.float64]
 
@@ -74,16 +76,7 @@ def fitted_cone(x: Floats, y: Floats, residual: Floats, aspect: float) -> Cone |
     smooth = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
     basis, _ = np.linalg.qr(smooth)
     wide = np.array([1.0, aspect]) if aspect >= 1 else np.array([1 / aspect, 1.0])
-    best, start = 0.0, None
-    for radius in _RADII:
-        for centre_x in np.linspace(-1.25, 1.25, _CENTRES):
-            for centre_y in np.linspace(-1.25, 1.25, _CENTRES):
-                guess = np.array([centre_x, centre_y, *np.log(radius * wide), 0.0])
-                atom = _beyond(_light(guess, u, v), basis)
-                size = float(np.linalg.norm(atom))
-                share = abs(float(atom @ left)) / size if size > 1e-3 else 0.0
-                if share > best:
-                    best, start = share, guess
+    start = _likeliest(u, v, left, basis, wide)
     if start is None:
         return None
     found = start
@@ -103,8 +96,48 @@ def fitted_cone(x: Floats, y: Floats, residual: Floats, aspect: float) -> Cone |
     return Cone(float(found[0]), float(found[1]), across, down, float(np.clip(gain, *_GAIN_RANGE)))
 
 
+def _likeliest(u: Vector, v: Vector, left: Vector, basis: Vector, wide: Vector) -> Vector | None:
+    """Return the parameters of the cone of a grid that explains most of `left`; None if none does.
+
+    All cones are weighed roughly, in one product each radius, and those near the best exactly.
+    """
+    centres = np.linspace(-1.25, 1.25, _CENTRES)
+    guesses = [
+        np.array([centre_x, centre_y, *np.log(radius * wide), 0.0])
+        for radius in _RADII
+        for centre_x in centres
+        for centre_y in centres
+    ]
+    rough = np.concatenate([_rough_shares(u, v, left, basis, radius * wide) for radius in _RADII])
+    best, start = 0.0, None
+    for index in np.flatnonzero(rough >= rough.max() - _ROUGHNESS * np.linalg.norm(left)):
+        atom = _beyond(_light(guesses[index], u, v), basis)
+        size = float(np.linalg.norm(atom))
+        share = abs(float(atom @ left)) / size if size > _LEAST_ATOM else 0.0
+        if share > best:
+            best, start = share, guesses[index]
+    return start
+
+
+def _rough_shares(u: Vector, v: Vector, left: Vector, basis: Vector, radii: Vector) -> Vector:
+    """Return how much of `left` cones with `radii` explain, by their centres: x first, then y."""
+    centres = np.linspace(-1.25, 1.25, _CENTRES)
+    across, down = (
+        np.exp(-np.square((places - centres[:, None]) / radius))
+        for places, radius in zip((u, v), radii, strict=True)
+    )
+    atoms = np.log1p(across[:, None] * down[None]).reshape(_CENTRES**2, -1)
+    atoms -= (atoms @ basis) @ basis.T
+    sizes = np.linalg.norm(atoms, axis=1)
+    return np.where(sizes > _LEAST_ATOM, np.abs(atoms @ left) / np.maximum(sizes, 1e-9), 0.0)
+
+
 def _light(parameters: Vector, u: Vector, v: Vector) -> Vector:
-    x, y, across, down, gain = parameters
+    """Return the logarithm of a cone's factor of light at N places, shape (N,).
+
+    With several rows of parameters, shape (K, 5), it has a row for each.
+    """
+    x, y, across, down, gain = parameters.T[..., None]
     square = ((u - x) / np.exp(across)) ** 2 + ((v - y) / np.exp(down)) ** 2
     return np.asarray(np.log1p(np.exp(gain) * np.exp(-square)), np.float64)
 
@@ -117,27 +150,29 @@ def _beyond(values: Vector, basis: Vector) -> Vector:
 def _refined(start: Vector, u: Vector, v: Vector, left: Vector, basis: Vector) -> Vector:
     """Refine a cone by damped Gauss-Newton steps; its sign and amplitude are projected out."""
 
-    def misfit(parameters: Vector) -> Vector:
-        atom = _beyond(_light(parameters, u, v), basis)
+    def misfit(light: Vector) -> Vector:
+        atom = _beyond(light, basis)
         amplitude = float(atom @ left) / max(float(atom @ atom), 1e-9)
         return left - amplitude * atom
 
-    current, before = start, misfit(start)
+    current, before = start, misfit(_light(start, u, v))
     damping = 1e-3
     limits = np.log(np.array([0.1, 8.0]))
+    moved = True
     for _ in range(_STEPS):
-        slopes = np.stack(
-            [(misfit(current + _DELTA * axis) - before) / _DELTA for axis in np.eye(5)], axis=1
-        )
-        normal = slopes.T @ slopes
+        if moved:
+            beside = _light(current + _DELTA * np.eye(5), u, v)
+            slopes = np.stack([(misfit(light) - before) / _DELTA for light in beside], axis=1)
+            normal = slopes.T @ slopes
         step = np.linalg.solve(
             normal + damping * np.diag(np.diag(normal) + 1e-6), slopes.T @ before
         )
         proposed = current - np.clip(step, -0.3, 0.3)
         proposed[:2] = np.clip(proposed[:2], -2, 2)
         proposed[2:] = np.clip(proposed[2:], *limits)
-        after = misfit(proposed)
-        if after @ after < before @ before:
+        after = misfit(_light(proposed, u, v))
+        moved = bool(after @ after < before @ before)
+        if moved:
             current, before, damping = proposed, after, damping / 3
         else:
             damping *= 10

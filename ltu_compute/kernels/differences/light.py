@@ -1,6 +1,7 @@
 """Fit the light of one shot to that of another."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.differences.lamp import Cone, fitted_cone
 from ltu_compute.kernels.order_statistics import median, percentile
+from ltu_compute.kernels.resizing import first_channel, is_colourless
 from ltu_compute.kernels.types import Bgr, Box, Gray, Size
 
 _LIGHT_POWER = (0.7, 1.45)  # exponents of the tones: range of cameras and lamps
@@ -63,6 +65,12 @@ class Light:
         change = (power * np.log(257) + constant + sum(slopes)) * 255
         return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
 
+    @cached_property
+    def _tones(self) -> Floats:
+        """Return each level raised to the power of each channel, shape (1, 256, 3)."""
+        levels = np.arange(256, dtype=np.float32)[:, None] + 2
+        return np.asarray((levels ** self.coefficients[:, 0])[None], np.float32)
+
     def tile(self, pixels: Bgr | Gray, place: Box, frame: Size) -> Bgr | Gray:
         """Return a part of the other picture in the light of the reference.
 
@@ -83,19 +91,18 @@ class Light:
         )
         x = np.clip(2 * columns / max(1, frame.width - 1) - 1, -1, 1)[None, :].astype(np.float32)
         y = np.clip(2 * rows / max(1, frame.height - 1) - 1, -1, 1)[:, None].astype(np.float32)
-        terms = np.stack(_field_terms(x, y, self.cone), axis=-1)
+        terms = np.empty((counts[1], counts[0], _TERMS - 1), np.float32)
+        for index, term in enumerate(_terms(x, y, self.cone)):
+            terms[..., index] = term
         height, width = self.offset.shape[:2]
-        places = np.broadcast_arrays(
-            (0.5 * (x + 1) * (width - 1)).astype(np.float32),
-            (0.5 * (y + 1) * (height - 1)).astype(np.float32),
-        )
+        places = np.empty((2, *terms.shape[:2]), np.float32)
+        places[0], places[1] = 0.5 * (x + 1) * (width - 1), 0.5 * (y + 1) * (height - 1)
         channels = 3 if pixels.ndim == 3 else 1  # without colour, all three are fitted alike
-        offset = cv2.remap(self.offset, *map(np.ascontiguousarray, places), cv2.INTER_LINEAR)
+        offset = cv2.remap(self.offset, *places, cv2.INTER_LINEAR)
         offset = np.ascontiguousarray(offset.reshape(*terms.shape[:2], 3)[..., :channels])
-        powers, fields = self.coefficients[:channels, 0], self.coefficients[:channels, 1:]
+        fields = self.coefficients[:channels, 1:]
         gain = np.exp(np.clip(terms @ fields.T, -5, 6)).astype(np.float32)
-        levels = np.arange(256, dtype=np.float32)[:, None] + 2
-        light = cv2.LUT(pixels, (levels**powers)[None].astype(np.float32))
+        light = cv2.LUT(pixels, np.ascontiguousarray(self._tones[..., :channels]))
         cv2.multiply(light, cv2.resize(gain, place[2:], interpolation=cv2.INTER_LINEAR), light)
         added = cv2.resize(offset - 2, place[2:], interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.add(light, added, dtype=cv2.CV_8U), np.uint8)
@@ -119,30 +126,43 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
     """Return the light, None if the fit is not plausible, and the other image in it."""
     if np.array_equal(reference, other):
         return None, other
-    height, width = compared.shape
+    if is_colourless(reference) and is_colourless(other):  # one channel has the fit of all three
+        gray1, gray2 = (first_channel(each)[..., None] for each in (reference, other))
+        light, corrected = _fitted_by_channel(gray1, gray2, compared)
+        if light is None:
+            return None, other
+        return light, np.asarray(cv2.merge([corrected] * 3), np.uint8)
+    return _fitted_by_channel(reference, other, compared)
+
+
+def _fitted_by_channel(
+    reference: NDArray[np.uint8], other: NDArray[np.uint8], compared: NDArray[np.bool_]
+) -> tuple[Light | None, NDArray[np.uint8]]:
+    """Return what `_fitted` does, for images of shapes (H, W, C); the light has three channels."""
+    height, width, channels = reference.shape
     step = max(1, max(height, width) // 100)
-    soft1 = blurred(reference, 1.5)
-    soft2 = blurred(other, 1.5)
+    soft1, soft2 = (blurred(each, 1.5).reshape(each.shape) for each in (reference, other))
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     terms = _field_terms(x, y)
     sampled = compared[::step, ::step]
+    fields = [term[::step, ::step] for term in terms]
     logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
     fitted, samples = [], []
-    for channel in range(3):
+    for channel in range(channels):
         source = soft2[::step, ::step, channel]
         target = soft1[::step, ::step, channel]
         usable = sampled & _unclipped(source) & _unclipped(target)
         wanted = np.log(target[usable] + 2)
-        field_rows = (term[::step, ::step][usable] for term in terms)
-        rows = np.stack([np.log(source[usable] + 2), *field_rows], axis=-1)
+        rows = np.stack([np.log(source[usable] + 2), *(field[usable] for field in fields)], axis=-1)
         coefficients = _robust_fit(rows[:, :_QUADRATIC], wanted)
         if not _is_light(coefficients, rows[:, :_QUADRATIC], wanted):
             return None, other
         fitted.append(_steeper(coefficients, rows, wanted))
         samples.append((rows, wanted))
     cone, fitted = _with_cone(fitted, samples, width / height)
-    terms = _field_terms(x, y, cone)
+    if cone is not None:
+        terms = _field_terms(x, y, cone)
     corrected = np.empty_like(soft2)
     for channel, (power, constant, *slopes) in enumerate(fitted):
         light = power * cv2.LUT(other[..., channel], logarithms) + constant
@@ -151,10 +171,14 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
                 light += slope * term
         corrected[..., channel] = np.exp(np.clip(light, -5, 6)) - 2
     known = _unclipped(soft1) & _unclipped(soft2) & compared[..., None]
-    offset = _local_offset(soft1 - blurred(corrected, 1.5), known)
-    corrected += offset
-    light = Light(np.stack(fitted), offset, cone)
-    return light, np.clip(np.rint(corrected), 0, 255).astype(np.uint8)
+    softened = blurred(corrected, 1.5).reshape(corrected.shape)
+    offset = _local_offset(soft1 - softened, known)
+    corrected += offset[..., :channels]
+    alike = 3 // channels
+    return (
+        Light(np.stack(fitted * alike), offset, cone),
+        np.clip(np.rint(corrected), 0, 255).astype(np.uint8),
+    )
 
 
 def _with_cone(
@@ -173,7 +197,7 @@ def _with_cone(
         return None, fitted
     # Around the cone, the quadratic terms alone describe the light.
     quadratic = [_robust_fit(rows[:, :_QUADRATIC], wanted) for rows, wanted in samples]
-    most = max(range(3), key=lambda channel: len(left[channel]))
+    most = max(range(len(left)), key=lambda channel: len(left[channel]))
     rows, wanted = samples[most]
     x, y = rows[:, 2], rows[:, 3]
     cone = fitted_cone(x, y, wanted - rows[:, :_QUADRATIC] @ quadratic[most], aspect)
@@ -201,16 +225,20 @@ def _mean_of(residuals: list[Floats]) -> float:
 
 
 def _field_terms(x: Floats, y: Floats, cone: Cone | None = None) -> list[Floats]:
+    """Return the terms of a light field as `_terms` does, all of equal shapes."""
+    return list(np.broadcast_arrays(*_terms(x, y, cone)))
+
+
+def _terms(x: Floats, y: Floats, cone: Cone | None) -> list[Floats | np.float32]:
     """Return the terms of a light field: up to fourth degree, by degree, then the cone.
 
-    All have equal shapes; without a cone, its term is 0.
+    Their shapes can be broadcast; without a cone, its term is 0.
     """
-    powers = [
-        x**across * y ** (degree - across) for degree in (3, 4) for across in range(degree, -1, -1)
-    ]
+    across, down = ([values**power for power in range(5)] for values in (x, y))
+    powers = [across[i] * down[degree - i] for degree in (3, 4) for i in range(degree, -1, -1)]
     quadratic = (np.float32(1), x, y, x * x, x * y, y * y)
     lamp = np.float32(0) if cone is None else cone.at(x, y)
-    return list(np.broadcast_arrays(*quadratic, *powers, lamp))
+    return [*quadratic, *powers, lamp]
 
 
 def _steeper(coefficients: Floats, basis: Floats, wanted: Floats) -> Floats:
@@ -285,11 +313,14 @@ def _is_light(coefficients: Floats, basis: Floats, wanted: Floats) -> bool:
 
 
 def _local_offset(residual: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Return the median of the residual in windows of a third of the image, at most 10 levels."""
-    height, width = residual.shape[:2]
+    """Return the median of the residual in windows of a third of the image, at most 10 levels.
+
+    It has three channels, also where `residual`, shape (H, W, C), has one.
+    """
+    height, width, channels = residual.shape
     longest = max(height, width)
     if min(height, width) < 48:
-        return np.zeros_like(residual)
+        return np.zeros((height, width, 3), np.float32)
     size = (max(1, round(48 * width / longest)), max(1, round(48 * height / longest)))
     share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     bounded = np.clip(residual, -40, 40) * known
@@ -297,5 +328,7 @@ def _local_offset(residual: Floats, known: NDArray[np.bool_]) -> Floats:
     levels = np.clip(np.rint(coarse * 3 + 128), 0, 255).astype(np.uint8)
     median = (cv2.medianBlur(levels, 15).astype(np.float32) - 128) / 3
     smooth = blurred(np.clip(median, -10, 10), 3)
+    if channels == 1:
+        smooth = np.asarray(cv2.merge([smooth] * 3), np.float32)
     offset = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(offset, np.float32)
