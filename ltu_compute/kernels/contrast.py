@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ltu_compute.kernels.prepared import of_reference
-from ltu_compute.kernels.resizing import gray_of, reduced
+from ltu_compute.kernels.resizing import first_channel, gray_of, is_colourless, reduced
 from ltu_compute.kernels.types import Bgr, Gray
 
 _LONGEST = 400  # px, at which contrast is measured
@@ -45,9 +45,12 @@ def _channel(image: Bgr, index: int) -> Gray:
 @of_reference
 def _contrasts(image: Bgr) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the deviation of fine detail, in levels: of brightness, blue, green and red."""
-    deviations = []
-    for plane in (gray_of(image), *cv2.split(image)):
-        values = plane.astype(np.float32)
-        detail = cv2.subtract(values, cv2.GaussianBlur(values, (0, 0), _DETAIL_PX))
-        deviations.append(cv2.norm(detail) / math.sqrt(detail.size))
-    return np.array(deviations)
+    if is_colourless(image):
+        return np.full(4, _detail_of(first_channel(image)))
+    return np.array([_detail_of(plane) for plane in (gray_of(image), *cv2.split(image))])
+
+
+def _detail_of(plane: Gray) -> float:
+    values = plane.astype(np.float32)
+    detail = cv2.subtract(values, cv2.GaussianBlur(values, (0, 0), _DETAIL_PX))
+    return cv2.norm(detail) / math.sqrt(detail.size)

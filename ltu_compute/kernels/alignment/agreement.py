@@ -1,6 +1,6 @@
 """How alike two images are once they are aligned."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -71,11 +71,13 @@ def blocks_of(matrix: Matrix, gray1: Gray, gray2: Gray, region1: Mask | None = N
     if region1 is not None:
         inside &= warp_mask_onto(region1, matrix, size2)
     side = max(8, round(min(size2) / 16))
-    correlation, deviation = local_correlation(_softened(warped), _softened(gray2), side)
-    share = cv2.blur(inside.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
     half = side // 2
+    correlation, deviation = local_correlation(
+        _softened(warped), _softened(gray2), side, start=half, step=max(1, half)
+    )
+    share = cv2.blur(inside.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
     grid = slice(half, None, max(1, half))
-    return Blocks(side, correlation[grid, grid], deviation[grid, grid], share[grid, grid] > _WHOLE)
+    return Blocks(side, correlation, deviation, share[grid, grid] > _WHOLE)
 
 
 @of_reference
@@ -85,9 +87,14 @@ def _softened(gray: Gray) -> NDArray[np.float32]:
 
 
 def local_correlation(
-    first: NDArray[np.float32], second: NDArray[np.float32], side: int
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    side: int,
+    *,
+    start: int = 0,
+    step: int = 1,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Correlate two images in windows around each pixel.
+    """Correlate two images in windows around each pixel, or around those of a grid.
 
     Parameters
     ----------
@@ -95,27 +102,36 @@ def local_correlation(
         The images, in levels.
     side : int
         Side of the windows, in px.
+    start, step : int
+        First row and column of the grid, and the distance of its rows and columns, in px.
 
     Returns
     -------
-    correlation : ndarray of float32, shape (H, W)
+    correlation : ndarray of float32, shape (H, W), or that of the grid
         Zero-mean normalised cross-correlation, -1 to 1.
-    deviation : ndarray of float32, shape (H, W)
+    deviation : ndarray of float32, of the same shape
         The greater of both standard deviations, in levels.
     """
-    window = (side, side)
-    (mean1, variance1), (mean2, variance2) = _moments(first, side), _moments(second, side)
-    covariance = cv2.blur(first * second, window) - mean1 * mean2
+    (mean1, variance1), (mean2, variance2) = (
+        _moments(each, side, start, step) for each in (first, second)
+    )
+    covariance = _means(cv2.multiply(first, second), side, start, step) - mean1 * mean2
     correlation = covariance / np.sqrt(np.maximum(variance1 * variance2, 1.0))
     return correlation, np.sqrt(np.maximum(variance1, variance2))
 
 
 @of_reference
 def _moments(
-    values: NDArray[np.float32], side: int
+    values: NDArray[np.float32], side: int, start: int, step: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and variance in windows of `side` px."""
-    window = (side, side)
-    mean = np.asarray(cv2.blur(values, window), np.float32)
-    square = np.asarray(cv2.blur(values * values, window), np.float32)
+    """Return mean and variance in windows of `side` px around the pixels of a grid."""
+    mean = _means(values, side, start, step)
+    square = _means(cv2.multiply(values, values), side, start, step)
     return mean, np.maximum(square - mean * mean, 0)
+
+
+def _means(
+    values: NDArray[np.floating[Any]], side: int, start: int, step: int
+) -> NDArray[np.float32]:
+    grid = slice(start, None, step)
+    return np.ascontiguousarray(cv2.blur(values, (side, side))[grid, grid], np.float32)
