@@ -157,8 +157,10 @@ def look_at(
     reach = jitter_px(settings.edge_tolerance)
     if kept and reach:
         soft = (softened(reference), softened(shot))
-        jitter = _Jitter(soft, allowed, round(precision.radius), _shifts(reach, exact.shifts))
-        ragged = _Ragged(soft, allowed)
+        directions = _edge_directions(*soft)
+        radius, shifts = round(precision.radius), _shifts(reach, exact.shifts)
+        jitter = _Jitter(soft, allowed, radius, shifts, directions)
+        ragged = _Ragged(soft, allowed, directions)
         for label, place in kept:
             if not alone[label] or _is_sliver(place):
                 settled |= jitter.take_out(mask, labels, label, place)
@@ -283,7 +285,12 @@ class _Jitter:
     """
 
     def __init__(
-        self, pictures: tuple[Bgr, Bgr], allowed: Mask, radius: int, shifts: list[tuple[int, int]]
+        self,
+        pictures: tuple[Bgr, Bgr],
+        allowed: Mask,
+        radius: int,
+        shifts: list[tuple[int, int]],
+        directions: NDArray[np.uint8],
     ) -> None:
         self.allowed, self.shifts = allowed, shifts
         self.farthest = max(1, *(max(abs(dx), abs(dy)) for dx, dy in shifts))
@@ -294,7 +301,7 @@ class _Jitter:
             cv2.copyMakeBorder(pictures[1], *[self.farthest] * 4, cv2.BORDER_REPLICATE), np.uint8
         )
         self.low2, self.high2 = neighbourhood(self.shot, radius)
-        self.directions = _edge_directions(*pictures)
+        self.directions = directions
 
     def take_out(self, mask: Mask, labels: NDArray[np.int32], label: int, place: Box) -> Mask:
         """Clear the parts of a labelled area in `mask` that a shift explains; return their mask."""
@@ -334,7 +341,8 @@ class _Jitter:
                 normalize=False,
                 borderType=cv2.BORDER_CONSTANT,
             )
-            cv2.min(least, left_over, least)
+            if strip:
+                cv2.min(least, left_over, least)
             unexplained &= left_over >= _LEFT_OVER * _LEVELS_OF_EVIDENCE
             if not unexplained.any():
                 break
@@ -366,11 +374,13 @@ class _Ragged:
     before and behind it.
     """
 
-    def __init__(self, pictures: tuple[Bgr, Bgr], allowed: Mask) -> None:
+    def __init__(
+        self, pictures: tuple[Bgr, Bgr], allowed: Mask, directions: NDArray[np.uint8]
+    ) -> None:
         unequal = brightest_channel(np.asarray(cv2.absdiff(*pictures), np.uint8))
         self.unequal = unequal.astype(np.float32)
         self.allowed = np.where(allowed > 0, np.float32(1), np.float32(0))
-        self.directions = _edge_directions(*pictures)
+        self.directions = directions
 
     def take_out(self, mask: Mask, labels: NDArray[np.int32], label: int, place: Box) -> None:
         """Clear a labelled area in `mask` if the displacement of its edge explains it."""
@@ -448,8 +458,8 @@ def _edge_directions(reference: Bgr, shot: Bgr) -> NDArray[np.uint8]:
     window = (_TENSOR_PX, _TENSOR_PX)
     xx, yy, xy = (cv2.boxFilter(product, -1, window) for product in (x * x, y * y, x * y))
     across = 0.5 * np.arctan2(2 * xy, xx - yy)
-    eighths = np.rint(across / (np.pi / 4)).astype(int) + 2  # edges are normal to gradients
-    return np.asarray(eighths % len(_DIRECTIONS), np.uint8)
+    eighths = np.rint(across / (np.pi / 4)) + 2  # 0 to 4; edges are normal to gradients
+    return np.asarray(eighths.astype(np.uint8) % np.uint8(len(_DIRECTIONS)), np.uint8)
 
 
 def _continued(part: NDArray[np.uint8], directions: NDArray[np.uint8]) -> NDArray[np.uint8]:
