@@ -7,6 +7,7 @@ displaced (Irani and Anandan, "Parallax Geometry of Pairs of Points for 3D Scene
 may be displaced in any direction.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ _ASIDE_RATIO = 0.12  # of its shift, in addition
 _LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
 _OTHER_SIDE = 0.25  # share of them that may be on the plane's other side: tracks repeat to either
 _ROUNDS = 300  # pairs of corners tried: nine of ten may be wrong
+_AT_ONCE = 32  # pairs at once, so that their distances stay in the cache
+_LEAST_LENGTH = 1e-9  # px; a shorter vector has no direction
 _PARALLEL = 1e-6  # sine of the angle of two lines that are taken for parallel
 _BEYOND = 1.25  # times the range of the corners' shifts: others may be displaced farther
 
@@ -50,7 +53,7 @@ class Parallax:
     def direction_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the unit vectors, shape (N, 2), along which points, shape (N, 2), move."""
         away = self.epipole[2] * points - self.epipole[:2]
-        lengths = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+        lengths = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), _LEAST_LENGTH)
         directions: NDArray[np.float64] = away / lengths
         return directions
 
@@ -84,18 +87,12 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
     )  # through each place along its shift
     lines /= lengths[:, None]
     tolerance = _ASIDE_PX + _ASIDE_RATIO * lengths
-    rng = np.random.default_rng(0)  # the same pairs every time
-    best: NDArray[np.bool_] | None = None
-    epipole = np.zeros(3)
-    for _ in range(_ROUNDS):
-        one, other = rng.choice(len(lines), 2, replace=False)
-        meeting = np.cross(lines[one], lines[other])
-        size = float(np.abs(meeting[:2]).max())
-        if size < _PARALLEL:
-            continue
-        agree = _aside(meeting, places, shifts) <= tolerance
-        if best is None or agree.sum() > best.sum():
-            best, epipole = agree, meeting / size
+    best, epipole = None, np.zeros(3)
+    for meetings in _meetings(lines):
+        agreeing = _aside(meetings[:, :, None], places, shifts) <= tolerance
+        counts = np.count_nonzero(agreeing, axis=1)
+        if len(counts) and counts.max() > (-1 if best is None else best.sum()):
+            best, epipole = agreeing[counts.argmax()], meetings[counts.argmax()]
     if best is None or best.sum() < max(_LEAST_MOVED, _LEAST_AGREEING * len(lines)):
         return None
     found = Parallax(epipole, 0.0, 0.0)
@@ -106,10 +103,37 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
     return Parallax(epipole, min(0.0, float(low)), max(0.0, float(high)))
 
 
+def _meetings(lines: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Yield where pairs of lines meet, shapes (N, 3), homogeneous: the same pairs every time.
+
+    Lines that are parallel are left out.
+    """
+    last = len(lines) - 1
+    rng = np.random.default_rng(0)
+    # What `rng.choice(len(lines), 2, replace=False)` draws each time (Floyd's algorithm): a line
+    # before the last, another line, and their order.
+    limits = np.tile([last - 1, last, 1], _ROUNDS)
+    one, other, in_order = rng.integers(0, limits, endpoint=True).reshape(-1, 3).T
+    other = np.where(other == one, last, other)
+    one, other = np.where(in_order, one, other), np.where(in_order, other, one)
+    meetings = np.cross(lines[one], lines[other])
+    sizes = np.abs(meetings[:, :2]).max(axis=1)
+    crossing = sizes >= _PARALLEL
+    meetings = meetings[crossing] / sizes[crossing, None]
+    for start in range(0, len(meetings), _AT_ONCE):
+        yield meetings[start : start + _AT_ONCE]
+
+
 def _aside(
-    epipole: NDArray[np.float64], places: NDArray[np.float64], shifts: NDArray[np.float64]
+    epipoles: NDArray[np.float64], places: NDArray[np.float64], shifts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the distances of shifts from the lines to an epipole, in px."""
-    x, y = Parallax(epipole, 0.0, 0.0).direction_at(places).T
+    """Return the distances of N shifts from the lines to M epipoles, shape (M, N), in px.
+
+    The epipoles have shape (M, 3, 1).
+    """
+    x, y = (epipoles[:, 2] * places[:, axis] - epipoles[:, axis] for axis in range(2))
+    lengths = np.maximum(np.sqrt(x * x + y * y), _LEAST_LENGTH)
+    x /= lengths
+    y /= lengths
     aside: NDArray[np.float64] = np.abs(shifts[:, 0] * y - shifts[:, 1] * x)
     return aside
