@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.vectors import lengths
+from ltu_compute.kernels.vectors import lengths, norms
 
 
 def test_lengths_of_pythagorean_triples() -> None:
@@ -22,3 +22,11 @@ def test_lengths_do_not_depend_on_where_arrays_are(shape: tuple[int, int]) -> No
         placed[...] = values
         found.add(lengths(*placed).tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3), (300, 2), (0, 3)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_norms_are_those_of_numpy(shape: tuple[int, ...], kind: type) -> None:
+    vectors = np.random.default_rng(2).normal(0, 20, shape).astype(kind)
+    assert norms(vectors).dtype == kind
+    np.testing.assert_array_equal(norms(vectors), np.linalg.norm(vectors, axis=-1))

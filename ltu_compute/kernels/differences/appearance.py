@@ -8,7 +8,7 @@ import numpy as np
 
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.types import Bgr, Mask
-from ltu_compute.kernels.vectors import lengths
+from ltu_compute.kernels.vectors import lengths, norms
 
 Kind = Literal["missing", "extra", "changed"]
 
@@ -56,13 +56,13 @@ def appearance(reference: Bgr, shot: Bgr, mask: Mask) -> Appearance:
     near = cv2.dilate(inside, np.ones((2 * _GAP_PX + 1,) * 2, np.uint8))
     ring = (near == 0) & (cv2.dilate(inside, np.ones((2 * RING_PX + 1,) * 2, np.uint8)) > 0)
     first, second = _lab(reference), _lab(shot)
-    differs = np.asarray(np.linalg.norm(first - second, axis=2), np.float32)
+    differs = np.asarray(norms(first - second), np.float32)
     within = inside > 0
     delta_e = _mean_ciede2000(first[within], second[within])
     if not ring.any():
         return Appearance("changed", delta_e, 0.0)
     contrast1, contrast2 = (
-        float(np.median(np.linalg.norm(lab[within] - np.median(lab[ring], axis=0), axis=1)))
+        float(np.median(norms(lab[within] - np.median(lab[ring], axis=0))))
         for lab in (first, second)
     )
     kind: Kind = "changed"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats
-from ltu_compute.kernels.vectors import lengths
+from ltu_compute.kernels.vectors import lengths, norms
 
 _LEAST = 0.5  # ΔE; pixels that differ by less are not examined
 _TWO_HUES = 15.0  # ΔE between two hues, without lightness, whose blends leave their range
@@ -44,7 +44,7 @@ def without_blends(
         Share of the local contrast by which a pixel may exceed a blend.
     """
     reach = int(np.ceil(radius)) + 1
-    rows, columns = np.nonzero((beyond > _LEAST) & (_hue_extent(other, reach) >= _TWO_HUES))
+    rows, columns = _examined(beyond, other, reach)
     if len(rows) == 0:
         return beyond
     padded = cv2.copyMakeBorder(other, *[reach] * 4, cv2.BORDER_REPLICATE)
@@ -61,26 +61,42 @@ def without_blends(
         colours = np.concatenate([point[:, None], first[:, None], second[:, None], around], axis=1)
         coded = _rgb(colours)
         straight = _nearest_blend(colours, near, softness[y, x, 0])
-        gap = np.asarray(np.linalg.norm(straight - point, axis=1), np.float32)
+        gap = np.asarray(norms(straight - point), np.float32)
         for power in (1.0, _GAMMA):
             light = np.clip(coded, 0, 1) ** np.float32(power)
             blend = _nearest_blend(light, near, softness[y, x, 0])
             gap = np.minimum(gap, _delta_e(np.maximum(blend, 0) ** np.float32(1 / power), point))
-        hue = np.linalg.norm(first[:, 1:] - second[:, 1:], axis=1)
+        hue = norms(first[:, 1:] - second[:, 1:])
         explained = np.maximum(gap - slack - _HUE_SHARE * hue, 0)
         blended = (hue >= _TWO_HUES) & (explained < result[y, x])
         result[y[blended], x[blended]] = explained[blended]
     return result
 
 
+def _examined(
+    beyond: Floats, other: Floats, reach: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of pixels that differ where two hues are within `reach` px."""
+    differs = (beyond > _LEAST).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(differs)
+    if width == 0:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    here = slice(top, top + height), slice(left, left + width)
+    y, x = max(0, top - reach), max(0, left - reach)
+    around = other[y : top + height + reach, x : left + width + reach]
+    extent = _hue_extent(around, reach)[top - y :, left - x :][:height, :width]
+    rows, columns = np.nonzero((differs[here] > 0) & (extent >= _TWO_HUES))
+    return rows + top, columns + left
+
+
 def _hue_extent(values: Floats, reach: int) -> Floats:
     """Return an upper bound of the distance of two hues within `reach` px, ΔE, shape (H, W)."""
-    hues = np.ascontiguousarray(values[..., 1:])
-    if np.abs(hues).max(initial=0) < _TWO_HUES / 4:  # grey
+    hues = [cv2.extractChannel(values, channel) for channel in (1, 2)]
+    if max(cv2.norm(hue, cv2.NORM_INF) for hue in hues) < _TWO_HUES / 4:  # grey
         return np.zeros(values.shape[:2], np.float32)
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    extent = cv2.subtract(cv2.dilate(hues, kernel), cv2.erode(hues, kernel))
-    return lengths(*cv2.split(extent))
+    extents = (cv2.subtract(cv2.dilate(hue, kernel), cv2.erode(hue, kernel)) for hue in hues)
+    return lengths(*extents)
 
 
 def _farthest(around: Floats, from_colour: Floats) -> Floats:
@@ -113,4 +129,4 @@ def _rgb(lab: Floats) -> Floats:
 def _delta_e(coded: Floats, lab: Floats) -> Floats:
     flat = np.ascontiguousarray(coded, np.float32).reshape(-1, 1, 3)
     other = np.asarray(cv2.cvtColor(flat, cv2.COLOR_BGR2LAB), np.float32).reshape(lab.shape)
-    return np.asarray(np.linalg.norm(other - lab, axis=1), np.float32)
+    return np.asarray(norms(other - lab), np.float32)

@@ -303,12 +303,17 @@ def ringing_allowance(first: Floats, second: Floats, reach: int) -> Floats | Non
     """
     if not reach or first.ndim == 2:
         return None
-    hues = [np.ascontiguousarray(each[..., 1:]) for each in (first, second)]
-    if max(np.abs(each).max(initial=0) for each in hues) < _COLOURED:
+    hues = [[cv2.extractChannel(each, channel) for each in (first, second)] for channel in (1, 2)]
+    if max(cv2.norm(each, cv2.NORM_INF) for hue in hues for each in hue) < _COLOURED:
         return None
     kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
-    extents = [cv2.subtract(cv2.dilate(each, kernel), cv2.erode(each, kernel)) for each in hues]
-    a, b = cv2.split(cv2.multiply(cv2.max(*extents), _RINGING))
+    a, b = (
+        cv2.multiply(
+            cv2.max(*(cv2.subtract(cv2.dilate(x, kernel), cv2.erode(x, kernel)) for x in hue)),
+            _RINGING,
+        )
+        for hue in hues
+    )
     return np.asarray(cv2.merge([np.zeros_like(a), a, b]), np.float32)
 
 

@@ -12,6 +12,7 @@ from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr
+from ltu_compute.kernels.vectors import norms
 
 Pixels = Bgr | Floats
 _LEAST_CHROMA = 12  # levels, of 255: a picture with less everywhere is grey
@@ -198,11 +199,11 @@ def _detail(values: Floats) -> Floats:
 
 def _magnitude(values: Floats) -> Floats:
     """Return the magnitude of numbers, shape (H, W), or of vectors, shape (H, W, C)."""
-    lengths = np.abs(values) if values.ndim < 3 else np.linalg.norm(values, axis=2)
+    lengths = np.abs(values) if values.ndim < 3 else norms(values)
     return np.asarray(lengths, np.float32)
 
 
 def _trimmed(residual: Floats) -> float:
     """Return the mean magnitude of the residual without its largest tenth."""
-    magnitude = np.abs(residual) if residual.ndim == 1 else np.linalg.norm(residual, axis=1)
+    magnitude = np.abs(residual) if residual.ndim == 1 else norms(residual)
     return float(magnitude[magnitude <= percentile(magnitude, 90)].mean())
