@@ -53,4 +53,4 @@ def _contrasts(image: Bgr) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 def _detail_of(plane: Gray) -> float:
     values = plane.astype(np.float32)
     detail = cv2.subtract(values, cv2.GaussianBlur(values, (0, 0), _DETAIL_PX))
-    return cv2.norm(detail) / math.sqrt(detail.size)
+    return float(cv2.norm(detail)) / math.sqrt(detail.size)

@@ -44,4 +44,4 @@ def norms(vectors: NDArray[Any]) -> NDArray[Any]:
     square = first * first
     for each in others:
         square += each * each
-    return np.sqrt(square, out=square)
+    return np.asarray(np.sqrt(square, out=square))

@@ -116,8 +116,8 @@ def local_correlation(
         _moments(each, side, start, step) for each in (first, second)
     )
     covariance = _means(cv2.multiply(first, second), side, start, step) - mean1 * mean2
-    correlation = covariance / np.sqrt(np.maximum(variance1 * variance2, 1.0))
-    return correlation, np.sqrt(np.maximum(variance1, variance2))
+    spread = np.sqrt(np.maximum(variance1 * variance2, np.float32(1)))
+    return np.asarray(covariance / spread, np.float32), np.sqrt(np.maximum(variance1, variance2))
 
 
 @of_reference
@@ -125,13 +125,15 @@ def _moments(
     values: NDArray[np.float32], side: int, start: int, step: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and variance in windows of `side` px around the pixels of a grid."""
-    mean = _means(values, side, start, step)
-    square = _means(cv2.multiply(values, values), side, start, step)
-    return mean, np.maximum(square - mean * mean, 0)
+    mean, square = (
+        _means(each, side, start, step) for each in (values, cv2.multiply(values, values))
+    )
+    return mean, np.maximum(square - mean * mean, np.float32(0))
 
 
 def _means(
     values: NDArray[np.floating[Any]], side: int, start: int, step: int
 ) -> NDArray[np.float32]:
     grid = slice(start, None, step)
-    return np.ascontiguousarray(cv2.blur(values, (side, side))[grid, grid], np.float32)
+    means: NDArray[np.float32] = np.ascontiguousarray(cv2.blur(values, (side, side))[grid, grid])
+    return means
