@@ -110,8 +110,8 @@ def _meetings(lines: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     """
     last = len(lines) - 1
     rng = np.random.default_rng(0)
-    # What `rng.choice(len(lines), 2, replace=False)` draws each time (Floyd's algorithm): a line
-    # before the last, another line, and their order.
+    # Floyd's algorithm draws a line before the last, another line, and their order: the same as
+    # NumPy's `choice` of two without replacement, for all rounds at once.
     limits = np.tile([last - 1, last, 1], _ROUNDS)
     one, other, in_order = rng.integers(0, limits, endpoint=True).reshape(-1, 3).T
     other = np.where(other == one, last, other)
