@@ -184,7 +184,8 @@ def test_an_animal_that_is_another_one_alone_has_its_name(monkeypatch: pytest.Mo
     assert fusion.name_alone(zebra, alone(Tiger=0.9, Zebra=0.05)) == zebra
     assert fusion.name_alone(zebra, alone(Tiger=0.3, Leopard=0.3)) == zebra
     assert fusion.name_alone(zebra, alone(Lighthouse=0.9)) == zebra
-    assert fusion.name_alone(giraffe, tiger) == giraffe  # the classifier knows none
+    assert fusion.name_alone(giraffe, alone(Tiger=0.7)) == giraffe  # the classifier knows none
+    assert fusion.name_alone(giraffe, tiger) == ""
     assert fusion.name_alone(PERSON, tiger) == PERSON
     assert fusion.name_alone(DOG, alone(Tabby_cat=0.4, Egyptian_Mau=0.2, Beagle=0.1)) == CAT
     assert fusion.name_alone(DOG, alone(Tabby_cat=0.6, Beagle=0.3)) == DOG
@@ -381,6 +382,21 @@ def test_detectors_contradict_the_headline() -> None:
     assert names(CAT) == []
     assert names(CAT, score=0.7) == ["Beagle"]
     assert names(CAT, "/m/0bt9lr") == ["Beagle"]
+
+
+def test_things_that_are_no_likelier_than_classes_are_no_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tulip was an Apple with 0.51."""
+    found = [
+        seen(CAR, 0.64, 0, 0, 9, 9),
+        seen(CAT, 0.66, 0, 0, 9, 9),
+        seen(PERSON, 0.5, 0, 0, 9, 9),
+    ]
+    monkeypatch.setattr(objects, "detect", lambda *_, **__: tuple(found))
+    image = flat(40, 90, 200, 32, 32)
+    answer = labels.classify(image, models, release_slot=nullcontext)
+    assert {label.mid for label in answer} & {CAR, CAT, PERSON} == {CAT, PERSON}
 
 
 def test_the_headline_denies_animals_that_are_seen_less_surely() -> None:

@@ -161,7 +161,7 @@ def _classes(title: str, models: Models, folder: Path, truths: dict[str, list[Tr
     shown = {mid: name for name, mid in coco_mids().items()}
     found: dict[str, list[DetectedObject]] = {}
     areas: dict[str, int] = {}
-    wanted = {open_images_names()[coco_mids()[name]] for name in names}
+    wanted = {open_images_names()[mid] for mid in coco_mids().values()}  # as requests ask
     for name, image in pictures(folder):
         if name in truths:
             areas[name] = image.shape[0] * image.shape[1]

@@ -258,7 +258,7 @@ def renamed_animals(
     """
     kept, looks = [], 0
     for each in found:
-        if each.mid in animals() and chances.get(each.mid, 1.0) < SEEN and looks < MAX_ANIMALS:
+        if each.mid in animals() and chances.get(each.mid, 0.0) < SEEN and looks < MAX_ANIMALS:
             looks += 1
             part = np.ascontiguousarray(_around(image, each, ANIMAL_MARGIN))
             mid = name_alone(each.mid, labels.probabilities(part, release_slot))
