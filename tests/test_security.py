@@ -138,10 +138,13 @@ def test_a_full_service_replies_503(app: Flask, call: Caller) -> None:
     ("method", "path"),
     [
         ("POST", "/v1/recipes/part/teach"),
+        ("GET", "/v1/recipes/part"),
         ("GET", "/v1/recipes/part/tolerance"),
         ("GET", "/v1/inspections/1/report"),
         ("GET", "/v1/inspections/1/results"),
         ("GET", "/v1/datasets/1"),
+        ("GET", "/v1/datasets/1/images"),
+        ("GET", "/v1/datasets/1/images/1"),
         ("PATCH", "/v1/datasets/1"),
         ("POST", "/v1/models/1/train"),
     ],

@@ -364,6 +364,11 @@ def coco(**changed: Any) -> str:
         ({"a.png": A, "c.json": coco(images=[{"id": 7, "file_name": None}])}, 400, "name None"),
         ({"a.png": A, "c.json": coco(images=[{"id": 1.7, "file_name": "a"}])}, 400, "id 1.7"),
         ({"a.png": A, "c.json": coco(images=2 * COCO["images"])}, 400, "have the same id"),
+        (
+            {"a.png": A, "c.json": coco(categories=2 * COCO["categories"])},
+            400,
+            "two categories have the same id",
+        ),
         ({"a.png": A, "a.txt": "0 .5 .5 .01 .5", "classes.txt": "a"}, 400, "sides of 1 px"),
         (
             {"a.png": A, "c.json": coco(annotations=[{"image_id": 7, "category_id": 3}])},

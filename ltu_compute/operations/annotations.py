@@ -154,6 +154,8 @@ def _coco(
             files = {_whole(each["id"]): _named(each["file_name"]) for each in table["images"]}
             if len(files) < len(table["images"]):
                 raise ValueError("two images have the same id")  # noqa: TRY301  (worded below)
+            if len(names) < len(table["categories"]):
+                raise ValueError("two categories have the same id")  # noqa: TRY301  (as above)
             places = {
                 number: _place(file, path, pictures, by_name) for number, file in files.items()
             }

@@ -114,10 +114,10 @@ class Recipes:
     def page(
         self, account_id: str, *, name: str | None = None, offset: int = 0, limit: int = 100
     ) -> tuple[int, list[StoredRecipe]]:
-        """Return how many there are and a page of them, by name.
+        """Return how many there are and a page of them, by name, without their texts.
 
         Without a name, the current version of each recipe; with one, all its versions, the newest
-        first.
+        first. A text is ``""``: 200 of them may have 100 MB.
         """
         where = [recipes.c.account_id == account_id]
         if name is None:
@@ -135,7 +135,7 @@ class Recipes:
             total = connection.execute(
                 sa.select(sa.func.count()).select_from(recipes).where(*where)
             ).scalar_one()
-            query = _WHOLE.where(*where).order_by(*order).offset(offset).limit(limit)
+            query = _WITHOUT_TEXT.where(*where).order_by(*order).offset(offset).limit(limit)
             return total, [StoredRecipe(*row) for row in connection.execute(query)]
 
     def get(self, account_id: str, name: str, version: int | None = None) -> StoredRecipe:
@@ -308,6 +308,10 @@ _WHOLE = sa.select(
     recipes.c.created_at,
 )
 
+
+_WITHOUT_TEXT = _WHOLE.with_only_columns(
+    *(sa.literal("") if each is recipes.c.text else each for each in _WHOLE.selected_columns)
+)
 
 _GOOD_SHOT = sa.select(
     good_shots.c.id, good_shots.c.sha256, good_shots.c.bytes, good_shots.c.created_at

@@ -212,7 +212,7 @@ def stored_recipes(params: ListParams, store: Store, caller: Caller) -> RecipeLi
     return {"total": total, "recipes": [state(each) for each in found]}
 
 
-@dialect.endpoint("get", paths=("/{name}",), methods=("GET",))
+@dialect.endpoint("get", paths=("/{name}",), methods=("GET",), computes=True)
 def recipe(params: GetParams, store: Store, caller: Caller) -> WholeRecipe:
     """Return a recipe."""
     found = store.recipes.get(caller.account.id, params.name, params.version)

@@ -297,7 +297,10 @@ def add_dataset_images(
 
 
 @dialect.endpoint(
-    "datasets.images.list", paths=("/datasets/{dataset_id}/images",), methods=("GET",)
+    "datasets.images.list",
+    paths=("/datasets/{dataset_id}/images",),
+    methods=("GET",),
+    computes=True,
 )
 def dataset_images(params: ImagesPageParams, store: Store, caller: Caller) -> DatasetImagePage:
     """List the pictures of a data set, in the order they were added."""
@@ -315,6 +318,7 @@ def dataset_images(params: ImagesPageParams, store: Store, caller: Caller) -> Da
     "datasets.images.get",
     paths=("/datasets/{dataset_id}/images/{image_id}",),
     methods=("GET",),
+    computes=True,
 )
 def dataset_image(params: ImageParams, store: Store, caller: Caller) -> Picture:
     """Return the file of a picture as it was sent."""
