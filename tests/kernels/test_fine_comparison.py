@@ -205,6 +205,34 @@ def test_a_bite_is_deeper_than_the_displacement_of_its_edge(depth: int) -> None:
     assert not compared(first, second).differences
 
 
+def long_strip(depths: tuple[int, int], *, scratch: bool = False) -> Bgr:
+    """Draw tracks whose left sides are etched by `depths` px: along all, and in the middle."""
+    picture = np.zeros((400, 600, 3), np.uint8)
+    for x in (40, 120, 260, 350, 470):
+        picture[20:380, x : x + 20] = 255
+    for y in (30, 370):
+        picture[y - 3 : y + 4, 40:490] = 255
+    picture[50:350, 260 : 260 + depths[0]] = 0
+    picture[100:300, 260 : 260 + depths[1]] = 0
+    if scratch:
+        picture[60:340, 300:303] = 128
+    return picture
+
+
+@pytest.mark.parametrize(("all_along", "middle", "found"), [(3, 5, 0), (0, 6, 1)])
+def test_a_long_strip_is_the_displacement_of_its_edge_or_a_difference(
+    all_along: int, middle: int, found: int
+) -> None:
+    """Etched by 3 px and in the middle by 5 is process; by 6 px where the edge is in place is not.
+
+    A scratch along a track stays one.
+    """
+    good = long_strip((0, 0))
+    assert len(compared(good, long_strip((all_along, middle))).differences) == found
+    scratched = long_strip((all_along, middle), scratch=True)
+    assert len(compared(good, scratched).differences) == found + 1
+
+
 def test_a_sheet_that_is_bent_between_two_patches_is_no_difference() -> None:
     """Over 100 px of 1,500 the shot sinks by 7 px: patches there are 125 px apart."""
     good = np.zeros((600, 1500, 3), np.uint8)

@@ -16,6 +16,7 @@ from ltu_compute.kernels.differences.difference_map import (
 )
 from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.differences.regions import hysteresis
+from ltu_compute.kernels.differences.sampling import crop
 from ltu_compute.kernels.differences.screening import BASE_BLUR, neighbourhood, outside, softened
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.resizing import brightest_channel, gray_of
@@ -44,11 +45,14 @@ _ALONG_PX = 4  # px beyond a difference in which a shift must explain the edge b
 _SLENDER = 4.0  # times the square of its width: least area of a strip along an edge
 _BLUNT = 2.0  # the same for a strip with wide ends: a bulge of an edge tapers
 _SLIVER_PX = 3  # px, greatest width of a sliver
+_STRIP_PX = 6  # px, greatest width of a strip between two places of an edge: 3 times its jitter
 _TENSOR_PX = 7  # side, px, of the window in which the direction of an edge is measured
 _BEYOND_PX = 24  # px along an edge, before and behind a difference, that show its displacement
 _ACROSS_PX = 8  # px to both sides of an edge that do not show it
-_TEETH_PX = 100  # px, longest difference that may be teeth of a ragged edge
+_TEETH_PX = 200  # px, longest difference that may be teeth of a ragged edge
 _TEETH_SHARE = 0.35  # least share of an edge that has teeth, for a tooth to be none
+_SIDE_PX = 1.5  # px beyond a strip where its sides are seen, off the blur of its rim
+_UNEVEN_PX = 1.0  # px, mean over its length, by which the displacement of a long edge varies
 _LEAST_KNOWN_PX = 12  # px of an edge, before and behind, that suffice to judge
 _LOCAL_BLUR = 0.6  # sigma, px, by which sharpness may vary in a shot: labels by hand (composed)
 _HALO = 0.4  # share of the strongest pixel within 2 px; below, a pixel is its blur
@@ -162,9 +166,10 @@ def look_at(
         jitter = _Jitter(soft, allowed, radius, shifts, directions)
         ragged = _Ragged(soft, allowed, directions)
         for label, place in kept:
-            if not alone[label] or _is_sliver(place):
+            at_edge = not alone[label] or ragged.is_displaced(labels, label, place)
+            if at_edge or _is_sliver(place):
                 settled |= jitter.take_out(mask, labels, label, place)
-            if not alone[label]:
+            if at_edge or crop(settled, place).any():
                 ragged.take_out(mask, labels, label, place)
         labels, kept, _ = _weighed(mask, difference, level, contrast)
     return Look(difference, judged, labels, kept, settled)
@@ -381,15 +386,67 @@ class _Ragged:
         self.unequal = unequal.astype(np.float32)
         self.allowed = np.where(allowed > 0, np.float32(1), np.float32(0))
         self.directions = directions
+        self.grays = [gray_of(each) for each in pictures]
+
+    def is_displaced(self, labels: NDArray[np.int32], label: int, place: Box) -> bool:
+        """Return whether a strip along a row or a column is between two places of one edge."""
+        short, long = sorted(place[2:])
+        if short > _STRIP_PX or long < _SLENDER * short:
+            return False
+        here = (slice(place.y, place.y + place.height), slice(place.x, place.x + place.width))
+        part = labels[here] == label
+        strong = float(np.median(self.unequal[here][part]))
+        across = (1, 0) if place.height > place.width else (0, 1)
+        return self._is_between_sides(place, part, across, short, strong)
+
+    def _is_between_sides(
+        self,
+        place: Box,
+        part: NDArray[np.bool_],
+        across: tuple[int, int],
+        width: float,
+        strong: float,
+    ) -> bool:
+        """Return whether the sides of a strip differ in both pictures.
+
+        An edge that is displaced leaves such a strip. The sides of a scratch are alike.
+        """
+        reach = round((width / 2 + _SIDE_PX) / float(np.hypot(*across)))
+        dx, dy = reach * across[0], reach * across[1]
+        for gray in self.grays:
+            one, other = (
+                crop(gray, Box(place.x + sign * dx, place.y + sign * dy, *place[2:]))[part]
+                for sign in (-1, 1)
+            )
+            if np.median(cv2.absdiff(one, other)) < _ALONE * strong:
+                return False
+        return True
 
     def take_out(self, mask: Mask, labels: NDArray[np.int32], label: int, place: Box) -> None:
-        """Clear a labelled area in `mask` if the displacement of its edge explains it."""
+        """Clear the pieces of a labelled area in `mask` that their edge's displacement explains.
+
+        Of a long strip, jitter may leave many pieces.
+        """
+        x, y, width, height = place
+        within = (slice(y, y + height), slice(x, x + width))
+        left = ((labels[within] == label) & (mask[within] > 0)).astype(np.uint8)
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(left, connectivity=8)
+        for piece in range(1, count):
+            own = Box(*(int(value) for value in stats[piece, :4]))
+            rows, columns = slice(own.y, own.y + own.height), slice(own.x, own.x + own.width)
+            covered = pieces[rows, columns] == piece
+            self._take_out(mask, covered, Box(x + own.x, y + own.y, own.width, own.height))
+
+    def _take_out(self, mask: Mask, covered: NDArray[np.bool_], place: Box) -> None:
+        """Clear a piece, True in `covered`, if the displacement of its edge explains it."""
         top, left = max(0, place.y - _BEYOND_PX), max(0, place.x - _BEYOND_PX)
         here = (
             slice(top, place.y + place.height + _BEYOND_PX),
             slice(left, place.x + place.width + _BEYOND_PX),
         )
-        part = (labels[here] == label) & (mask[here] > 0)
+        part = np.zeros(mask[here].shape, np.bool_)
+        y, x = place.y - top, place.x - left
+        part[y : y + place.height, x : x + place.width] = covered
         counts = np.bincount(self.directions[here][part], minlength=len(_DIRECTIONS))
         if not counts.any():
             return
@@ -407,18 +464,58 @@ class _Ragged:
         free = self.allowed[here] * (cv2.dilate(own, (line > 0).astype(np.uint8)) > 0)
         own = _smeared_across(own, (dx, dy))
         free[own > 0] = 0
-        known = cv2.filter2D(free, -1, line, borderType=cv2.BORDER_CONSTANT)
         unequal = self.unequal[here]
-        sums = cv2.filter2D(free * unequal, -1, line, borderType=cv2.BORDER_CONSTANT)
-        strong = np.float32(np.median(unequal[part]))
-        teeth = free * (unequal > 0.5 * strong)
-        rows = cv2.filter2D(teeth, -1, line, borderType=cv2.BORDER_CONSTANT)
-        typical = cv2.max(sums / np.maximum(known, 1), strong * (rows >= _TEETH_SHARE * known))
-        typical *= known >= _LEAST_KNOWN_PX
-        nearby = cv2.dilate(typical, np.ones((3, 3), np.uint8))
-        deeper = np.clip((unequal - nearby)[part] / _LEVELS_OF_EVIDENCE, 0, 1)
-        if float(deeper.sum()) < LEAST_EVIDENCE:
+        strong = float(np.median(unequal[part]))
+        nearby = _displaced_by((unequal, free), strong, line, _LEAST_KNOWN_PX)
+        beyond = np.clip((unequal - nearby)[part] / _LEVELS_OF_EVIDENCE, 0, 1)
+        if float(beyond.sum()) < LEAST_EVIDENCE:
             mask[here][part] = 0
+            return
+        # A strip is the displacement of its edge, if that varies by less than a px and than it is.
+        pixels, length = np.count_nonzero(covered), along + 1
+        if not self._is_between_sides(place, covered, (-dy, dx), pixels / length, strong):
+            return
+        ends = np.full(unequal.shape, 255, np.float32)
+        for side in _halves(line, (dx, dy)):
+            unknown = cv2.filter2D(free, -1, side, borderType=cv2.BORDER_CONSTANT) < 1
+            mean = _displaced_by((unequal, free), strong, side, _LEAST_KNOWN_PX // 2, teeth=1.0)
+            ends = np.minimum(ends, np.where(unknown, ends, mean))
+        deeper = np.clip((unequal - np.minimum(ends, nearby))[part] / max(strong, 1), 0, 1)
+        if float(deeper.sum()) <= min(_UNEVEN_PX * length, 0.5 * pixels):
+            mask[here][part] = 0
+
+
+def _displaced_by(
+    pictures: tuple[Floats, Floats],
+    strong: float,
+    line: Floats,
+    least: int,
+    *,
+    teeth: float = _TEETH_SHARE,
+) -> Floats:
+    """Return how much pixels differ along a line through each pixel, in levels.
+
+    Where a share of `teeth` differs as much as `strong` does, it is that. It is 0 where fewer than
+    `least` pixels of the line count. `pictures` are by how much pixels differ, and 1 where they
+    count, else 0.
+    """
+    unequal, free = pictures
+    known = cv2.filter2D(free, -1, line, borderType=cv2.BORDER_CONSTANT)
+    sums = cv2.filter2D(free * unequal, -1, line, borderType=cv2.BORDER_CONSTANT)
+    alike = free * (unequal > 0.5 * strong)
+    rows = cv2.filter2D(alike, -1, line, borderType=cv2.BORDER_CONSTANT)
+    typical = cv2.max(sums / np.maximum(known, 1), np.float32(strong) * (rows >= teeth * known))
+    typical *= known >= least
+    return np.asarray(cv2.dilate(typical, np.ones((3, 3), np.uint8)), np.float32)
+
+
+def _halves(line: Floats, direction: tuple[int, int]) -> list[Floats]:
+    """Return the halves of a line before and behind its middle."""
+    dx, dy = direction
+    middle = len(line) // 2
+    rows, columns = np.mgrid[: len(line), : len(line)] - middle
+    along = columns * dx + rows * dy
+    return [np.where(sign * along > 0, line, np.float32(0)) for sign in (-1, 1)]
 
 
 def _smeared_across(part: NDArray[np.uint8], direction: tuple[int, int]) -> NDArray[np.uint8]:
