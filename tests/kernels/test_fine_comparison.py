@@ -205,6 +205,35 @@ def test_a_bite_is_deeper_than_the_displacement_of_its_edge(depth: int) -> None:
     assert not compared(first, second).differences
 
 
+@pytest.mark.parametrize("middle", [219, 220])
+@pytest.mark.parametrize("color", [COPPER, GROUND])
+def test_half_a_disc_of_5_px_on_an_edge_is_found(color: tuple[int, int, int], middle: int) -> None:
+    """The edge is at 219.5: the half beyond it covers 4 px², or 9."""
+    good = np.full((300, 400, 3), GROUND, np.uint8)
+    good[:, 180:220] = COPPER
+    bad = good.copy()
+    cv2.circle(bad, (middle, 152), 2, color, cv2.FILLED)
+    bad[100, 179 if color is COPPER else 180] = color  # a px: within the tolerance
+    first, second = (
+        photographed(np.asarray(cv2.GaussianBlur(each, (0, 0), 0.6), np.uint8), seed)
+        for seed, each in enumerate((good, bad))
+    )
+    [difference] = compared(first, second).differences
+    assert holds(difference.on1.box, 219.5, 152, beyond=2)
+
+
+def test_the_rim_of_a_wider_pad_is_no_spur() -> None:
+    """Between pixels, a drawn disc that is 1 px larger is so by up to 1.4 px."""
+    pads = []
+    for seed, radius in enumerate((14, 15)):
+        pad = np.full((300, 400, 3), GROUND, np.uint8)
+        for x in range(40, 400, 80):
+            cv2.circle(pad, (x, 150), radius, COPPER, cv2.FILLED)
+            cv2.line(pad, (x, 150), (x, 299), COPPER, 9)
+        pads.append(photographed(np.asarray(cv2.GaussianBlur(pad, (0, 0), 0.6), np.uint8), seed))
+    assert compared(*pads).differences == ()
+
+
 def long_strip(depths: tuple[int, int], *, scratch: bool = False) -> Bgr:
     """Draw tracks whose left sides are etched by `depths` px: along all, and in the middle."""
     picture = np.zeros((400, 600, 3), np.uint8)

@@ -7,6 +7,7 @@ The pictures and one mask are the only arrays of full size in memory.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.areas import Area, overlap
-from ltu_compute.kernels.differences.bites import MOST, bitten, candidates
+from ltu_compute.kernels.differences.bites import MOST, Limits, bitten, candidates
 from ltu_compute.kernels.differences.difference_map import (
     coordinates,
     noise_of,
@@ -267,7 +268,9 @@ def areas_that_differ(
         noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(precision.noise.max())
         sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
         bites = scale == 1 and learnt is None and settings.smooth <= _CRISP
-        survey = surveyed(level, sensitivity, candidates if bites else None)
+        limits = Limits.of(radius, level_delta_e)
+        also = partial(candidates, limits=limits) if bites else None
+        survey = surveyed(level, sensitivity, also)
         coarser = _Reduced(*survey.halved)
         areas = []
         last = max(level.size) < 2 * _COARSEST or min(level.size) < 32
@@ -296,7 +299,7 @@ def areas_that_differ(
                     if not _lies_at_the_rim(area, level.size, reach)
                 ]
         if survey.share <= _MOSTLY:
-            areas += _bites(level, survey.places, areas, radius, level_delta_e)
+            areas += _bites(level, survey.places, areas, limits)
         found = _with_coarser(found, areas, scale)
         if last:
             return found
@@ -305,9 +308,7 @@ def areas_that_differ(
         scale *= 2
 
 
-def _bites(
-    level: Level, places: list[Box], found: list[Area], tolerance_px: float, threshold: float
-) -> list[Area]:
+def _bites(level: Level, places: list[Box], found: list[Area], limits: Limits) -> list[Area]:
     """Return the bites and spurs among places, except those beside an area found already."""
     if not places or len(places) > MOST:
         return []
@@ -320,8 +321,7 @@ def _bites(
         near &= (taken[:, 1] < y + height) & (taken[:, 3] > y)
         if near.any():
             continue
-        least = 2 * _LEVELS_PER_DELTA_E * threshold  # at its rims, half of the contrast remains
-        area = bitten(level, place, tolerance_px, least)
+        area = bitten(level, place, limits)
         if area is not None:
             areas.append(area)
     return areas
