@@ -12,6 +12,8 @@ from ltu_compute.kernels.types import Bgr, Gray, Size
 
 _STRIPE_PIXELS = 1 << 17
 _LEAST_HALVED = 3  # times the wanted size, from which a picture is halved first
+_ELONGATED = 3  # aspect ratio from which a picture keeps its short side when it is reduced
+_MOST_ELONGATED = 4  # times the longest side of other pictures, that a long one keeps
 _LEAST_ODD_PX = 256  # px of an odd side from which its last one may be left out: 0.4 % of it
 
 
@@ -32,6 +34,24 @@ def reduced_size(size: Size, longest: int) -> Size:
     """
     scale = longest / max(size)
     return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
+
+
+def longest_for(size: Size, longest: int) -> int:
+    """Return the longest side for a picture, at which a long one keeps enough px across.
+
+    Up to an aspect ratio of 3:1 that is `longest`. Longer pictures keep a third of that as their
+    short side, up to four times `longest`: an alignment found on a strip of a hundred px says
+    little about its scale across.
+
+    Parameters
+    ----------
+    size : Size
+        Of the picture, in px.
+    longest : int
+        Longest side of pictures up to 3:1, in px.
+    """
+    aspect = max(size) / max(1, min(size))
+    return round(longest * min(max(1.0, aspect / _ELONGATED), _MOST_ELONGATED))
 
 
 @of_reference

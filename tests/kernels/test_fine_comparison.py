@@ -429,6 +429,19 @@ def test_a_board_that_moved_does_not_displace_its_panel() -> None:
     assert map_points(others, alignment.matrix) == pytest.approx(others, abs=0.4)
 
 
+def test_a_long_panel_is_aligned_across_too() -> None:
+    """Seen at an angle: 1 % wider at one end, and displaced by more across than along."""
+    panel = board(2600, 460)
+    corners = np.array([[0, 0], [2600, 0], [2600, 460], [0, 460]], np.float32)
+    seen = corners + np.array([[3, -7], [10, -13], [-5, 9], [6, 6]], np.float32)
+    truth = cv2.getPerspectiveTransform(corners, seen)
+    shot = photographed(panel, 2, truth)
+    alignment = align_settled(gray_of(panel), gray_of(shot))
+    assert alignment is not None
+    gap = map_points(corners, alignment.matrix) - map_points(corners, truth)
+    assert np.linalg.norm(gap, axis=1).max() < 2
+
+
 @pytest.mark.parametrize(("angle_deg", "resolution"), [(0.6, 800), (20.0, 400)])
 def test_auto_is_full_resolution_where_the_shot_hardly_moved(
     angle_deg: float, resolution: int

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ltu_compute.kernels.contrast import gray_pair
-from ltu_compute.kernels.differences.fine import OVERVIEW_PX, compare_finely
+from ltu_compute.kernels.differences.fine import compare_finely, overview_of
 from ltu_compute.kernels.differences.polygons import polygons_mask
 from ltu_compute.kernels.differences.results import Comparison
 from ltu_compute.kernels.differences.settings import AUTO, FULL, PRESET_PX, ComparisonSettings
@@ -86,7 +86,7 @@ def _decided(
             raise ValueError("images must be uint8 arrays of shape (H, W, 3)")
     if settings.resolution != AUTO:
         return image1, image2, settings
-    grays = gray_pair(reduced(image1, OVERVIEW_PX), reduced(image2, OVERVIEW_PX))
+    grays = gray_pair(overview_of(image1), overview_of(image2))
     fine = learnt is not None or align_settled(*grays) is not None
     settings = replace(settings, resolution=FULL if fine else PRESET_PX)
     first, second = (

@@ -138,7 +138,8 @@ class Grid:
     @classmethod
     def over(cls, frame: Size, overview: Gray) -> "Grid":
         """Return the grid for a frame, with patches placed by the texture of a grey overview."""
-        spacing = float(np.clip(max(frame) / _PATCHES_PER_SIDE, *_SPACING))
+        extent = min(max(frame), 3 * min(frame))  # a longer frame has as many rows as one of 3:1
+        spacing = float(np.clip(extent / _PATCHES_PER_SIDE, *_SPACING))
         columns = max(1, round(frame.width / spacing))
         rows = max(1, round(frame.height / spacing))
         exact = (frame.width / columns, frame.height / rows)

@@ -52,10 +52,10 @@ from ltu_compute.kernels.homography import (
     scale_at_centre,
     size_of,
 )
-from ltu_compute.kernels.resizing import first_channel, is_colourless, reduced
+from ltu_compute.kernels.resizing import first_channel, is_colourless, longest_for, reduced
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
-OVERVIEW_PX = 1024  # longest side, px, at which fine comparisons are aligned
+_OVERVIEW_PX = 1024  # longest side, px, up to 3:1, at which fine comparisons are aligned
 _LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
 _RIM_PX = 3  # px at the rim of the shared area: the reach of interpolation
 _ROUGH_REACH = 12  # px of the overview: farthest displacement of a patch beyond the matrix
@@ -63,6 +63,11 @@ _NEARLY_FULL = 1.4  # times the overview; larger images are measured again at fu
 # Share of the frame; a larger part holds several of the 12 x 12 patches, which have measured it.
 # It is a board that moved in its panel, not a tall part.
 _MEASURED_BY_PATCHES = 6 / 144
+
+
+def overview_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image as reduced for the alignment of a fine comparison."""
+    return reduced(image, longest_for(size_of(image), _OVERVIEW_PX))
 
 
 def compare_finely(  # noqa: PLR0915  (one step after the other)
@@ -80,7 +85,7 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
     The pictures of the result are reduced to 400 px.
     """
     given1, given2 = size_of(image1), size_of(image2)
-    small1, small2 = reduced(image1, OVERVIEW_PX), reduced(image2, OVERVIEW_PX)
+    small1, small2 = overview_of(image1), overview_of(image2)
     gray1, gray2 = gray_pair(small1, small2)
     reduced1, reduced2 = size_of(small1), size_of(small2)
     target = Target(gray2)
@@ -204,7 +209,7 @@ def _with_displacement(
     """
     reference, sampler = full
     frame = sampler.frame
-    small1 = reduced(reference, OVERVIEW_PX)
+    small1 = overview_of(reference)
     factor = max(frame) / max(small1.shape)
     given2 = Size(sampler.image.shape[1], sampler.image.shape[0])
     small_size2 = size_of(smalls[1])

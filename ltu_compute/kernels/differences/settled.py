@@ -21,10 +21,10 @@ from ltu_compute.kernels.differences.displacement import (
 )
 from ltu_compute.kernels.differences.sampling import crop
 from ltu_compute.kernels.homography import is_plausible, map_points, rescale_homography, size_of
-from ltu_compute.kernels.resizing import reduced
+from ltu_compute.kernels.resizing import longest_for, reduced
 from ltu_compute.kernels.types import Box, Gray, Matrix, Size
 
-_SIZE = 512  # px, longest side of the images in which patches are searched for
+_SIZE = 512  # px, longest side of the images in which patches are searched for, up to 3:1
 _REACHES = (14, 4)  # px of `_SIZE`, greatest displacement of a patch: first pass, second pass
 _LEAST_PATCHES = 8
 _AGREEING = 0.7  # share of the patches that must agree with the homography
@@ -52,14 +52,16 @@ def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
     """
     if gray1.shape != gray2.shape:
         return None
-    small1, small2 = reduced(gray1, _SIZE), reduced(gray2, _SIZE)
+    longest = longest_for(size_of(gray1), _SIZE)
+    small1, small2 = reduced(gray1, longest), reduced(gray2, longest)
     size = size_of(small1)
     if min(size) < 4 * _REACHES[0]:
         return None
     grid = Grid.over(size, small1)
     soft1 = matchable(small1)
     matrix = np.eye(3)
-    for reach in _REACHES:
+    for share in _REACHES:
+        reach = round(share * longest / _SIZE)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         seen = cv2.warpPerspective(
             small2, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
@@ -123,7 +125,10 @@ def _fitted(
     rows_y = np.stack([zero, zero, zero, x, y, one, -x * v, -y * v], axis=1)
     identity = np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float64)
     total = weights.sum()
-    stiffness = _PRIOR * total * np.diag([1, 1, 0.1, 1, 1, 0.1, 4, 4])
+    # The longer a side, the better the slope along it is known: with the square of its length.
+    along_x, along_y = np.square(np.array(size) / max(size))
+    prior = [along_x, along_y, 0.1, along_x, along_y, 0.1, 4 * along_x, 4 * along_y]
+    stiffness = _PRIOR * total * np.diag(prior)
     solution = identity.copy()
     pair = np.stack([rows_x, rows_y], axis=1)
     aim = np.stack([u, v], axis=1) - pair @ identity
