@@ -120,6 +120,32 @@ def test_a_smaller_copy_of_fine_detail_does_not_differ(
 
 
 @pytest.mark.parametrize("settings", ALL, ids=NAMES)
+@pytest.mark.parametrize(("gain", "added"), [(1.0, 22), (1.0, -15), (0.8, 40)])
+def test_light_that_is_added_everywhere_is_no_difference(
+    settings: ComparisonSettings, gain: float, added: int
+) -> None:
+    """A tenth of the picture is copper: a fit that follows the ground must not leave it out.
+
+    Tracks that are tinned in one place are a difference.
+    """
+    board = np.full((640, 640, 3), (40, 74, 34), np.uint8)
+    for x in range(30, 620, 60):
+        cv2.line(board, (x, 40), (x, 600), (80, 160, 196), 7)
+    tinned = board.copy()
+    place = tinned[260:380, 200:320]
+    place[place[..., 2] > 100] = (190, 190, 180)
+    noise = np.random.default_rng(1).normal(0, 2, (2, *board.shape))
+    first = np.clip(board + noise[0], 0, 255).astype(np.uint8)
+    veiled, bad = (
+        np.clip(gain * each + added + noise[1], 0, 255).astype(np.uint8) for each in (board, tinned)
+    )
+    assert compared(first, veiled, settings).differences == ()
+    boxes = [difference.on1.box for difference in compared(first, bad, settings).differences]
+    assert boxes
+    assert all(box.x >= 200 and box.x + box.width <= 320 for box in boxes)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=NAMES)
 @pytest.mark.parametrize(
     ("middle", "radii", "gain"), [((950, 250), (420, 380), 1.1), ((560, 90), (300, 280), 1.3)]
 )

@@ -1,6 +1,6 @@
 """Fit the light of one shot to that of another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -23,6 +23,18 @@ _UNEVEN = 0.02  # mean residual, in the logarithm of light, that a cone is searc
 _FAR_LESS = 0.6  # of the mean residual: the most that a cone may leave
 _OUTLIER = 0.3  # in the logarithm of light: greatest residual of one pixel in a mean
 _MUCH_BETTER = 0.75  # of the median residual: the most that a steep field may leave
+_UNEXPLAINED = 0.1  # in the logarithm of light: a sample that differs by more is unexplained
+_MOST_UNEXPLAINED = 0.02  # share of the samples: with more, a veil is looked for
+_VEIL_CELLS = 4  # cells a side; a tone of the scene is in half of them
+_TONE = 16  # levels of one tone
+_LEAST_TONE = 0.01  # least share of the samples that have a tone
+_TONES_APART = 24  # levels, least distance of the darkest and the brightest tone
+_VEIL_EXACT = 6.0  # levels, farthest distance of a tone from the line
+_VEIL_OTHER = 0.1  # share of the samples whose tones may be off the line: displaced edges
+_VEIL_GAIN = 1.6  # greatest factor of brightening or darkening beside a veil
+_VEIL_ALIKE = 16.0  # levels, greatest difference of a veil between channels: it is nearly grey
+_VEIL_LEAST = 6.0  # levels; the power of the tones explains less
+_VEIL_MOST = 64.0  # levels, the most of a veil
 _LEAST_SAMPLES = 50  # pixels to fit light to
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 
@@ -34,7 +46,8 @@ def in_light_of(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> Bgr:
     the image (a lamp moved). The fit is made in the logarithm, by iteratively reweighted least
     squares with Tukey's biweight. The median over large windows corrects the remainder. If the
     fit is no plausible change of light, because most of the image shows something else, nothing
-    is corrected.
+    is corrected. A veil, light that is added everywhere, is taken off before if it explains far
+    more.
     """
     return _fitted(reference, other, compared)[1]
 
@@ -52,15 +65,20 @@ class Light:
         Added after that, in levels, sampled over the picture.
     cone : Cone or None
         The light of a lamp that was switched on or off.
+    veil : tuple of int
+        Levels of each channel to subtract first.
     """
 
     coefficients: Floats
     offset: Floats
     cone: Cone | None = None
+    veil: tuple[int, ...] = (0, 0, 0)
 
     @property
     def is_none(self) -> bool:
         """Whether every level would change by less than one step."""
+        if any(self.veil):
+            return False
         power, constant, *slopes = np.abs(self.coefficients - np.eye(1, _TERMS, dtype=np.float32)).T
         change = (power * np.log(257) + constant + sum(slopes)) * 255
         return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
@@ -68,7 +86,7 @@ class Light:
     @cached_property
     def _tones(self) -> Floats:
         """Return each level raised to the power of each channel, shape (1, 256, 3)."""
-        levels = np.arange(256, dtype=np.float32)[:, None] + 2
+        levels = np.float32(2) + np.stack([_cleared(each) for each in self.veil], axis=-1)
         return np.asarray((levels ** self.coefficients[:, 0])[None], np.float32)
 
     def tile(self, pixels: Bgr | Gray, place: Box, frame: Size) -> Bgr | Gray:
@@ -128,11 +146,93 @@ def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Li
         return None, other
     if is_colourless(reference) and is_colourless(other):  # one channel has the fit of all three
         gray1, gray2 = (first_channel(each)[..., None] for each in (reference, other))
-        light, corrected = _fitted_by_channel(gray1, gray2, compared)
+        light, corrected = _fitted_without_veil(gray1, gray2, compared)
         if light is None:
             return None, other
         return light, np.asarray(cv2.merge([corrected] * 3), np.uint8)
-    return _fitted_by_channel(reference, other, compared)
+    return _fitted_without_veil(reference, other, compared)
+
+
+def _fitted_without_veil(
+    reference: NDArray[np.uint8], other: NDArray[np.uint8], compared: NDArray[np.bool_]
+) -> tuple[Light | None, NDArray[np.uint8]]:
+    """Return what `_fitted_by_channel` does, without a veil if that explains far more."""
+    light, corrected = _fitted_by_channel(reference, other, compared)
+    left = _unexplained(reference, corrected, compared)
+    if left <= _MOST_UNEXPLAINED:
+        return light, corrected
+    veil = _veil_of(reference, other, compared)
+    if veil is None:
+        return light, corrected
+    tables = np.stack([_cleared(each) for each in veil], axis=-1).astype(np.uint8)[None]
+    cleared = cv2.LUT(other, tables).reshape(other.shape)
+    unveiled, seen = _fitted_by_channel(reference, np.asarray(cleared, np.uint8), compared)
+    if unveiled is None or _unexplained(reference, seen, compared) >= _FAR_LESS * left:
+        return light, corrected
+    return replace(unveiled, veil=veil * (3 // len(veil))), seen
+
+
+def _cleared(veil: int) -> Floats:
+    """Return each level less a veil's, shape (256,)."""
+    return np.clip(np.arange(256, dtype=np.float32) - veil, 0, 255)
+
+
+def _unexplained(
+    reference: NDArray[np.uint8], corrected: NDArray[np.uint8], compared: NDArray[np.bool_]
+) -> float:
+    """Return the share of samples that differ by more than `_UNEXPLAINED`."""
+    step = max(1, max(compared.shape) // 100)
+    every = (slice(None, None, step),) * 2
+    inside = compared[every]
+    logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
+    one, two = (logarithms[each[every][inside]] for each in (reference, corrected))
+    return float(np.count_nonzero(np.abs(one - two) > _UNEXPLAINED)) / max(1, one.size)
+
+
+def _veil_of(
+    reference: NDArray[np.uint8], other: NDArray[np.uint8], compared: NDArray[np.bool_]
+) -> tuple[int, ...] | None:
+    """Return the light that was added to the other image everywhere, in levels of each channel.
+
+    It is negative where light was taken away. None if tones from all over the image do not show
+    one: a line through the median of each tone, the same for all tones, and alike in all channels.
+    A part that is of another tone in one place shows none.
+    """
+    height, width = compared.shape
+    step = max(1, max(height, width) // 100)
+    every = (slice(None, None, step),) * 2
+    cells = np.add.outer(
+        _VEIL_CELLS * (np.arange(height) * _VEIL_CELLS // height),
+        np.arange(width) * _VEIL_CELLS // width,
+    )[every]
+    soft = [blurred(each, 1.5).reshape(each.shape) for each in (reference, other)]
+    veils = []
+    for channel in range(reference.shape[2]):
+        one, two = (each[..., channel][every] for each in soft)
+        usable = compared[every] & _unclipped(one) & _unclipped(two)
+        target, source, cell = one[usable], two[usable], cells[usable]
+        tones = []
+        for tone in np.unique(source // _TONE):
+            own = source // _TONE == tone
+            counts = np.bincount(cell[own], minlength=_VEIL_CELLS**2)
+            widespread = np.count_nonzero(counts >= 2) >= _VEIL_CELLS**2 // 2
+            if widespread and np.count_nonzero(own) >= _LEAST_TONE * len(source):
+                tones.append((median(source[own]), median(target[own]), np.count_nonzero(own)))
+        if len(tones) < 2 or tones[-1][0] - tones[0][0] < _TONES_APART:
+            return None
+        levels, medians, counts = np.array(tones).T
+        gain, added = np.polyfit(levels, medians, 1, w=np.sqrt(counts))
+        exact = np.abs(gain * levels + added - medians) <= _VEIL_EXACT
+        if (
+            counts[~exact].sum() > _VEIL_OTHER * counts.sum()
+            or not 1 / _VEIL_GAIN <= gain <= _VEIL_GAIN
+        ):
+            return None
+        veils.append(-added / gain)
+    most = max(abs(veil) for veil in veils)
+    if max(veils) - min(veils) > _VEIL_ALIKE or not _VEIL_LEAST <= most <= _VEIL_MOST:
+        return None
+    return tuple(round(float(veil)) for veil in veils)
 
 
 def _fitted_by_channel(
