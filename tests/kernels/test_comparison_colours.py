@@ -1,6 +1,7 @@
 """Colour, light and size are no difference; what is printed is."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 import cv2
@@ -47,6 +48,13 @@ def stored(picture: Bgr) -> Bgr:
     return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
 
 
+@cache
+def shots(color: Color, ground: Color) -> tuple[Bgr, Bgr, Bgr]:
+    """Return a sheet, a shot of it by hand, and one of a sheet with a wrong letter."""
+    good, wrong = (printed(color, ground, wrong=each) for each in (False, True))
+    return good, by_hand(good, 1), by_hand(wrong, 1)
+
+
 def by_hand(picture: Bgr, seed: int) -> Bgr:
     """Turn, blur in linear light, and write as a JPEG with half of the colours' resolution."""
     turn = cv2.getRotationMatrix2D((600, 450), 0.8, 1)
@@ -64,11 +72,11 @@ def by_hand(picture: Bgr, seed: int) -> Bgr:
 def test_edges_of_two_hues_are_no_difference_and_a_wrong_letter_is_one(
     settings: ComparisonSettings, color: Color, ground: Color
 ) -> None:
-    good = printed(color, ground)
-    assert compared(good, by_hand(good, 1), settings).differences == ()
+    good, shot, wrong = shots(color, ground)
+    assert compared(good, shot, settings).differences == ()
     if settings.min_area_percent:
         return  # which leaves out what is as small as a letter
-    found = compared(good, by_hand(printed(color, ground, wrong=True), 1), settings).differences
+    found = compared(good, wrong, settings).differences
     assert found
     assert all(300 < d.on1.box.y < 400 and d.on1.box.width < 60 for d in found)
 
@@ -155,6 +163,18 @@ def test_a_lamp_that_was_switched_on_is_light(
     radii: tuple[int, int],
     gain: float,
 ) -> None:
+    shots = [shot.copy() for shot in by_a_lamp(middle, radii, gain)]
+    assert compared(*shots, settings).differences == ()
+    for radius in (24, 130):  # a larger one is no cone of darkness
+        cv2.circle(shots[1], (900, 300), radius, (40, 40, 40), cv2.FILLED)
+        [spot] = compared(*shots, settings).differences
+        assert spot.on1.box.x < 900 < spot.on1.box.x + spot.on1.box.width
+    assert spot.on1.box.width > 230
+
+
+@cache
+def by_a_lamp(middle: tuple[int, int], radii: tuple[int, int], gain: float) -> list[Bgr]:
+    """Draw a sheet of steel without and with a lamp."""
     y, x = np.mgrid[:900, :1200]
     grain = cv2.GaussianBlur(np.random.default_rng(9).normal(0, 1, (900, 1200)), (0, 0), 2) * 40
     bed = np.clip(72 + grain[..., None] + np.zeros(3), 0, 255).astype(np.uint8)
@@ -164,16 +184,10 @@ def test_a_lamp_that_was_switched_on_is_light(
     cone = 1 + gain * np.exp(-away)
     noise = np.random.default_rng(1).normal(0, 3, (2, *bed.shape))
     dark, lit = 0.8 * bed, 0.8 * bed * cone[..., None] * (0.88, 1, 1.06)
-    shots = [
+    return [
         np.clip(shot + grains, 0, 255).astype(np.uint8)
         for shot, grains in zip((dark, lit), noise, strict=True)
     ]
-    assert compared(*shots, settings).differences == ()
-    for radius in (24, 130):  # a larger one is no cone of darkness
-        cv2.circle(shots[1], (900, 300), radius, (40, 40, 40), cv2.FILLED)
-        [spot] = compared(*shots, settings).differences
-        assert spot.on1.box.x < 900 < spot.on1.box.x + spot.on1.box.width
-    assert spot.on1.box.width > 230
 
 
 @pytest.mark.parametrize("settings", [PRESETS[1], replace(PRESETS[1], resolution=FULL)])

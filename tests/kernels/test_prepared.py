@@ -15,14 +15,14 @@ from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.operations.comparison import PreparedReference, differences
 from tests.support.client import IMAGES
 
-SIZE = 480, 360
-MASK = np.zeros((360, 480), np.uint8)
-MASK[45:300, 60:375] = 255
-HALF = (((0.0, 0.0), (240.0, 0.0), (240.0, 360.0), (0.0, 360.0)),)
+SIZE = 320, 240
+MASK = np.zeros((240, 320), np.uint8)
+MASK[30:200, 40:250] = 255
+HALF = (((0.0, 0.0), (160.0, 0.0), (160.0, 240.0), (0.0, 240.0)),)
 SETTINGS = {
     "preset 1": PRESETS[1],
     "preset 5": PRESETS[5],
-    "hsv, 800 px": ComparisonSettings(use_hsv=True, resolution=800),
+    "hsv, 300 px": ComparisonSettings(use_hsv=True, resolution=300),
     "half": ComparisonSettings(include=HALF),
     "full": ComparisonSettings(resolution="full"),
 }
@@ -45,12 +45,12 @@ def shots(*, turned: bool = False) -> Iterator[Image]:
     """Yield a good shot, one with defects, and that turned, darker and cut: ways to align."""
     yield png(pixels_of("part-good.jpg"))
     shot = pixels_of("part-shot.jpg")
-    cv2.circle(shot, (200, 150), 14, (0, 0, 0), -1)
+    cv2.circle(shot, (133, 100), 12, (0, 0, 0), -1)
     yield png(shot)
     if turned:
-        turn = cv2.getRotationMatrix2D((240, 180), 9, 0.95)
+        turn = cv2.getRotationMatrix2D((160, 120), 9, 0.95)
         moved = cv2.warpAffine(shot, turn, SIZE, borderMode=cv2.BORDER_REPLICATE)
-        yield png((0.8 * moved[:340, 12:]).astype(np.uint8))
+        yield png((0.8 * moved[:226, 8:]).astype(np.uint8))
 
 
 def flat(value: Any) -> list[Any]:
