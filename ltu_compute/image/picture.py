@@ -39,6 +39,8 @@ MAX_SIDE = 32_766
 
 _NEARLY = 0.95  # of the size asked for, that a JPEG may have where it is decoded to that at once
 
+_SAME_EXPOSURE = 4.0  # times as bright, at most, are two shots that were written alike
+_LEVEL_PIXELS = 10_000  # pixels that suffice for the level of an image
 _KEPT_PIXELS = 16_000_000  # results up to this size are kept for the next caller
 
 _WALKS: dict[Format, Callable[[bytes, Admit], Structure]] = {
@@ -356,7 +358,8 @@ def alike(*images: Image) -> tuple[Image, ...]:
     """Return images that are to be compared, those of 16 bits a sample read with one range.
 
     Each would otherwise be read with its own, so that a shot with a reflection in it would be
-    darker all over than its reference.
+    darker all over than its reference. Files that hold samples differently, one in the low bits and
+    one in the high bits, keep their own: with one range, the first would be black.
 
     Parameters
     ----------
@@ -372,4 +375,15 @@ def alike(*images: Image) -> tuple[Image, ...]:
     if len(deep) < 2:
         return images
     bits = max(image.sample_bits for image in deep)
+    if any(image.sample_bits < bits for image in deep):
+        levels = [_bright_level(image) for image in deep]
+        if min(levels) > 0 and max(levels) > _SAME_EXPOSURE * min(levels):
+            return images
     return tuple(image.with_sample_bits(bits) for image in images)
+
+
+def _bright_level(image: Image) -> float:
+    """Return the level of the brighter areas of an image, as a share of 16 bits."""
+    gray = image.gray()
+    step = max(1, int(np.sqrt(gray.size / _LEVEL_PIXELS)))
+    return float(np.percentile(gray[::step, ::step], 90)) / (1 << (16 - image.sample_bits)) / 255

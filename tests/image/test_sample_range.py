@@ -115,3 +115,12 @@ def test_defects_are_found_in_every_range(bits: int, shift: int) -> None:
 
     assert compared(plate(2, bits, scratched=True)) == 2
     assert compared(plate(3, bits, scratched=False)) == 0
+
+
+@pytest.mark.parametrize("scratched", [False, True])
+def test_low_bits_are_compared_with_high_bits(scratched: bool) -> None:
+    """One recorder wrote 12 bits as they are, the other shifted them up."""
+    low, high = plate(1, 12, scratched=False), plate(2, 12, scratched=scratched) << 4
+    reference, other = (opened(png16(each)) for each in (low, high))
+    found = comparison.differences(reference, other, PRESETS[1]).differences
+    assert len(found) == (2 if scratched else 0)
