@@ -98,6 +98,7 @@ def test_shots_get_verdicts_and_a_report(
         page.click("#shots-report")
     report = saved.value.path().read_text()
     assert "shot-002.png" in report
+    assert "default-src 'none'; img-src data:; " in report
     assert report.count("data:image/jpeg") == 1  # a close-up of the one difference
     assert Axe().run(page).response["violations"] == []
     page.locator(".filters label", has_text="Error 1").click()
