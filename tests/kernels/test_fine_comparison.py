@@ -16,6 +16,7 @@ from ltu_compute.kernels.differences import (
     compare,
 )
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
+from ltu_compute.kernels.differences.evidence import Precision, exact_difference
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.sharpness import blur_to_settle
 from ltu_compute.kernels.homography import map_points, size_of
@@ -468,3 +469,43 @@ def test_the_sharper_shot_is_blurred_as_much_as_the_other(sigma: float) -> None:
     everywhere = np.ones(sharp.shape, bool)
     assert blur_to_settle(sharp, soft, everywhere) == (sigma, 0.0)
     assert blur_to_settle(soft, sharp, everywhere) == (0.0, sigma)
+
+
+def test_a_part_laid_anew_is_compared_without_its_mat() -> None:
+    """The mat stays, and the part moves on it: patches of the mat say nothing about the part."""
+    mat = np.full((600, 800, 3), (84, 60, 30), np.uint8)
+    for at in range(0, 800, 34):
+        mat[:, at : at + 2] = mat[at : at + 2] = (170, 190, 120)
+    part = board(400, 300)
+    shots = []
+    for x, y in [(200, 150), (211, 142)]:
+        shot = mat.copy()
+        shot[y : y + 300, x : x + 400] = part
+        shots.append(shot)
+    region = np.zeros((600, 800), np.uint8)
+    region[154:446, 204:596] = 255
+    scratched = shots[1].copy()
+    cv2.line(scratched, (411, 260), (461, 275), (200, 200, 200), 2)
+    for seed, shot in enumerate((shots[1], scratched)):
+        pair = photographed(shots[0], 1), photographed(shot, 2 + seed)
+        size = size_of(mat)
+        found = compare(*pair, AT_FULL, size1=size, size2=size, roi1=region)
+        assert found is not None
+        assert [holds(d.on1.box, 425, 276, 2) for d in found.differences] == [True] * seed
+
+
+@pytest.mark.parametrize("sigma", [0.4, 0.5])
+def test_the_core_of_a_thin_stroke_may_be_blurred_by_half_a_pixel(sigma: float) -> None:
+    """A lens is less sharp at its rim, and one blur for the whole shot does not fit there."""
+    page = np.full((60, 120), 235, np.uint8)
+    for x in range(15, 110, 12):
+        cv2.line(page, (x, 10), (x, 50), 30, 2)
+    faint = page.copy()
+    faint[20:40, 84:90][faint[20:40, 84:90] < 100] = 120
+    sharp, softer, fainter = (
+        np.asarray(cv2.GaussianBlur(each, (0, 0), blur), np.uint8)
+        for each, blur in [(page, sigma), *((each, np.hypot(sigma, 0.6)) for each in (page, faint))]
+    )
+    precision = Precision(1.0, np.full(1, 0.3, np.float32))
+    assert exact_difference(sharp, softer, AT_FULL, precision).max() == 0
+    assert exact_difference(sharp, fainter, AT_FULL, precision).max() > 20
