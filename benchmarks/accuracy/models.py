@@ -52,7 +52,8 @@ INTRODUCTION = (
     "Photographs that no model was fitted to, and the seven weights to one in eight at most: "
     "PASCAL VOC 2007, whose annotations name five classes, and the validation set of COCO 2017, "
     "by which the detectors' authors have chosen among their models. A class counts as found on a "
-    "picture where an object of 32 x 32 px or more is, and from a score of 0.5 on. Large: where "
+    "picture where an object of 32 x 32 px or more is, and from a score of 0.5 on; all 80 classes "
+    "are asked for. Large: where "
     "the object has a tenth of the picture or "
     f"more. Classes on fewer than {LEAST_PICTURES} pictures of a set are counted together."
 )
