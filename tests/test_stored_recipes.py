@@ -157,9 +157,10 @@ def test_another_account_sees_nothing(ask: Ask, app: Flask) -> None:
         (form(limits={"max_count": -1}), "limits.max_count"),
         (form(reference={"path": "x", "sha256": "0" * 64}), "sha256"),
         (form("a/b"), "slash"),
+        (form(".."), "slash"),
         ({"recipe": form()["recipe"]}, "reference"),
     ],
-    ids=["no JSON", "limit", "hash", "slash", "no picture"],
+    ids=["no JSON", "limit", "hash", "slash", "a step in a path", "no picture"],
 )
 def test_what_is_wrong_is_named(ask: Ask, given: dict[str, Any], word: str) -> None:
     sent = {

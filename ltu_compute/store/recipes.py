@@ -83,13 +83,14 @@ class Recipes:
         Raises
         ------
         BadParameters
-            The name has a slash or control characters.
+            The name has a slash or control characters, or is a step in a path.
         StorageFull
             The account has as many versions or bytes as it may have.
         """
         check_text("name", name)
-        if "/" in name:
-            raise BadParameters(Problem("name", "name: a stored recipe's name has no slash"))
+        if "/" in name or name in {".", ".."}:  # clients and proxies resolve these in addresses
+            message = f"name: received {name[:80]!r}; a stored recipe's name has no slash, and is "
+            raise BadParameters(Problem("name", f"{message}not . or .."))
         size = len(text.encode()) + len(reference) + len(tolerance or b"")
         mine = recipes.c.account_id == account_id
         with self._database.transaction(writes=True) as connection:
