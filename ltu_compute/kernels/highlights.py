@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import darkest_channel
 from ltu_compute.kernels.types import Bgr, Mask
@@ -49,12 +50,12 @@ def highlight_mask(image: Bgr, fades: float = VISIBLE_FADES) -> Mask:
     mask = np.zeros(core.shape, np.uint8)
     if not core.any():
         return mask
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+    labels, stats = components_of(core)
     longest = max(core.shape)
     reach = max(3, round(_REACH * longest))
     luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.float32)
     slope = _slope(luma)
-    for label in range(1, count):
+    for label in range(1, len(stats)):
         x, y, width, height, area = (int(v) for v in stats[label])
         if not 4 <= area <= _LARGEST * core.size:
             continue

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.blending import without_blends
 from ltu_compute.kernels.differences.difference_map import (
     Judges,
@@ -191,7 +192,8 @@ def _weighed(
 
     Beside an edge that both pictures show, less than `LEAST_EVIDENCE` may be caused by the edge.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = components_of(mask)
+    count = len(stats)
     within = np.flatnonzero(labels)
     owners, values = labels.ravel()[within], difference.ravel()[within]
     share = np.minimum(values / max(FULL_EVIDENCE, level), 1)
@@ -202,12 +204,9 @@ def _weighed(
     np.maximum.at(edge, owners, contrast.ravel()[within])
     alone = edge / _LEVELS_PER_DELTA_E < _ALONE * strongest
     least = np.where(alone, LEAST_EVIDENCE_ALONE, LEAST_EVIDENCE)
-    kept = [
-        (label, Box(*(int(value) for value in stats[label, :4])))
-        for label in range(1, count)
-        if evidence[label] >= least[label]
-    ]
-    return np.asarray(labels, np.int32), kept, np.asarray(alone, np.bool_)
+    enough = (np.flatnonzero(evidence[1:] >= least[1:]) + 1).tolist()
+    kept = [(label, Box(*stats[label, :4].tolist())) for label in enough]
+    return labels, kept, np.asarray(alone, np.bool_)
 
 
 def exact_difference(

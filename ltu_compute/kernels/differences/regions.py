@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.appearance import RING_PX, appearance
 from ltu_compute.kernels.differences.difference_map import beyond_rim, coordinates
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
@@ -40,7 +41,8 @@ def cut_out(
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     closed = cv2.bitwise_or(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), mask)
     joined = _bridged(np.asarray(closed, np.uint8), gap)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    labels, stats = components_of(joined)
+    count = len(stats)
     sharp = _smoothed(difference_map, compared, 0)
     sharp[sharp <= 0.5 * level] = 0
     extent = cv2.morphologyEx((sharp > 0).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
@@ -67,7 +69,8 @@ def cut_out(
         )
         own = np.where((labels[around] == label) & extent[around], np.uint8(255), np.uint8(0))
         looks = appearance(pictures[0][around], pictures[1][around], own)
-        peak = float(smoothed[labels == label].max())
+        here = (slice(y, y + height), slice(x, x + width))
+        peak = float(smoothed[here][labels[here] == label].max())
         found.append(
             Difference(
                 on1=spot_of(map_points(outline, to_size1), size1),
