@@ -131,7 +131,9 @@ def is_colourless(image: Bgr) -> bool:
 
 @of_reference
 def first_channel(image: Bgr) -> Gray:
-    """Return the blue channel: all of a colourless picture, shape (H, W)."""
+    """Return the blue channel: all of a colourless picture, shape (H, W); of one, itself."""
+    if image.ndim == 2:
+        return image
     return np.asarray(cv2.extractChannel(image, 0), np.uint8)
 
 

@@ -213,19 +213,32 @@ def _doubt_over(none: int, full: int) -> Floats:
     return np.asarray(np.clip((levels - none) / (full - none), 0, 1), np.float32)
 
 
+_IN_BRIGHT, _IN_DARK = (
+    np.rint(_doubt_over(*each) * 255).astype(np.uint8) for each in (_BRIGHT, _DARK)
+)
+
+
 def with_doubt_in_levels(reference: Bgr, aligned_image: Bgr, corrected: Bgr) -> Bgr:
     """Return `with_doubt` rounded to whole levels; several times as fast."""
-    extremes = [
-        cv2.minMaxLoc(image.reshape(len(image), -1)) for image in (reference, aligned_image)
-    ]
-    if all(low >= _DARK[0] and high <= _BRIGHT[0] for low, high, _, _ in extremes):
-        return corrected  # nothing is in doubt
-    bright, dark = (np.rint(_doubt_over(*each) * 255).astype(np.uint8) for each in (_BRIGHT, _DARK))
+    (low1, high1), (low2, high2) = (
+        cv2.minMaxLoc(image.reshape(len(image), -1))[:2] for image in (reference, aligned_image)
+    )
     result = corrected
     for darker in (True, False):
-        gap = cv2.subtract(*((reference, corrected) if darker else (corrected, reference)))
         blown, black = (aligned_image, reference) if darker else (reference, aligned_image)
-        doubt = cv2.max(cv2.LUT(blown, bright), cv2.LUT(black, dark))
+        high, low = (high2, low1) if darker else (high1, low2)
+        doubts = [
+            cv2.LUT(image, levels)
+            for image, levels, clipped in (
+                (blown, _IN_BRIGHT, high > _BRIGHT[0]),
+                (black, _IN_DARK, low < _DARK[0]),
+            )
+            if clipped
+        ]
+        if not doubts:
+            continue
+        gap = cv2.subtract(*((reference, corrected) if darker else (corrected, reference)))
+        doubt = cv2.max(*doubts) if len(doubts) == 2 else doubts[0]
         share = cv2.multiply(gap, doubt, scale=1 / 255)
         result = np.asarray((cv2.add if darker else cv2.subtract)(result, share), np.uint8)
     return result

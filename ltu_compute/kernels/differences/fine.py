@@ -136,11 +136,12 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
     remaining = bend or alignment
     overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
     residual = 0.0 if remaining is None else remaining.residual_px * overview_px
-    sampler = _with_displacement((small1, small2), (reference, sampler), view, highlit, moved_apart)
+    patched = (small1 if frame == given1 else overview_of(reference), small2)
+    sampler = _with_displacement(patched, (reference, sampler), view, highlit, moved_apart)
     compared = _compared_mask(sampler, view, highlit)
-    compared &= (
-        asked_area(frame, margin=settings.margin, size1=sizes[0], roi1=roi1).view(np.uint8) * 255
-    )
+    if settings.margin or roi1 is not None:
+        asked = asked_area(frame, margin=settings.margin, size1=sizes[0], roi1=roi1)
+        compared &= asked.view(np.uint8) * 255
     slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
     areas = areas_that_differ(
         reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
@@ -205,16 +206,19 @@ def _with_displacement(
 ) -> Sampler:
     """Measure the shot's displacement beyond its matrix: on reduced pictures, then in full.
 
+    `smalls` are reference and shot as `overview_of` reduces them.
     With a `region`, of any size, only patches within it are measured: the rest moved differently.
     """
     reference, sampler = full
     frame = sampler.frame
-    small1 = overview_of(reference)
+    if reference.ndim == 2:
+        smalls = (first_channel(smalls[0]), first_channel(smalls[1]))
+    small1, small2 = smalls
     factor = max(frame) / max(small1.shape)
     given2 = Size(sampler.image.shape[1], sampler.image.shape[0])
-    small_size2 = size_of(smalls[1])
+    small_size2 = size_of(small2)
     rough = Sampler(
-        smalls[1],
+        small2,
         rescale_homography(
             sampler.matrix, from_sizes=(frame, given2), to_sizes=(size_of(small1), small_size2)
         ),
