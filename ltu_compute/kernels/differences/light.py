@@ -246,15 +246,16 @@ def _fitted_by_channel(
     x = np.linspace(-1, 1, width, dtype=np.float32)
     terms = _field_terms(x, y)
     sampled = compared[::step, ::step]
-    fields = [term[::step, ::step] for term in terms]
+    fields = np.stack([term[::step, ::step].ravel() for term in terms], axis=-1)
     logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
     fitted, samples = [], []
     for channel in range(channels):
         source = soft2[::step, ::step, channel]
         target = soft1[::step, ::step, channel]
-        usable = sampled & _unclipped(source) & _unclipped(target)
-        wanted = np.log(target[usable] + 2)
-        rows = np.stack([np.log(source[usable] + 2), *(field[usable] for field in fields)], axis=-1)
+        usable = np.flatnonzero(sampled & _unclipped(source) & _unclipped(target))
+        wanted = np.log(target.ravel()[usable] + 2)
+        tones = np.log(source.ravel()[usable] + 2)
+        rows = np.column_stack([tones, fields.take(usable, axis=0)])
         coefficients = _robust_fit(rows[:, :_QUADRATIC], wanted)
         if not _is_light(coefficients, rows[:, :_QUADRATIC], wanted):
             return None, other

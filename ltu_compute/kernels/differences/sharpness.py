@@ -105,13 +105,14 @@ def blur_to_match(
     busy = _busy(luma1, luma2, compared)
     if busy is None:
         return 0.0, 0.0
-    target1, target2 = luma1[busy], luma2[busy]
+    places = np.flatnonzero(busy)
+    target1, target2 = _at(luma1, places), _at(luma2, places)
     best = _trimmed(target1 - target2)
     choice = (0.0, 0.0)
     for sigma in sigmas:
         gaps = (
-            (_trimmed(blurred(luma1, sigma)[busy] - target2), (sigma, 0.0)),
-            (_trimmed(target1 - blurred(luma2, sigma)[busy]), (0.0, sigma)),
+            (_trimmed(_at(blurred(luma1, sigma), places) - target2), (sigma, 0.0)),
+            (_trimmed(target1 - _at(blurred(luma2, sigma), places)), (0.0, sigma)),
         )
         gap, blurs = min(gaps)
         if gap >= best * (gain if choice == (0.0, 0.0) else 1):
@@ -171,7 +172,7 @@ def _busy(
     if not compared.any():
         return None
     detail = np.maximum(_magnitude(_detail(luma1)), _magnitude(_detail(luma2)))
-    within = detail[compared]
+    within = _at(detail, np.flatnonzero(compared))
     least = max(percentile(within, 80), above_noise * median(within))
     busy = compared & (detail >= least) & (detail > 1)
     return busy if busy.sum() >= 100 else None
@@ -187,7 +188,7 @@ def _excess(luma1: Floats, luma2: Floats, busy: NDArray[np.bool_]) -> list[float
     for one, other in ((luma1, luma2), (luma2, luma1)):
         cv2.max(beyond, cv2.subtract(cv2.erode(other, kernel), one), beyond)
         cv2.max(beyond, cv2.subtract(one, cv2.dilate(other, kernel)), beyond)
-    values = beyond[busy]
+    values = _at(beyond, np.flatnonzero(busy))
     kept = (values[values <= percentile(values, percent)] for percent in _KEPT_PERCENT)
     return [math.sqrt(float(np.square(each).mean())) for each in kept]
 
@@ -201,6 +202,12 @@ def _magnitude(values: Floats) -> Floats:
     """Return the magnitude of numbers, shape (H, W), or of vectors, shape (H, W, C)."""
     lengths = np.abs(values) if values.ndim < 3 else norms(values)
     return np.asarray(lengths, np.float32)
+
+
+def _at(values: Floats, places: NDArray[np.intp]) -> Floats:
+    """Return the pixels, shape (N,) or (N, C), at flat indices: faster than by a mask."""
+    flat = values.reshape(-1, *values.shape[2:])
+    return flat.take(places, axis=0)
 
 
 def _trimmed(residual: Floats) -> float:
