@@ -16,4 +16,6 @@ REFERENCE_SIZE = 400
 @of_reference
 def blurred(values: Floats | Bgr, sigma: float) -> Floats:
     """Return values blurred by a Gaussian of `sigma` px."""
-    return np.asarray(cv2.GaussianBlur(values.astype(np.float32), (0, 0), sigma), np.float32)
+    return np.asarray(
+        cv2.GaussianBlur(values.astype(np.float32, copy=False), (0, 0), sigma), np.float32
+    )
