@@ -293,10 +293,13 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     mean = cv2.blur(residual, (9, 9)).reshape(residual.shape)
     square = cv2.blur(cv2.multiply(residual, residual), (9, 9)).reshape(residual.shape)
     noise = np.zeros(channels, np.float32)
+    places = np.flatnonzero(sampled)
+    all_values, all_means, all_squares = (
+        each[::step, ::step].reshape(-1, channels).take(places, axis=0).T.copy()
+        for each in (residual, mean, square)
+    )
     for channel in range(channels):
-        values, means, squares = (
-            each[::step, ::step, channel][sampled] for each in (residual, mean, square)
-        )
+        values, means, squares = (each[channel] for each in (all_values, all_means, all_squares))
         deviation = 1.4826 * median(np.abs(values - np.float32(median(values))))
         quiet = math.sqrt(percentile(np.maximum(squares - means * means, 0), 10))
         noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))

@@ -131,8 +131,9 @@ class Sampler:
         # Half a step off, so that enlarging interpolates between exactly these places.
         x = place.x + (np.arange(columns) - 0.5) * step - 0.5
         y = place.y + (np.arange(rows) - 0.5) * step - 0.5
-        grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        mapped = self.onto_shot(grid)
+        grid = np.empty((rows, columns, 2))
+        grid[..., 0], grid[..., 1] = x, y[:, None]
+        mapped = self.onto_shot(grid.reshape(-1, 2))
         low = np.floor(mapped.min(axis=0)).astype(int) - _REACH_PX
         high = np.ceil(mapped.max(axis=0)).astype(int) + _REACH_PX
         source = self._source(Box(int(low[0]), int(low[1]), *(int(v) for v in high - low + 1)))
