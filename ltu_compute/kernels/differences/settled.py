@@ -26,6 +26,7 @@ from ltu_compute.kernels.types import Box, Gray, Matrix, Size
 
 _SIZE = 512  # px, longest side of the images in which patches are searched for, up to 3:1
 _REACHES = (14, 4)  # px of `_SIZE`, greatest displacement of a patch: first pass, second pass
+_FINER = 1.5  # times the size of a panel, at which it is aligned in a second attempt
 _LEAST_PATCHES = 8
 _AGREEING = 0.7  # share of the patches that must agree with the homography
 _AGREEING_PX = 1.5  # px of `_SIZE`
@@ -53,6 +54,15 @@ def align_settled(gray1: Gray, gray2: Gray) -> Alignment | None:
     if gray1.shape != gray2.shape:
         return None
     longest = longest_for(size_of(gray1), _SIZE)
+    found = _aligned_at(gray1, gray2, longest)
+    if found is None and longest > _SIZE:
+        # The parts of a panel look alike, the more so the fewer px they have.
+        found = _aligned_at(gray1, gray2, round(_FINER * longest))
+    return found
+
+
+def _aligned_at(gray1: Gray, gray2: Gray, longest: int) -> Alignment | None:
+    """Align two shots, reduced to a longest side in px; see `align_settled`."""
     small1, small2 = reduced(gray1, longest), reduced(gray2, longest)
     size = size_of(small1)
     if min(size) < 4 * _REACHES[0]:
