@@ -136,6 +136,9 @@ def test_a_face_in_an_animal_is_a_persons_only_where_a_person_is() -> None:
     assert kept([face], [cat], [seen(PERSON, 0.4, 3, 0, 9, 10)]) == [face]
     assert kept([face], [cat], [seen(PERSON, 0.9, 7, 0, 20, 10)]) == []
     assert kept([face], [seen(CAT, 0.9, 0, 5, 10, 10), seen(CAR, 0.9, 0, 0, 10, 10)], []) == [face]
+    assert kept([face], [], [], 0.7) == [face]
+    assert kept([face], [], [], 0.8) == []  # a monkey's, which detectors do not know
+    assert kept([face], [], [seen(PERSON, 0.4, 3, 0, 9, 10)], 0.8) == [face]
 
 
 def test_the_classifier_affects_scores_of_animals_more_than_of_things() -> None:

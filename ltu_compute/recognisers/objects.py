@@ -121,15 +121,19 @@ def detect(
     wanted = set(known_classes(models) if classes is None else classes)
     found: list[DetectedObject] = []
     people: list[DetectedObject] | None = None
+    animal = 0.0
     if model is not None:
-        found, people = _by_models(model, image, models, wanted, probabilities, least, release_slot)
+        found, people, animal = _by_models(
+            model, image, models, wanted, probabilities, least, release_slot
+        )
         if small_faces and people is not None and PERSON in wanted:
             small_faces = _small(people, image)
     faces = None
     if wanted & MIDS.keys():
         faces = faces_and_eyes(image, models, wanted, release_slot, small=small_faces)
     if people is not None and faces is not None:
-        faces = without_faces_of_animals(faces, found, people)
+        shown = animal if PERSON in wanted else 0.0  # or people are not known
+        faces = without_faces_of_animals(faces, found, people, shown)
     found += faces or []
     rest = wanted & (classical.CLASSES.keys() - _classes_of(model))
     rest -= MIDS.keys() if faces is not None else set()
@@ -202,18 +206,19 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
     probabilities: Floats | None,
     least: float | None,
     release_slot: ReleaseSlot,
-) -> tuple[list[DetectedObject], list[DetectedObject] | None]:
+) -> tuple[list[DetectedObject], list[DetectedObject] | None, float]:
     """Return the objects of the models, fused if all three of the catalogue are installed.
 
     Also return the people that either detector sees, with any score; None if that is not known.
+    The last value is the probability that the picture shows any animal; 0 if that is not known.
     """
     if not wanted & _classes_of(model) or is_line_art(image):
-        return [], []
+        return [], [], 0.0
     second = models.installed(OBJECTS_SECOND, "detection")
     labels = models.installed(LABELS, "classification")
     if second is None or labels is None or not (model.known and second.known and labels.known):
         alone = _by_model(model, image, wanted, release_slot, least=least)
-        return alone, None  # weights and least scores are those of the three models
+        return alone, None, 0.0  # weights and least scores are those of the three models
     if probabilities is None:
         probabilities = labels.probabilities(image, release_slot)
     chances = class_chances(probabilities)
@@ -228,7 +233,7 @@ def _by_models(  # noqa: PLR0917  (what `detect` is given, one by one)
         each for each in found if each.score >= least and not is_contradicted(each, chances, animal)
     ]
     seen = renamed_animals(without_parts(kept), image, labels, chances, release_slot)
-    return seen, [each for each in found if each.name == PERSON]
+    return seen, [each for each in found if each.name == PERSON], animal
 
 
 def renamed_animals(
