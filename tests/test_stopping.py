@@ -33,14 +33,15 @@ from tests.support.timing import until
 pytestmark = pytest.mark.waits
 
 LABEL = (IMAGES / "label.png").read_bytes()
-PATIENT_S = 60  # of a client whose request the test holds back
 # The package tesserocr, which would read within the service's process, is hidden from it. The
-# seconds that clients have while it stops are as many as a loaded machine may need.
+# seconds that clients and the reading have are as many as a loaded machine may need.
 CHANGES = f"""
 import sys
 sys.modules["tesserocr"] = None
 from ltu_compute.serving import worker
-worker.STOP_IDLE_S = worker.STOP_READING_S = {PATIENCE_S}
+worker.FIRST_BYTE_S = worker.STOP_IDLE_S = worker.STOP_READING_S = {PATIENCE_S}
+from ltu_compute.kernels import tesseract
+tesseract.TIMEOUT_SECONDS = {PATIENCE_S}
 """
 
 
@@ -106,14 +107,14 @@ def reading(service: Service, program: Program) -> Callable[[], requests.Respons
 
     def post() -> None:
         with suppress(requests.ConnectionError):
-            replies.append(service.post(LABEL, operation="textDetection", timeout=PATIENT_S))
+            replies.append(service.post(LABEL, operation="textDetection"))
 
     thread = threading.Thread(target=post)
     thread.start()
     until(lambda: program.process)
 
     def reply() -> requests.Response:
-        thread.join(PATIENT_S)
+        thread.join(PATIENCE_S)
         return replies[0]
 
     return reply
