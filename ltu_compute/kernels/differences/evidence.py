@@ -156,9 +156,11 @@ def look_at(
     mask = hysteresis(judged, 0.5 * level, level)
     difference[difference < _HALO * cv2.dilate(difference, np.ones((5, 5), np.uint8))] = 0
     mask &= np.where(difference > 0.5 * level, np.uint8(255), np.uint8(0))
+    settled = np.zeros_like(mask)
+    if not cv2.countNonZero(mask):
+        return Look(difference, judged, np.zeros(mask.shape, np.int32), [], settled)
     contrast = _least_contrast(reference, shot)
     labels, kept, alone = _weighed(mask, difference, level, contrast)
-    settled = np.zeros_like(mask)
     reach = jitter_px(settings.edge_tolerance)
     if kept and reach:
         soft = (softened(reference), softened(shot))

@@ -126,13 +126,15 @@ def hysteresis(values: Floats, low: float, high: float) -> Mask:
     scikit-image's ``apply_hysteresis_threshold`` takes 2.7 times as long at 400 x 300 px and four
     times as long at 1600 x 1200, and does not connect diagonal neighbours.
     """
+    strong = np.flatnonzero(values > high)
+    if not len(strong):
+        return np.zeros(values.shape, np.uint8)
     above = (values > low).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
-    peaks = np.zeros(count, bool)
-    peaks[labels[values > high]] = True
-    peaks[0] = False
-    mask: Mask = np.where(peaks[labels], np.uint8(255), np.uint8(0))
-    return mask
+    peaks = np.zeros(count, np.uint8)
+    peaks[labels.ravel().take(strong)] = 255
+    peaks[0] = 0
+    return np.asarray(peaks.take(labels), np.uint8)
 
 
 def _bridged(mask: Mask, gap: float) -> Mask:
