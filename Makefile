@@ -28,6 +28,7 @@ docs: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed --write
+	@$(BIN)/python -m benchmarks.speed.full_resolution --write
 
 bench-accuracy: $(VENV)/.test
 	@set -e; for each in differences alignment distance text recognition; do \

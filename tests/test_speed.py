@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy.photographs import Photograph
-from benchmarks.speed import inputs, peers, timing
+from benchmarks.speed import full_resolution, inputs, peers, timing
 from benchmarks.speed.plot import log_log
 from benchmarks.speed.service import OPERATIONS, operation
 from benchmarks.speed.timing import Row, Spent, Times, growth, interleaved, ratio, timed
@@ -146,3 +146,10 @@ def test_the_error_of_quantisation_is_that_of_the_nearest_colour():
     half, whole = (peers.mean_difference(each, [[0, 0, 0]]) for each in (image, image[:2]))
     assert half == pytest.approx(whole / 2)
     assert whole > 30
+
+
+def test_recipes_with_orb_find_what_differs_only():
+    assert full_resolution.orb_differences(PART, PART) == 0
+    assert full_resolution.orb_differences(PART, SHOT) > 0
+    heat = Image.from_bytes(full_resolution.orb_heat_map(PART), max_pixels=10**6)
+    assert max(heat.size) == 512

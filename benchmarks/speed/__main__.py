@@ -28,7 +28,7 @@ from werkzeug.test import EnvironBuilder
 from benchmarks import report
 from benchmarks.accuracy.photographs import photographs
 from benchmarks.speed import peers
-from benchmarks.speed.inputs import SIZES, Kind, shot
+from benchmarks.speed.inputs import KINDS, SIZES, shot
 from benchmarks.speed.peers import decoded, reduced
 from benchmarks.speed.plot import log_log
 from benchmarks.speed.service import (
@@ -61,7 +61,6 @@ AS_SERVED = {  # what the service sets for itself; it must be set before Python 
 }
 PLOT = Path(__file__).parents[1] / "speed.svg"
 
-KINDS: tuple[Kind, ...] = ("noisy", "clean")
 LARGE, MEDIUM = "12 MP", "2 MP"
 _MAX_PIXELS = 50_000_000
 _PALETTE = 256  # px, that the operation works at

@@ -20,12 +20,16 @@ FOLDER = Path(__file__).parents[2] / ".data" / "speed"
 
 Kind = Literal["noisy", "clean"]
 
+KINDS: tuple[Kind, ...] = ("noisy", "clean")
+"""What is measured, in order."""
+
 SIZES = {
     "0.5 MP": Size(816, 612),
     "2 MP": Size(1632, 1224),
     "8 MP": Size(3264, 2448),
     "12 MP": Size(4000, 3000),
     "32 MP": Size(6528, 4896),
+    "50 MP": Size(8160, 6120),
 }
 """Sizes by name."""
 
