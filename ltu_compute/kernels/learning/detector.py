@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.cancellation import checkpoint
+from ltu_compute.cancellation import checked, checkpoint
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -323,7 +323,7 @@ def fit_on(scenes: Sequence[Scene], classes: int, stride: int, reduction: Layer)
     """Fit heads to scenes, and again with what they wrongly saw; None where a class lacks boxes."""
     parts = [
         cells_of(scene, stride, chosen_cells(scene.truth, scene.shape, stride, [number]))
-        for number, scene in enumerate(scenes)
+        for number, scene in enumerate(checked(scenes))
     ]
     cells = Cells.joined(parts) if parts else Cells.none(1)
     if set(cells.classes.tolist()) != set(range(classes + 1)):
@@ -331,7 +331,7 @@ def fit_on(scenes: Sequence[Scene], classes: int, stride: int, reduction: Layer)
     heads = fit(cells, classes, reduction)
     for number in range(HARD_ROUNDS):
         checkpoint()
-        cells = Cells.joined([cells, *(hard_negatives(s, stride, heads) for s in scenes)])
+        cells = Cells.joined([cells, *(hard_negatives(s, stride, heads) for s in checked(scenes))])
         last = number + 1 == HARD_ROUNDS
         heads = fit(cells, classes, reduction, members=MEMBERS if last else 1)
     return heads
