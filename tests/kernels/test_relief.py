@@ -8,6 +8,10 @@ import pytest
 
 from ltu_compute.kernels.alignment.parallax import find_parallax
 from ltu_compute.kernels.differences import PRESETS, Comparison, compare
+from ltu_compute.kernels.differences.displacement import Displacement
+from ltu_compute.kernels.differences.fine import _without_measured
+from ltu_compute.kernels.differences.relief import Part, Relief, only
+from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.types import Bgr, Box, Size
 
 SIZE = Size(640, 480)
@@ -108,3 +112,47 @@ def test_the_epipole_is_where_displacements_meet(epipole: tuple[float, float]) -
     truth = (places - epipole) / np.linalg.norm(places - epipole, axis=1, keepdims=True)
     assert np.median(np.abs((directions * truth).sum(axis=1))) > 0.995
     assert found.high - found.low == pytest.approx(9 * 1.25, rel=0.15)
+
+
+def drawn_relief() -> Relief:
+    """Draw a part of 40 x 30 px and one of 10 x 10 px, both displaced by 2 px to the right."""
+    parts = (Part(Box(10, 10, 40, 30), (2.0, 0.0)), Part(Box(70, 50, 10, 10), (2.0, 0.0)))
+    labels = np.zeros((80, 100), np.int32)
+    for index, (box, _) in enumerate(parts, start=1):
+        labels[box.y : box.y + box.height, box.x : box.x + box.width] = index
+    displacement = np.stack([2.0 * (labels > 0), np.zeros(labels.shape)], axis=-1)
+    return Relief(
+        displacement=displacement.astype(np.float32),
+        hidden=labels > 0,
+        surroundings=labels > 0,
+        labels=labels,
+        parts=parts,
+    )
+
+
+def test_a_relief_of_some_parts_leaves_the_others_in_place() -> None:
+    whole = drawn_relief()
+    assert only(whole, whole.parts) is whole
+    assert only(whole, []) is None
+    small = only(whole, whole.parts[1:])
+    assert small is not None
+    assert small.labels.tolist() == (whole.labels == 2).astype(int).tolist()
+    assert small.displacement[..., 0].tolist() == (2.0 * (whole.labels == 2)).tolist()
+    assert not small.hidden[:, :60].any()
+    assert small.hidden[:, 60:].any()
+    assert not small.surroundings[:, :60].any()
+
+
+@pytest.mark.parametrize(("measured_px", "left"), [(19.0, 1), (1.0, 2)])
+def test_a_large_part_that_patches_have_measured_is_no_relief(
+    measured_px: float, left: int
+) -> None:
+    """The other parts stay: a small one is between the patches, here 500 px apart."""
+    frame = Size(1000, 800)
+    vectors = np.zeros((2, 2, 2), np.float32)
+    vectors[..., 0] = measured_px
+    field = Displacement((500.0, 400.0), vectors, vectors)
+    sampler = Sampler(np.zeros((800, 1000, 3), np.uint8), np.eye(3), frame, displacement=field)
+    found = _without_measured(drawn_relief(), Size(100, 80), sampler)
+    assert found is not None
+    assert len(found.parts) == left

@@ -23,6 +23,7 @@ from ltu_compute.kernels.differences.relief import (
     find_relief,
     is_in_surroundings,
     made_exact,
+    only,
     parallax_of,
 )
 from ltu_compute.kernels.differences.results import Comparison, ReliefPart
@@ -61,7 +62,7 @@ _RIM_PX = 3  # px at the rim of the shared area: the reach of interpolation
 _ROUGH_REACH = 12  # px of the overview: farthest displacement of a patch beyond the matrix
 _NEARLY_FULL = 1.4  # times the overview; larger images are measured again at full size
 # Share of the frame; a larger part holds several of the 12 x 12 patches, which have measured it.
-# It is a board that moved in its panel, not a tall part.
+# It may be a board that moved in its panel.
 _MEASURED_BY_PATCHES = 6 / 144
 
 
@@ -152,7 +153,9 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
         region1 = steering_region(roi1, reduced1)
         parallax = parallax_of(gray1, target, alignment, view, region1)
     standing = parallax and find_relief(overview, aligned_image, shared, parallax)
-    if standing and _largest_share(standing, over) < _MEASURED_BY_PATCHES:
+    if standing:
+        standing = _without_measured(standing, over, sampler)
+    if standing:
         relief = described_parts(standing, view.onto2, over, sizes, reduced2)
         sampler = made_exact(standing, reference, sampler)
         compared[enlarged(standing.hidden, frame)] = 0
@@ -191,10 +194,36 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
     )
 
 
-def _largest_share(relief: Relief, frame: Size) -> float:
-    """Return the share of the frame that the box of the largest part covers."""
-    boxes = (part.box for part in relief.parts)
-    return max((box.width * box.height for box in boxes), default=0) / (frame.width * frame.height)
+def _without_measured(relief: Relief, over: Size, sampler: Sampler) -> Relief | None:
+    """Return a relief without the large parts whose displacement patches have measured already.
+
+    Parameters
+    ----------
+    relief : Relief
+        In px of the overview.
+    over : Size
+        Size of the overview.
+    sampler : Sampler
+        Mapping from the frame to the shot, as measured.
+
+    Returns
+    -------
+    Relief or None
+        None if no part is left.
+    """
+    factor = max(sampler.frame) / max(over)
+    kept = []
+    for part in relief.parts:
+        x, y, width, height = part.box
+        own = factor * np.array(part.displacement)
+        known = np.zeros(2)
+        if sampler.displacement is not None:
+            middle = factor * np.array([[x + width / 2, y + height / 2]]) - 0.5
+            known = sampler.displacement.at(middle)[0]
+        is_large = width * height >= _MEASURED_BY_PATCHES * over.width * over.height
+        if not (is_large and np.linalg.norm(own - known) < 0.5 * np.linalg.norm(own)):
+            kept.append(part)
+    return only(relief, kept)
 
 
 def _with_displacement(

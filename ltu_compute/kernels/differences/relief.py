@@ -6,7 +6,7 @@ stereo vision. A place found again a few px away is compared there. A part that 
 replaced is not found anywhere on its line, and remains a difference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -341,6 +341,27 @@ def _surroundings(labels: NDArray[np.int32], parts: tuple[Part, ...]) -> NDArray
         inner = cv2.erode(inner, square, iterations=2)
         around[top:bottom, left:right] |= cv2.dilate(swept, square, iterations=2) & ~inner & 1
     return np.asarray(around > 0, np.bool_)
+
+
+def only(relief: Relief, parts: Sequence[Part]) -> Relief | None:
+    """Return a relief of some of its parts; None if there are none."""
+    if len(parts) == len(relief.parts):
+        return relief
+    if not parts:
+        return None
+    place = np.zeros(int(relief.labels.max()) + 1, np.int32)
+    for index, part in enumerate(parts, start=1):
+        place[relief.parts.index(part) + 1] = index
+    labels = place[relief.labels]
+    displacement = np.where((labels > 0)[..., None], relief.displacement, np.float32(0))
+    distance = np.asarray(np.linalg.norm(displacement, axis=2), np.float32)
+    return Relief(
+        displacement=displacement,
+        hidden=_hidden(distance, displacement),
+        surroundings=_surroundings(labels, tuple(parts)),
+        labels=labels,
+        parts=tuple(parts),
+    )
 
 
 def made_exact(relief: Relief, reference: Bgr, sampler: Sampler) -> Sampler:
