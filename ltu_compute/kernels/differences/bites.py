@@ -36,7 +36,9 @@ _OWN_PX = 2  # px beyond a bite that its blur reaches
 _STRAIGHT_PX = 3.0  # px across, that the edge of the reference may be from its place at the bite
 _SEEN = 0.6  # of the contrast at the bite, that columns have in which the edge continues
 _LEAST_KNOWN = (6, 18)  # px of the edge, on each side and in all, that are enough to judge
-_DEEP = 1.0  # times the edge tolerance: least depth
+_DEEP = 1.0  # times the edge tolerance: least depth, which is a mean over 3 px along the edge
+_LONG_PX = 5  # px; of a longer bite the mean is the depth, and an edge may step by the tolerance
+_LONG_DEEP = 1.1  # times the least depth: that of a longer bite
 _AREA_PX = 3.5  # px² per px of tolerance, least area: half a disc of 3 px across
 _STANDS_OUT = 2.0  # times the greatest displacement beside it
 # Standard deviations of the displacement beside it. Teeth of ragged edges have long tails: on
@@ -162,7 +164,9 @@ def _is_bite(
         place.y + (place.height - 1) / 2 - wide.y,
     )
     found = measured(pictures, allowed, middle, (place.width, place.height), limits.contrast)
-    return found is not None and found.depth >= limits.depth and found.area >= limits.area
+    long = max(place.width, place.height) > _LONG_PX
+    depth = limits.depth * (_LONG_DEEP if long else 1.0)
+    return found is not None and found.depth >= depth and found.area >= limits.area
 
 
 def bitten(level: Level, place: Box, limits: Limits) -> Area | None:
