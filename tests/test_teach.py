@@ -166,7 +166,15 @@ def test_too_few_or_too_many_good_shots_are_refused(folder: Path) -> None:
 
 def test_a_tolerance_comes_back_from_its_file() -> None:
     given = np.random.default_rng(5).integers(0, 256, (30, 40, 4), dtype=np.uint8)
-    assert np.array_equal(teaching.loaded(teaching.dumped(Tolerance(given))).map, given)
-    for wrong in (b"", bytes(teaching.MAP_BYTES + 1), png(np.zeros((4 * 1025, 8), np.uint8))):
+    again = teaching.loaded(teaching.dumped(Tolerance(given)))
+    assert isinstance(again, Tolerance)
+    assert np.array_equal(again.map, given)
+    for wrong in (
+        b"",
+        bytes(teaching.MAP_BYTES + 1),
+        png(np.zeros((4 * 1025, 8), np.uint8)),
+        png(np.zeros((12, 8, 3), np.uint8)),  # in colour: specimens, of which it names none
+        png(np.full((12, 8, 3), 5, np.uint8)),
+    ):
         with pytest.raises(BadParameters, match="tolerance"):
             teaching.loaded(wrong)

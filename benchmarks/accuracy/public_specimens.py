@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks import report
 from ltu_compute.errors import ServiceError
 from ltu_compute.image import Image
-from ltu_compute.kernels.differences import OWN_PRESETS, Comparison, ComparisonSettings, Tolerance
+from ltu_compute.kernels.differences import OWN_PRESETS, Comparison, ComparisonSettings
 from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference, differences
 
@@ -116,7 +116,7 @@ def measure(folder: Path, half: str, limit: int, settings: ComparisonSettings) -
 
 
 def compared(
-    reference: Image, tolerance: Tolerance | None, shot: Shot, settings: ComparisonSettings
+    reference: Image, tolerance: teaching.Lesson | None, shot: Shot, settings: ComparisonSettings
 ) -> Comparison | None:
     """Compare as the service does."""
     prepared = PreparedReference(reference, tolerance=tolerance)

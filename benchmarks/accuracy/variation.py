@@ -19,7 +19,7 @@ from benchmarks.accuracy.pairs import Pair, Rect
 from benchmarks.accuracy.specimens import KINDS, part
 from ltu_compute.errors import ServiceError
 from ltu_compute.image import Image
-from ltu_compute.kernels.differences import PRESETS, Tolerance
+from ltu_compute.kernels.differences import PRESETS
 from ltu_compute.kernels.types import Box
 from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference, differences
@@ -79,7 +79,7 @@ def measure(task: Task) -> Measured:
     return Measured(task, dict(good), dict(bad), taught.good_shots)
 
 
-def reported(pair: Pair, tolerance: Tolerance | None) -> list[Found]:
+def reported(pair: Pair, tolerance: teaching.Lesson | None) -> list[Found]:
     """Compare as the service does; images that it refuses show nothing."""
     prepared = PreparedReference(_image(pair.image1), tolerance=tolerance)
     try:

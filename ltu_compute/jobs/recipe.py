@@ -32,14 +32,19 @@ from ltu_compute.kernels.differences import (
     AUTO,
     FULL,
     MAX_FINE_RESOLUTION,
+    MAX_RESOLUTION,
     OWN_PRESETS,
     PRESETS,
     ComparisonSettings,
+    Specimens,
 )
 from ltu_compute.operations import teaching
 from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Taught
 
 VERSION = 1
+SPECIMENS: Literal["specimens-1"] = "specimens-1"
+"""Method of a tolerance: shots are compared with several good ones."""
+
 SCHEMA_ID = "urn:ltu-compute:recipe:1"
 LARGEST = 72 << 20  # bytes of a recipe file: a picture of 50 MB as text, and the rest
 MOST_REGIONS = 100
@@ -169,16 +174,22 @@ class LearntWith(_Model):
 class Tolerance(_Model):
     """Differences of good parts, learnt from several of them."""
 
-    method: Literal["variation-1"] = Field(description="How it was learnt, and what the map means.")
+    method: Literal["variation-1", "specimens-1"] = Field(
+        description="How it was learnt, and what the map means."
+    )
     good_shots: int = Field(
         ge=LEAST_SHOTS, le=MOST_SHOTS, description="Shots learnt, the reference among them."
     )
     reference_sha256: Sha256 = Field(description="Of the reference that it was learnt for.")
     learnt_with: LearntWith
     map: Picture = Field(
-        description="Grey PNG of four maps of the whole reference, one below the other. Three are "
-        "how much lighter, darker and of another chroma a shot may be, in 1/2.55 ΔE. The fourth "
-        "is how far edges may be displaced, in 1/16 px of the map."
+        description="variation-1: grey PNG of four maps of the whole reference, one below the "
+        "other. Three are how much lighter, darker and of another chroma a shot may be, in 1/2.55 "
+        "ΔE. The fourth is how far edges may be displaced, in 1/16 px of the map. specimens-1: PNG "
+        "in colour of one map and up to 8 other good shots in place of the reference, one below "
+        "the other. The map's blue channel is the least score of a difference there, in 1/16 "
+        "doublings of 0.3: percent of the picture times ΔE. A difference counts, too, if its peak "
+        "exceeds the red channel, in 1/2.55 ΔE. The green channel is the number of maps and shots."
     )
 
 
@@ -214,6 +225,10 @@ class Recipe(_Model):
                 raise ValueError("tolerance: learnt for another reference: teach again")
             if learnt.learnt_with != self.learning():
                 raise ValueError("tolerance: learnt with other settings: teach again")
+            if learnt.method == SPECIMENS and self.comparison_settings().is_fine:
+                raise ValueError(
+                    f"tolerance: {SPECIMENS} is for a resolution of {MAX_RESOLUTION} px at most"
+                )
         return self
 
     def learning(self) -> LearntWith:
@@ -384,6 +399,8 @@ def check_tolerance(recipe: Recipe, content: bytes) -> None:
             f"tolerance.map.sha256: {recipe.tolerance.map.sha256[:12]}… is not that of the map, "
             f"{found[:12]}…"
         )
+    if teaching.is_of_specimens(content) != (recipe.tolerance.method == SPECIMENS):
+        raise _wrong(f"tolerance.map: not a map of {recipe.tolerance.method}")
     teaching.loaded(content, "tolerance.map")
 
 
@@ -397,7 +414,7 @@ def taught(recipe: Recipe, found: Taught) -> Recipe:
         recipe = recipe.model_copy(update={"settings": settings})
     content = teaching.dumped(found.tolerance)
     learnt = Tolerance(
-        method="variation-1",
+        method=SPECIMENS if isinstance(found.tolerance, Specimens) else "variation-1",
         good_shots=found.good_shots,
         reference_sha256=recipe.reference.sha256,
         learnt_with=recipe.learning(),

@@ -20,7 +20,13 @@ from ltu_compute.image import Image, alike
 from ltu_compute.image.hashing import perceptual_hash
 from ltu_compute.kernels import alignment
 from ltu_compute.kernels.alignment import Alignment
-from ltu_compute.kernels.differences import Comparison, ComparisonSettings, Learnt, Tolerance
+from ltu_compute.kernels.differences import (
+    Comparison,
+    ComparisonSettings,
+    Learnt,
+    Specimens,
+    Tolerance,
+)
 from ltu_compute.kernels.differences import compare as compared
 from ltu_compute.kernels.distance import ImageDistance, image_distance
 from ltu_compute.kernels.keypoints import WORKING_SIZE, detect_keypoints, detect_orb_keypoints
@@ -91,12 +97,15 @@ class PreparedReference:
         The reference.
     region : Image, optional
         Mask of the reference: where it is 0, nothing is compared.
-    tolerance : Tolerance, optional
+    tolerance : Tolerance or Specimens, optional
         What may differ from the reference.
     """
 
     def __init__(
-        self, image: Image, region: Image | None = None, tolerance: Tolerance | None = None
+        self,
+        image: Image,
+        region: Image | None = None,
+        tolerance: Tolerance | Specimens | None = None,
     ) -> None:
         self.image = image
         self.region = region
@@ -110,7 +119,7 @@ class PreparedReference:
         """Bytes of memory that it takes, about."""
         files = len(self.image.content) + (len(self.region.content) if self.region else 0)
         pixels = sum(each.nbytes for each in self._pixels.values())
-        tolerance = 0 if self.tolerance is None else self.tolerance.map.nbytes
+        tolerance = 0 if self.tolerance is None else self.tolerance.nbytes
         mask = 0 if self._mask is None else self._mask.nbytes
         return files + pixels + self.kept.bytes + mask + tolerance
 

@@ -15,11 +15,25 @@ from ltu_compute.errors import BadParameters, Problem, ServiceError, TooManyDiff
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.kernels.contrast import gray_pair
-from ltu_compute.kernels.differences import Comparison, ComparisonSettings, Recorder, Tolerance
+from ltu_compute.kernels.differences import (
+    Comparison,
+    ComparisonSettings,
+    Recorder,
+    Specimens,
+    Tolerance,
+)
 from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD
 from ltu_compute.kernels.differences.settings import AUTO, FULL, PRESET_PX
 from ltu_compute.kernels.differences.settled import align_settled
+from ltu_compute.kernels.differences.specimens import (
+    MOST,
+    MOST_PIXELS,
+    Specimen,
+    drawn_specimens,
+    learned_specimens,
+)
 from ltu_compute.kernels.differences.tolerance import SIDE
+from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.kernels.variation import Seen, drawn, learned, map_size, most_typical
 from ltu_compute.operations.comparison import PreparedReference, differences
@@ -27,12 +41,16 @@ from ltu_compute.operations.comparison import PreparedReference, differences
 LEAST_SHOTS, MOST_SHOTS = 2, 50
 MOST_SECONDS = 60.0  # of processor time for one request to teach
 MAP_BYTES = 6 << 20
-"""Most bytes of the file of a map: its pixels are 4 MB at most, and noise grows by a little."""
+"""Most bytes of the file of a map: its pixels are 5.7 MB at most, and noise grows by a little."""
 
+_COLOUR_TYPE, _RGB = 25, b"\x02"  # place in a PNG, and value there of a picture in colour
 _TYPICAL_SIZE = 160  # px, longest side at which shots are compared with their median
 _FIRST_TRIES = 3  # shots tried as a reference until half of the others align with it
 _RESOLUTION = 400  # px, longest side at which the most typical shot is looked for
 _OVERVIEW = 1024  # px, longest side at which shots are seen to be settled
+
+Lesson = Tolerance | Specimens
+"""Tolerance of each place, or good specimens and their usual differences."""
 
 Load = Callable[[int], Image]
 """Returns a shot by its number; it is asked more than once, so that few are in memory."""
@@ -51,8 +69,9 @@ class Taught:
 
     Attributes
     ----------
-    tolerance : Tolerance
-        What may differ from the reference.
+    tolerance : Tolerance or Specimens
+        What may differ from the reference. Shots that most were aligned by their shape, and
+        compared as a whole, are specimens.
     reference : int or None
         Number of the shot that is the reference; None where it was given.
     settings : ComparisonSettings
@@ -63,7 +82,7 @@ class Taught:
         The others.
     """
 
-    tolerance: Tolerance
+    tolerance: Lesson
     reference: int | None
     settings: ComparisonSettings
     good_shots: int
@@ -153,7 +172,14 @@ def _taught(
         reason = f"differs from the others in {share:.2g} % of the picture, most around {at} px"
         lesson.left_out.append(LeftOut(numbers[index], reason))
     learnt = len(numbers) - len(found.odd) + 1
-    return Taught(found.tolerance, chosen, settings, learnt, tuple(sorted(lesson.left_out)))
+    odd = {numbers[index] for index in found.odd}
+    own = [shown for number, shown in sorted(lesson.specimens.items()) if number not in odd]
+    specimens = None
+    if 2 * lesson.by_shape > len(numbers):
+        specimens = learned_specimens(_compared(reference, settings), own, settings)
+    return Taught(
+        specimens or found.tolerance, chosen, settings, learnt, tuple(sorted(lesson.left_out))
+    )
 
 
 def _decided(
@@ -176,10 +202,16 @@ def _decided(
 
 
 class _Lesson(NamedTuple):
-    """Notes of the shots that can be learnt, by number, and the shots that cannot."""
+    """Notes of the shots that can be learnt, by number, and the shots that cannot.
+
+    Specimens are the shots themselves, if they were aligned and compared as a whole; `by_shape` of
+    these were aligned by their shape.
+    """
 
     notes: dict[int, Seen]
     left_out: list[LeftOut]
+    specimens: dict[int, Specimen]
+    by_shape: int = 0
 
 
 def _lesson(
@@ -192,7 +224,8 @@ def _lesson(
     prepared = PreparedReference(reference)
     compared = settings.resolution if isinstance(settings.resolution, int) else max(reference.size)
     size = map_size(reference.size, compared, len(numbers))
-    lesson = _Lesson({}, [])
+    lesson = _Lesson({}, [], {})
+    by_shape = 0
     unaligned: dict[int, Seen] = {}
     own = hashlib.sha256(reference.content).digest()
     known: set[bytes] = set()
@@ -217,13 +250,16 @@ def _lesson(
             lesson.left_out.append(LeftOut(number, str(error)))
             continue
         (lesson.notes if found.aligned else unaligned)[number] = recorder.seen
+        if found.alignment is not None and recorder.specimen is not None:
+            lesson.specimens[number] = recorder.specimen
+            by_shape += found.alignment.method == "shape"
     checkpoint(at_once=True)  # a limit that ended the last comparison ends the lesson, too
     if len(unaligned) > len(lesson.notes):  # parts without texture, under a camera that is fixed
         lesson.notes.update(unaligned)
     else:
         reason = "could not be aligned with the reference"
         lesson.left_out.extend(LeftOut(number, reason) for number in unaligned)
-    return lesson
+    return lesson._replace(by_shape=by_shape)
 
 
 def _most_typical(count: int, load: Load, settings: ComparisonSettings) -> int:
@@ -262,6 +298,12 @@ def _most_typical(count: int, load: Load, settings: ComparisonSettings) -> int:
     return numbers[most_typical([best[number] for number in numbers])]
 
 
+def _compared(reference: Image, settings: ComparisonSettings) -> Bgr:
+    """Return the reference as shots are compared with it as a whole."""
+    decoded = reference.fit(settings.working_size(reference.size))
+    return reduced(decoded, min(max(decoded.shape), int(settings.resolution)))
+
+
 def _small(picture: Bgr) -> Bgr:
     height, width = picture.shape[:2]
     scale = _TYPICAL_SIZE / max(height, width)
@@ -280,13 +322,22 @@ def _seen_by(found: Comparison, small: Bgr) -> Bgr:
 # ------------------------------------------------------------------------------- files
 
 
-def dumped(tolerance: Tolerance) -> bytes:
-    """Return a tolerance as a grey PNG: lighter, darker, chroma and edges, one below the other."""
-    return png(np.ascontiguousarray(np.vstack(np.dsplit(tolerance.map, 4))[..., 0]))
+def dumped(lesson: Lesson) -> bytes:
+    """Return a lesson as a PNG.
+
+    A tolerance is grey: lighter, darker, chroma and edges, one below the other. Specimens are in
+    colour, in blocks of one size. The first one holds the usual scores in blue, the number of
+    blocks in green and the usual strengths in red. Each other block is a picture.
+    """
+    if isinstance(lesson, Tolerance):
+        return png(np.ascontiguousarray(np.vstack(np.dsplit(lesson.map, 4))[..., 0]))
+    scores, strengths = np.moveaxis(lesson.usual, 2, 0)
+    first = np.dstack([scores, np.full_like(scores, len(lesson.pictures) + 1), strengths])
+    return png(np.ascontiguousarray(np.vstack([first, *lesson.pictures])))
 
 
-def loaded(content: bytes, name: str = "tolerance") -> Tolerance:
-    """Return the tolerance that a file holds.
+def loaded(content: bytes, name: str = "tolerance") -> Lesson:
+    """Return the lesson that a file holds.
 
     Raises
     ------
@@ -297,6 +348,8 @@ def loaded(content: bytes, name: str = "tolerance") -> Tolerance:
         raise _wrong(f"{len(content)} bytes; {MAP_BYTES} are allowed", name)
     try:
         image = Image.from_bytes(content, max_pixels=4 * SIDE * SIDE, name=name)
+        if is_of_specimens(content):
+            return _loaded_specimens(image, name)
         if image.height % 4 or max(image.width, image.height // 4) > SIDE:
             raise _wrong(
                 f"{image.width} x {image.height} px; four maps of at most {SIDE} px a side, one "
@@ -311,9 +364,37 @@ def loaded(content: bytes, name: str = "tolerance") -> Tolerance:
     return Tolerance(np.ascontiguousarray(np.dstack(planes)))
 
 
-def picture(tolerance: Tolerance, reference: Image) -> bytes:
-    """Return a PNG that shows a tolerance on its reference; see `kernels.variation.drawn`."""
-    return png(drawn(tolerance, reference.fit(SIDE)))
+def is_of_specimens(content: bytes) -> bool:
+    """Return whether a file that `dumped` wrote holds specimens: a PNG in colour."""
+    return content[_COLOUR_TYPE : _COLOUR_TYPE + 1] == _RGB
+
+
+def _loaded_specimens(image: Image, name: str) -> Specimens:
+    """Return the specimens that a picture holds."""
+    pixels = image.fit(max(image.size))
+    blocks = int(pixels[0, 0, 1])
+    if not 2 <= blocks <= MOST + 1 or image.height % blocks:
+        raise _wrong(
+            f"{image.width} x {image.height} px are not a map and 1 to {MOST} pictures", name
+        )
+    if image.width * image.height > MOST_PIXELS:
+        raise _wrong(f"{image.width} x {image.height} px; {MOST_PIXELS} px are allowed", name)
+    first, *pictures = np.vsplit(pixels, blocks)
+    return Specimens(
+        tuple(np.ascontiguousarray(each) for each in pictures),
+        np.ascontiguousarray(first[..., [0, 2]]),
+    )
+
+
+def picture(lesson: Lesson, reference: Image) -> bytes:
+    """Return a PNG that shows a lesson on its reference.
+
+    See `kernels.variation.drawn` and `kernels.differences.specimens.drawn_specimens`.
+    """
+    own = reference.fit(SIDE)
+    return png(
+        drawn(lesson, own) if isinstance(lesson, Tolerance) else drawn_specimens(lesson, own)
+    )
 
 
 def _wrong(message: str, name: str = "good shots") -> BadParameters:

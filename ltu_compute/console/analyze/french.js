@@ -179,7 +179,7 @@ export const french = {
   "recipe-taught_other": "La version {version} a appris de {n} photos, référence comprise.",
   "recipe-left-out": "Laissée : {reason}.",
   "recipe-map":
-    "Ce qui peut différer. Rouge : plus clair. Bleu : plus sombre. Vert : autre couleur. Jaune : bords ailleurs.",
+    "Ce qui peut différer. Rouge : plus clair. Bleu : plus sombre. Vert : autre couleur. Jaune : bords ailleurs. Magenta : les bonnes pièces diffèrent.",
   "recipe-show-map": "Montrer ce qui peut différer",
   "by-recipe": "Recette",
   limits: "Limites",

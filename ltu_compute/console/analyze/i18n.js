@@ -164,7 +164,7 @@ export const english = {
   "recipe-taught_other": "Version {version} has learnt from {n} shots, the reference among them.",
   "recipe-left-out": "Left out: {reason}.",
   "recipe-map":
-    "What may differ. Red: lighter. Blue: darker. Green: of another chroma. Yellow: edges elsewhere.",
+    "What may differ. Red: lighter. Blue: darker. Green: of another chroma. Yellow: edges elsewhere. Magenta: good specimens differ.",
   "recipe-show-map": "Show what may differ",
   "by-recipe": "Recipe",
   limits: "Limits",

@@ -30,7 +30,8 @@ Map = Annotated[
     str,
     Field(
         description="PNG as base64: the tolerance drawn on its reference. Red: may be lighter. "
-        "Blue: darker. Green: of another chroma. Yellow: edges may be displaced."
+        "Blue: darker. Green: of another chroma. Yellow: edges may be displaced. Magenta: "
+        "specimens differ there."
     ),
 ]
 

@@ -26,6 +26,7 @@ from ltu_compute.kernels.differences.settings import (
     PRESETS,
     ComparisonSettings,
 )
+from ltu_compute.kernels.differences.specimens import Specimens
 from ltu_compute.kernels.differences.tolerance import Learnt, Recorder, Tolerance
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Polygon",
     "Recorder",
     "ReliefPart",
+    "Specimens",
     "Spot",
     "Tolerance",
     "compare",

@@ -15,6 +15,7 @@ from ltu_compute.kernels.differences.polygons import polygons_mask
 from ltu_compute.kernels.differences.results import Comparison
 from ltu_compute.kernels.differences.settings import AUTO, FULL, PRESET_PX, ComparisonSettings
 from ltu_compute.kernels.differences.settled import align_settled
+from ltu_compute.kernels.differences.specimens import Specimens
 from ltu_compute.kernels.differences.tolerance import Learnt
 from ltu_compute.kernels.differences.whole import compare_whole
 from ltu_compute.kernels.homography import size_of
@@ -47,7 +48,8 @@ def compare(
         Region of interest on image 1, of any size. Places with 0 are not compared. They do not
         affect the alignment where the region moved differently.
     learnt : Learnt, optional
-        What earlier good shots taught: a `Tolerance`, or a `Recorder` that notes more.
+        What earlier good shots taught: a `Tolerance` or `Specimens`, or a `Recorder` that notes
+        more.
     specimens : bool
         Whether the images may show two specimens of a part, which are aligned by their shape where
         their surfaces disagree. So it is where something was learnt.
@@ -60,11 +62,14 @@ def compare(
     Raises
     ------
     ValueError
-        If an image is not a colour image of 8 bits or is empty.
+        If an image is not a colour image of 8 bits or is empty, or images are to be compared with
+        specimens tile by tile.
     """
     specimens = specimens or learnt is not None
     image1, image2, settings = _decided(image1, image2, settings, learnt)
     roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
+    if settings.is_fine and isinstance(learnt, Specimens):
+        raise ValueError("specimens are compared as a whole, not tile by tile")
     compared = compare_finely if settings.is_fine else compare_whole
     return compared(
         image1,

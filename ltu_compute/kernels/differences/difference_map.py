@@ -59,6 +59,7 @@ def measure(
     slack: float,
     ringing_px: int,
     judges: Judges | None = None,
+    longest: int | None = None,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise.
 
@@ -78,13 +79,15 @@ def measure(
         Reach of a file's ringing, in px compared; see `ringing_reach`.
     judges : tuple of Judge, optional
         They measure the excess over the range in their own way; see `beyond_range`.
+    longest : int, optional
+        Longest side, px, of the frame that these are a part of. Default: that of these.
 
     Returns
     -------
     ndarray of float32, shape (H, W)
         In ΔE, 0 or more.
     """
-    scale = max(compared.shape) / REFERENCE_SIZE
+    scale = (longest or max(compared.shape)) / REFERENCE_SIZE
     level = with_doubt(reference, aligned_image, corrected)
     # Pixels that are not compared must not leak into those that are.
     np.copyto(level, reference, where=~compared[..., None])

@@ -1,5 +1,7 @@
 """Cut a difference map into differences."""
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +29,115 @@ def cut_out(
     *,
     sizes: tuple[Size, Size],
     pictures: tuple[Bgr, Bgr],
+    usual: "Usual | None" = None,
 ) -> tuple[Difference, ...]:
     """Cut the difference map into differences, largest first.
+
+    Where good parts differ as much as is `usual`, only greater or stronger differences count.
+    """
+    pieces = pieces_of(difference_map, compared, settings)
+    labels, extent = pieces.labels, pieces.extent
+    level = settings.threshold * DELTA_E_PER_THRESHOLD
+    size1, size2 = sizes
+    to_size1, to_size2 = edge_to_edge(view.frame, size1), edge_to_edge(view.size2, size2)
+    found = []
+    for label in range(1, len(pieces.areas)):
+        x, y, width, height = pieces.places[label]
+        area = int(pieces.areas[label])
+        if area == 0:  # only smoothing created this area
+            continue
+        if usual is not None and not usual.is_exceeded_by(pieces, label):
+            continue
+        area_percent = 100.0 * area / compared.size
+        if area_percent < settings.min_area_percent:
+            place = Box(x, y, width, height)
+            whole = _with_rim((labels == label) & extent, place, pictures, settings)
+            if 100.0 * whole / compared.size < settings.min_area_percent:
+                continue
+        outline = outline_of(labels[y : y + height, x : x + width] == label) + np.array([x, y])
+        around = (
+            slice(max(0, y - RING_PX), y + height + RING_PX),
+            slice(max(0, x - RING_PX), x + width + RING_PX),
+        )
+        own = np.where((labels[around] == label) & extent[around], np.uint8(255), np.uint8(0))
+        looks = appearance(pictures[0][around], pictures[1][around], own)
+        peak = pieces.peak(label)
+        found.append(
+            Difference(
+                on1=spot_of(map_points(outline, to_size1), size1),
+                on2=spot_of(map_points(view.onto2(outline), to_size2), size2),
+                area_percent=area_percent,
+                strength=settings.weight * float(pieces.sums[label] / area),
+                kind=looks.kind,
+                delta_e=looks.delta_e,
+                border_px=looks.border_px * size1.width / view.frame.width,
+                margin=peak / level if level > 0 else float("inf"),
+            )
+        )
+    found.sort(key=lambda d: (-d.area_percent, d.on1.box))
+    return tuple(found)
+
+
+class Pieces(NamedTuple):
+    """Connected differences of a map, by label.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (H, W)
+        1 and up; 0 elsewhere.
+    places : list of Box
+        By label, the rectangle around it.
+    areas, sums : ndarray, shape (N,)
+        By label, the px that differ, and the sum of their differences, ΔE.
+    extent : ndarray of bool, shape (H, W)
+        Pixels that differ.
+    smoothed : ndarray of float32, shape (H, W)
+        The map that differences are found on.
+    """
+
+    labels: NDArray[np.int32]
+    places: list[Box]
+    areas: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    extent: NDArray[np.bool_]
+    smoothed: Floats
+
+    def score(self, label: int) -> float:
+        """Return a difference's share of the picture, in percent, times its strength, ΔE."""
+        return 100.0 * float(self.sums[label]) / self.labels.size
+
+    def peak(self, label: int) -> float:
+        """Return a difference's greatest strength, ΔE."""
+        x, y, width, height = self.places[label]
+        here = (slice(y, y + height), slice(x, x + width))
+        return float(self.smoothed[here][self.labels[here] == label].max())
+
+
+class Usual(NamedTuple):
+    """Differences of good parts, by place.
+
+    Attributes
+    ----------
+    scores, strengths : ndarray of float32, shapes (H, W)
+        A difference counts if its score or its peak exceeds them wherever it is; see `Pieces`.
+    """
+
+    scores: Floats
+    strengths: Floats
+
+    def is_exceeded_by(self, pieces: Pieces, label: int) -> bool:
+        """Return whether a difference counts."""
+        own = pieces.labels == label
+        return bool(
+            pieces.score(label) > self.scores[own].max()
+            or pieces.peak(label) > self.strengths[own].max()
+        )
+
+
+def pieces_of(
+    difference_map: Floats, compared: NDArray[np.bool_], settings: ComparisonSettings
+) -> Pieces:
+    """Return the connected differences of a map.
 
     Differences are found on the smoothed map. Their extent and strength are measured on the
     original map, because smoothing spreads small differences.
@@ -48,43 +157,15 @@ def cut_out(
     extent = cv2.morphologyEx((sharp > 0).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
     areas = np.bincount(labels[extent], minlength=count)
     sums = np.bincount(labels.ravel(), weights=sharp.ravel(), minlength=count)
-    size1, size2 = sizes
-    to_size1, to_size2 = edge_to_edge(view.frame, size1), edge_to_edge(view.size2, size2)
-    found = []
-    for label in range(1, count):
-        x, y, width, height, _ = (int(v) for v in stats[label])
-        area = int(areas[label])
-        if area == 0:  # only smoothing created this area
-            continue
-        area_percent = 100.0 * area / compared.size
-        if area_percent < settings.min_area_percent:
-            place = Box(x, y, width, height)
-            whole = _with_rim((labels == label) & extent, place, pictures, settings)
-            if 100.0 * whole / compared.size < settings.min_area_percent:
-                continue
-        outline = outline_of(labels[y : y + height, x : x + width] == label) + np.array([x, y])
-        around = (
-            slice(max(0, y - RING_PX), y + height + RING_PX),
-            slice(max(0, x - RING_PX), x + width + RING_PX),
-        )
-        own = np.where((labels[around] == label) & extent[around], np.uint8(255), np.uint8(0))
-        looks = appearance(pictures[0][around], pictures[1][around], own)
-        here = (slice(y, y + height), slice(x, x + width))
-        peak = float(smoothed[here][labels[here] == label].max())
-        found.append(
-            Difference(
-                on1=spot_of(map_points(outline, to_size1), size1),
-                on2=spot_of(map_points(view.onto2(outline), to_size2), size2),
-                area_percent=area_percent,
-                strength=settings.weight * float(sums[label] / area),
-                kind=looks.kind,
-                delta_e=looks.delta_e,
-                border_px=looks.border_px * size1.width / view.frame.width,
-                margin=peak / level if level > 0 else float("inf"),
-            )
-        )
-    found.sort(key=lambda d: (-d.area_percent, d.on1.box))
-    return tuple(found)
+    places = [Box(*(int(value) for value in row[:4])) for row in stats]
+    return Pieces(
+        np.asarray(labels, np.int32),
+        places,
+        areas.astype(np.int64),
+        sums.astype(np.float64),
+        extent,
+        smoothed,
+    )
 
 
 def _with_rim(

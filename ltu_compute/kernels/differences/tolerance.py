@@ -23,6 +23,7 @@ from ltu_compute.kernels.differences.difference_map import (
     range_within,
 )
 from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.differences.specimens import Specimen
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.types import Box, Mask, Size
 
@@ -52,8 +53,8 @@ class Learnt(Protocol):
     def begin(self) -> None:
         """Prepare for a comparison of the whole frame; notes of an earlier one are dropped."""
 
-    def within(self, place: Box, level: Size, inside: Mask, threshold: float) -> Judges:
-        """Return the judges for a rectangle of the frame.
+    def within(self, place: Box, level: Size, inside: Mask, threshold: float) -> Judges | None:
+        """Return the judges for a rectangle of the frame; None: as if nothing was learnt.
 
         Parameters
         ----------
@@ -99,6 +100,11 @@ class Tolerance:
             raise ValueError("a map of tolerances must be a uint8 array of shape (H, W, 4)")
         if not 1 <= min(shape[:2]) <= max(shape[:2]) <= SIDE:
             raise ValueError(f"a map of tolerances has 1 to {SIDE} px a side")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.map.nbytes
 
     def begin(self) -> None:
         """Do nothing: a tolerance does not change."""
@@ -193,9 +199,12 @@ class Recorder:
     seen : ndarray of uint8, shape (REACH_PX + 1, H, W, 3)
         Greatest excess, lighter, darker and of chroma, in `LEVELS_PER_DELTA_E`: by number of px of
         the map that edges may be displaced.
+    specimen : Specimen or None
+        The shot itself, if it was compared as a whole.
     """
 
     def __init__(self, size: Size) -> None:
+        self.specimen: Specimen | None = None
         self.seen = np.zeros((REACH_PX + 1, size.height, size.width, 3), np.uint8)
 
     def begin(self) -> None:

@@ -29,6 +29,7 @@ from ltu_compute.kernels.differences.relief import (
 )
 from ltu_compute.kernels.differences.results import Comparison, Difference, ReliefPart
 from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.specimens import Specimen, Specimens, measured_within
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
 from ltu_compute.kernels.differences.steps import (
     asked_area,
@@ -36,10 +37,10 @@ from ltu_compute.kernels.differences.steps import (
     matrix_of,
     moved_highlights,
 )
-from ltu_compute.kernels.differences.tolerance import Learnt, judges_of
+from ltu_compute.kernels.differences.tolerance import Learnt, Recorder, judges_of
 from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
 from ltu_compute.kernels.resizing import reduced
-from ltu_compute.kernels.types import Bgr, Mask, Size
+from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 _SMALLER_COPY = 0.75  # px of image 2 per px of image 1; below, image 2 is a smaller copy
 _PIXELS_PER_PIXEL = 3  # px of a smaller copy per px compared, along a side: averages its aliases
@@ -87,9 +88,11 @@ def compare_whole(
     remaining = view.bend or alignment
     px2 = scale_at_centre(to_image2, frame)  # px of image 2 per px compared
     residual = 0.0 if remaining is None else remaining.residual_px / px2
-    slack = registration_slack(residual / max(frame))
+    slack = 0.0 if isinstance(learnt, Specimens) else registration_slack(residual / max(frame))
     ringing = ringing_reach(max(frame) / max(*size1, *size2))
     asked = asked_area(frame, margin=settings.margin, size1=size1, roi1=roi1)
+
+    usual = learnt.usual_in(frame) if isinstance(learnt, Specimens) else None
 
     def look(view: View, shared: NDArray[np.bool_]) -> _Look:
         aligned_image = view.of(image2)
@@ -105,12 +108,20 @@ def compare_whole(
             ringing_px=ringing,
             judges=judges,
         )
-        return _Look(aligned_image, corrected, difference_map * (shared & asked), shared & asked)
+        compared = shared & asked
+        seen = _Look(aligned_image, corrected, difference_map * compared, compared)
+        return _among_specimens(learnt, reference, seen, shared, settings, ringing_px=ringing)
 
     def cut(seen: _Look, view: View) -> tuple[Difference, ...]:
         pictures = (reference, seen.corrected_image)
         return cut_out(
-            seen.difference_map, seen.compared, settings, view, sizes=sizes, pictures=pictures
+            seen.difference_map,
+            seen.compared,
+            settings,
+            view,
+            sizes=sizes,
+            pictures=pictures,
+            usual=usual,
         )
 
     seen = look(view, shown_by_both)
@@ -124,9 +135,10 @@ def compare_whole(
             relief = described_parts(found, view.onto2, frame, sizes, reduced2)
             view = replace(view, relief=found.displacement)
             seen = look(view, shown_by_both & view.shared() & ~found.hidden)
-            level = 0.5 * settings.threshold * DELTA_E_PER_THRESHOLD
             seen = seen._replace(
-                difference_map=without_surroundings(seen.difference_map, found, level)
+                difference_map=without_surroundings(
+                    seen.difference_map, found, _half_level(settings)
+                )
             )
             differences = cut(seen, view)
     return Comparison(
@@ -156,6 +168,35 @@ class _Look(NamedTuple):
     corrected_image: Bgr
     difference_map: Floats
     compared: NDArray[np.bool_]
+
+
+def _half_level(settings: ComparisonSettings) -> float:
+    """Return the difference, ΔE, of the pixels around a difference that belong to it."""
+    return 0.5 * settings.threshold * DELTA_E_PER_THRESHOLD
+
+
+def _among_specimens(
+    learnt: Learnt | None,
+    reference: Bgr,
+    seen: _Look,
+    shared: NDArray[np.bool_],
+    settings: ComparisonSettings,
+    *,
+    ringing_px: int,
+) -> _Look:
+    """Compare with other good specimens, too, if these were learnt; note one that is learnt."""
+    if isinstance(learnt, Recorder):
+        own = np.where(shared[..., None], seen.corrected_image, reference)
+        learnt.specimen = Specimen(own, seen.compared, ringing_px)
+    if not isinstance(learnt, Specimens):
+        return seen
+
+    def measured(picture: Bgr, place: Box) -> Floats:
+        pictures = (picture, seen.aligned_image, seen.corrected_image)
+        return measured_within(place, pictures, shared, settings, ringing_px=ringing_px)
+
+    nearest = learnt.least(seen.difference_map, _half_level(settings), measured)
+    return seen._replace(difference_map=nearest * seen.compared)
 
 
 def _longest_side(shown: float, settings: ComparisonSettings, *, small_copy: bool) -> int:

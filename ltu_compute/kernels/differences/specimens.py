@@ -1,0 +1,325 @@
+"""Compare a shot with several good specimens, and count what they do not show among themselves.
+
+Specimens of a part that were laid down anew differ in all small details: sheen, flash, the depth of
+a mould mark. A tolerance for each place, wide enough for all of them, hides defects. A shot is
+therefore compared with every specimen. Each neighbourhood of it counts by the specimen that is
+nearest. This is the memory of PatchCore (Roth et al., CVPR 2022), with pixels of the same place
+instead of features. The good specimens are compared with each other in the same way, each one left
+out in turn. A difference of a shot counts if it is greater than theirs in that place.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltu_compute.cancellation import checked
+from ltu_compute.kernels.differences.difference_map import measure
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
+from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, Usual, pieces_of
+from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.homography import size_of
+from ltu_compute.kernels.types import Bgr, Box, Mask, Size
+
+MOST = 8
+"""Most specimens that a shot is compared with beside the reference."""
+
+MOST_PIXELS = 1_900_000
+"""Most px of all pictures of a lesson together, its scores among them: they are stored."""
+
+LEAST_SCORE = 0.3
+"""Score, in percent of the picture times ΔE, up to which a difference of specimens counts nowhere;
+found on MVTec's transistor and screw, test pictures of even numbers."""
+
+STEPS_PER_DOUBLING = 16
+"""Steps of a map of scores: 0 is `LEAST_SCORE`, 255 more than black against white."""
+
+LEVELS_PER_DELTA_E = 2.55
+"""Steps of a map of strengths per ΔE: 255 is black against white."""
+
+_LEAST_STRENGTH = 15.0  # ΔE, up to which no strength alone makes a difference of specimens count
+_FEW = 4  # pictures, the least that a lesson is worth: the reference and three others
+_POOL_PX = 2  # px at 400 px: a neighbourhood so large must resemble one specimen
+_SURROUNDINGS_PX = 24  # px at 400 px around suspect places that a measurement needs
+_NEAR = 0.0125  # of the longest side: a usual difference counts so far around its place
+_MARGIN = 1.5  # on the usual difference: five specimens do not show the greatest one
+_SMALL = 64  # px, longest side at which specimens are seen to be unlike
+_SHOWN_DOUBLINGS = 10.0  # doublings of the score of the strongest colour on a drawn lesson
+_FAINT = 0.6  # share of a drawn lesson's reference that is replaced by white
+_COLOUR = (200, 0, 200)  # BGR
+
+Measured = Callable[[Bgr, Box], Floats]
+"""Returns the difference map by another picture instead of the reference, in a rectangle."""
+
+
+class Specimen(NamedTuple):
+    """A good shot, in place and light of the reference.
+
+    Attributes
+    ----------
+    picture : ndarray of uint8, shape (H, W, 3)
+        Its pixels; where it is not compared, those of the reference.
+    compared : ndarray of bool, shape (H, W)
+        True where it is compared.
+    ringing_px : int
+        Reach of its file's ringing; see `difference_map.ringing_reach`.
+    """
+
+    picture: Bgr
+    compared: NDArray[np.bool_]
+    ringing_px: int
+
+
+@dataclass(frozen=True, eq=False)
+class Specimens:
+    """Good specimens beside the reference, and the usual difference between them.
+
+    Attributes
+    ----------
+    pictures : tuple of ndarray of uint8, shapes (H, W, 3)
+        The specimens in place and light of the whole reference.
+    usual : ndarray of uint8, shape (H, W, 2)
+        By place, the score and the strength of which a difference must exceed one: the score in
+        `STEPS_PER_DOUBLING` above `LEAST_SCORE`, the strength in `LEVELS_PER_DELTA_E`.
+    """
+
+    pictures: tuple[Bgr, ...]
+    usual: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        height, width = self.usual.shape[:2]
+        if not 1 <= len(self.pictures) <= MOST:
+            raise ValueError(f"there must be 1 to {MOST} specimens")
+        if self.usual.shape != (height, width, 2) or any(
+            each.shape != (height, width, 3) for each in self.pictures
+        ):
+            raise ValueError("specimens and their map must have one size")
+        if any(each.dtype != np.uint8 for each in (self.usual, *self.pictures)):
+            raise ValueError("specimens and their map must be uint8 arrays")
+        if (len(self.pictures) + 1) * height * width > MOST_PIXELS:
+            raise ValueError(f"specimens have {MOST_PIXELS} px at most")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.usual.nbytes + sum(each.nbytes for each in self.pictures)
+
+    def begin(self) -> None:
+        """Do nothing: specimens do not change."""
+
+    def within(self, place: Box, level: Size, inside: Mask, threshold: float) -> None:
+        """Return no judges: a shot may not exceed the range of the picture it is compared with."""
+        del place, level, inside, threshold
+
+    def least(self, own: Floats, level: float, measured: Measured) -> Floats:
+        """Return the difference from the nearest specimen.
+
+        Parameters
+        ----------
+        own : ndarray of float32, shape (H, W)
+            Difference from the reference, ΔE; 0 where nothing is compared.
+        level : float
+            Difference, ΔE, from which a place is suspect; others are not measured again.
+        measured : callable
+            Returns the difference from another picture, of the size of `own`, in a rectangle.
+        """
+        scale = max(own.shape) / REFERENCE_SIZE
+        side = 2 * max(1, round(_POOL_PX * scale)) + 1
+        nearest = cv2.blur(own, (side, side))
+        place = _around(nearest > level, round(_SURROUNDINGS_PX * scale))
+        if place is None:
+            return np.asarray(nearest, np.float32)
+        here = (
+            slice(place.y, place.y + place.height),
+            slice(place.x, place.x + place.width),
+        )
+        frame = Size(own.shape[1], own.shape[0])
+        for picture in self.pictures:
+            another = measured(_resized(picture, frame), place)
+            nearest[here] = cv2.min(nearest[here], cv2.blur(another, (side, side)))
+        return np.asarray(nearest, np.float32)
+
+    def usual_in(self, frame: Size) -> Usual:
+        """Return what differences must exceed, in a frame of another size."""
+        there = cv2.resize(self.usual, frame, interpolation=cv2.INTER_NEAREST).astype(np.float32)
+        return Usual(
+            np.asarray(LEAST_SCORE * np.exp2(there[..., 0] / STEPS_PER_DOUBLING), np.float32),
+            there[..., 1] / np.float32(LEVELS_PER_DELTA_E),
+        )
+
+
+def learned_specimens(
+    reference: Bgr, others: Sequence[Specimen], settings: ComparisonSettings
+) -> Specimens | None:
+    """Learn the usual difference of good specimens.
+
+    Parameters
+    ----------
+    reference : ndarray of uint8, shape (H, W, 3)
+        The reference, of the size at which shots are compared.
+    others : sequence of Specimen
+        Good specimens in its place and light. Of many, the most unlike ones are kept.
+    settings : ComparisonSettings
+        How shots are compared.
+
+    Returns
+    -------
+    Specimens or None
+        None if there are too few, or they are too large to be stored.
+    """
+    frame = size_of(reference)
+    resized = [
+        each._replace(
+            picture=_resized(each.picture, frame),
+            compared=cv2.resize(
+                each.compared.view(np.uint8), frame, interpolation=cv2.INTER_NEAREST
+            ).view(bool),
+        )
+        for each in others
+    ]
+    room = min(MOST, MOST_PIXELS // (frame.width * frame.height) - 1, len(resized))
+    if room < _FEW - 1:
+        return None
+    kept = _most_unlike(reference, resized, room)
+    reach = max(1, round(_NEAR * max(frame)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    scores = np.full(reference.shape[:2], LEAST_SCORE, np.float32)
+    strengths = np.full(reference.shape[:2], _LEAST_STRENGTH, np.float32)
+    # The reference itself is not left out: shots are in its light, and it is always there.
+    for number, specimen in checked(enumerate(resized)):
+        rest = [resized[each].picture for each in kept if each != number]
+        left = _left_of(specimen, reference, rest, settings)
+        pieces = pieces_of(left, specimen.compared, settings)
+        for label in range(1, len(pieces.areas)):
+            around = cv2.dilate((pieces.labels == label).astype(np.uint8), kernel) > 0
+            scores[around] = np.maximum(scores[around], _MARGIN * pieces.score(label))
+            strengths[around] = np.maximum(strengths[around], _MARGIN * pieces.peak(label))
+    steps = np.ceil(STEPS_PER_DOUBLING * np.log2(scores / LEAST_SCORE) - 1e-3)
+    levels = np.ceil(LEVELS_PER_DELTA_E * strengths - 1e-3)
+    usual = np.asarray(np.clip(np.dstack([steps, levels]), 0, 255), np.uint8)
+    return Specimens(tuple(resized[each].picture for each in kept), usual)
+
+
+def drawn_specimens(lesson: Specimens, reference: Bgr) -> Bgr:
+    """Draw where good specimens differ on their reference: the more, the more magenta.
+
+    Parameters
+    ----------
+    lesson : Specimens
+        What is drawn.
+    reference : ndarray of uint8, shape (H, W, 3)
+        The reference, which appears faint and grey.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Of the size of the reference given.
+    """
+    steps = cv2.resize(lesson.usual[..., 0], reference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    strength = np.clip(steps.astype(np.float32) / (STEPS_PER_DOUBLING * _SHOWN_DOUBLINGS), 0, 1)[
+        ..., None
+    ]
+    gray = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    faint = np.repeat((255 - (1 - _FAINT) * (255 - gray))[..., None], 3, axis=2)
+    canvas = (1 - strength) * faint + strength * np.array(_COLOUR, np.float32)
+    return np.asarray(np.rint(canvas), np.uint8)
+
+
+def _left_of(
+    specimen: Specimen, first: Bgr, rest: Sequence[Bgr], settings: ComparisonSettings
+) -> Floats:
+    """Return the difference of a specimen from the nearest of some others."""
+
+    def measured(picture: Bgr, place: Box) -> Floats:
+        return measured_within(
+            place,
+            (picture, specimen.picture, specimen.picture),
+            specimen.compared,
+            settings,
+            ringing_px=specimen.ringing_px,
+        )
+
+    height, width = specimen.compared.shape
+    own = measured(first, Box(0, 0, width, height)) * specimen.compared
+    if not rest:
+        return own
+    lesson = Specimens(tuple(rest), np.zeros((height, width, 2), np.uint8))
+    level = 0.5 * settings.threshold * DELTA_E_PER_THRESHOLD
+    return lesson.least(own, level, measured) * specimen.compared
+
+
+def measured_within(
+    place: Box,
+    pictures: tuple[Bgr, Bgr, Bgr],
+    compared: NDArray[np.bool_],
+    settings: ComparisonSettings,
+    *,
+    ringing_px: int,
+) -> Floats:
+    """Measure the difference in a rectangle of the frame; see `difference_map.measure`.
+
+    Nothing is allowed for what the alignment leaves: one of several specimens shows it, too.
+
+    Parameters
+    ----------
+    place : Box
+        The rectangle, within the frame.
+    pictures : tuple of ndarray of uint8, shapes (H, W, 3)
+        What the shot is compared with, the shot in its place, and the same in its light.
+    compared : ndarray of bool, shape (H, W)
+        True where they are compared.
+    settings : ComparisonSettings
+        Settings of the comparison.
+    ringing_px : int
+        As for `measure`.
+    """
+    here = (slice(place.y, place.y + place.height), slice(place.x, place.x + place.width))
+    picture, aligned_image, corrected = (np.ascontiguousarray(each[here]) for each in pictures)
+    return measure(
+        picture,
+        aligned_image,
+        corrected,
+        np.ascontiguousarray(compared[here]),
+        settings,
+        slack=0.0,
+        ringing_px=ringing_px,
+        longest=max(compared.shape),
+    )
+
+
+def _around(suspect: NDArray[np.bool_], margin: int) -> Box | None:
+    """Return the rectangle around suspect places and their surroundings; None: there are none."""
+    x, y, width, height = cv2.boundingRect(suspect.view(np.uint8))
+    if not width:
+        return None
+    left, top = max(0, x - margin), max(0, y - margin)
+    right = min(suspect.shape[1], x + width + margin)
+    bottom = min(suspect.shape[0], y + height + margin)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _resized(picture: Bgr, frame: Size) -> Bgr:
+    if size_of(picture) == frame:
+        return picture
+    return np.asarray(cv2.resize(picture, frame, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _most_unlike(reference: Bgr, others: Sequence[Specimen], count: int) -> list[int]:
+    """Return the numbers of the specimens farthest from each other and the reference, in order."""
+    scale = _SMALL / max(reference.shape)
+    small = [
+        cv2.resize(each, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for each in (reference, *(specimen.picture for specimen in others))
+    ]
+    away = np.array([np.abs(each - small[0]).mean() for each in small[1:]])
+    chosen: list[int] = []
+    for _ in range(count):
+        next_one = int(away.argmax())
+        chosen.append(next_one)
+        distances = [np.abs(each - small[1 + next_one]).mean() for each in small[1:]]
+        away = np.minimum(away, distances)
+        away[chosen] = -1
+    return sorted(chosen)

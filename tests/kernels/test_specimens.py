@@ -1,0 +1,107 @@
+"""Good specimens that a shot is compared with, and what they show among themselves."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ltu_compute.image import Image
+from ltu_compute.image.encoding import png
+from ltu_compute.kernels.differences import PRESETS, Specimens
+from ltu_compute.kernels.differences.specimens import (
+    LEAST_SCORE,
+    MOST,
+    MOST_PIXELS,
+    drawn_specimens,
+)
+from ltu_compute.kernels.types import Bgr, Box, Gray, Matrix, Size
+from ltu_compute.operations import teaching
+from ltu_compute.operations.comparison import PreparedReference, differences
+from tests.kernels.test_shape import pose, specimen
+
+SHEEN, QUIET = (190, 85), (120, 190)  # where good specimens shine, and where they are alike
+NONE = np.zeros((4, 5, 2), np.uint8)
+
+
+def shot(seed: int, at: Matrix, *, sheen: int, spot: tuple[int, int] | None = None) -> Image:
+    """Draw a specimen with a sheen of its own, and perhaps a bright spot."""
+    picture: Gray = specimen(seed)
+    marks = np.zeros(picture.shape, np.float32)
+    cv2.circle(marks, SHEEN, 9, float(sheen), -1)
+    if spot is not None:
+        cv2.circle(marks, spot, 9, 60.0, -1)
+    lit = np.clip(picture + marks, 0, 255).astype(np.uint8)
+    turned = cv2.warpPerspective(lit, at, picture.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return Image.from_bytes(png(np.asarray(turned, np.uint8)), max_pixels=10**6)
+
+
+def test_specimens_teach_by_how_much_they_differ_among_themselves() -> None:
+    poses = [pose(angle, 4, -6) for angle in (37, 75, 141, 262)]
+    shots = [shot(2 + n, at, sheen=(0, 70, 20, 90)[n]) for n, at in enumerate(poses)]
+    reference = shot(1, np.eye(3), sheen=40)
+    taught = teaching.teach(4, lambda n: shots[n], PRESETS[1], reference=reference)
+    lesson = taught.tolerance
+    assert taught.left_out == ()
+    assert isinstance(lesson, Specimens)
+    assert len(lesson.pictures) == 4
+    scores = lesson.usual_in(Size(320, 320)).scores
+    assert scores[SHEEN[::-1]] > 2 * LEAST_SCORE
+    assert scores[QUIET[::-1]] == pytest.approx(LEAST_SCORE)
+    again = teaching.loaded(teaching.dumped(lesson))
+    assert isinstance(again, Specimens)
+    assert np.array_equal(again.usual, lesson.usual)
+    assert np.array_equal(again.pictures, lesson.pictures)
+    prepared = PreparedReference(reference, tolerance=again)
+
+    def found(image: Image) -> list[tuple[int, int]]:
+        each = (d.on1.box for d in differences(prepared, image, taught.settings).differences)
+        return [(box.x + box.width // 2, box.y + box.height // 2) for box in each]
+
+    assert found(shot(9, pose(100, 3, 3), sheen=80)) == []
+    bad = shot(9, pose(100, 3, 3), sheen=80, spot=QUIET)
+    assert found(bad) == [pytest.approx(QUIET, abs=5)]
+
+
+def test_the_nearest_specimen_counts_for_each_neighbourhood() -> None:
+    pictures = (np.full((40, 60, 3), 1, np.uint8), np.full((40, 60, 3), 2, np.uint8))
+    asked: list[Box] = []
+
+    def measured(picture: Bgr, place: Box) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        asked.append(place)
+        return np.full((place.height, place.width), (0.0, 9.0, 4.0)[picture[0, 0, 0]], np.float32)
+
+    lesson = Specimens(pictures, np.zeros((40, 60, 2), np.uint8))
+    own = np.zeros((40, 60), np.float32)
+    own[10:20, 10:20] = 6
+    left = lesson.least(own, 2.4, measured)
+    assert left[15, 15] == pytest.approx(4)
+    assert left[30, 50] == 0
+    assert asked[0] == asked[1]
+    assert asked[0].width < 60
+    assert lesson.least(np.zeros((40, 60), np.float32), 2.4, measured).max() == 0
+    assert len(asked) == 2  # where nothing is suspect, nothing is measured again
+
+
+@pytest.mark.parametrize(
+    ("pictures", "usual"),
+    [
+        ((), NONE),
+        ((np.zeros((4, 5, 3), np.uint8),) * (MOST + 1), NONE),
+        ((np.zeros((5, 4, 3), np.uint8),), NONE),
+        ((np.zeros((4, 5, 3), np.float32),), NONE),
+        ((np.zeros((1, MOST_PIXELS, 3), np.uint8),), np.zeros((1, MOST_PIXELS, 2), np.uint8)),
+    ],
+)
+def test_wrong_specimens_are_refused(pictures: tuple[Bgr, ...], usual: Gray) -> None:
+    with pytest.raises(ValueError, match="specimens"):
+        Specimens(pictures, usual)
+
+
+def test_scores_are_drawn_on_the_reference() -> None:
+    usual = np.zeros((4, 5, 2), np.uint8)
+    usual[:, :2] = 255
+    shown = drawn_specimens(
+        Specimens((np.zeros((4, 5, 3), np.uint8),), usual), np.full((8, 10, 3), 128, np.uint8)
+    )
+    assert shown.shape == (8, 10, 3)
+    assert shown[4, 0].tolist() == [200, 0, 200]
+    assert len(set(shown[4, 9].tolist())) == 1
