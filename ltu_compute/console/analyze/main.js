@@ -225,6 +225,7 @@ async function startAnew() {
   showReply();
   desks.clear();
   shots.clear();
+  recipes.forget();
   waiting = {};
   delete kept.object;
   await keeper.forget();

@@ -352,6 +352,11 @@ export class Recipes {
     this.acts.used();
   }
 
+  /** Forget what was typed, said and shown. */
+  forget() {
+    Object.assign(this, { name: "", map: "", good: 0, said: () => "", trouble: "" });
+  }
+
   /** Go on without the recipe, with what it has set. */
   leave() {
     if (this.desk) this.desk.recipe = null;
