@@ -20,6 +20,9 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of the service is reported in a line."""
+        # Before NumPy is imported. A second thread gains nothing for matrices of this size, and
+        # sums in another order round differently: a command must answer as the service does.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         try:
             return super().invoke(ctx)
         except ServiceError as error:

@@ -1,6 +1,5 @@
 """Commands about the service: run it, its settings, its description, its models."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from ltu_compute.settings import PREFIX, load, table
 )
 def serve(host: str | None, port: int | None, workers: int | None, *, quickstart: bool) -> None:
     """Run the service."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers are what runs side by side
     from ltu_compute.cli.quickstart import welcome
     from ltu_compute.serving.server import serve as run
 
