@@ -45,6 +45,7 @@ from ltu_compute.kernels.classification import (
     picture_labels,
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
+from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.contours import outer_outlines, traced
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences import (
@@ -187,6 +188,16 @@ CASES = [
         ),
     ),
     Case(outer_outlines, ("mask",), outer_outlines, are_outlines),
+    Case(
+        components_of,
+        ("mask",),
+        components_of,
+        lambda found, mask: (
+            ((found.labels > 0) == (mask > 0)).all()
+            and found.stats[1:, cv2.CC_STAT_AREA].tolist()
+            == np.bincount(found.labels.ravel(), minlength=len(found.stats))[1:].tolist()
+        ),
+    ),
     Case(
         traced,
         ("mask",),

@@ -27,14 +27,17 @@ FINE = replace(PRESETS[1], resolution="full")
 
 
 def part(*spots: tuple[int, int, tuple[int, int, int]], edge: int = 0, seed: int = 0) -> Bgr:
-    """Draw a part with texture, a dark bar that is wider by some px, and spots of 24 px."""
+    """Draw a part with texture, a dark bar that is wider by some px, and spots of 24 px.
+
+    The bar has no ends: corners that move apart could also be those of a tall part, seen nearer.
+    """
     rng = np.random.default_rng(3)
     coarse = rng.integers(90, 150, (HEIGHT // 16, WIDTH // 16, 3)).astype(np.uint8)
     picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     for _ in range(25):
         x, y = int(rng.integers(8, 150)), int(rng.integers(8, HEIGHT - 8))
         cv2.circle(picture, (x, y), int(rng.integers(3, 7)), (40, 40, 40), -1)
-    cv2.rectangle(picture, (170 - edge, 20), (188 + edge, 220), (30, 30, 30), -1)
+    cv2.rectangle(picture, (170 - edge, 0), (188 + edge, HEIGHT), (30, 30, 30), -1)
     shifted = picture.astype(np.float32)
     for x, y, change in spots:
         shifted[y - 12 : y + 12, x - 12 : x + 12] += change
