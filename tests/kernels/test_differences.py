@@ -16,6 +16,7 @@ from ltu_compute.kernels.differences import (
     outline_picture,
     region_mask,
 )
+from ltu_compute.kernels.differences.sharpness import blur_to_match
 from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Size, Vertices
 
@@ -513,3 +514,47 @@ def test_a_mirrored_picture_is_not_made_to_fit() -> None:
     found = compared(brick, np.ascontiguousarray(brick[:, ::-1]))
     assert not found.aligned
     assert found.bend_px == 0
+
+
+def print_with_bars() -> Bgr:
+    """Draw print whose thinnest bars and gaps are 1 px at the default resolution."""
+    rng = np.random.default_rng(3)
+    page = np.full((600, 800, 3), 240, np.uint8)
+    for y in range(60, 360, 50):
+        letters = "".join(chr(c) for c in rng.integers(ord("a"), ord("z") + 1, 26))
+        cv2.putText(page, letters, (60, y), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (20, 20, 20), 2, 16)
+    x = 80
+    while x < 700:
+        width = 2 * int(rng.integers(1, 5))
+        cv2.rectangle(page, (x, 430), (x + width - 1, 500), (20, 20, 20), cv2.FILLED)
+        x += width + 2 * int(rng.integers(1, 5))
+    return page
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.42, 0.57, 0.72, 1.1])
+def test_the_sharper_of_two_pictures_is_blurred_as_much_as_the_other(sigma: float) -> None:
+    """By a sigma between those that are tried, too."""
+    rng = np.random.default_rng(3)
+    sharp = np.tile(12 + 75 * (rng.random(240) > 0.5), (120, 1)).astype(np.float32)
+    soft = cv2.GaussianBlur(sharp, (0, 0), sigma) if sigma else sharp
+    soft = (soft + rng.normal(0, 0.3, soft.shape)).astype(np.float32)
+    everywhere = np.ones(sharp.shape, bool)
+    assert blur_to_match(sharp, soft, everywhere) == pytest.approx((sigma, 0), abs=0.03)
+    assert blur_to_match(soft, sharp, everywhere) == pytest.approx((0, sigma), abs=0.03)
+
+
+@pytest.mark.parametrize("blur_px", [1.0, 1.5])
+def test_a_softer_shot_of_thin_bars_is_no_difference_and_a_missing_bar_is(blur_px: float) -> None:
+    page = print_with_bars()
+    turned = cv2.getRotationMatrix2D((400, 300), 0.7, 1.0)
+
+    def soft(picture: Bgr) -> Bgr:
+        seen = cv2.warpAffine(picture, turned, (800, 600), borderMode=cv2.BORDER_REPLICATE)
+        noise = np.random.default_rng(1).normal(0, 2, seen.shape)
+        return np.clip(cv2.GaussianBlur(seen, (0, 0), blur_px) + noise, 0, 255).astype(np.uint8)
+
+    assert compared(page, soft(page)).differences == ()
+    worn = page.copy()
+    worn[430:501, 300:340] = 240
+    found = compared(page, soft(worn)).differences
+    assert [d.on1.box.x // 50 for d in found] == [6]

@@ -1,7 +1,7 @@
 """Make two shots equally sharp."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -18,6 +18,9 @@ Pixels = Bgr | Floats
 _LEAST_CHROMA = 12  # levels, of 255: a picture with less everywhere is grey
 _SOFTER = 0.93  # greatest share of the residual left by a blur: any blur removes noise
 _FOCUS_SIGMAS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0)
+# Halvings of the steps between them. From 0.5 to 0.65 px the core of a stroke of 1 px loses a sixth
+# of its contrast: more than `_SHARPNESS` of `difference_map` allows.
+_HALVINGS = 2
 _MISPLACED_PX = 1  # px by which an edge may be displaced while sharpness is measured
 # Percentiles of the excess that are kept; defects are beyond. The first decides which image is
 # softer. The second decides by how much: cores of thin strokes show most of it.
@@ -55,7 +58,10 @@ def chroma_blur_to_match(
     colours = [_chroma(picture) for picture in (first, second)]
     if max(np.abs(each).max(initial=0) for each in colours) < _LEAST_CHROMA / 2.55:
         return 0.0, 0.0
-    return blur_to_match(colours[0], colours[1], compared, gain=_SOFTER, sigmas=_FOCUS_SIGMAS[1:])
+    # Colours of half the resolution have no strokes of 1 px, whose cores need exact blurs.
+    return blur_to_match(
+        colours[0], colours[1], compared, gain=_SOFTER, sigmas=_FOCUS_SIGMAS[1:], halvings=0
+    )
 
 
 @of_reference
@@ -88,6 +94,7 @@ def blur_to_match(
     *,
     gain: float = 1.0,
     sigmas: Sequence[float] = _FOCUS_SIGMAS,
+    halvings: int = _HALVINGS,
 ) -> tuple[float, float]:
     """Return the sigmas, in px, by which to blur two images to make them equally sharp; one is 0.
 
@@ -101,6 +108,8 @@ def blur_to_match(
         Greatest share of the residual that the first blur may leave.
     sigmas : sequence of float
         Blurs to try, in px, ascending.
+    halvings : int
+        How often the steps between them are halved around the best one.
     """
     busy = _busy(luma1, luma2, compared)
     if busy is None:
@@ -120,7 +129,40 @@ def blur_to_match(
                 continue  # the first sigmas hardly blur: a larger one may leave much less
             break
         best, choice = gap, blurs
-    return choice
+    if choice == (0.0, 0.0):
+        return choice
+    side = 0 if choice[0] else 1
+    sharper, target = (luma1, target2) if side == 0 else (luma2, target1)
+
+    def left(sigma: float) -> float:
+        return _trimmed(_at(blurred(sharper, sigma), places) - target)
+
+    sigma = _refined(left, best, choice[side], sigmas, halvings)
+    return (sigma, 0.0) if side == 0 else (0.0, sigma)
+
+
+def _refined(
+    left: Callable[[float], float],
+    best: float,
+    sigma: float,
+    sigmas: Sequence[float],
+    halvings: int,
+) -> float:
+    """Return the blur near `sigma`, the best of `sigmas`, that leaves least.
+
+    The steps to its neighbours are halved `halvings` times. `left` returns what a blur leaves;
+    `best` is what `sigma` leaves.
+    """
+    at = sigmas.index(sigma)
+    below = sigma - sigmas[at - 1] if at else 0.0
+    above = sigmas[at + 1] - sigma if at + 1 < len(sigmas) else 0.0
+    for _ in range(halvings):
+        below, above = below / 2, above / 2
+        tried = [(left(each), each) for each in (sigma - below, sigma + above) if each != sigma]
+        least, nearer = min(tried, default=(best, sigma))
+        if least < best:
+            best, sigma = least, nearer
+    return sigma
 
 
 def blur_to_settle(
