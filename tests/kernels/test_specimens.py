@@ -6,7 +6,7 @@ import pytest
 
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
-from ltu_compute.kernels.differences import PRESETS, Specimens
+from ltu_compute.kernels.differences import PRESETS, Specimens, Tolerance
 from ltu_compute.kernels.differences.specimens import (
     LEAST_SCORE,
     MOST,
@@ -59,6 +59,18 @@ def test_specimens_teach_by_how_much_they_differ_among_themselves() -> None:
     assert found(shot(9, pose(100, 3, 3), sheen=80)) == []
     bad = shot(9, pose(100, 3, 3), sheen=80, spot=QUIET)
     assert found(bad) == [pytest.approx(QUIET, abs=5)]
+
+
+def test_specimens_without_details_of_their_own_teach_a_tolerance() -> None:
+    """A tolerance holds what they show, and hides less of a defect."""
+    poses = [pose(angle, 4, -6) for angle in (37, 75, 141, 262)]
+    shots = [shot(1, at, sheen=40) for at in poses]
+    reference = shot(1, np.eye(3), sheen=40)
+    taught = teaching.teach(4, lambda n: shots[n], PRESETS[1], reference=reference)
+    assert isinstance(taught.tolerance, Tolerance)
+    prepared = PreparedReference(reference, tolerance=taught.tolerance)
+    bad = shot(1, pose(100, 3, 3), sheen=40, spot=QUIET)
+    assert len(differences(prepared, bad, taught.settings).differences) == 1
 
 
 def test_the_nearest_specimen_counts_for_each_neighbourhood() -> None:
