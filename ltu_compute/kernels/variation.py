@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checked
+from ltu_compute.kernels.differences.tinting import tinted
 from ltu_compute.kernels.differences.tolerance import (
     EDGE,
     LEVELS_PER_DELTA_E,
@@ -45,7 +46,6 @@ _CONFINED = 0.75  # share of what is odd that these places hold; print that spre
 _PLACE = 0.02  # of the longest side: parts of one place are no farther apart
 _FAR = 40  # levels, of 255: a pixel that is farther from the median counts no more
 _SHOWN = 40.0  # ΔE of the strongest colour on a drawn map
-_FAINT = 0.6  # share of a drawn map's reference that is replaced by white
 
 Seen = NDArray[np.uint8]
 """Notes of a `Recorder`, shape (REACH_PX + 1, H, W, 3)."""
@@ -174,16 +174,10 @@ def drawn(tolerance: Tolerance, reference: Bgr) -> Bgr:
     """
     size = reference.shape[1::-1]
     whole = cv2.resize(tolerance.map, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    gray = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    faint = 255 - (1 - _FAINT) * (255 - gray)
-    canvas = np.repeat(faint[..., None], 3, axis=2)
     strengths = np.clip(whole[..., :EDGE] / (LEVELS_PER_DELTA_E * _SHOWN), 0, 1)
     displaced = np.clip(whole[..., EDGE] / (STEPS_PER_PX * REACH_PX), 0, 1)
-    for strength, colour in zip(
-        (*np.dsplit(strengths, 3), displaced[..., None]), _COLOURS, strict=True
-    ):
-        canvas = (1 - strength) * canvas + strength * np.array(colour, np.float32)
-    return np.asarray(np.rint(canvas), np.uint8)
+    layers = (*np.moveaxis(strengths, -1, 0), displaced)
+    return tinted(reference, zip(layers, _COLOURS, strict=True))
 
 
 _COLOURS = ((0, 0, 220), (220, 60, 0), (0, 160, 0), (0, 190, 255))  # BGR

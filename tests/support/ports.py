@@ -1,4 +1,4 @@
-"""Ports of this machine that a program is told before it listens there."""
+"""Ports of this machine that a program is given before it listens there."""
 
 import socket
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ def reserved_port() -> Iterator[int]:
     """Yield a port that no other program is given meanwhile.
 
     A port that was free a moment ago may be another test's a moment later. Here a socket stays
-    bound to it and does not listen. The program that is told the port can still listen there if it
+    bound to it and does not listen. The program that is given the port can still listen there if it
     sets ``SO_REUSEADDR``, as gunicorn, nginx and Dask do. Until then, connections are refused.
     """
     with socket.socket() as holder:

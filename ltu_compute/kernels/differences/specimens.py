@@ -21,6 +21,7 @@ from ltu_compute.kernels.differences.difference_map import measure
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
 from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, Usual, pieces_of
 from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.tinting import tinted
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
@@ -48,7 +49,6 @@ _NEAR = 0.0125  # of the longest side: a usual difference counts so far around i
 _MARGIN = 1.5  # on the usual difference: five specimens do not show the greatest one
 _SMALL = 64  # px, longest side at which specimens are seen to be unlike
 _SHOWN_DOUBLINGS = 10.0  # doublings of the score of the strongest colour on a drawn lesson
-_FAINT = 0.6  # share of a drawn lesson's reference that is replaced by white
 _COLOUR = (200, 0, 200)  # BGR
 
 Measured = Callable[[Bgr, Box], Floats]
@@ -219,13 +219,8 @@ def drawn_specimens(lesson: Specimens, reference: Bgr) -> Bgr:
         Of the size of the reference given.
     """
     steps = cv2.resize(lesson.usual[..., 0], reference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    strength = np.clip(steps.astype(np.float32) / (STEPS_PER_DOUBLING * _SHOWN_DOUBLINGS), 0, 1)[
-        ..., None
-    ]
-    gray = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    faint = np.repeat((255 - (1 - _FAINT) * (255 - gray))[..., None], 3, axis=2)
-    canvas = (1 - strength) * faint + strength * np.array(_COLOUR, np.float32)
-    return np.asarray(np.rint(canvas), np.uint8)
+    strength = np.clip(steps.astype(np.float32) / (STEPS_PER_DOUBLING * _SHOWN_DOUBLINGS), 0, 1)
+    return tinted(reference, [(strength, _COLOUR)])
 
 
 def _left_of(
