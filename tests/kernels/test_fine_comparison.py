@@ -443,6 +443,24 @@ def test_a_long_panel_is_aligned_across_too() -> None:
     assert np.linalg.norm(gap, axis=1).max() < 2
 
 
+def test_a_panel_of_equal_pins_is_not_a_pin_off() -> None:
+    """Five equal boards with a pin every 14 px, one in a hundred missing, moved by 8 px."""
+    rng = np.random.default_rng(7)
+    panel = np.full((460, 2600, 3), GROUND, np.uint8)
+    for row in range(14, 446, 14):
+        for column in range(14, 506, 14):
+            if rng.random() < 0.99:
+                panel[row - 3 : row + 3, column - 3 : column + 3] = COPPER
+    panel = np.tile(panel[:, :520], (1, 5, 1))
+    corners = np.array([[0, 0], [2600, 0], [2600, 460], [0, 460]], np.float32)
+    seen = corners + np.array([[6, 4], [4, 6], [6, 4], [5, 5]], np.float32)
+    truth = cv2.getPerspectiveTransform(corners, seen)
+    alignment = align_settled(gray_of(panel), gray_of(photographed(panel, 2, truth)))
+    assert alignment is not None
+    gap = map_points(corners, alignment.matrix) - map_points(corners, truth)
+    assert np.linalg.norm(gap, axis=1).max() < 1
+
+
 @pytest.mark.parametrize(("angle_deg", "resolution"), [(0.6, 800), (20.0, 400)])
 def test_auto_is_full_resolution_where_the_shot_hardly_moved(
     angle_deg: float, resolution: int
