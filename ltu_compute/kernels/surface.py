@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD, biweight
 from ltu_compute.kernels.types import Size
 
 Floats = NDArray[np.float32]
@@ -103,10 +104,11 @@ def _fitted(start: Floats, moved: NDArray[np.float64], size: Size) -> NDArray[np
     coefficients = np.zeros((basis.shape[1], 2))
     for _ in range(20):
         distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
-        scale = max(1.4826 * float(np.median(distance)), _NOISE_PX)
-        weights = np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
+        scale = max(DEVIATIONS_PER_MAD * float(np.median(distance)), _NOISE_PX)
+        weights = biweight(distance, scale)
         weighted = basis * weights[:, None]
-        coefficients = np.linalg.solve(weighted.T @ basis + stiffness, weighted.T @ moved)
+        solved = np.linalg.solve(weighted.T @ basis + stiffness, weighted.T @ moved)
+        coefficients = solved.astype(np.float64, copy=False)
     return coefficients
 
 

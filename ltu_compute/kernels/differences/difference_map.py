@@ -19,6 +19,7 @@ from ltu_compute.kernels.differences.sharpness import (
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import brightest_channel
+from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD
 from ltu_compute.kernels.types import Bgr, Mask
 
 _SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range
@@ -303,7 +304,7 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     )
     for channel in range(channels):
         values, means, squares = (each[channel] for each in (all_values, all_means, all_squares))
-        deviation = 1.4826 * median(np.abs(values - np.float32(median(values))))
+        deviation = DEVIATIONS_PER_MAD * median(np.abs(values - np.float32(median(values))))
         quiet = math.sqrt(percentile(np.maximum(squares - means * means, 0), 10))
         noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))
     return noise

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD, biweight, weighted_median
 from ltu_compute.kernels.types import Box, Gray, Points, Size
 
 _SPACING = (64, 256)  # px between patches: least and most
@@ -369,24 +370,10 @@ def _slow_variation(vectors: Floats, weights: Floats) -> Floats:
     coefficients[0] = start
     for _ in range(10):
         distance = np.linalg.norm(moved - basis @ coefficients, axis=1)
-        scale = max(1.4826 * weighted_median(distance, known), 0.25)
-        robust = known * np.square(np.clip(1 - np.square(distance / (4.685 * scale)), 0, None))
+        scale = max(DEVIATIONS_PER_MAD * weighted_median(distance, known), 0.25)
+        robust = known * biweight(distance, scale)
         weighted = basis * robust[:, None]
         aim = weighted.T @ (moved - start)
         coefficients = np.linalg.solve(weighted.T @ basis + stiffness, aim)
         coefficients[0] += start
     return np.asarray((basis @ coefficients).reshape(vectors.shape), np.float32)
-
-
-def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Return the value below which half of the weight is."""
-    return weighted_quantile(values, weights, 0.5)
-
-
-def weighted_quantile(
-    values: NDArray[np.float64], weights: NDArray[np.float64], share: float
-) -> float:
-    """Return the value below which a share of the weight is."""
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] * share)])

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD
 
 _SAMPLES = 1500  # pixels on which a cone is fitted
 _CENTRES = 9  # places along each side, of -1.25 to 1.25, where a cone is searched for
@@ -88,7 +89,7 @@ def fitted_cone(x: Floats, y: Floats, residual: Floats, aspect: float) -> Cone |
         terms = np.column_stack([smooth, _light(found, u, v)])
         solution, *_ = np.linalg.lstsq(terms[kept], left[kept], rcond=None)
         away = np.abs(left - terms @ solution)
-        kept = away <= _DEVIATIONS * max(1.4826 * float(np.median(away)), _NOISE)
+        kept = away <= _DEVIATIONS * max(DEVIATIONS_PER_MAD * float(np.median(away)), _NOISE)
     across, down, gain = (float(value) for value in np.exp(found[2:]))
     low, high = _RADIUS_RANGE
     if not all(low <= r / w <= high for r, w in zip((across, down), wide, strict=True)):

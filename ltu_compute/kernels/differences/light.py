@@ -11,6 +11,7 @@ from ltu_compute.kernels.differences.filtering import Floats, blurred
 from ltu_compute.kernels.differences.lamp import Cone, fitted_cone
 from ltu_compute.kernels.order_statistics import median, percentile
 from ltu_compute.kernels.resizing import first_channel, is_colourless
+from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD, biweight
 from ltu_compute.kernels.types import Bgr, Box, Gray, Size
 
 _LIGHT_POWER = (0.7, 1.45)  # exponents of the tones: range of cameras and lamps
@@ -386,8 +387,8 @@ def _robust_fit(basis: Floats, wanted: Floats, start: Floats | None = None) -> F
     bright = np.exp(np.clip(wanted, 2.5, 5)).astype(np.float64)
     for _ in range(10):
         residual = aim - rows @ solution
-        scale = max(1.4826 * median(np.abs(residual)), 0.01)
-        weights = np.square(np.clip(1 - np.square(residual / (4.685 * scale)), 0, None))
+        scale = max(DEVIATIONS_PER_MAD * median(np.abs(residual)), 0.01)
+        weights = biweight(residual, scale)
         weights *= bright
         weights /= weights.mean() + 1e-12
         weighted = rows * weights[:, None]

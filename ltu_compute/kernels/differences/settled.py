@@ -16,12 +16,11 @@ from ltu_compute.kernels.differences.displacement import (
     Grid,
     matchable,
     patches_found,
-    weighted_median,
-    weighted_quantile,
 )
 from ltu_compute.kernels.differences.sampling import crop
 from ltu_compute.kernels.homography import is_plausible, map_points, rescale_homography, size_of
 from ltu_compute.kernels.resizing import longest_for, reduced
+from ltu_compute.kernels.robust import biweight, weighted_median, weighted_quantile
 from ltu_compute.kernels.types import Box, Gray, Matrix, Size
 
 _SIZE = 512  # px, longest side of the images in which patches are searched for, up to 3:1
@@ -33,7 +32,6 @@ _AGREEING_PX = 1.5  # px of `_SIZE`
 _MIN_AGREEMENT = 0.6  # mean correlation of blocks, see `agreement_of`
 _LEAST_SCALE_PX = 0.3  # px of `_SIZE`: least Rayleigh scale of the deviations of patches
 _CERTAIN = 0.35  # quantile of the distances that gives Rayleigh's scale: patches sure to agree
-_TUKEY = 4.685  # deviations; patches beyond are ignored: 95 % efficiency (Huber 1981)
 _PRIOR = 2e-3  # weight of the prior of no motion, as a share of all patches' weight
 
 
@@ -164,5 +162,4 @@ def _robust(distance: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
     """Reweight by distance, in px: Tukey's biweight."""
     near = weighted_quantile(distance, weights, _CERTAIN)
     scale = max(near / math.sqrt(-2 * math.log(1 - _CERTAIN)), _LEAST_SCALE_PX)
-    share = np.clip(1 - np.square(distance / (_TUKEY * scale)), 0, None)
-    return np.asarray(weights * np.square(share), np.float64)
+    return np.asarray(weights * biweight(distance, scale), np.float64)
