@@ -169,12 +169,16 @@ def test_a_tolerance_comes_back_from_its_file() -> None:
     again = teaching.loaded(teaching.dumped(Tolerance(given)))
     assert isinstance(again, Tolerance)
     assert np.array_equal(again.map, given)
+    maps = given[:28]  # of a size that four maps have
     for wrong in (
         b"",
         bytes(teaching.MAP_BYTES + 1),
         png(np.zeros((4 * 1025, 8), np.uint8)),
         png(np.zeros((12, 8, 3), np.uint8)),  # in colour: specimens, of which it names none
         png(np.full((12, 8, 3), 5, np.uint8)),
+        cv2.imencode(".jpg", maps[..., 0])[1].tobytes(),
+        cv2.imencode(".png", maps[..., 0].astype(np.uint16))[1].tobytes(),
+        png(maps),  # with transparency
     ):
         with pytest.raises(BadParameters, match="tolerance"):
             teaching.loaded(wrong)

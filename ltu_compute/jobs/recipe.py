@@ -399,9 +399,9 @@ def check_tolerance(recipe: Recipe, content: bytes) -> None:
             f"tolerance.map.sha256: {recipe.tolerance.map.sha256[:12]}… is not that of the map, "
             f"{found[:12]}…"
         )
-    if teaching.is_of_specimens(content) != (recipe.tolerance.method == SPECIMENS):
+    lesson = teaching.loaded(content, "tolerance.map")
+    if isinstance(lesson, Specimens) != (recipe.tolerance.method == SPECIMENS):
         raise _wrong(f"tolerance.map: not a map of {recipe.tolerance.method}")
-    teaching.loaded(content, "tolerance.map")
 
 
 def taught(recipe: Recipe, found: Taught) -> Recipe:

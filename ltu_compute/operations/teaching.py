@@ -43,7 +43,9 @@ MOST_SECONDS = 60.0  # of processor time for one request to teach
 MAP_BYTES = 6 << 20
 """Most bytes of the file of a map: its pixels are 5.7 MB at most, and noise grows by a little."""
 
-_COLOUR_TYPE, _RGB = 25, b"\x02"  # place in a PNG, and value there of a picture in colour
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_KIND = slice(24, 26)  # bits of a sample and colour type, in the header of a PNG
+_GREY, _COLOUR = b"\x08\x00", b"\x08\x02"  # of 8 bits, without palette and transparency
 _TYPICAL_SIZE = 160  # px, longest side at which shots are compared with their median
 _FIRST_TRIES = 3  # shots tried as a reference until half of the others align with it
 _RESOLUTION = 400  # px, longest side at which the most typical shot is looked for
@@ -378,9 +380,12 @@ def loaded(content: bytes, name: str = "tolerance") -> Lesson:
     """
     if len(content) > MAP_BYTES:
         raise _wrong(f"{len(content)} bytes; {MAP_BYTES} are allowed", name)
+    kind = content[_KIND] if content.startswith(_PNG) else b""
+    if kind not in (_GREY, _COLOUR):
+        raise _wrong("not a map: a PNG of 8 bits, grey or in colour, is needed", name)
     try:
         image = Image.from_bytes(content, max_pixels=4 * SIDE * SIDE, name=name)
-        if is_of_specimens(content):
+        if kind == _COLOUR:
             return _loaded_specimens(image, name)
         if image.height % 4 or max(image.width, image.height // 4) > SIDE:
             raise _wrong(
@@ -394,11 +399,6 @@ def loaded(content: bytes, name: str = "tolerance") -> Lesson:
     except ServiceError as error:
         raise _wrong(f"not a map of tolerances ({error})", name) from None
     return Tolerance(np.ascontiguousarray(np.dstack(planes)))
-
-
-def is_of_specimens(content: bytes) -> bool:
-    """Return whether a file that `dumped` wrote holds specimens: a PNG in colour."""
-    return content[_COLOUR_TYPE : _COLOUR_TYPE + 1] == _RGB
 
 
 def _loaded_specimens(image: Image, name: str) -> Specimens:
