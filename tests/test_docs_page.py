@@ -1,19 +1,24 @@
 """Swagger UI in a real browser: log in, upload, try every operation."""
 
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 
 from ltu_compute.app import create_app
 from ltu_compute.dialects.ltu import dialect
+from ltu_compute.openapi import document
 from ltu_compute.settings import Settings
 from tests.support.browser import new_page, watch
 from tests.support.client import IMAGES, PASSWORD, USERNAME, Live
 
 OPERATIONS = [endpoint for endpoint in dialect.endpoints if endpoint.images]
+REFERENCE = re.compile(r'"\$ref":"([^"]*)"')
 FILES = ("coffee.jpg", "coffee-shot.jpg")  # small ones: the page is tested, not the operations
 
 
@@ -21,8 +26,7 @@ FILES = ("coffee.jpg", "coffee-shot.jpg")  # small ones: the page is tested, not
 def page(app: Flask, settings: Settings, serve: Any, browser: Browser) -> Iterator[Page]:
     """The documentation page, logged in; leaving the server or an error in the console fails.
 
-    The service has one interface here: Swagger UI takes twice the time to open a request of the
-    description of all.
+    The service has one interface here, so that there is one form to log in with.
     """
     alone = create_app(settings, dialects=(dialect,))
     live: Live = serve(alone)
@@ -39,6 +43,21 @@ def page(app: Flask, settings: Settings, serve: Any, browser: Browser) -> Iterat
     page.context.close()
     alone.extensions["ltu_compute"].store.close()
     assert complaints == []
+
+
+def test_references_are_within_the_description() -> None:
+    """The page resolves them by itself: they are local, and no schema is part of itself."""
+    text = orjson.dumps(document()).decode()
+    assert {name.rpartition("/")[0] for name in REFERENCE.findall(text)} == {
+        "#/components/schemas",
+        "#/components/responses",
+    }
+    schemas = document()["components"]["schemas"]
+    parts = {
+        name: [each.rpartition("/")[2] for each in REFERENCE.findall(orjson.dumps(schema).decode())]
+        for name, schema in schemas.items()
+    }
+    TopologicalSorter(parts).prepare()
 
 
 def test_every_request_of_every_interface_is_listed(live: Live, browser: Browser) -> None:
