@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from ltu_compute.errors import BadParameters, NotFound, TooManyRequests
 from ltu_compute.store import Store
 from ltu_compute.store import jobs as queue
-from ltu_compute.store.job_records import MAX_ATTEMPTS, SHARED, JobLimits, Pace, State
+from ltu_compute.store.job_records import KEPT, MAX_ATTEMPTS, SHARED, JobLimits, Pace, State
 from ltu_compute.store.jobs import Jobs
 from tests.support.forked import Program
 
@@ -92,6 +92,7 @@ def test_the_life_of_a_job(jobs: Jobs, clock: Clock) -> None:
 def test_parts_one_by_one(jobs: Jobs, clock: Clock) -> None:
     job = jobs.create(ANN, "inspection", "{}")
     jobs.add_input(job, "reference", b"r")
+    jobs.add_input(job, "map", b"m", kept=True)
     with pytest.raises(BadParameters):
         jobs.submit(job)
     assert jobs.add_parts(job, [{"shot": b"abc"}, {"url": b"x"}]).parts == 2
@@ -111,7 +112,12 @@ def test_parts_one_by_one(jobs: Jobs, clock: Clock) -> None:
     jobs.create(ANN, "inspection", "{}")
     clock.advance(queue.RECEIVING_S)
     assert jobs.purge() == 1, "the inputs of the other never came"
-    assert jobs.job(ANN, job.id) is not None
+    assert jobs.cancel(ANN, job.id)
+    assert jobs.inputs(job.id, SHARED) == {}
+    assert jobs.input(job.id, KEPT, "map") == b"m"
+    left = jobs.job(ANN, job.id)
+    assert left is not None
+    assert left.bytes == 1
 
 
 def test_a_part_of_a_dead_worker_is_claimed_again_and_ends_once(jobs: Jobs, clock: Clock) -> None:

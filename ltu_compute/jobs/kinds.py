@@ -104,6 +104,7 @@ class Kind:
 
 INSPECTION = "inspection"
 REFERENCE, REGION, TOLERANCE = "reference", "region", "tolerance"  # what all parts share
+MAP = "map"  # what the report shows of a tolerance
 NAME, SHOT, URL, PROBLEM = "name", "shot", "url", "problem"  # and of a part's own
 
 
@@ -117,8 +118,6 @@ class InspectionJob:
         How shots are compared and judged.
     reference : str
         Name of the reference, as it is reported.
-    recipe_id : str
-        Id of the version of a stored recipe; "" without one.
 
     Notes
     -----
@@ -129,7 +128,6 @@ class InspectionJob:
     settings: ComparisonSettings
     limits: Limits
     reference: str
-    recipe_id: str = ""
 
     def dumps(self) -> str:
         """Return the parameters as JSON."""
@@ -140,7 +138,7 @@ class InspectionJob:
         """Return the parameters that `dumps` wrote."""
         named: dict[str, Any] = orjson.loads(text)
         settings, limits = ComparisonSettings(**named["settings"]), Limits.of(named["limits"])
-        return cls(settings, limits, named["reference"], named.get("recipe_id", ""))
+        return cls(settings, limits, named["reference"])
 
 
 def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> Part:

@@ -7,6 +7,7 @@ from enum import StrEnum
 MAX_ATTEMPTS = 5  # claims of a part; the sixth only records that it failed
 PACE_JOBS = 20  # completed jobs whose mean time is an estimate of the next one's
 SHARED = -1  # position of inputs that every part needs
+KEPT = -2  # position of inputs that no part needs: they are deleted with the job, not when it ends
 
 
 class State(StrEnum):

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ltu_compute.store.job_records import ACTIVE, PACE_JOBS, SHARED, Job, State
+from ltu_compute.store.job_records import ACTIVE, KEPT, PACE_JOBS, SHARED, Job, State
 from ltu_compute.store.tables import job_inputs, job_parts, jobs
 
 INPUT_BYTES = sa.func.length(job_inputs.c.content)
@@ -129,8 +129,11 @@ COUNT_PART = (
     )
     .returning(jobs.c.parts, jobs.c.parts_done, jobs.c.bytes)
 )
+ENDS = job_inputs.c.position != KEPT  # inputs that are deleted when the job ends
 DELETE_INPUTS = (
-    sa.delete(job_inputs).where(job_inputs.c.job_id == sa.bindparam("job")).returning(INPUT_BYTES)
+    sa.delete(job_inputs)
+    .where(job_inputs.c.job_id == sa.bindparam("job"), ENDS)
+    .returning(INPUT_BYTES)
 )
 DELETE_INPUTS_OF_PART = DELETE_INPUTS.where(job_inputs.c.position == sa.bindparam("at"))
 ROOM = sa.select(

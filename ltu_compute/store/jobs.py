@@ -30,6 +30,7 @@ from ltu_compute.store.database import storable
 from ltu_compute.store.job_records import (
     ACTIVE,
     ENDED,
+    KEPT,
     SHARED,
     Claim,
     Counts,
@@ -161,8 +162,10 @@ class Jobs:
             _insert(connection, job)
             return job
 
-    def add_input(self, job: Job, name: str, content: bytes) -> None:
-        """Store an input that all parts of a job share, which was created.
+    def add_input(self, job: Job, name: str, content: bytes, *, kept: bool = False) -> None:
+        """Store an input of a job, which was created.
+
+        All parts share it, or none needs it and it is `KEPT` until the job is deleted.
 
         Raises
         ------
@@ -173,7 +176,7 @@ class Jobs:
         """
         with self._transaction(writes=True) as connection:
             self._lock(connection, job.id, (State.RECEIVING,))
-            self._add_inputs(connection, job, {(SHARED, name): content})
+            self._add_inputs(connection, job, {(KEPT if kept else SHARED, name): content})
 
     def add_parts(self, job: Job, parts: Sequence[Mapping[str, bytes]]) -> Job:
         """Add parts to a job that was created, each with its inputs by name.
@@ -427,7 +430,7 @@ class Jobs:
         return frozenset(held)
 
     def input(self, job_id: str, position: int, name: str) -> bytes | None:
-        """Return an input of a part (or `SHARED`); None when there is none (any more)."""
+        """Return an input of a part (or `SHARED`, `KEPT`); None when there is none (any more)."""
         query = sa.select(job_inputs.c.content).where(
             job_inputs.c.job_id == job_id,
             job_inputs.c.position == position,
@@ -740,9 +743,9 @@ class Jobs:
                 nonlocal freed
                 freed = size
 
-            mine = job_inputs.c.job_id == job_id
+            mine = job_inputs.c.job_id == job_id, statements.ENDS
             everything = delete_step(
-                connection, job_inputs, statements.INPUT_BYTES, mine, deleted=count
+                connection, job_inputs, statements.INPUT_BYTES, *mine, deleted=count
             )
         connection.execute(
             statements.END,
@@ -771,9 +774,9 @@ class Jobs:
             left = {"bytes": jobs.c.bytes - size}
             connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(left))
 
-        mine = job_inputs.c.job_id == job_id
+        mine = job_inputs.c.job_id == job_id, statements.ENDS
         locked = partial(self._locked, job_id)
-        delete_in_steps(locked, job_inputs, statements.INPUT_BYTES, mine, deleted=count)
+        delete_in_steps(locked, job_inputs, statements.INPUT_BYTES, *mine, deleted=count)
 
     def _delete_large(self, job_id: str) -> None:
         """Delete a job that is larger than a step: its results and inputs first."""
@@ -788,7 +791,7 @@ class Jobs:
         query = (
             sa.select(job_inputs.c.job_id)
             .join(jobs, jobs.c.id == job_inputs.c.job_id)
-            .where(jobs.c.state.in_(ENDED))
+            .where(jobs.c.state.in_(ENDED), statements.ENDS)
             .limit(1)
         )
         with self._transaction() as connection:

@@ -14,6 +14,7 @@ from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs import report
 from ltu_compute.jobs.kinds import (
     INSPECTION,
+    MAP,
     NAME,
     PROBLEM,
     REFERENCE,
@@ -29,7 +30,7 @@ from ltu_compute.kernels.differences import OWN_PRESETS, ComparisonSettings
 from ltu_compute.operations import teaching
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
-from ltu_compute.store.job_records import Job
+from ltu_compute.store.job_records import KEPT, Job
 from ltu_compute.store.jobs import MAX_PARTS
 from ltu_compute.web.binding import ReceivedImage, is_address
 from ltu_compute.web.dialect import Caller
@@ -233,6 +234,7 @@ def create(
     The files are kept until their shot was inspected, the results for `LTU_COMPUTE_JOB_RETENTION`.
     """
     parts = [*_files(shots), *_addresses(params.url)]
+    drawn = b""
     if not parts and not params.open:
         raise BadParameters(Problem("shot", "shot: no shots were sent, and open is not set"))
     if params.recipe is not None:
@@ -242,9 +244,9 @@ def create(
         tolerance = store.recipes.tolerance(stored.id)
         recipe = recipes.parsed(stored.text)
         image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
-        named = InspectionJob(
-            recipe.comparison_settings(), recipe.judging(image), recipe.name, stored.id
-        )
+        named = InspectionJob(recipe.comparison_settings(), recipe.judging(image), recipe.name)
+        if tolerance is not None:
+            drawn = teaching.picture(teaching.loaded(tolerance), image)
     elif reference is not None:
         content, tolerance = reference.content, None
         named = InspectionJob(params.settings(), params.limits(), REFERENCE)
@@ -258,6 +260,7 @@ def create(
             queue.jobs.add_input(job, REGION, region.content)
         if tolerance is not None:
             queue.jobs.add_input(job, TOLERANCE, tolerance)
+            queue.jobs.add_input(job, MAP, drawn, kept=True)
         if parts:
             job = queue.jobs.add_parts(job, parts)
         if not params.open:
@@ -315,31 +318,16 @@ def results(params: ResultsParams, queue: Queue, caller: Caller) -> ResultList:
 
 
 @dialect.endpoint("report", paths=("/{id}/report",), methods=("GET",), computes=True)
-def page(params: IdParams, queue: Queue, caller: Caller, store: Store, settings: Settings) -> Page:
+def page(params: IdParams, queue: Queue, caller: Caller) -> Page:
     """Return the results so far as a page of its own, with close-ups of the worst shots.
 
-    It shows what good shots taught the recipe, as long as the recipe is stored.
+    It shows what good shots taught the recipe, even if the recipe was deleted since.
     """
     job = _job(queue, caller, params.id)
     asked = InspectionJob.loads(job.parameters)
-    learnt = _drawn_tolerance(asked.recipe_id, store, settings)
+    learnt = queue.jobs.input(job.id, KEPT, MAP) or b""
     about = limits_in_words(asked.limits)
     return Page(report.of_job(queue.jobs, job, about=about, tolerance=learnt))
-
-
-def _drawn_tolerance(recipe_id: str, store: Store, settings: Settings) -> bytes:
-    """Return a PNG of what a recipe has learnt; b"" where it has nothing, or was deleted."""
-    if not recipe_id:
-        return b""
-    try:
-        learnt = store.recipes.tolerance(recipe_id)
-        content = store.recipes.reference(recipe_id)
-    except NotFound:
-        return b""
-    if learnt is None:
-        return b""
-    image = Image.from_bytes(content, max_pixels=settings.max_pixels, name=REFERENCE)
-    return teaching.picture(teaching.loaded(learnt), image)
 
 
 @dialect.endpoint("cancel", paths=("/{id}/cancel",), methods=("POST",))
