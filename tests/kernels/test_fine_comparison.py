@@ -98,6 +98,16 @@ def test_a_dot_of_three_pixels_is_boxed_to_the_pixel(good: Bgr) -> None:
         assert max(abs(box.width - 3), abs(box.height - 3)) <= 2
 
 
+@pytest.mark.parametrize(("width", "height"), [(514, 515), (1026, 515)])
+def test_a_corner_of_two_pixels_beyond_the_tiles_is_compared(width: int, height: int) -> None:
+    """Tiles have 512 px; half of such a corner is a single pixel."""
+    picture = board(width, height)
+    bad = picture.copy()
+    cv2.rectangle(bad, (251, 251), (262, 262), (255, 255, 255), cv2.FILLED)
+    [difference] = compared(picture, bad).differences
+    assert holds(difference.on1.box, 256, 256)
+
+
 @pytest.mark.parametrize("angle_deg", [0.0, 0.8, 7.0])
 def test_small_defects_on_a_board_that_was_moved(good: Bgr, angle_deg: float) -> None:
     bad = good.copy()

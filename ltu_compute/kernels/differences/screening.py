@@ -146,7 +146,8 @@ def surveyed(
         for whole, part in zip(halves, (own_reference, own_shot), strict=True):
             whole[at] = cv2.resize(part[even], size, interpolation=cv2.INTER_AREA)
         smaller = cv2.resize(allowed[even], size, interpolation=cv2.INTER_AREA)
-        mask_half[at] = cv2.compare(smaller, 255, cv2.CMP_EQ)
+        # Not cv2.compare: it takes a tile of 1 x 1 px for a scalar.
+        mask_half[at] = np.where(smaller == 255, np.uint8(255), np.uint8(0))
     # A difference may be on the border of cells.
     around = cv2.boxFilter(
         cells, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
