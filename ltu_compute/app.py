@@ -95,7 +95,7 @@ def create_app(
     document = partial(openapi.document, dialects, settings.oidc_issuer)
     app.register_blueprint(pages.blueprint(document, openapi.yaml_text, first_account))
 
-    recognisers = Recognisers.of(settings)
+    recognisers = Recognisers.from_settings(settings)
     recognisers.models.report()
     recognisers = recognisers.with_trained(TrainedModels(store.custom_models))
     for dialect in dialects:

@@ -39,7 +39,7 @@ def cost_of(client: FlaskClient, case: Case) -> tuple[int, Cost]:
 
 @pytest.fixture(scope="module")
 def credentials(app: Flask, token: str) -> Credentials:
-    return Credentials.of(service_of(app).store, token)
+    return Credentials.from_token(service_of(app).store, token)
 
 
 @pytest.mark.long

@@ -172,7 +172,7 @@ def test_spellings_of_a_name_are_one_account(store: Store, name: str) -> None:
     ],
 )
 def test_addresses_of_one_client_count_together(one: str, other: str, same: bool) -> None:
-    assert (logins.Attempt.of("a", one) == logins.Attempt.of("a", other)) is same
+    assert (logins.Attempt.from_login("a", one) == logins.Attempt.from_login("a", other)) is same
 
 
 @pytest.mark.parametrize("name", ["", "\x00", "\ud800", "a" * 60000, "a\x00pair"])

@@ -586,7 +586,7 @@ def test_the_default_provider_in_any_case(monkeypatch: pytest.MonkeyPatch, value
 
 def test_by_default_without_a_key_is_a_wrong_setting(settings: Settings) -> None:
     with pytest.raises(WrongSetting, match="GOOGLE_API_KEY"):
-        Recognisers.of(settings.model_copy(update={"default_provider": "Google"}))
+        Recognisers.from_settings(settings.model_copy(update={"default_provider": "Google"}))
 
 
 @pytest.mark.parametrize(

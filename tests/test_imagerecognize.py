@@ -563,7 +563,7 @@ def test_a_picture_has_one_result(store: Store) -> None:
     now = time.time()
     for kind in ("objects", "nsfw"):
         assert store.results.keep(key.id, KeptResult("a", kind, "[]", now))
-    assert [each.kind for each in store.results.of(key.id, now)] == ["nsfw"]
+    assert [each.kind for each in store.results.kept(key.id, now)] == ["nsfw"]
     row = {"key_id": key.id, "picture": "a", "kind": "x", "text": "", "created_at": now}
     with pytest.raises(sa.exc.IntegrityError), store.database.transaction(writes=True) as writing:
         writing.execute(sa.insert(tables.results).values(row))
@@ -586,15 +586,15 @@ def test_results_are_bounded_and_go_after_an_hour(store: Store) -> None:
     key = store.api_keys.add(account.id, now=0, quota=None)[0].id
     for number in range(KEPT_EACH + 5):
         assert store.results.keep(key, KeptResult(f"{number:064}", "objects", "[]", number))
-    kept = store.results.of(key, KEPT_EACH + 5)
+    kept = store.results.kept(key, KEPT_EACH + 5)
     assert len(kept) == KEPT_EACH
     assert kept[0].picture == f"{KEPT_EACH + 4:064}"
-    assert store.results.of(key, KEPT_EACH + 4 + KEPT_S) == kept[:1]
+    assert store.results.kept(key, KEPT_EACH + 4 + KEPT_S) == kept[:1]
     newest = kept[0].picture
     assert not store.results.keep(key, KeptResult(newest, "objects", "x" * (LARGEST + 1), 1))
-    assert store.results.of(key, KEPT_EACH + 5) == kept[1:], "an older one is not the last"
+    assert store.results.kept(key, KEPT_EACH + 5) == kept[1:], "an older one is not the last"
     store.api_keys.remove(key)
-    assert store.results.of(key, 0) == []
+    assert store.results.kept(key, 0) == []
 
 
 # --------------------------------------------------------------------------------- people

@@ -359,7 +359,7 @@ def test_the_commands(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_the_catalogue_is_sound(model: Installable) -> None:
-    manifest = Manifest.of(model.manifest)
+    manifest = Manifest.from_mapping(model.manifest)
     assert manifest.task
     assert callable(model.converter)
     assert callable(model.checker)

@@ -317,7 +317,7 @@ def test_a_yolox_shaped_detector(models: Models, tmp_path: Path) -> None:
 
 
 def test_ids_of_coco_have_their_names() -> None:
-    labels = Manifest.of(made.BOXES | {"labels": "coco91"}).classes
+    labels = Manifest.from_mapping(made.BOXES | {"labels": "coco91"}).classes
     assert len(labels) == 90
     # Ids of COCO's annotations: person 1, stop sign 13, cat 17, toothbrush 90.
     named = {number: labels[number - 1].name for number in (1, 13, 17, 90)}

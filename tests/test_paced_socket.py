@@ -67,7 +67,7 @@ def pair() -> Iterator[Pair]:
     """The server's end of a connection whose request begins, and the client's end."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    paced = PacedSocket.of(ours)
+    paced = PacedSocket.from_socket(ours)
     paced.begin(Pace(PATIENCE_S, 0))
     with paced, theirs:
         yield paced, theirs
@@ -303,7 +303,7 @@ def test_a_connection_that_was_reset_has_gone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()
-    with PacedSocket.of(accepted) as paced:
+    with PacedSocket.from_socket(accepted) as paced:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         theirs.close()
         until(paced.has_gone)

@@ -299,7 +299,7 @@ def test_bores_are_no_plates(models: Models, name: str) -> None:
 class Classifier:
     """A classifier of ImageNet's classes, as far as `headline` asks."""
 
-    manifest = Manifest.of(
+    manifest = Manifest.from_mapping(
         {"task": "classification", "input": {"size": [4, 4]}, "labels": "imagenet1k"}
     )
 

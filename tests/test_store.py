@@ -504,7 +504,7 @@ ASKED: dict[str, Callable[[Store, str, str], object]] = {
     "a person": lambda store, _, text: store.people.remove(text),
     "a client": lambda store, _, text: store.signing_clients.remove(text),
     "a key": lambda store, _, text: store.api_keys.remaining(text, NOW),
-    "a key's results": lambda store, _, text: store.results.of(text, NOW),
+    "a key's results": lambda store, _, text: store.results.kept(text, NOW),
     "a data set": lambda store, owner, text: store.data_sets.get(owner, text),
     "a data set's picture": lambda store, owner, text: store.data_sets.image(owner, text, text),
     "a model": lambda store, owner, text: store.custom_models.find(owner, text),

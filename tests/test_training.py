@@ -40,7 +40,7 @@ MAX_PIXELS = 10**6
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backbone]:
     with pytest.MonkeyPatch.context() as patch:
         folder = made.installed(tmp_path_factory.mktemp("models"), patch)
-        yield backbones.installed(Models.of(Settings(models_dir=folder)))
+        yield backbones.installed(Models.from_settings(Settings(models_dir=folder)))
 
 
 def drawn(kind: str, number: int) -> Pixels:
@@ -187,10 +187,10 @@ def test_without_the_network_to_train_on_it_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(onnx, "KNOWN", {})
     with pytest.raises(NotInstalled, match="`ltu-compute models install` installs"):
-        backbones.installed(Models.of(Settings(models_dir=tmp_path)))
+        backbones.installed(Models.from_settings(Settings(models_dir=tmp_path)))
     made.install(tmp_path, "labels", made.backbone(), made.MANIFEST)
     with pytest.raises(NotInstalled, match="one of the operator's own has its name"):
-        backbones.installed(Models.of(Settings(models_dir=tmp_path)))
+        backbones.installed(Models.from_settings(Settings(models_dir=tmp_path)))
 
 
 # -------------------------------------------------------------------------------- detectors
@@ -272,7 +272,7 @@ def test_a_detector_from_its_pictures_to_its_answers(
     assert result.metrics["map"] > 0.8
     assert result.metrics["trained_images"] + result.metrics["held_out_images"] == 16
     assert result.metrics["warnings"] == ["'disc' has 24 boxes; 50 or more give better detectors"]
-    manifest = Manifest.of(orjson.loads(result.manifest))
+    manifest = Manifest.from_mapping(orjson.loads(result.manifest))
     network = LoadedNetwork("discs", manifest, lambda: result.content)
     right = false = there = 0
     for number in range(100, 108):

@@ -22,7 +22,7 @@ from ltu_compute.serving.worker import STAYING, STOP_READING_S, Worker
 def pair() -> Iterator[tuple[PacedSocket, socket.socket]]:
     """The server's end of a connection whose request begins, and the client's end."""
     ours, theirs = socket.socketpair()
-    paced = PacedSocket.of(ours)
+    paced = PacedSocket.from_socket(ours)
     paced.begin(Pace(10, 0))
     with paced, theirs:
         yield paced, theirs

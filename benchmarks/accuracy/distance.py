@@ -269,7 +269,7 @@ def _seen(image: Bgr) -> Seen:
     picture = Image.fromarray(fitted[..., ::-1])
     gray = cv2.cvtColor(fitted, cv2.COLOR_BGR2GRAY)
     return Seen(
-        Fingerprint.of(fitted),
+        Fingerprint.from_image(fitted),
         {
             "imagehash phash": imagehash.phash(picture),
             "imagehash dhash": imagehash.dhash(picture),

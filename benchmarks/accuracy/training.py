@@ -116,7 +116,7 @@ class Album:
             model, data_set, self._images, self._files.__getitem__, network, max_pixels=MAX_PIXELS
         )
         seconds = time.process_time() - began
-        manifest = Manifest.of(orjson.loads(found.manifest))
+        manifest = Manifest.from_mapping(orjson.loads(found.manifest))
         return LoadedNetwork("trained", manifest, lambda: found.content), seconds
 
 
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own, rest = parser.parse_known_args(arguments)
     asked = report.options("Accuracy of trained models.", arguments=rest)
     cv2.setNumThreads(1)
-    network = backbone.installed(Models.of(Settings()))
+    network = backbone.installed(Models.from_settings(Settings()))
     families = list(enumerate(FAMILIES[asked.chosen]))
     classifiers = [drawn_classifier(family, n, asked.seed, network) for n, family in families]
     detectors = [drawn_detector(family, n, asked.seed, network) for n, family in families]

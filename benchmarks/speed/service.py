@@ -55,7 +55,7 @@ def operation(name: str, *contents: bytes, **values: str) -> Callable[[], bytes]
     dialect = next(each for each in DIALECTS if each.name == "ltu")
     endpoint = next(each for each in dialect.endpoints if each.name == name)
     params = endpoint.params.model_validate(values)
-    recognisers = Recognisers.of(Settings())
+    recognisers = Recognisers.from_settings(Settings())
 
     def call() -> bytes:
         images: list[object] = [

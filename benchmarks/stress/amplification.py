@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     taken: list[Taken] = []
     with service(token_lifetime="86400") as running:  # noqa: S106  (seconds)
         with closing(Store(Settings(data_dir=running.log.parent))) as store:
-            credentials = Credentials.of(store, running.token, USERNAME)
+            credentials = Credentials.from_token(store, running.token, USERNAME)
         for case in cases(given.bytes, given.side, credentials, thin=not given.every):
             try:
                 taken.append(_taken(running, case))

@@ -266,7 +266,7 @@ class Load:
 
     @classmethod
     @contextlib.contextmanager
-    def of(
+    def running(
         cls, running: Service, requests: Sequence[bytes], clients: int, *, pause: float = 0.0
     ) -> Iterator["Load"]:
         """Run clients; when the block ends they stop, and their answers are there."""
@@ -380,9 +380,9 @@ def overload(duration: float) -> list[Row]:
     with service() as running:
         request = running.request("edges", image=photograph(2.0))
         places = int(running.metric("ltu_compute_places"))
-        with Load.of(running, [request], places) as full:
+        with Load.running(running, [request], places) as full:
             time.sleep(max(3.0, duration / 4))
-        with Load.of(running, [request], 4 * places) as load, probing(running) as health:
+        with Load.running(running, [request], 4 * places) as load, probing(running) as health:
             time.sleep(duration)
         refused = [answer for answer in load.answers if answer.status == 503]
         delays = {answer.retry_after for answer in refused}
@@ -474,7 +474,7 @@ def dribble(duration: float) -> list[Row]:
     rows: list[Row] = []
     with service() as running:
         request = running.request("edges", image=photograph(2.0))
-        with Load.of(running, [request], 2) as alone, probing(running) as health:
+        with Load.running(running, [request], 2) as alone, probing(running) as health:
             time.sleep(duration)
         median = percentile(alone.seconds(200), 50)
         rows.append(("two clients alone: median", f"{median:.1f} ms", ""))
@@ -483,7 +483,7 @@ def dribble(duration: float) -> list[Row]:
             with (
                 dribbling(running, count, 1.0),
                 _settled(),
-                Load.of(running, [request], 2) as load,
+                Load.running(running, [request], 2) as load,
                 probing(running) as health,
             ):
                 time.sleep(duration)
@@ -512,7 +512,7 @@ def kill(duration: float) -> list[Row]:
         request = running.request("edges", image=photograph(1.0))
         before = running.metric("ltu_compute_requests_total")
         kept, backs, losses = True, list[float](), list[int]()
-        with Load.of(running, [request], 4) as load:
+        with Load.running(running, [request], 4) as load:
             time.sleep(1.0)
             for _ in range(rounds):
                 workers = running.workers()
@@ -563,7 +563,7 @@ def stop(duration: float) -> list[Row]:
         for client in kept:
             client.send(f"GET /healthz HTTP/1.1\r\nHost: {running.host}\r\n\r\n".encode())
         places = int(running.metric("ltu_compute_places"))
-        with Load.of(running, [request], places) as load, dribbling(running, 5, 1.0):
+        with Load.running(running, [request], places) as load, dribbling(running, 5, 1.0):
             time.sleep(max(2.0, duration / 4))
             signalled = time.monotonic()
             running.process.send_signal(signal.SIGTERM)
@@ -598,8 +598,8 @@ def reload(duration: float) -> list[Row]:
     with service() as running:
         request = running.request("edges", image=photograph(1.0))
         with (
-            Load.of(running, [request], 4) as busy,
-            Load.of(running, [request], 4, pause=0.4) as relaxed,
+            Load.running(running, [request], 4) as busy,
+            Load.running(running, [request], 4, pause=0.4) as relaxed,
         ):
             for _ in range(3):
                 time.sleep(max(1.0, duration / 4))

@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     height = int(asked.megapixels * 1e6 / width)
     names = [name for name in asked.operations.split(",") if name]
     pictures = [name for name in asked.pictures.split(",") if name] or list(adversarial.PICTURES)
-    recognisers = Recognisers.of(load())
+    recognisers = Recognisers.from_settings(load())
     warm_up(DIALECTS, recognisers)
     worst: dict[str, list[tuple[Worst, Case]]] = {}
     picture, content = "", b""

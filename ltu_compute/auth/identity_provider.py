@@ -57,7 +57,7 @@ class _Key:
     by_algorithm: Mapping[str, jwt.PyJWK]
 
     @classmethod
-    def of(cls, jwk: Any) -> "_Key | None":
+    def from_jwk(cls, jwk: Any) -> "_Key | None":
         """Return a published key; None: it is not one that verifies signatures."""
         if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
             return None
@@ -208,7 +208,7 @@ class Provider:
         published = self._read(address).get("keys")
         if not isinstance(published, list):
             raise _Failure("it publishes no list of keys")
-        keys = tuple(key for key in map(_Key.of, published) if key is not None)
+        keys = tuple(key for key in map(_Key.from_jwk, published) if key is not None)
         if not keys:
             raise _Failure("none of the keys that it publishes can be used")
         return keys

@@ -26,7 +26,7 @@ def _check() -> None:
     from ltu_compute.recognisers.onnx import Models, Rejected
 
     current = load()
-    checked = Models.of(current)
+    checked = Models.from_settings(current)
     found = checked.all()
     if checked.unreadable:
         raise click.ClickException(checked.unreadable)
@@ -49,7 +49,7 @@ def models_list() -> None:
     """
     from ltu_compute.recognisers.onnx import Model, Models, Rejected
 
-    found = {model.name: model for model in Models.of(load()).all()}
+    found = {model.name: model for model in Models.from_settings(load()).all()}
 
     def state(name: str) -> str:
         model = found.get(name)

@@ -171,7 +171,7 @@ def _computed(
     exchange = Exchange(Head("POST", endpoint.path, {}), dialect, endpoint, wire)
     exchange.ignored = bound.ignored
     began = time.perf_counter()
-    resources = {Recognisers: Recognisers.of(current), RecipeShelf: shelf}
+    resources = {Recognisers: Recognisers.from_settings(current), RecipeShelf: shelf}
     result = endpoint.run(bound.images, bound.params, resources)
     exchange.seconds = time.perf_counter() - began
     body: dict[str, Any] = orjson.loads(dialect.answer(exchange, result).body)

@@ -27,7 +27,7 @@ def people_add(name: str, photos: tuple[Path, ...]) -> None:
     from ltu_compute.recognisers.available import Recognisers
 
     current = load()
-    recognisers = Recognisers.of(current)
+    recognisers = Recognisers.from_settings(current)
     embeddings = []
     for photo in photos:
         content = photo.read_bytes()

@@ -68,8 +68,8 @@ def tasks() -> None:
     from ltu_compute.recognisers.available import Recognisers
 
     settings = load()
-    recognisers = Recognisers.of(settings)
-    for task in TaskTable.of(settings).tasks.values():
+    recognisers = Recognisers.from_settings(settings)
+    for task in TaskTable.from_settings(settings).tasks.values():
         state = task.hindrance(recognisers) or "ready"
         click.echo(f"{task.id}\t{task.name}\t{', '.join(task.labels)}\t{state}")
 

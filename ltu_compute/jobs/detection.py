@@ -157,5 +157,5 @@ def _recognisers_of(settings: Settings) -> Recognisers:
     with _loading:
         if _loaded is None or _loaded[0] != settings:
             trained = TrainedModels(Store(settings).custom_models)
-            _loaded = settings, Recognisers.of(settings).local().with_trained(trained)
+            _loaded = settings, Recognisers.from_settings(settings).local().with_trained(trained)
         return _loaded[1]

@@ -78,7 +78,7 @@ def compute(parameters: str, settings: Settings) -> Trained:
         model = store.custom_models.get(job.account_id, job.model_id)
         with _during_training(job, "the data set"):
             data_set, images = store.data_sets.whole(job.account_id, job.data_set_id)
-        network = backbone.installed(Models.of(settings))
+        network = backbone.installed(Models.from_settings(settings))
         with (
             _limited(settings.training_memory),
             cancellable(lambda: time.monotonic() > deadline),

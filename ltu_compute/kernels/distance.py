@@ -107,7 +107,7 @@ class Fingerprint:
     band_energies: Floats
 
     @classmethod
-    def of(cls, image: Bgr) -> Self:
+    def from_image(cls, image: Bgr) -> Self:
         """Take the fingerprint of a picture.
 
         Parameters
@@ -156,7 +156,7 @@ def image_distance(reference: Bgr, query: Bgr) -> ImageDistance:
     _check(query)
     if np.array_equal(reference, query):
         return _equal(Size(reference.shape[1], reference.shape[0]))
-    return distance_between(Fingerprint.of(reference), Fingerprint.of(query))
+    return distance_between(Fingerprint.from_image(reference), Fingerprint.from_image(query))
 
 
 def distance_between(reference: Fingerprint, query: Fingerprint) -> ImageDistance:

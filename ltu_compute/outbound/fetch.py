@@ -168,7 +168,7 @@ class _Target(NamedTuple):
     path: str
 
     @classmethod
-    def of(cls, url: str) -> "_Target":
+    def from_url(cls, url: str) -> "_Target":
         """Take a URL apart; names become ASCII, and paths are percent-encoded where need be."""
         if len(url) > MAX_URL_LENGTH:
             raise _Failure(f"its URL is longer than {MAX_URL_LENGTH} characters")
@@ -302,7 +302,7 @@ class Fetcher:
         """
         deadline = _Deadline(self._timeout)
         try:
-            self._addresses(_Target.of(url), deadline)
+            self._addresses(_Target.from_url(url), deadline)
         except _Failure as failure:
             message = f"{name}: received {url[:SHOWN]!r}, but {failure}"
             raise FetchFailed(message, parameter=name) from None
@@ -352,7 +352,7 @@ class Fetcher:
     @contextmanager
     def _opened(self, url: str, deadline: _Deadline) -> Iterator[tuple[socket.socket, _Target]]:
         """Connect to an address that may be connected to, and close it in the end."""
-        target = _Target.of(url)
+        target = _Target.from_url(url)
         addresses = self._addresses(target, deadline)
         try:
             with (

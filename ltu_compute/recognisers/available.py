@@ -39,7 +39,7 @@ class Recognisers:
     account_id: str = ""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Recognisers":
+    def from_settings(cls, settings: Settings) -> "Recognisers":
         """Return the recognisers that the settings configure.
 
         Raises
@@ -53,7 +53,7 @@ class Recognisers:
             raise WrongSetting(
                 f"{PREFIX}DEFAULT_PROVIDER: Google needs a key in {PREFIX}GOOGLE_API_KEY"
             )
-        return cls(Models.of(settings), vision, google_by_default)
+        return cls(Models.from_settings(settings), vision, google_by_default)
 
     def idling(self, release_slot: ReleaseSlot) -> "Recognisers":
         """Return the same with another context to enter while it waits."""

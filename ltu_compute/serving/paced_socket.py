@@ -80,7 +80,7 @@ class PacedSocket(socket.socket):
     _timeout: float | None = None
 
     @classmethod
-    def of(cls, accepted: socket.socket) -> "PacedSocket":
+    def from_socket(cls, accepted: socket.socket) -> "PacedSocket":
         """Return an accepted connection as one that must keep a pace."""
         paced = cls(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         socket.socket.setblocking(paced, False)

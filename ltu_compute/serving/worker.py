@@ -97,7 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise
             return False
         self.nr_conns += 1
-        sock = PacedSocket.of(accepted)
+        sock = PacedSocket.from_socket(accepted)
         sock.listener = self.sockets.index(listener)
         conn = Connection(self.cfg, sock, client, listener.getsockname())
         conn.timeout = time.monotonic() + (FIRST_BYTE_S if self.alive else STOP_IDLE_S)

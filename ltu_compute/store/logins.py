@@ -47,7 +47,7 @@ class LoginLimits:
     window: int
 
     @classmethod
-    def of(cls, settings: Settings) -> "LoginLimits":
+    def from_settings(cls, settings: Settings) -> "LoginLimits":
         """Return the limits that are set."""
         return cls(
             settings.login_failures,
@@ -104,7 +104,7 @@ class Attempt(NamedTuple):
     apart: str
 
     @classmethod
-    def of(cls, name: str, address: str) -> "Attempt":
+    def from_login(cls, name: str, address: str) -> "Attempt":
         """Return the counts of an account's name, normalised, and of a client's address.
 
         Of an IPv6 address the first half counts: a client has all addresses that share it.
@@ -190,7 +190,7 @@ class Logins:
 
     def admission(self, username: str, address: str, now: float, limits: LoginLimits) -> Admission:
         """Return whether a password may be tried, and the reply to a wrong one."""
-        attempt = Attempt.of(name_key(username), address)
+        attempt = Attempt.from_login(name_key(username), address)
         query = sa.select(*_COLUMNS).where(login_attempts.c.key.in_(attempt))
         with self._database.transaction() as connection:
             counts = list(starmap(_Count, connection.execute(query)))
@@ -205,13 +205,13 @@ class Logins:
             0 when the reply may say that the password was wrong. Otherwise the seconds to wait, and
             nothing else: a shared count is full, or concurrent attempts used it up.
         """
-        attempt = Attempt.of(name_key(username), address)
+        attempt = Attempt.from_login(name_key(username), address)
         with self._database.transaction(writes=True) as connection:
             return _failed(connection, attempt, int(now), limits)
 
     def succeeded(self, username: str, address: str, now: float) -> None:
         """Forget the wrong passwords for an account from an address that had the right one."""
-        attempt = Attempt.of(name_key(username), address)
+        attempt = Attempt.from_login(name_key(username), address)
         with self._database.transaction() as connection:
             if not _is_news(connection, attempt, int(now)):
                 return

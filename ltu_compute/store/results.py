@@ -98,7 +98,7 @@ class Results:
         with self._database.transaction(writes=True) as connection:
             connection.execute(sa.delete(results).where(results.c.kind == kind))
 
-    def of(self, key_id: str, now: float, picture: str = "") -> list[KeptResult]:
+    def kept(self, key_id: str, now: float, picture: str = "") -> list[KeptResult]:
         """Return what a key got within the hour, newest first; of one picture, if it is named."""
         asked = sa.select(
             results.c.picture, results.c.kind, results.c.text, results.c.created_at

@@ -56,7 +56,7 @@ class Asset:
     etag: str
 
     @classmethod
-    def of(cls, content: bytes, mimetype: str) -> "Asset":
+    def from_content(cls, content: bytes, mimetype: str) -> "Asset":
         """Compress and digest a content once, so that no request has to."""
         compressed = gzip.compress(content, compresslevel=9, mtime=0)
         return cls(content, compressed, mimetype, hashlib.sha256(content).hexdigest()[:32])
@@ -100,11 +100,11 @@ def blueprint(
 
     @cache  # when it is asked for: writing it takes longer than starting the rest
     def as_json() -> Asset:
-        return Asset.of(orjson.dumps(document()), "application/json")
+        return Asset.from_content(orjson.dumps(document()), "application/json")
 
     @cache
     def as_yaml() -> Asset:
-        return Asset.of(yaml_text(document()).encode(), "application/yaml")
+        return Asset.from_content(yaml_text(document()).encode(), "application/yaml")
 
     _add_analyze(routes, first_account)
 
@@ -129,7 +129,7 @@ def blueprint(
 
 def _add_analyze(routes: Blueprint, first_account: FirstAccount | None) -> None:
     analyze = {
-        file.relative_to(ANALYZE).as_posix(): Asset.of(file.read_bytes(), _mimetype(file))
+        file.relative_to(ANALYZE).as_posix(): Asset.from_content(file.read_bytes(), _mimetype(file))
         for file in ANALYZE.rglob("*.*")
     }
 
@@ -148,7 +148,7 @@ def _add_analyze(routes: Blueprint, first_account: FirstAccount | None) -> None:
         return _strict(analyze[name].response())
 
     begin = {"first_account": first_account and asdict(first_account)}
-    about = Asset.of(orjson.dumps(begin), "application/json")
+    about = Asset.from_content(orjson.dumps(begin), "application/json")
 
     @routes.get(START)
     def start_information() -> Response:

@@ -156,26 +156,27 @@ def test_distance_of_strangers_is_the_same_both_ways() -> None:
 
 def test_fingerprints_serve_again() -> None:
     image = PHOTOGRAPHS["coffee"]
-    fingerprint = Fingerprint.of(image)
+    fingerprint = Fingerprint.from_image(image)
     for other in (image.copy(), jpeg(image, 50), PHOTOGRAPHS["page"]):
-        found = distance_between(fingerprint, Fingerprint.of(other))
+        found = distance_between(fingerprint, Fingerprint.from_image(other))
         assert found == image_distance(image, other)
 
 
 def test_fingerprints_of_other_proportions_are_not_equal() -> None:
     tall, wide = (np.full(shape, 7, np.uint8) for shape in ((8, 2, 3), (2, 8, 3)))
-    assert distance_between(Fingerprint.of(tall), Fingerprint.of(wide)).distance > 0
+    assert distance_between(Fingerprint.from_image(tall), Fingerprint.from_image(wide)).distance > 0
 
 
 @pytest.mark.parametrize("name", ["coffee", "chelsea"])
 def test_more_that_is_covered_is_farther(name: str) -> None:
     image = PHOTOGRAPHS[name]
-    original = Fingerprint.of(image)
+    original = Fingerprint.from_image(image)
     by_area = [covered(image, share) for share in (0.05, 0.25, 0.6)]
     by_opacity = [covered(image, 0.4, opacity) for opacity in (0.2, 0.6, 1)]
     for pictures in (by_area, by_opacity):
         distances = [
-            distance_between(original, Fingerprint.of(picture)).distance for picture in pictures
+            distance_between(original, Fingerprint.from_image(picture)).distance
+            for picture in pictures
         ]
         assert 0 < distances[0] < distances[1] < distances[2] < 1
 
@@ -217,7 +218,7 @@ def test_skies_match_only_copies(other: Bgr) -> None:
 
 
 def test_strangers_do_not_match() -> None:
-    fingerprints = [Fingerprint.of(image) for image in PHOTOGRAPHS.values()]
+    fingerprints = [Fingerprint.from_image(image) for image in PHOTOGRAPHS.values()]
     distances = [distance_between(a, b) for a, b in itertools.combinations(fingerprints, 2)]
     assert all(1 < found.distance <= FARTHEST for found in distances)
     assert np.mean([found.distance > 1.8 for found in distances]) > 0.8

@@ -94,7 +94,7 @@ class Credentials:
     _signs_with: rsa.RSAPrivateKey = field(repr=False)
 
     @classmethod
-    def of(cls, store: Store, token: str, username: str = USERNAME) -> "Credentials":
+    def from_token(cls, store: Store, token: str, username: str = USERNAME) -> "Credentials":
         """Make an API key and a signing client of an account."""
         account = store.accounts.by_name(username)
         assert account is not None

@@ -133,7 +133,7 @@ class _Views:
         self._settings = settings
         self._clock = clock
         self._tokens = Tokens(key_ring, settings, clock)
-        self._limits = LoginLimits.of(settings)
+        self._limits = LoginLimits.from_settings(settings)
 
     def description(self) -> Response:
         return json_response(

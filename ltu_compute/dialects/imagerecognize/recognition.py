@@ -200,7 +200,7 @@ def recognized_before(params: CacheParams, exchange: Exchange, caller: Caller) -
 def _cached(file: Image | None, key_id: str, keys: KeyCheck, store: Store) -> RecognizeResult:
     """Return what the key got last for each picture within the hour, or for one picture."""
     now = time.time()
-    found = store.results.of(key_id, now, "" if file is None else _digest(file))
+    found = store.results.kept(key_id, now, "" if file is None else _digest(file))
     results: list[Earlier] = [
         {
             "file": each.picture,

@@ -88,7 +88,7 @@ class TuputechDialect(Dialect):
 
     def check(self, settings: Settings, recognisers: Recognisers) -> None:
         """Check the operator's table of tasks."""
-        TaskTable.of(settings).report(recognisers)
+        TaskTable.from_settings(settings).report(recognisers)
 
     def screen(self, head: Head, wire: Wire, gate: Gate) -> None:
         """Refuse an id in the path that is no client's, before up to ten images are read."""

@@ -147,7 +147,7 @@ def _recognised(
     recognisers: Recognisers,
     settings: Settings,
 ) -> dict[str, TaskReply]:
-    tasks = _chosen(TaskTable.of(settings), params.task, recognisers)
+    tasks = _chosen(TaskTable.from_settings(settings), params.task, recognisers)
     images = [_of_one_picture(received) for received in images]
     unusable = [str(received.error) for received in images]
     if any(received.image for received in images):

@@ -176,7 +176,7 @@ class TaskTable:
     tasks: dict[str, Task] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings) -> "TaskTable":
+    def from_settings(cls, settings: Settings) -> "TaskTable":
         """Return the built-in task and those of the operator's table.
 
         Raises

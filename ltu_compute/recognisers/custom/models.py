@@ -58,7 +58,7 @@ class TrainedModel(LoadedNetwork):
         if found is None:
             raise _gone(model.id)
         manifest, content = found
-        super().__init__(model.name, Manifest.of(orjson.loads(manifest)), lambda: content)
+        super().__init__(model.name, Manifest.from_mapping(orjson.loads(manifest)), lambda: content)
         self.version = model.version
 
 

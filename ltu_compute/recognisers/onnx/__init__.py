@@ -164,7 +164,7 @@ class Model(Network):
         self.origin = declared
         self._session: Session | Loaded | None = None
         if declared is not None:
-            _refuse_another_shape(self.manifest, Manifest.of(declared.manifest))
+            _refuse_another_shape(self.manifest, Manifest.from_mapping(declared.manifest))
             self.opset = worker.opset(memoryview(content))
         else:
             self.opset = self._tried()
@@ -313,7 +313,7 @@ class Models:
         self.unreadable = ""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Models":
+    def from_settings(cls, settings: Settings) -> "Models":
         """Return the models that the settings name."""
         bounds = Bounds(settings.model_max_bytes, settings.model_memory, settings.model_timeout)
         folders = [settings.models_folder, *filter(None, [settings.builtin_models_dir])]

@@ -178,7 +178,7 @@ class Manifest(_Strict):
     max_overlap: float = Field(0.45, ge=0, le=1)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "Manifest":
+    def from_mapping(cls, content: Mapping[str, Any]) -> "Manifest":
         """Return a manifest from the value of its YAML."""
         return cls.model_validate_json(orjson.dumps(content))
 
