@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from ltu_compute.jobs import batch, ledger, report
 from ltu_compute.jobs.batch import Summary
 from ltu_compute.jobs.inspection import Options, Verdict
 from ltu_compute.jobs.ledger import DiskFull, FolderInUse, Ledger, ResultsExist
-from ltu_compute.jobs.limits import Limits, broken_limits
+from ltu_compute.jobs.limits import Limits, Placement, PlacementLimits, broken_limits
 from ltu_compute.jobs.process import MAX_ATTEMPTS, Failed, Pool
 from ltu_compute.jobs.sources import Pair, Table, pairs_by_name, shots_of
 from ltu_compute.settings import load
@@ -74,6 +75,18 @@ def undisturbed(shots: Path) -> Path:
                 "strength 40, at most 30 allowed"
             ),
         ),
+        (Limits(2, placement=PlacementLimits(5.0, 2.0, 1.0)), ""),
+        (
+            Limits(2, placement=PlacementLimits(4.9, 1.9, 0.9)),
+            (
+                "displacement 5 px, at most 4.9 px allowed; turn 2°, at most 1.9° allowed; "
+                "scale off by 1 %, at most 0.9 % allowed"
+            ),
+        ),
+        (
+            Limits(2, placement=PlacementLimits(4.9, px_per_mm=10)),
+            "displacement 0.5 mm, at most 0.49 mm allowed",
+        ),
     ],
 )
 def test_limits_make_the_verdict(limits: Limits, reason: str) -> None:
@@ -82,7 +95,15 @@ def test_limits_make_the_verdict(limits: Limits, reason: str) -> None:
         SimpleNamespace(area_percent=2.0, strength=5.0),
     ]
     found: Any = SimpleNamespace(differences=differences, aligned=True)
-    assert broken_limits(found, limits) == reason
+    assert broken_limits(found, limits, Placement(5.0, -2.0, 99.0)) == reason
+    assert Limits.of(asdict(limits)) == limits
+
+
+def test_a_placement_that_is_not_known_breaks_its_limits() -> None:
+    found: Any = SimpleNamespace(differences=[], aligned=False)
+    limits = Limits(placement=PlacementLimits(turn_degrees=90))
+    assert broken_limits(found, Limits(), None) == ""
+    assert broken_limits(found, limits, None).startswith("displacement, turn and scale are not")
 
 
 def test_a_folder_against_one_reference(undisturbed: Path, shots: Path) -> None:
@@ -459,7 +480,8 @@ def test_the_strict_preset_compares_all_pixels_by_default(
     preset: int, given: int | str | None, resolution: int | str
 ) -> None:
     settings = None if given is None else f'{{"resolution": {orjson.dumps(given).decode()}}}'
-    named = dict.fromkeys(("max_count", "max_area", "max_strength"))
+    limits = ("count", "area", "strength", "displacement", "turn", "scale")
+    named = dict.fromkeys(f"max_{limit}" for limit in limits)
     options = _options({**named, "preset": preset, "fic_settings": settings}, load())
     assert options.settings.resolution == resolution
     asked = {"preset": preset} if given is None else {"preset": preset, "resolution": given}

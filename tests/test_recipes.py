@@ -2,16 +2,22 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jsonschema
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
+from ltu_compute.image import Image
+from ltu_compute.image.encoding import png
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.limits import is_inside
+from ltu_compute.jobs.prepared_recipes import PreparedRecipe
 from tests.support import inspections
 from tests.support.client import ROOT
 
@@ -108,6 +114,12 @@ WRONG = {
         "ignored",
     ),
     "with mm and no scale": ({"limits": {"max_area_mm2": 2}}, "px_per_mm"),
+    "with a way in mm and no scale": ({"limits": {"max_displacement_mm": 2}}, "px_per_mm"),
+    "with more than half a turn": ({"limits": {"max_turn_degrees": 181}}, "max_turn_degrees"),
+    "with a placement of a region": (
+        {"regions": [{"name": "a", "polygon": SQUARE, "limits": {"max_turn_degrees": 1}}]},
+        "max_turn_degrees",
+    ),
     "with a tolerance of another method": ({"tolerance": LEARNT | {"method": "x"}}, "method"),
     "with the tolerance of another reference": ({"tolerance": LEARNT}, "another reference"),
 }
@@ -146,9 +158,49 @@ def test_batches_use_reference_regions_and_limits(folder: Path) -> None:
     assert strict.endswith("mm², at most 1 mm² allowed")
 
 
+def slid(*, turn: float, scale: float, by: tuple[float, float], resolution: int = 1) -> Image:
+    """Return a shot whose part is turned clockwise, larger and displaced."""
+    picture = Image.from_bytes(inspections.good(), max_pixels=10**6).full()
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -turn, scale)
+    matrix[:, 2] += by
+    moved = cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+    size = (resolution * width, resolution * height)
+    moved = cv2.resize(moved, size, interpolation=cv2.INTER_CUBIC)
+    return Image.from_bytes(png(np.asarray(moved, np.uint8)), max_pixels=10**6)
+
+
+@pytest.mark.parametrize("resolution", [1, 2])
+def test_a_part_that_slid_is_named(folder: Path, resolution: int) -> None:
+    """Distances are those of the reference, whatever the resolution of the shot."""
+    shot = slid(turn=3, scale=1.02, by=(6, -8), resolution=resolution)
+    reference = Image.from_bytes((folder / "reference.png").read_bytes(), max_pixels=10**6)
+
+    def reason(**limits: float) -> str:
+        named = recipe_in(folder, limits={"max_count": 9} | limits, px_per_mm=10)
+        found = PreparedRecipe.of(recipes.of(named), reference).inspect(shot, "shot")
+        assert found.displacement_px == pytest.approx(10, abs=0.5)
+        assert found.turn_degrees == pytest.approx(3, abs=0.2)
+        assert found.scale_percent == pytest.approx(102, abs=0.5)
+        return found.reason
+
+    assert reason() == ""
+    allowed = {"max_displacement_px": 11.0, "max_turn_degrees": 3.5, "max_scale_percent": 3.0}
+    assert reason(**allowed) == ""
+    far = reason(**allowed, max_displacement_mm=0.8)
+    assert re.fullmatch(r"displacement [\d.]+ mm, at most 0.8 mm allowed", far)
+    strict = reason(max_turn_degrees=2, max_scale_percent=1)
+    assert re.fullmatch(
+        r"turn [\d.]+°, at most 2° allowed; scale off by [\d.]+ %, at most 1 % allowed", strict
+    )
+    shown = run("recipe", "show", folder / "recipe.json").output
+    assert "9 differences, turn 2°, scale off by 1 %" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--max-turn", "2", "shots"], "leave out --max-turn"),
         (["--preset", "2", "shots"], "leave out --preset"),
         (["--max-count", "1", "--region", "x.png", "shots"], "leave out --region, --max-count"),
         ([], "name the shots"),

@@ -49,13 +49,20 @@ CHECKED = 1000  # pairs that --dry-run prints at most
 @click.option(
     "--max-count",
     type=click.IntRange(0),
-    help="Differences that a good shot may have. Default: 0, or any number where another limit "
-    "is given.",
+    help="Differences that a good shot may have. Default: 0, or any number where --max-area or "
+    "--max-strength is given.",
 )
 @click.option(
     "--max-area", type=click.FloatRange(0), help="Area of all differences together, in percent."
 )
 @click.option("--max-strength", type=click.FloatRange(0), help="Strength of the strongest one.")
+@click.option(
+    "--max-displacement",
+    type=click.FloatRange(0),
+    help="Displacement that a good shot may have, in px of the reference.",
+)
+@click.option("--max-turn", type=click.FloatRange(0, 180), help="Turn, in degrees, either way.")
+@click.option("--max-scale", type=click.FloatRange(0, 100), help="Scale, in percent, either way.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -129,6 +136,9 @@ _OF_RECIPES = (
     "max_count",
     "max_area",
     "max_strength",
+    "max_displacement",
+    "max_turn",
+    "max_scale",
 )
 
 
@@ -170,7 +180,7 @@ def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
 
     from ltu_compute.dialects.ltu.differences import DifferencesParams
     from ltu_compute.jobs.inspection import Options
-    from ltu_compute.jobs.limits import Limits
+    from ltu_compute.jobs.limits import Limits, PlacementLimits
     from ltu_compute.kernels.differences import OWN_PRESETS
 
     named: dict[str, Any] = {"preset": given["preset"]}
@@ -192,9 +202,9 @@ def _options(given: Mapping[str, Any], settings: Settings) -> "Options":
     count = given["max_count"]
     if count is None and area is None and strength is None:
         count = 0
-    return Options(
-        compared, Limits(count, area, strength), settings.max_upload_bytes, settings.max_pixels
-    )
+    placement = PlacementLimits(given["max_displacement"], given["max_turn"], given["max_scale"])
+    limits = Limits(count, area, strength, placement=placement)
+    return Options(compared, limits, settings.max_upload_bytes, settings.max_pixels)
 
 
 def _region(name: str | None) -> str | None:
@@ -206,12 +216,14 @@ def _region(name: str | None) -> str | None:
 
 
 def _list(pairs: "Collection[Pair]", options: "Options") -> None:
+    from ltu_compute.jobs.limits import limits_in_words
+
     for number, pair in enumerate(pairs):
         if number == CHECKED:
             click.echo(f"… and {len(pairs) - CHECKED} more")
             break
         click.echo(f"{pair.shot}\tagainst {pair.reference}")
-    click.echo(f"{len(pairs)} shots; limits: {options.limits}", err=True)
+    click.echo(f"{len(pairs)} shots. {limits_in_words(options.limits)}", err=True)
 
 
 def _run(

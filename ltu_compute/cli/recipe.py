@@ -30,6 +30,9 @@ def recipe() -> None:
 @click.option("--max-count", type=click.IntRange(0))
 @click.option("--max-area", type=click.FloatRange(0), help="In percent of the reference.")
 @click.option("--max-strength", type=click.FloatRange(0))
+@click.option("--max-displacement", type=click.FloatRange(0), help="In px of the reference.")
+@click.option("--max-turn", type=click.FloatRange(0, 180), help="In degrees, either way.")
+@click.option("--max-scale", type=click.FloatRange(0, 100), help="In percent, either way.")
 @click.option("--px-per-mm", type=click.FloatRange(0, min_open=True))
 @click.option("--embed", is_flag=True, help="Put the picture into the recipe: one file for all.")
 def make(reference: Path, out: Path, **given: Any) -> None:
@@ -50,6 +53,9 @@ def make(reference: Path, out: Path, **given: Any) -> None:
             "max_count": given["max_count"],
             "max_area_percent": given["max_area"],
             "max_strength": given["max_strength"],
+            "max_displacement_px": given["max_displacement"],
+            "max_turn_degrees": given["max_turn"],
+            "max_scale_percent": given["max_scale"],
         }
         made = recipes.Recipe.model_validate(
             {

@@ -25,7 +25,7 @@ from ltu_compute.errors import (
 )
 from ltu_compute.image import Image
 from ltu_compute.jobs import pictures
-from ltu_compute.jobs.limits import Limits, broken_limits
+from ltu_compute.jobs.limits import Limits, broken_limits, placement_of
 from ltu_compute.kernels.differences import Comparison, ComparisonSettings
 from ltu_compute.kernels.types import Box
 from ltu_compute.operations import teaching
@@ -135,6 +135,8 @@ class Inspection:
         area times strength; None where there was no comparison.
     aligned : bool or None
         Whether the shot was aligned; False: compared unaligned.
+    displacement_px, turn_degrees, scale_percent : float or None
+        See `limits.Placement`; None where the shot was not aligned.
     differences : tuple of Difference
         Largest first.
     shot_sha256, reference_sha256, region_sha256 : str
@@ -154,6 +156,9 @@ class Inspection:
     max_strength: float | None = None
     score: float | None = None
     aligned: bool | None = None
+    displacement_px: float | None = None
+    turn_degrees: float | None = None
+    scale_percent: float | None = None
     differences: tuple[Difference, ...] = ()
     shot_sha256: str = ""
     reference_sha256: str = ""
@@ -344,7 +349,9 @@ def inspected(
     except ImagesDoNotMatch:
         reason = "not the same thing: nothing of the reference was found in the shot"
         return replace(inspection, verdict=Verdict.NG, reason=reason, aligned=False), None
-    reason = broken_limits(found, limits)
+    original = reference.image if isinstance(reference, PreparedReference) else reference
+    placement = placement_of(found, original.size, shot.size)
+    reason = broken_limits(found, limits, placement)
     done = replace(
         inspection,
         verdict=Verdict.NG if reason else Verdict.OK,
@@ -354,6 +361,7 @@ def inspected(
         max_strength=_strength(found),
         score=found.score,
         aligned=found.aligned,
+        **({} if placement is None else placement._asdict()),
         differences=tuple(
             Difference(_corners(d.on1.box), _corners(d.on2.box), d.area_percent, d.strength)
             for d in found.differences

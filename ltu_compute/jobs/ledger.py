@@ -33,6 +33,9 @@ COLUMNS = (
     "area_percent",
     "max_strength",
     "score",
+    "displacement_px",
+    "turn_degrees",
+    "scale_percent",
     "seconds",
 )
 DIGITS = 6  # significant ones of numbers in the table

@@ -1,13 +1,115 @@
 """Limits of good shots: what an inspection may find, in the whole picture and in its regions."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.differences import Comparison
-from ltu_compute.kernels.types import Box
+from ltu_compute.kernels.types import Box, Size
+
+
+class Placement(NamedTuple):
+    """How the part is placed in a shot, compared with the reference.
+
+    Attributes
+    ----------
+    displacement_px : float
+        Displacement of the middle of the reference, or of its region. In px of the reference,
+        whatever the resolution of the shot.
+    turn_degrees : float
+        Turn clockwise, -180 to 180.
+    scale_percent : float
+        Length in the shot, as a share of its picture; 100: as on the reference.
+    """
+
+    displacement_px: float
+    turn_degrees: float
+    scale_percent: float
+
+
+def placement_of(found: Comparison, reference: Size, shot: Size) -> Placement | None:
+    """Return how a part is placed; None if the shot was not aligned.
+
+    Parameters
+    ----------
+    found : Comparison
+        The comparison.
+    reference, shot : Size
+        Width and height of the original pictures, px.
+    """
+    if not found.aligned:
+        return None
+    motion = found.motion
+    across, down = reference[0] / shot[0], reference[1] / shot[1]
+    return Placement(
+        math.hypot(motion.x * across, motion.y * down),
+        motion.turn_degrees,
+        100 * motion.scale * math.sqrt(across * down),
+    )
+
+
+@dataclass(frozen=True)
+class PlacementLimits:
+    """Limits of the placement of a part; None: no limit.
+
+    Attributes
+    ----------
+    displacement_px : float or None
+        Most displacement, in px of the reference.
+    turn_degrees : float or None
+        Greatest turn, either way.
+    scale_percent : float or None
+        By how much the scale may differ from 100 %.
+    px_per_mm : float or None
+        Scale of the reference: displacements are then given in mm.
+    """
+
+    displacement_px: float | None = None
+    turn_degrees: float | None = None
+    scale_percent: float | None = None
+    px_per_mm: float | None = None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is limited."""
+        return self.displacement_px is self.turn_degrees is self.scale_percent is None
+
+    def distance(self, px: float) -> str:
+        """Return a displacement in words."""
+        return f"{px:.3g} px" if self.px_per_mm is None else f"{px / self.px_per_mm:.3g} mm"
+
+    def broken(self, placement: Placement | None) -> list[str]:
+        """Return which limits a placement breaks, in words; one that is not known breaks all."""
+        if self.is_none:
+            return []
+        if placement is None:
+            return ["displacement, turn and scale are not known"]
+        broken = []
+        most = self.displacement_px
+        if most is not None and placement.displacement_px > most:
+            measured = self.distance(placement.displacement_px)
+            broken.append(f"displacement {measured}, at most {self.distance(most)} allowed")
+        turn, most = abs(placement.turn_degrees), self.turn_degrees
+        if most is not None and turn > most:
+            broken.append(f"turn {turn:.3g}°, at most {most:g}° allowed")
+        off, most = abs(placement.scale_percent - 100), self.scale_percent
+        if most is not None and off > most:
+            broken.append(f"scale off by {off:.3g} %, at most {most:g} % allowed")
+        return broken
+
+    def in_words(self) -> list[str]:
+        """Return what is allowed at most."""
+        words = []
+        if self.displacement_px is not None:
+            words.append(f"displacement {self.distance(self.displacement_px)}")
+        if self.turn_degrees is not None:
+            words.append(f"turn {self.turn_degrees:g}°")
+        if self.scale_percent is not None:
+            words.append(f"scale off by {self.scale_percent:g} %")
+        return words
 
 
 @dataclass(frozen=True)
@@ -53,6 +155,8 @@ class Limits:
         limits above do not apply to it.
     mm2 : float or None
         Area of the reference, in mm²: areas are then given in mm².
+    placement : PlacementLimits
+        Limits of displacement, turn and scale.
     """
 
     count: int | None = 0
@@ -60,6 +164,7 @@ class Limits:
     strength: float | None = None
     regions: tuple[RegionLimits, ...] = ()
     mm2: float | None = None
+    placement: PlacementLimits = PlacementLimits()
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> "Limits":
@@ -68,7 +173,8 @@ class Limits:
             RegionLimits(**each | {"polygon": tuple((x, y) for x, y in each["polygon"])})
             for each in named.get("regions", ())
         )
-        return cls(**{**named, "regions": regions})
+        placement = PlacementLimits(**named.get("placement", {}))
+        return cls(**{**named, "regions": regions, "placement": placement})
 
     def area(self, percent: float) -> str:
         """Return an area in words."""
@@ -77,8 +183,18 @@ class Limits:
         return f"{percent / 100 * self.mm2:.3g} mm²"
 
 
-def broken_limits(found: Comparison, limits: Limits) -> str:
-    """Return which limits a comparison breaks, in words; "" for none."""
+def broken_limits(found: Comparison, limits: Limits, placement: Placement | None) -> str:
+    """Return which limits a comparison breaks, in words; "" for none.
+
+    Parameters
+    ----------
+    found : Comparison
+        The comparison.
+    limits : Limits
+        The limits.
+    placement : Placement or None
+        That of the shot; see `placement_of`.
+    """
     held: dict[int, list[kernel.Difference]] = {}
     for difference in found.differences:
         within = (n for n, each in enumerate(limits.regions) if each.holds(difference.on1.box))
@@ -88,6 +204,7 @@ def broken_limits(found: Comparison, limits: Limits) -> str:
         broken += [
             f"{region.name}: {words}" for words in _broken(held.get(number, []), region, limits)
         ]
+    broken += limits.placement.broken(placement)
     if broken and not found.aligned:
         broken.append("the shot could not be aligned and was compared unaligned")
     return "; ".join(broken)
@@ -131,6 +248,7 @@ def limits_in_words(limits: Limits) -> str:
         words.append(f"{limits.area(limits.area_percent)} area")
     if limits.strength is not None:
         words.append(f"strength {limits.strength:g}")
+    words += limits.placement.in_words()
     if limits.regions:
         words.append(
             "in " + ", ".join(region.name for region in limits.regions) + " its own limits"

@@ -27,7 +27,7 @@ from pydantic import (
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
 from ltu_compute.jobs.inspection import Source, file_content
-from ltu_compute.jobs.limits import Limits, RegionLimits
+from ltu_compute.jobs.limits import Limits, PlacementLimits, RegionLimits
 from ltu_compute.kernels.differences import (
     AUTO,
     FULL,
@@ -83,8 +83,8 @@ class Picture(_Model):
         return self
 
 
-class RecipeLimits(_Model):
-    """Limits of a good shot; null: no limit."""
+class DifferenceLimits(_Model):
+    """Limits of the differences of a good shot; null: no limit."""
 
     max_count: Count | None = Field(None, description="Differences.")
     max_area_percent: Amount | None = Field(
@@ -97,8 +97,25 @@ class RecipeLimits(_Model):
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing is limited."""
-        return all(value is None for value in self.model_dump().values())
+        """Whether no difference is limited."""
+        return all(getattr(self, name) is None for name in DifferenceLimits.model_fields)
+
+
+class RecipeLimits(DifferenceLimits):
+    """Limits of a good shot; null: no limit."""
+
+    max_displacement_px: Amount | None = Field(
+        None,
+        description="Displacement of the middle of the reference, or of its regions, in px of the "
+        "reference.",
+    )
+    max_displacement_mm: Amount | None = Field(None, description="The same in mm; needs px_per_mm.")
+    max_turn_degrees: Annotated[float, Field(ge=0, le=180)] | None = Field(
+        None, description="Turn, either way."
+    )
+    max_scale_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        None, description="By how much the part may be larger or smaller than on the reference."
+    )
 
 
 class Region(_Model):
@@ -113,7 +130,7 @@ class Region(_Model):
     polygon: tuple[tuple[Coordinate, Coordinate], ...] = Field(
         min_length=3, max_length=MOST_VERTICES, description="Vertices x, y in px of the reference."
     )
-    limits: RecipeLimits | None = Field(
+    limits: DifferenceLimits | None = Field(
         None,
         description="Limits of the differences whose middle is in this region, instead of those "
         "of the recipe. An ignored region has none.",
@@ -202,7 +219,8 @@ class Recipe(_Model):
     settings: RecipeSettings = RecipeSettings()
     regions: tuple[Region, ...] = Field((), max_length=MOST_REGIONS)
     limits: RecipeLimits = Field(
-        RecipeLimits(), description="Without any limit, a good shot has no difference."
+        RecipeLimits(),
+        description="Without any limit of differences, a good shot has no difference.",
     )
     px_per_mm: Annotated[float, Field(ge=1e-6, le=1e6)] | None = Field(
         None, description="Pixels of the reference per mm."
@@ -216,6 +234,8 @@ class Recipe(_Model):
         limits = [self.limits, *(each.limits for each in self.regions if each.limits is not None)]
         if self.px_per_mm is None and any(each.max_area_mm2 is not None for each in limits):
             raise ValueError("max_area_mm2 needs px_per_mm")
+        if self.px_per_mm is None and self.limits.max_displacement_mm is not None:
+            raise ValueError("max_displacement_mm needs px_per_mm")
         names = [each.name for each in self.regions]
         if len(set(names)) < len(names):
             raise ValueError("two regions have the same name")
@@ -278,10 +298,26 @@ class Recipe(_Model):
             for region in self.regions
             if region.limits is not None
         )
-        return Limits(own.max_count, _percent(own, mm2), own.max_strength, regions, mm2)
+        return Limits(
+            own.max_count,
+            _percent(own, mm2),
+            own.max_strength,
+            regions,
+            mm2,
+            PlacementLimits(
+                self._displacement_px(), own.max_turn_degrees, own.max_scale_percent, self.px_per_mm
+            ),
+        )
+
+    def _displacement_px(self) -> float | None:
+        """Return the limit of the displacement in px, the stricter one of two."""
+        given = [self.limits.max_displacement_px]
+        if self.limits.max_displacement_mm is not None and self.px_per_mm is not None:
+            given.append(self.limits.max_displacement_mm * self.px_per_mm)
+        return min((each for each in given if each is not None), default=None)
 
 
-def _percent(limits: RecipeLimits, mm2: float | None) -> float | None:
+def _percent(limits: DifferenceLimits, mm2: float | None) -> float | None:
     """Return the limit of the area in percent, the stricter one of two."""
     given = [limits.max_area_percent]
     if limits.max_area_mm2 is not None and mm2 is not None:

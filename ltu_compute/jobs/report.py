@@ -18,6 +18,7 @@ import orjson
 
 from ltu_compute.jobs.inspection import Verdict
 from ltu_compute.jobs.ledger import NEW, Ledger, Row
+from ltu_compute.jobs.limits import Placement
 from ltu_compute.jobs.pictures import MAX_CLOSEUPS
 from ltu_compute.store.job_records import Job
 from ltu_compute.store.jobs import Jobs
@@ -182,6 +183,7 @@ def _lines(
                 row.get("annotated"),
                 found if closeups else [],
                 [table.get(name, "") for name in columns],
+                [_rounded(row.get(name)) for name in Placement._fields],
             ]
         )
         separator = b",\n"

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from ltu_compute.admission.rate_limit import Allowance
@@ -47,6 +48,19 @@ REPORT_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts"
 )
 UNAVAILABLE = "Busy, or a part of the service does not answer; try again after Retry-After seconds."
+
+
+Displacement = Annotated[
+    float | None,
+    Field(
+        description="Of the middle of the reference, or of its region, in px of the reference; "
+        "null: not aligned."
+    ),
+]
+Turn = Annotated[float | None, Field(description="Clockwise, -180 to 180; null: not aligned.")]
+Scale = Annotated[
+    float | None, Field(description="100: as large as on the reference; null: not aligned.")
+]
 
 
 class ShotDifference(TypedDict):

@@ -7,7 +7,15 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ltu_compute.dialects.inspections.interface import Page, ShotDifference, dialect, iso_time
+from ltu_compute.dialects.inspections.interface import (
+    Displacement,
+    Page,
+    Scale,
+    ShotDifference,
+    Turn,
+    dialect,
+    iso_time,
+)
 from ltu_compute.errors import BadParameters, NotFound, Problem
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
@@ -24,7 +32,7 @@ from ltu_compute.jobs.kinds import (
     URL,
     InspectionJob,
 )
-from ltu_compute.jobs.limits import Limits, limits_in_words
+from ltu_compute.jobs.limits import Limits, PlacementLimits, limits_in_words
 from ltu_compute.jobs.queue import Queue
 from ltu_compute.kernels.differences import OWN_PRESETS, ComparisonSettings
 from ltu_compute.operations import teaching
@@ -78,13 +86,29 @@ class InspectionParams(Params):
         ge=0,
         le=10**9,
         description="Differences that a good shot may have. Default: 0, or any number where "
-        "another limit is given.",
+        "another limit of differences is given.",
     )
     max_area_percent: float | None = Field(
         None, ge=0, description="Area of all differences that a good shot may have, in percent."
     )
     max_strength: float | None = Field(
         None, ge=0, description="Strength of the strongest difference that a good shot may have."
+    )
+    max_displacement_px: float | None = Field(
+        None,
+        ge=0,
+        le=10**9,
+        description="Displacement of the middle of the reference, or of its region, that a good "
+        "shot may have, in px of the reference.",
+    )
+    max_turn_degrees: float | None = Field(
+        None, ge=0, le=180, description="Turn that a good shot may have, either way."
+    )
+    max_scale_percent: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="By how much the part may be larger or smaller than on the reference.",
     )
     recipe: str | None = Field(
         None,
@@ -102,11 +126,14 @@ class InspectionParams(Params):
         return ComparisonSettings(**{**vars(preset), **given})
 
     def limits(self) -> Limits:
-        """Return the limits; no differences are allowed where none is given."""
+        """Return the limits; no differences are allowed where none of them is given."""
         count = self.max_count
         if count is None and self.max_area_percent is None and self.max_strength is None:
             count = 0
-        return Limits(count, self.max_area_percent, self.max_strength)
+        placement = PlacementLimits(
+            self.max_displacement_px, self.max_turn_degrees, self.max_scale_percent
+        )
+        return Limits(count, self.max_area_percent, self.max_strength, placement=placement)
 
 
 class IdParams(Params):
@@ -184,6 +211,9 @@ class ShotResult(TypedDict):
     max_strength: float | None
     score: float | None
     aligned: bool | None
+    displacement_px: Displacement
+    turn_degrees: Turn
+    scale_percent: Scale
     differences: list[ShotDifference]
     shot_sha256: str
     seconds: float
@@ -313,7 +343,8 @@ def results(params: ResultsParams, queue: Queue, caller: Caller) -> ResultList:
     )
     names = ShotResult.__annotations__
     rows = [{"position": each.position, **orjson.loads(each.content)} for each in found]
-    listed: list[Any] = [{name: row[name] for name in names} for row in rows]
+    # Those of an earlier version lack some.
+    listed: list[Any] = [{name: row.get(name) for name in names} for row in rows]
     return {"inspected": job.parts_done, "results": listed}
 
 

@@ -10,7 +10,14 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ltu_compute.dialects.inspections.interface import InspectionsDialect, ShotDifference, iso_time
+from ltu_compute.dialects.inspections.interface import (
+    Displacement,
+    InspectionsDialect,
+    Scale,
+    ShotDifference,
+    Turn,
+    iso_time,
+)
 from ltu_compute.errors import BadParameters, NotFound, Problem, ServiceError, StorageFull
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
@@ -132,6 +139,9 @@ class ShotVerdict(TypedDict):
     max_strength: float | None
     score: float | None
     aligned: bool | None
+    displacement_px: Displacement
+    turn_degrees: Turn
+    scale_percent: Scale
     differences: list[ShotDifference]
 
 
@@ -281,6 +291,9 @@ def inspect(
         "max_strength": inspection.max_strength,
         "score": inspection.score,
         "aligned": inspection.aligned,
+        "displacement_px": inspection.displacement_px,
+        "turn_degrees": inspection.turn_degrees,
+        "scale_percent": inspection.scale_percent,
         "differences": [_difference(asdict(each)) for each in inspection.differences],
     }
     if ready.limits.mm2 is not None and inspection.area_percent is not None:

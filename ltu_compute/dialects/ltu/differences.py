@@ -35,7 +35,7 @@ from ltu_compute.dialects.ltu.interface import (
 from ltu_compute.dialects.ltu.pairs import REGION, SHOT, Flat, flat_pair, known
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
-from ltu_compute.jobs.limits import broken_limits
+from ltu_compute.jobs.limits import broken_limits, placement_of
 from ltu_compute.jobs.prepared_recipes import FoundRecipe
 from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels import differences as kernel
@@ -276,7 +276,7 @@ def differences(
         by = shelf.find(params.recipe, image1)
         image1, settings = by.ready.reference.image, by.ready.settings
         compared = comparison.differences(by.ready.reference, image2, settings)
-        judged = _verdict(by, compared)
+        judged = _verdict(by, compared, image2)
     else:
         if image1 is None:
             raise AssertionError("no request passes without image1 and recipe")
@@ -326,9 +326,10 @@ def _check_left_out(params: DifferencesParams, region: Image | None) -> None:
         )
 
 
-def _verdict(found: FoundRecipe, compared: kernel.Comparison) -> RecipeVerdict:
+def _verdict(found: FoundRecipe, compared: kernel.Comparison, shot: Image) -> RecipeVerdict:
     """Judge a comparison by the limits of its recipe."""
-    reason = broken_limits(compared, found.ready.limits)
+    placement = placement_of(compared, found.ready.reference.image.size, shot.size)
+    reason = broken_limits(compared, found.ready.limits, placement)
     verdict: RecipeVerdict = {
         "name": found.ready.recipe.name,
         "verdict": "NG" if reason else "OK",
