@@ -471,6 +471,18 @@ def test_a_panel_of_equal_pins_is_not_a_pin_off() -> None:
     assert np.linalg.norm(gap, axis=1).max() < 1
 
 
+def test_a_strip_at_the_seam_of_boards_that_moved_is_no_difference() -> None:
+    """The middle board moved by 5 px, below the upper one; a spot beside their seam is found."""
+    drawn = board(1400, 400)
+    one, lower = drawn[70:320], np.ascontiguousarray(drawn[70:325, ::-1])
+    cv2.rectangle(lower, (300, 0), (360, 3), COPPER, cv2.FILLED)
+    good, shot = np.vstack([one, lower[:250], one]), np.vstack([one, lower[5:], one])
+    cv2.rectangle(shot, (1000, 275), (1003, 283), COPPER, cv2.FILLED)
+    boxes = [each.on1.box for each in compared(good, photographed(shot, 1)).differences]
+    assert any(holds(box, 1001, 280) for box in boxes)
+    assert not any(holds(box, x, 252) for box in boxes for x in (79, 306, 440, 890, 1160))
+
+
 @pytest.mark.parametrize(("angle_deg", "resolution"), [(0.6, 800), (20.0, 400)])
 def test_auto_is_full_resolution_where_the_shot_hardly_moved(
     angle_deg: float, resolution: int

@@ -85,6 +85,19 @@ class Displacement:
 
     def near(self, place: Box) -> list[tuple[int, int]]:
         """Return other displacements near a rectangle, in whole px beyond `at` its middle."""
+        middle = np.array([[place.x + place.width / 2, place.y + place.height / 2]])
+        beyond = self._seen_near(place) - self.at(middle)
+        steps, counts = np.unique(np.rint(beyond).astype(int), axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:_ALTERNATIVES]
+        return [(int(dx), int(dy)) for dx, dy in steps[order]]
+
+    def spread_near(self, place: Box) -> float:
+        """Return by how much the patches near a rectangle are displaced against each other, px."""
+        seen = self._seen_near(place)
+        return float(np.ptp(seen, axis=0).max()) if len(seen) else 0.0
+
+    def _seen_near(self, place: Box) -> Floats:
+        """Return the displacements of the patches near a rectangle, shape (N, 2), in px."""
         columns, rows = (
             slice(
                 max(0, int((start - 0.5 * step) / step - 0.5)), int((start + extent) / step + 1.5)
@@ -92,11 +105,7 @@ class Displacement:
             for start, extent, step in zip(place[:2], place[2:], self.spacing, strict=True)
         )
         seen = self.seen[rows, columns].reshape(-1, 2)
-        middle = np.array([[place.x + place.width / 2, place.y + place.height / 2]])
-        beyond = seen[~np.isnan(seen[:, 0])] - self.at(middle)
-        steps, counts = np.unique(np.rint(beyond).astype(int), axis=0, return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:_ALTERNATIVES]
-        return [(int(dx), int(dy)) for dx, dy in steps[order]]
+        return seen[~np.isnan(seen[:, 0])]
 
     def rescaled(self, factor: float) -> "Displacement":
         """Return the same displacement in px of a picture `factor` times as large."""
@@ -137,10 +146,11 @@ class Grid:
     middles: NDArray[np.float64]
 
     @classmethod
-    def over(cls, frame: Size, overview: Gray) -> "Grid":
+    def over(cls, frame: Size, overview: Gray, spacing: float | None = None) -> "Grid":
         """Return the grid for a frame, with patches placed by the texture of a grey overview."""
-        extent = min(max(frame), 3 * min(frame))  # a longer frame has as many rows as one of 3:1
-        spacing = float(np.clip(extent / _PATCHES_PER_SIDE, *_SPACING))
+        if spacing is None:
+            extent = min(max(frame), 3 * min(frame))  # a longer frame has rows like one of 3:1
+            spacing = float(np.clip(extent / _PATCHES_PER_SIDE, *_SPACING))
         columns = max(1, round(frame.width / spacing))
         rows = max(1, round(frame.height / spacing))
         exact = (frame.width / columns, frame.height / rows)
@@ -228,7 +238,7 @@ def patches_found(
             if usable is not None and usable(left, top, grid.patch, grid.patch).mean() < _USABLE:
                 continue
             patch = reference(left, top, grid.patch, grid.patch)
-            found = _found_again(patch, shot(*around), reach)
+            found = found_again(patch, shot(*around), reach)
             if found is not None:
                 vectors[row, column], weights[row, column] = found
     return vectors, weights
@@ -264,7 +274,7 @@ def moved_together(reference: Floats, shot: Floats, reach: int) -> list[tuple[in
         for column, left in enumerate(columns, 1):
             patch = reference[top : top + _LOCAL_PATCH, left : left + _LOCAL_PATCH]
             side = _LOCAL_PATCH + 2 * reach
-            found = _found_again(patch, shot[top : top + side, left : left + side], reach)
+            found = found_again(patch, shot[top : top + side, left : left + side], reach)
             if found is not None:
                 vectors[row, column] = found[0]
     # Patches overlap by half: those two steps away see other pixels.
@@ -289,10 +299,26 @@ def matchable(gray: Gray) -> Floats:
     return np.asarray(cv2.GaussianBlur(gray, (0, 0), _BLUR), np.float32)
 
 
-def _found_again(
+def found_again(
     patch: Floats, around: Floats, reach: int
 ) -> tuple[tuple[float, float], float] | None:
-    """Return a patch's place in its surroundings, relative to their middle, and its weight."""
+    """Return a patch's place in its surroundings, relative to their middle, and its weight.
+
+    Parameters
+    ----------
+    patch : ndarray of float32, shape (H, W)
+        The patch, as `matchable` returns it.
+    around : ndarray of float32, shape (H + 2 reach, W + 2 reach)
+        Its surroundings in the other picture.
+    reach : int
+        Farthest displacement to search for, in px.
+
+    Returns
+    -------
+    tuple or None
+        Displacement in x and y, in px, and correlation times contrast, 0 to 1. None if it was not
+        found.
+    """
     deviation = float(cv2.meanStdDev(patch)[1][0, 0])
     if deviation < _CONTRAST:
         return None

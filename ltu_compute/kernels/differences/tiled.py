@@ -48,6 +48,7 @@ from ltu_compute.kernels.differences.screening import (
     surveyed,
     suspect_places,
 )
+from ltu_compute.kernels.differences.seams import SPACING, Seams
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import (
     blur_to_settle,
@@ -57,7 +58,7 @@ from ltu_compute.kernels.differences.sharpness import (
 from ltu_compute.kernels.differences.tolerance import Learnt
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.resizing import gray_of, reduced
-from ltu_compute.kernels.types import Bgr, Box, Mask, Size
+from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Size
 
 _OVERVIEW = 512  # px, longest side of the image on which places of patches are chosen
 _AT_ONCE = 1 << 20  # px; the patches of a smaller frame are cut out of the whole, warped once
@@ -72,6 +73,7 @@ _MOSTLY = 0.2  # share of suspect pixels; above, nearly everything differs
 _COARSE_GRID = 1344  # px, longest side of a frame; patches of a larger one are over 112 px apart
 _BENT_PX = 12  # px, farthest displacement of pieces beyond the grid: that of the grid's patches
 _CRISP = 0.4  # of `smooth`; above, differences as small as bites are erased
+_SEAMS_REDUCED = 4  # px of the frame per px of the picture on which patches at seams are chosen
 _BESIDE = 3  # px; a bite so near to a difference belongs to it
 _ABSORBED = 0.7  # least share of a finer area within a coarser one that absorbs it
 
@@ -302,10 +304,25 @@ def areas_that_differ(
             areas += _bites(level, survey.places, areas, limits)
         found = _with_coarser(found, areas, scale)
         if last:
-            return found
+            return _without_seams(found, finest)
         level = coarser
         samples = _samples(level)
         scale *= 2
+
+
+def _without_seams(areas: list[Area], finest: Finest) -> list[Area]:
+    """Return areas without strips at the seams of pieces that are displaced in a large frame."""
+    displacement = finest.sampler.displacement
+    if displacement is None or not areas or max(finest.size) <= _COARSE_GRID:
+        return areas
+    overview = gray_of(reduced(finest.reference, max(finest.size) // _SEAMS_REDUCED))
+    grid = Grid.over(finest.size, overview, SPACING)
+    in_place = finest.sampler.displaced(None)
+
+    def moved_by(matrix: Matrix) -> Finest:
+        return replace(finest, sampler=replace(in_place, matrix=in_place.matrix @ matrix))
+
+    return Seams(moved_by, displacement, grid).without_strips(areas)
 
 
 def _bites(level: Level, places: list[Box], found: list[Area], limits: Limits) -> list[Area]:
