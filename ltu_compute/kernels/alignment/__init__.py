@@ -6,7 +6,8 @@ word: a matrix under which the images do not look alike is not returned, nor one
 determine.
 
 `search` finds an alignment by keypoints, `still` and `near` without them, and `shape` that of
-another specimen. `refinement` makes it exact by `tracking`; `agreement` and `precision` judge it.
+another specimen. `periods` chooses among those that differ by a symmetry of a pattern.
+`refinement` makes it exact by `tracking`; `agreement` and `precision` judge it.
 `planes` chooses between things that moved differently, `region` aligns one of them, and `motion`
 puts an alignment into words.
 """

@@ -93,7 +93,7 @@ def _scored(
 ) -> Iterator[tuple[float, Matrix]]:
     """Improve each promising proposal; yield the agreement of the pixels and the matrix."""
     agreements = [
-        _mean_agreement(each, *pair.grays) if is_plausible(each, *pair.sizes) else -1.0
+        mean_agreement(each, *pair.grays) if is_plausible(each, *pair.sizes) else -1.0
         for each in proposals
     ]
     least = max([best_so_far, *agreements]) - _HIGHEST_CLIMB
@@ -106,7 +106,7 @@ def _scored(
         climbed.append(proposal)
         matrix = pair.climbed(proposal, _WORKING_SIZE, cv2.MOTION_HOMOGRAPHY)
         if matrix is not None and _is_near(matrix, *pair.grays):
-            yield _mean_agreement(matrix, *pair.grays), matrix
+            yield mean_agreement(matrix, *pair.grays), matrix
 
 
 def _shifted(matrix: Matrix, pair: "_Pair") -> list[Matrix]:
@@ -184,16 +184,42 @@ class _Pair:
         small1, small2 = self.levelled(longest)
         smalls = size_of(small1), size_of(small2)
         start = rescale_homography(matrix, from_sizes=self.sizes, to_sizes=smalls)
-        warp = start.astype(np.float32)
-        if motion != cv2.MOTION_HOMOGRAPHY:
-            warp = warp[:2]
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-4)
-        try:
-            _, found = cv2.findTransformECC(small1, small2, warp, motion, criteria, None, 3)
-        except cv2.error:  # OpenCV reports in no other way that it did not converge
+        full = _climbed(start, small1, small2, motion)
+        if full is None:
             return None
-        full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
-        return rescale_homography(full.astype(np.float64), from_sizes=smalls, to_sizes=self.sizes)
+        return rescale_homography(full, from_sizes=smalls, to_sizes=self.sizes)
+
+
+def climbed_homography(matrix: Matrix, gray1: Gray, gray2: Gray) -> Matrix | None:
+    """Improve a homography by the enhanced correlation coefficient of the levelled images.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (3, 3)
+        In px of the arrays given, within a few px.
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The images, of a few hundred px.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3), or None
+        None where it does not converge.
+    """
+    return _climbed(matrix, equalised(gray1), equalised(gray2), cv2.MOTION_HOMOGRAPHY)
+
+
+def _climbed(matrix: Matrix, gray1: Gray, gray2: Gray, motion: int) -> Matrix | None:
+    """Improve a matrix; None where that does not converge."""
+    warp = matrix.astype(np.float32)
+    if motion != cv2.MOTION_HOMOGRAPHY:
+        warp = warp[:2]
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, 1e-4)
+    try:
+        _, found = cv2.findTransformECC(gray1, gray2, warp, motion, criteria, None, 3)
+    except cv2.error:  # OpenCV reports in no other way that it did not converge
+        return None
+    full = np.vstack([found, [0, 0, 1]]) if found.shape[0] == 2 else found
+    return np.asarray(full, np.float64)
 
 
 def _accepted(matrix: Matrix, gray1: Gray, gray2: Gray) -> Alignment | None:
@@ -212,12 +238,12 @@ def _accepted(matrix: Matrix, gray1: Gray, gray2: Gray) -> Alignment | None:
     found = refined(start, gray1, gray2)
     if found is None:
         return None
-    agreement = _mean_agreement(found.matrix, gray1, gray2)
+    agreement = mean_agreement(found.matrix, gray1, gray2)
     return replace(found, agreement=agreement) if agreement >= _MIN_AGREEMENT else None
 
 
-def _mean_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
-    """Return the mean correlation of the textured blocks.
+def mean_agreement(matrix: Matrix, gray1: Gray, gray2: Gray) -> float:
+    """Return the mean correlation of the textured blocks of the aligned images, -1 to 1.
 
     Other than the median, it is lowered by a single landmark that does not fit.
     """

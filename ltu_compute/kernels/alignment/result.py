@@ -26,8 +26,8 @@ class Alignment:
         where it is seen in image 2. Large on surfaces that are not flat.
     method : str
         How it was found. ``"orb"`` or ``"sift"``: by keypoints. ``"still"``: the images are aligned
-        as they are. ``"near"``: all alignments near the identity were tried. ``"shape"``: edges of
-        another specimen were aligned.
+        as they are. ``"near"``: all alignments near the identity were tried, or those that differ
+        by a symmetry of a pattern. ``"shape"``: edges of another specimen were aligned.
     agreement : float
         Median correlation of the textured blocks of the aligned images, -1 to 1.
     expected_error_px : float

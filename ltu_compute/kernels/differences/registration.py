@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, align, align_still, refined
 from ltu_compute.kernels.alignment.near import align_near
+from ltu_compute.kernels.alignment.periods import among_periods
 from ltu_compute.kernels.alignment.tracking import Target, tracked_corners
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.homography import (
@@ -52,8 +53,8 @@ def find_alignment(gray1: Gray, target: Target) -> Alignment | None:
         # Pixels alone could be aligned with anything: tracked corners must be in a plane, too.
         flat = near is not None and not near.residual_px > _LOOSE_PX
         if near and flat and (found is None or near.residual_px < 0.5 * found.residual_px):
-            return near
-    return found
+            found = near
+    return None if found is None else among_periods(found, gray1, gray2, target)
 
 
 def _by_keypoints(gray1: Gray, target: Target) -> Alignment | None:
