@@ -1,5 +1,6 @@
 """Pictures made smaller, in px or in channels: the one place that says how."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr, Gray, Size
 
+_AREA = cv2.INTER_AREA
 _STRIPE_PIXELS = 1 << 17
 _LEAST_HALVED = 3  # times the wanted size, from which a picture is halved first
 _ELONGATED = 3  # aspect ratio from which a picture keeps its short side when it is reduced
 _MOST_ELONGATED = 4  # times the longest side of other pictures, that a long one keeps
+_ROUGHLY = (0.85, 1.2)  # times the wanted longest side, that `roughly_reduced` may give
 _LEAST_ODD_PX = 256  # px of an odd side from which its last one may be left out: 0.4 % of it
 
 
@@ -75,6 +78,42 @@ def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
         return image
     size = reduced_size(Size(width, height), longest)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@of_reference
+def roughly_reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Return a picture with its longest side reduced to about a limit, by the mean of areas.
+
+    It is reduced by a whole number that divides both sides, where that gives 0.85 to 1.2 times
+    `longest`: OpenCV takes 44 ms to reduce 12 MP in color to 1,024 px and 5 ms to reduce them to
+    1,000 px. Otherwise it is halved once before, if it is large.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W) or (H, W, C)
+        The picture.
+    longest : int
+        Longest side wanted, in px.
+
+    Returns
+    -------
+    ndarray of uint8
+        The picture itself where it is small enough.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) <= longest:
+        return image
+    least, most = (share * longest for share in _ROUGHLY)
+    factors = range(math.ceil(max(height, width) / most), int(max(height, width) / least) + 1)
+    whole = [each for each in factors if each > 1 and height % each == width % each == 0]
+    if whole:
+        factor = min(whole, key=lambda each: abs(max(height, width) / each - longest))
+        size = Size(width // factor, height // factor)
+    else:
+        size = reduced_size(Size(width, height), longest)
+    if not (height % 2 or width % 2) and min(width // size.width, height // size.height) >= 2:
+        image = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=_AREA))
+    return image if image.shape[1::-1] == size else shrunk(image, size)
 
 
 def shrunk(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from ltu_compute.kernels.resizing import (
     darkest_channel,
     reduced,
     reduced_size,
+    roughly_reduced,
     shrunk,
 )
 from ltu_compute.kernels.types import Size
@@ -62,3 +63,23 @@ def test_channels_are_joined(shape: tuple[int, int]) -> None:
     assert np.array_equal(brightest_channel(image), image.max(axis=2))
     assert np.array_equal(darkest_channel(image), image.min(axis=2))
     assert np.array_equal(brightest_channel(image[::2, ::-1]), image[::2, ::-1].max(axis=2))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (Size(400, 300), Size(100, 75)),  # a whole number of px to one
+        (Size(224, 112), Size(112, 56)),  # 2 to 1 gives 1.12 times the wanted size
+        (Size(402, 300), Size(100, 75)),  # none divides both sides
+        (Size(90, 40), Size(90, 40)),
+    ],
+)
+def test_a_size_that_need_not_be_exact_divides_the_sides(size: Size, expected: Size) -> None:
+    levels = np.arange(size.width * size.height, dtype=np.float32) % 251
+    image = levels.reshape(size.height, size.width).astype(np.uint8)
+    made = roughly_reduced(image, 100)
+    assert (made.shape[1], made.shape[0]) == expected
+    if size.width % expected.width == size.height % expected.height == 0:
+        factor = size.width // expected.width
+        blocks = image.reshape(expected.height, factor, expected.width, factor).astype(np.float64)
+        assert np.abs(made - blocks.mean(axis=(1, 3))).max() <= 1.0  # rounded once or twice

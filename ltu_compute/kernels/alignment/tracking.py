@@ -5,6 +5,7 @@ light.
 """
 
 from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -60,6 +61,7 @@ class Target:
     def __init__(self, gray: Gray) -> None:
         self.gray = gray
         self.size = size_of(gray)
+        self.last: _Tracked | None = None
 
     @cached_property
     def equalised(self) -> Gray:
@@ -70,6 +72,25 @@ class Target:
     def above_noise(self) -> Mask:
         """Where it shows more than its noise: 255."""
         return _above_noise(self.gray, window_of(self.size))
+
+
+class _Tracked(NamedTuple):
+    """The corners that were tracked last, and what they were tracked for."""
+
+    matrix: Matrix
+    gray1: Gray
+    corners: tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def corners_beyond(
+    matrix: Matrix, gray1: Gray, target: Target
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `tracked_corners` of the whole image, once computed for the same matrix."""
+    last = target.last
+    if last is None or last.gray1 is not gray1 or not np.array_equal(last.matrix, matrix):
+        last = _Tracked(matrix, gray1, tracked_corners(matrix, gray1, target))
+        target.last = last
+    return last.corners
 
 
 def tracked_corners(

@@ -290,7 +290,7 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     if residual.ndim == 2:
         residual = residual[..., None]
     channels = residual.shape[2]
-    step = max(1, max(compared.shape) // 130)  # about 10,000 pixels suffice
+    step = max(1, round(max(compared.shape) / 130))  # about 10,000 pixels suffice
     sampled = compared[::step, ::step]
     if not sampled.any():
         return np.zeros(channels, np.float32)

@@ -53,10 +53,18 @@ from ltu_compute.kernels.homography import (
     scale_at_centre,
     size_of,
 )
-from ltu_compute.kernels.resizing import first_channel, is_colourless, longest_for, reduced
+from ltu_compute.kernels.resizing import (
+    first_channel,
+    gray_of,
+    is_colourless,
+    longest_for,
+    reduced,
+    roughly_reduced,
+)
 from ltu_compute.kernels.types import Bgr, Mask, Size
 
 _OVERVIEW_PX = 1024  # longest side, px, up to 3:1, at which fine comparisons are aligned
+_PATCHED_PX = 512  # px, longest side of the image on which places of patches are chosen
 _LIGHT_SIZE = 400  # longest side, px, at which their light is fitted
 _RIM_PX = 3  # px at the rim of the shared area: the reach of interpolation
 _ROUGH_REACH = 12  # px of the overview: farthest displacement of a patch beyond the matrix
@@ -68,7 +76,7 @@ _MEASURED_BY_PATCHES = 6 / 144
 
 def overview_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return an image as reduced for the alignment of a fine comparison."""
-    return reduced(image, longest_for(size_of(image), _OVERVIEW_PX))
+    return roughly_reduced(image, longest_for(size_of(image), _OVERVIEW_PX))
 
 
 def compare_finely(  # noqa: PLR0915  (one step after the other)
@@ -261,12 +269,13 @@ def _with_displacement(
             mask[~region_within(region, shown.frame)] = 0
         return mask
 
-    found = displaced(small1, rough, usable(rough), _ROUGH_REACH)
+    overview = reduced(gray_of(small1), _PATCHED_PX)
+    found = displaced(small1, rough, usable(rough), _ROUGH_REACH, overview)
     if found is not None:
         sampler = sampler.displaced(found.rescaled(factor))
     if factor < _NEARLY_FULL:
         return sampler
-    finer = displaced(reference, sampler, usable(sampler), int(np.ceil(factor)) + 1)
+    finer = displaced(reference, sampler, usable(sampler), int(np.ceil(factor)) + 1, overview)
     if finer is None:
         return sampler
     return sampler.displaced(finer if found is None else found.rescaled(factor).plus(finer))

@@ -82,7 +82,8 @@ class Light:
             return False
         power, constant, *slopes = np.abs(self.coefficients - np.eye(1, _TERMS, dtype=np.float32)).T
         change = (power * np.log(257) + constant + sum(slopes)) * 255
-        return bool((change + np.abs(self.offset).max(axis=(0, 1)) < 1).all())
+        offset = [cv2.norm(each, cv2.NORM_INF) for each in cv2.split(self.offset)]
+        return bool((change + offset < 1).all())
 
     @cached_property
     def _tones(self) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.alignment import Alignment, align, align_still, refined
 from ltu_compute.kernels.alignment.near import align_near
 from ltu_compute.kernels.alignment.periods import among_periods
-from ltu_compute.kernels.alignment.tracking import Target, tracked_corners
+from ltu_compute.kernels.alignment.tracking import Target, corners_beyond
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.homography import (
     inverse,
@@ -92,7 +92,7 @@ def find_bend_of(gray1: Gray, target: Target, alignment: Alignment | None) -> Be
         or not alignment.residual_px > _FLAT_PX
     ):
         return None
-    start, end = tracked_corners(alignment.matrix, gray1, target)
+    start, end = corners_beyond(alignment.matrix, gray1, target)
     return find_bend(start, end, target.size)
 
 

@@ -18,6 +18,7 @@ from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.alignment import Alignment, Target, equalised, tracked_corners
 from ltu_compute.kernels.alignment.parallax import Parallax, find_parallax
 from ltu_compute.kernels.alignment.precision import information_at
+from ltu_compute.kernels.alignment.tracking import corners_beyond
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.registration import View
 from ltu_compute.kernels.differences.results import ReliefPart
@@ -116,7 +117,10 @@ def parallax_of(
     """
     if alignment is None or alignment.method in ("still", "shape"):
         return None
-    start, end = tracked_corners(alignment.matrix, gray1, target, region1=region1)
+    if region1 is None:
+        start, end = corners_beyond(alignment.matrix, gray1, target)
+    else:
+        start, end = tracked_corners(alignment.matrix, gray1, target, region1=region1)
     # A corner that is almost an edge slides along it, which looks like a parallax.
     information = information_at(target.gray, start)
     corners = np.trace(information, axis1=1, axis2=2) - 1 >= _CORNER

@@ -58,9 +58,8 @@ from ltu_compute.kernels.differences.sharpness import (
 from ltu_compute.kernels.differences.tolerance import Learnt
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.resizing import gray_of, reduced
-from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix, Size
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Size
 
-_OVERVIEW = 512  # px, longest side of the image on which places of patches are chosen
 _AT_ONCE = 1 << 20  # px; the patches of a smaller frame are cut out of the whole, warped once
 _COARSEST = 200  # px, least longest side of a reduced picture
 _SURROUNDINGS = 14  # px around a suspect place that an exact examination needs
@@ -183,7 +182,9 @@ def _allowed(mask: Mask, place: Box) -> Mask:
     return inside
 
 
-def displaced(reference: Bgr, sampler: Sampler, compared: Mask, reach: int) -> Displacement | None:
+def displaced(
+    reference: Bgr, sampler: Sampler, compared: Mask, reach: int, overview: Gray
+) -> Displacement | None:
     """Measure by patches the shot's displacement beyond the sampler's mapping.
 
     Parameters
@@ -196,8 +197,10 @@ def displaced(reference: Bgr, sampler: Sampler, compared: Mask, reach: int) -> D
         255 where both show the same scene.
     reach : int
         Farthest displacement of a patch to search for, in px.
+    overview : ndarray of uint8, shape (h, w)
+        The frame reduced, or as it is: places of patches are chosen on it.
     """
-    grid = Grid.over(sampler.frame, gray_of(reduced(reference, _OVERVIEW)))
+    grid = Grid.over(sampler.frame, overview)
     width, height = sampler.frame
     if width * height <= _AT_ONCE:
         whole = matchable(gray_of(reference))
