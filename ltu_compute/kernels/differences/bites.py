@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.differences.areas import Area, overlap
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.screening import Level, grown, neighbourhood, softened
-from ltu_compute.kernels.order_statistics import median
 from ltu_compute.kernels.resizing import gray_of
-from ltu_compute.kernels.types import Bgr, Box, Gray, Mask
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Points
 
 MOST = 2000
 """Candidates of a picture; with more, its edges are uneven everywhere, and none is judged."""
@@ -45,6 +45,7 @@ _STANDS_OUT = 2.0  # times the greatest displacement beside it
 # boards of DeepPCB, teeth of 15 are no defect to people; drawn bites of 3 px have 19 and more.
 _DEVIATIONS = 16.0
 _EVEN_PX = 0.2  # px; less variation along an edge is noise
+_AT_ONCE = 256  # candidates judged at a time, to bound memory
 
 
 class Limits(NamedTuple):
@@ -70,13 +71,6 @@ class Limits(NamedTuple):
         return cls(_DEEP * tolerance, _AREA_PX * tolerance, contrast)
 
 
-class Bite(NamedTuple):
-    """A bite or spur: its depth in px, and its area in px²."""
-
-    depth: float
-    area: float
-
-
 def candidates(reference: Bgr, shot: Bgr, allowed: Mask, limits: Limits) -> list[Box]:
     """Return small places that differ by more than a displacement of a px along an edge.
 
@@ -94,7 +88,7 @@ def candidates(reference: Bgr, shot: Bgr, allowed: Mask, limits: Limits) -> list
     first, second = gray_of(reference), gray_of(shot)
     bounds = Box(0, 0, first.shape[1], first.shape[0])
     contrast: Gray | None = None
-    found = []
+    found: list[Box] = []
     # Lighter and darker places touch where an edge is displaced one way, its spur the other way.
     for one, other in ((first, second), (second, first)):
         change = cv2.bitwise_and(cv2.subtract(other, one), allowed)
@@ -113,15 +107,13 @@ def candidates(reference: Bgr, shot: Bgr, allowed: Mask, limits: Limits) -> list
                 continue
             around = _within(grown(box, 1))
             area = float(change[around].sum(dtype=np.int64)) / max(1, int(contrast[around].max()))
-            if area < _CORE * limits.area:
-                continue
-            wide = _surroundings(box)
-            if overlap(wide, bounds) == wide:
-                own = _within(wide)
-                if not _is_bite((first[own], second[own]), allowed[own], box, wide, limits):
-                    continue
-            found.append(box)
-    return found
+            if area >= _CORE * limits.area:
+                found.append(box)
+    surroundings = [_surroundings(box) for box in found]
+    inner = [overlap(wide, bounds) == wide for wide in surroundings]
+    judged = [box for box, known in zip(found, inner, strict=True) if known]
+    kept = iter(_are_bites((first, second), allowed, judged, limits).tolist())
+    return [box for box, known in zip(found, inner, strict=True) if not known or next(kept)]
 
 
 def _bumps(mask: Mask) -> Mask:
@@ -155,131 +147,166 @@ def _surroundings(place: Box) -> Box:
     )
 
 
-def _is_bite(
-    pictures: tuple[Gray, Gray], allowed: Mask, place: Box, wide: Box, limits: Limits
-) -> bool:
-    """Return whether a candidate, within its surroundings, is a bite or a spur."""
-    middle = (
-        place.x + (place.width - 1) / 2 - wide.x,
-        place.y + (place.height - 1) / 2 - wide.y,
-    )
-    found = measured(pictures, allowed, middle, (place.width, place.height), limits.contrast)
-    long = max(place.width, place.height) > _LONG_PX
-    depth = limits.depth * (_LONG_DEEP if long else 1.0)
-    return found is not None and found.depth >= depth and found.area >= limits.area
-
-
-def bitten(level: Level, place: Box, limits: Limits) -> Area | None:
-    """Return the area of a candidate that is a bite or a spur; None if it is neither.
+def bitten(level: Level, places: list[Box], limits: Limits) -> list[Area]:
+    """Return the areas of those candidates that are bites or spurs.
 
     Parameters
     ----------
     level : Level
         The pictures.
-    place : Box
-        The candidate.
+    places : list of Box
+        The candidates.
     limits : Limits
         Least bite that is a difference.
     """
-    wide = _surroundings(place)
-    first, second = (gray_of(softened(each)) for each in level.pictures(wide))
-    allowed = level.allowed(wide)
-    if not _is_bite((first, second), allowed, place, wide, limits):
-        return None
-    top, left = place.y - wide.y - 1, place.x - wide.x - 1
-    here = (slice(top, top + place.height + 2), slice(left, left + place.width + 2))
-    values = cv2.absdiff(first, second)[here] / np.float32(2.55)
+    areas = []
+    for start in range(0, len(places), _AT_ONCE):
+        several = places[start : start + _AT_ONCE]
+        surroundings = [_surroundings(place) for place in several]
+        seen = []
+        for wide in surroundings:
+            checkpoint()
+            pair = (gray_of(softened(each)) for each in level.pictures(wide))
+            seen.append((*pair, level.allowed(wide)))
+        first, second, allowed = (np.vstack(each) for each in zip(*seen, strict=True))
+        # One below the other; each candidate at its place there.
+        stacked = [
+            Box(place.x - wide.x, place.y - wide.y + index * wide.height, *place[2:])
+            for index, (place, wide) in enumerate(zip(several, surroundings, strict=True))
+        ]
+        kept = _are_bites((first, second), allowed, stacked, limits)
+        areas += [
+            _area_of(several[index], stacked[index], (first, second), allowed)
+            for index in np.flatnonzero(kept).tolist()
+        ]
+    return areas
+
+
+def _area_of(place: Box, at: Box, pictures: tuple[Gray, Gray], allowed: Mask) -> Area:
+    """Return the area of a bite at a place, which is `at` in the pictures."""
+    around = grown(at, 1)
+    here = (slice(around.y, around.y + around.height), slice(around.x, around.x + around.width))
+    values = cv2.absdiff(pictures[0][here], pictures[1][here]) / np.float32(2.55)
     mask = np.where(values > _HALF * values.max(), np.uint8(255), np.uint8(0))
     own = cv2.bitwise_and(cv2.dilate(mask, np.ones((3, 3), np.uint8)), allowed[here])
-    around = Box(place.x - 1, place.y - 1, place.width + 2, place.height + 2)
-    return Area.of(around, np.asarray(own, np.uint8), float(values.max()), float(values.mean()))
+    peak, mean = float(values.max()), float(values.mean())
+    return Area.of(grown(place, 1), np.asarray(own, np.uint8), peak, mean)
+
+
+def _are_bites(
+    pictures: tuple[Gray, Gray], allowed: Mask, places: list[Box], limits: Limits
+) -> NDArray[np.bool_]:
+    """Return which candidates are bites or spurs, deep and large enough."""
+    result = np.zeros(len(places), np.bool_)
+    for start in range(0, len(places), _AT_ONCE):
+        boxes = np.array(places[start : start + _AT_ONCE], np.float64)
+        middles, extents = boxes[:, :2] + (boxes[:, 2:] - 1) / 2, boxes[:, 2:]
+        depths, areas = measured(pictures, allowed, middles, extents, limits.contrast)
+        long = extents.max(axis=1) > _LONG_PX
+        least = limits.depth * np.where(long, _LONG_DEEP, 1.0)
+        result[start : start + _AT_ONCE] = (depths >= least) & (areas >= limits.area)
+    return result
 
 
 def measured(
     pictures: tuple[Gray, Gray],
     allowed: Mask,
-    middle: tuple[float, float],
-    extent: tuple[int, int],
+    middles: Points,
+    extents: NDArray[np.float64],
     least_contrast: float,
-) -> Bite | None:
-    """Measure by how much an edge leaves its course; None if it does not, or is not known enough.
+) -> tuple[Floats, Floats]:
+    """Measure by how much edges leave their courses at places.
 
     Parameters
     ----------
     pictures : tuple of ndarray of uint8, shapes (H, W)
-        Reference and shot around a place.
+        Reference and shot; no place is within `_ALONG_PX` and `_ACROSS_PX` of their border.
     allowed : ndarray of uint8, shape (H, W)
         255 where they are compared.
-    middle : tuple of float
-        Middle of the place, x and y in px.
-    extent : tuple of int
-        Its width and height, px.
+    middles : ndarray of float64, shape (N, 2)
+        Middles of the places, x and y in px.
+    extents : ndarray of float64, shape (N, 2)
+        Their widths and heights, px.
     least_contrast : float
-        Least contrast of the edge, levels of 255.
+        Least contrast of an edge, levels of 255.
+
+    Returns
+    -------
+    depths, areas : ndarray of float32, shapes (N,)
+        Depth of each bite, px, and its area, px²; 0 where the edge does not leave its course, or is
+        not known enough.
     """
+    across = _normals_of(pictures, middles)
     first, second = pictures
-    across = _normal_of(first, second, middle)
-    turn = _onto_strip(middle, across)
-    size = (2 * _ALONG_PX + 1, 2 * _ACROSS_PX + 1)
-    change = cv2.subtract(second, first, dtype=cv2.CV_32F)
-    change, edge, known = (
-        cv2.warpAffine(each, turn, size, flags=how | cv2.WARP_INVERSE_MAP)
-        for each, how in (
-            (change, cv2.INTER_LINEAR),
-            (first, cv2.INTER_LINEAR),
-            (allowed, cv2.INTER_NEAREST),
-        )
+    shape = (len(middles), 2 * _ACROSS_PX + 1, 2 * _ALONG_PX + 1)
+    maps = _strips(middles, across).reshape(-1, shape[2], 2)
+    edge, other = (
+        cv2.remap(each, maps, None, cv2.INTER_LINEAR).reshape(shape).astype(np.float32)
+        for each in (first, second)
     )
-    contrast = np.ptp(edge.astype(np.float32), axis=0)
-    steps = np.arange(-_ALONG_PX, _ALONG_PX + 1)
-    half = 0.5 * (abs(across[1]) * extent[0] + abs(across[0]) * extent[1]) + _OWN_PX
-    own = np.abs(steps) <= half
-    typical = float(median(contrast[own]))
-    if typical < least_contrast:
-        return None
+    known = cv2.remap(allowed, maps, None, cv2.INTER_NEAREST).reshape(shape)
+    change = other - edge
+    lowest = edge.min(axis=1)
+    contrast = edge.max(axis=1) - lowest
+    steps = np.abs(np.arange(-_ALONG_PX, _ALONG_PX + 1))
+    half = 0.5 * (np.abs(across[:, ::-1]) * extents).sum(axis=1) + _OWN_PX
+    own = steps <= half[:, None]
+    typical = _medians(contrast, own)
+    good = typical >= least_contrast
+    typical = np.maximum(typical, 1)[:, None]
     # Light that a displaced edge adds across it is its displacement times its contrast.
-    displacement = change.sum(axis=0) / typical
-    beside = ~own & (contrast > _SEEN * typical) & (known > 0).all(axis=0)
+    displacement = change.sum(axis=1) / typical
+    beside = ~own & (contrast > _SEEN * typical) & (known > 0).all(axis=1)
     # A corner or the rim of a small pad leaves the strip: no course to compare with.
-    position = (edge - edge.min(axis=0).astype(np.float32)).sum(axis=0) / typical
-    beside &= np.abs(position - median(position[own])) <= _STRAIGHT_PX
-    sides = [np.count_nonzero(beside & where) for where in (steps < 0, steps > 0)]
-    if min(sides) < _LEAST_KNOWN[0] or sum(sides) < _LEAST_KNOWN[1]:
-        return None
-    beyond = displacement - median(displacement[beside])
-    smooth = np.convolve(beyond, np.full(3, 1 / 3), "same")
-    area = float(beyond[own].sum())
-    depth = float((np.sign(area) * smooth[own]).max())
-    deviation = float(beyond[beside].std())
-    inner = beside & (np.abs(steps) < _ALONG_PX)
-    largest = max(_EVEN_PX, float(np.abs(smooth[inner]).max(initial=0)))
-    if depth < _STANDS_OUT * largest or depth < _DEVIATIONS * deviation:
-        return None
-    return Bite(depth, abs(area))
+    position = (edge - lowest[:, None]).sum(axis=1) / typical
+    beside &= np.abs(position - _medians(position, own)[:, None]) <= _STRAIGHT_PX
+    counts = [np.count_nonzero(each, axis=1) for each in np.split(beside, [_ALONG_PX], axis=1)]
+    good &= (np.minimum(*counts) >= _LEAST_KNOWN[0]) & (counts[0] + counts[1] >= _LEAST_KNOWN[1])
+    beyond = displacement - _medians(displacement, beside)[:, None]
+    smooth = cv2.blur(beyond, (3, 1), borderType=cv2.BORDER_CONSTANT)
+    area = np.where(own, beyond, 0).sum(axis=1)
+    depth = np.where(own, np.sign(area)[:, None] * smooth, -np.inf).max(axis=1)
+    total = np.maximum(counts[0] + counts[1], 1)
+    mean = np.where(beside, beyond, 0).sum(axis=1) / total
+    spread = np.where(beside, np.square(beyond - mean[:, None]), 0).sum(axis=1) / total
+    inner = beside & (steps < _ALONG_PX)
+    largest = np.maximum(_EVEN_PX, np.where(inner, np.abs(smooth), 0).max(axis=1))
+    good &= (depth >= _STANDS_OUT * largest) & (depth >= _DEVIATIONS * np.sqrt(spread))
+    depths, areas = (np.where(good, each, 0).astype(np.float32) for each in (depth, np.abs(area)))
+    return depths, areas
 
 
-def _normal_of(first: Gray, second: Gray, middle: tuple[float, float]) -> tuple[float, float]:
-    """Return the unit normal of an edge: by the structure tensor of both pictures' mean."""
-    column, row = round(middle[0]), round(middle[1])
-    around = (
-        slice(max(0, row - _TENSOR_PX), row + _TENSOR_PX + 1),
-        slice(max(0, column - _TENSOR_PX), column + _TENSOR_PX + 1),
+def _medians(values: Floats, within: NDArray[np.bool_]) -> Floats:
+    """Return the median of each row's values `within`, shape (N,); 0 where there is none."""
+    counts = np.count_nonzero(within, axis=1)
+    ordered = np.sort(np.where(within, values, np.float32(np.inf)), axis=1)
+    rows = np.arange(len(values))
+    low, high = (ordered[rows, np.maximum(each, 0)] for each in ((counts - 1) // 2, counts // 2))
+    return np.where(counts > 0, (low + high) / 2, 0).astype(np.float32)
+
+
+def _normals_of(pictures: tuple[Gray, Gray], middles: Points) -> NDArray[np.float64]:
+    """Return unit normals of edges, shape (N, 2): by the structure tensor of both pictures."""
+    offsets = np.arange(-_TENSOR_PX, _TENSOR_PX + 1)
+    columns, rows = np.rint(middles.T).astype(np.intp)
+    at = (rows[:, None, None] + offsets[:, None], columns[:, None, None] + offsets)
+    mean = sum(each[at].astype(np.float32) for each in pictures)
+    # Sobel's operator, on each window.
+    down = mean[:, :-2] + 2 * mean[:, 1:-1] + mean[:, 2:]
+    along = mean[:, :, :-2] + 2 * mean[:, :, 1:-1] + mean[:, :, 2:]
+    x, y = down[:, :, 2:] - down[:, :, :-2], along[:, 2:] - along[:, :-2]
+    xy, xx, yy = ((a * b).sum(axis=(1, 2), dtype=np.float64) for a, b in ((x, y), (x, x), (y, y)))
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _strips(middles: Points, across: NDArray[np.float64]) -> Floats:
+    """Return the places of the pixels of strips along edges, shape (N, A, L, 2), in px."""
+    along = np.stack([-across[:, 1], across[:, 0]], axis=1)
+    steps, sides = (
+        np.arange(-reach, reach + 1, dtype=np.float64) for reach in (_ALONG_PX, _ACROSS_PX)
     )
-    mean = cv2.addWeighted(first[around], 0.5, second[around], 0.5, 0, dtype=cv2.CV_32F)
-    x = cv2.Sobel(mean, cv2.CV_32F, 1, 0)[1:-1, 1:-1]
-    y = cv2.Sobel(mean, cv2.CV_32F, 0, 1)[1:-1, 1:-1]
-    angle = 0.5 * np.arctan2(2 * float((x * y).sum()), float((x * x - y * y).sum()))
-    return float(np.cos(angle)), float(np.sin(angle))
-
-
-def _onto_strip(middle: tuple[float, float], across: tuple[float, float]) -> Floats:
-    """Return the matrix, shape (2, 3), from px of a strip along an edge to those of a picture."""
-    cosine, sine = across
-    x, y = middle
-    matrix: NDArray[np.float64] = np.array(
-        [
-            [-sine, cosine, x + sine * _ALONG_PX - cosine * _ACROSS_PX],
-            [cosine, sine, y - cosine * _ALONG_PX - sine * _ACROSS_PX],
-        ]
-    )
-    return matrix.astype(np.float32)
+    on_edge = steps[:, None] * along[:, None]
+    beside = sides[:, None] * across[:, None]
+    places = middles[:, None, None] + on_edge[:, None] + beside[:, :, None]
+    return np.ascontiguousarray(places, np.float32)

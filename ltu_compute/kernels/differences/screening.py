@@ -24,6 +24,7 @@ CELL = 32
 """Side, in px, of the cells that are marked as suspect; a tile has a whole number of cells."""
 
 BASE_BLUR = 0.7  # sigma, px: averages the grain of a sensor, and half a pixel of an edge
+_AT_ONCE = 1 << 19  # px; a smaller picture is one tile
 _MARGIN = 8  # px around a tile that blurring and neighbourhoods use
 _CONTRAST_SHARE = 0.12  # of the neighbourhood's contrast: below the exact look's allowance
 _LEAST_PIXELS = 3  # pixels of a suspect place; a difference that counts has more
@@ -111,7 +112,7 @@ def surveyed(
     halves: list[Bgr] = []
     places: list[Box] = []
     mask_half = np.zeros((half.height, half.width), np.uint8)
-    for core in tiles(level.size):
+    for core in _tiles(level.size):
         checkpoint()
         inner = (slice(_MARGIN, _MARGIN + core.height), slice(_MARGIN, _MARGIN + core.width))
         reference, shot = level.pictures(grown(core, _MARGIN))
@@ -171,7 +172,7 @@ def suspect_places(cells: NDArray[np.bool_], size: Size) -> Iterator[tuple[Box, 
     """
     grown_cells = cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(grown_cells, connectivity=8)
-    step = TILE // CELL
+    step = tile_side(size) // CELL
     for label in range(1, count):
         x, y, width, height, _ = (int(v) for v in stats[label])
         for top in range(y, y + height, step):
@@ -191,11 +192,19 @@ def suspect_places(cells: NDArray[np.bool_], size: Size) -> Iterator[tuple[Box, 
                 yield place, np.asarray(mask[: place.height, : place.width], np.uint8)
 
 
-def tiles(size: Size) -> Iterator[Box]:
+def tile_side(size: Size) -> int:
+    """Return the side of the tiles of a picture, px: a small picture is one tile."""
+    if size.width * size.height > _AT_ONCE:
+        return TILE
+    return -(-max(size) // CELL) * CELL
+
+
+def _tiles(size: Size) -> Iterator[Box]:
     """Return the tiles of a picture, row by row; those at the right and bottom may be smaller."""
-    for y in range(0, size.height, TILE):
-        for x in range(0, size.width, TILE):
-            yield Box(x, y, min(TILE, size.width - x), min(TILE, size.height - y))
+    side = tile_side(size)
+    for y in range(0, size.height, side):
+        for x in range(0, size.width, side):
+            yield Box(x, y, min(side, size.width - x), min(side, size.height - y))
 
 
 def grown(place: Box, margin: int) -> Box:

@@ -3,9 +3,11 @@
 The alignment is found on reduced pictures and made exact by patches at full size. Then each level
 of a pyramid, from full resolution down to a few hundred px, is searched for differences. The
 finest level shows small differences to the pixel, the coarser ones faint and large differences.
-The pictures and one mask are the only arrays of full size in memory.
+The pictures and one mask are the only arrays of full size in memory; of frames up to 16 MP, also
+the shot as the frame sees it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -47,6 +49,7 @@ from ltu_compute.kernels.differences.screening import (
     grown,
     surveyed,
     suspect_places,
+    tile_side,
 )
 from ltu_compute.kernels.differences.seams import SPACING, Seams
 from ltu_compute.kernels.differences.settings import ComparisonSettings
@@ -61,6 +64,8 @@ from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Size
 
 _AT_ONCE = 1 << 20  # px; the patches of a smaller frame are cut out of the whole, warped once
+_KEPT_PIXELS = 1 << 24  # px of a frame whose shot is kept once computed: 50 MB in color
+_AROUND = 32  # px around the frame, in which places at its rim are looked at
 _COARSEST = 200  # px, least longest side of a reduced picture
 _SURROUNDINGS = 14  # px around a suspect place that an exact examination needs
 _SAMPLE = 48  # px, side of the patches on which noise and sharpness are measured
@@ -75,6 +80,56 @@ _CRISP = 0.4  # of `smooth`; above, differences as small as bites are erased
 _SEAMS_REDUCED = 4  # px of the frame per px of the picture on which patches at seams are chosen
 _BESIDE = 3  # px; a bite so near to a difference belongs to it
 _ABSORBED = 0.7  # least share of a finer area within a coarser one that absorbs it
+
+
+_Samples = tuple[Bgr, Bgr, NDArray[np.bool_]]
+
+
+class _Kept:
+    """The shot in the frame and in the reference's light, each part computed once.
+
+    A survey needs every pixel. The samples before it and the exact looks after it need many of them
+    again. `_AROUND` px beyond the frame are kept, too.
+    """
+
+    def __init__(self, frame: Size, shape: tuple[int, ...]) -> None:
+        self.side = tile_side(frame)
+        # The outer parts also hold the surroundings beside them.
+        self._done = np.zeros([max(1, -(-side // self.side)) for side in frame[::-1]], np.bool_)
+        rows, columns = (side + 2 * _AROUND for side in frame[::-1])
+        self._pixels = np.empty((rows, columns, *shape), np.uint8)
+
+    def tile(self, place: Box, computed: Callable[[Box], Bgr]) -> Bgr:
+        """Return the pixels of a rectangle; missing parts are `computed`, in px of the frame."""
+        rows, columns = (
+            range(
+                min(max(0, start // self.side), count - 1),
+                min(max(0, (start + extent - 1) // self.side), count - 1) + 1,
+            )
+            for start, extent, count in (
+                (place.y, place.height, self._done.shape[0]),
+                (place.x, place.width, self._done.shape[1]),
+            )
+        )
+        for row in rows:
+            for column in columns:
+                if not self._done[row, column]:
+                    self._fill(row, column, computed)
+        around = Box(place.x + _AROUND, place.y + _AROUND, place.width, place.height)
+        return crop(self._pixels, around)
+
+    def _fill(self, row: int, column: int, computed: Callable[[Box], Bgr]) -> None:
+        ends = []
+        for index, count, whole in zip(
+            (row, column), self._done.shape, self._pixels.shape[:2], strict=True
+        ):
+            start = index * self.side + _AROUND if index else 0
+            end = (index + 1) * self.side + _AROUND if index + 1 < count else whole
+            ends.append((start, end))
+        (top, bottom), (left, right) = ends
+        part = Box(left - _AROUND, top - _AROUND, right - left, bottom - top)
+        self._pixels[top:bottom, left:right] = computed(part)
+        self._done[row, column] = True
 
 
 @dataclass(eq=False)
@@ -95,6 +150,8 @@ class Finest:
         Sigmas, in px, by which reference and shot are blurred to be equally sharp.
     softer : tuple of float
         Sigmas, in px, by which their colours alone are blurred before.
+    kept : _Kept or None
+        Keeps pixels of the shot that were computed.
     """
 
     reference: Bgr
@@ -103,6 +160,7 @@ class Finest:
     mask: Mask
     blur: tuple[float, float] = (0.0, 0.0)
     softer: tuple[float, float] = (0.0, 0.0)
+    kept: _Kept | None = None
 
     @property
     def size(self) -> Size:
@@ -113,17 +171,22 @@ class Finest:
         """Return the pixels of a rectangle of the frame, and of the shot in its light."""
         margin = 4 if any(self.blur + self.softer) else 0
         wide = grown(place, margin)
-        reference, seen = crop(self.reference, wide), self.sampler.tile(wide)
-        shot = seen
-        if self.light is not None:
-            lit = self.light.tile(seen, wide, self.size)
-            shot = with_doubt_in_levels(reference, seen, lit)
+        reference = crop(self.reference, wide)
+        shot = self._lit(wide) if self.kept is None else self.kept.tile(wide, self._lit)
         inner = (slice(margin, margin + place.height), slice(margin, margin + place.width))
         first, second = (
             softened_alike(picture, *sigmas)[inner]
             for picture, *sigmas in zip((reference, shot), self.softer, self.blur, strict=True)
         )
         return first, second
+
+    def _lit(self, place: Box) -> Bgr:
+        """Return the shot's pixels in a rectangle, in the reference's light."""
+        seen = self.sampler.tile(place)
+        if self.light is None:
+            return seen
+        lit = self.light.tile(seen, place, self.size)
+        return with_doubt_in_levels(crop(self.reference, place), seen, lit)
 
     def allowed(self, place: Box) -> Mask:
         """Return where in a rectangle the shots are compared: 255, elsewhere 0."""
@@ -254,13 +317,9 @@ def areas_that_differ(
         learnt.begin()
     px_of_file = max(size_of(reference)) / max(*size_of(reference), *size_of(sampler.image))
     finest = Finest(reference, sampler, light, compared)
-    samples = _samples(finest)
-    finest.blur = _blur_of(samples)
-    if any(finest.blur):
-        samples = _samples(finest)
-    finest.softer = chroma_blur_to_match(*samples)
-    if any(finest.softer):
-        samples = _samples(finest)
+    if compared.size <= _KEPT_PIXELS and not (light is None and sampler.is_identity):
+        finest.kept = _Kept(finest.size, reference.shape[2:])
+    samples = _equally_sharp(finest)
     level_delta_e = settings.threshold * DELTA_E_PER_THRESHOLD
     found: list[Area] = []
     level: Level = finest
@@ -313,6 +372,16 @@ def areas_that_differ(
         scale *= 2
 
 
+def _equally_sharp(finest: Finest) -> _Samples:
+    """Find the blurs that make both shots equally sharp; return samples of them."""
+    samples = _samples(finest)
+    finest.blur = _blur_of(samples)
+    if any(finest.blur):
+        samples = _samples(finest)
+    finest.softer = chroma_blur_to_match(*samples)
+    return _samples(finest) if any(finest.softer) else samples
+
+
 def _without_seams(areas: list[Area], finest: Finest) -> list[Area]:
     """Return areas without strips at the seams of pieces that are displaced in a large frame."""
     displacement = finest.sampler.displacement
@@ -323,7 +392,8 @@ def _without_seams(areas: list[Area], finest: Finest) -> list[Area]:
     in_place = finest.sampler.displaced(None)
 
     def moved_by(matrix: Matrix) -> Finest:
-        return replace(finest, sampler=replace(in_place, matrix=in_place.matrix @ matrix))
+        moved = replace(in_place, matrix=in_place.matrix @ matrix)
+        return replace(finest, sampler=moved, kept=None)
 
     return Seams(moved_by, displacement, grid).without_strips(areas)
 
@@ -333,18 +403,15 @@ def _bites(level: Level, places: list[Box], found: list[Area], limits: Limits) -
     if not places or len(places) > MOST:
         return []
     taken = np.array([_borders(area) for area in found], np.int64).reshape(-1, 4)
-    areas = []
+    alone = []
     for place in places:
         checkpoint()
         x, y, width, height = grown(place, _BESIDE)
         near = (taken[:, 0] < x + width) & (taken[:, 2] > x)
         near &= (taken[:, 1] < y + height) & (taken[:, 3] > y)
-        if near.any():
-            continue
-        area = bitten(level, place, limits)
-        if area is not None:
-            areas.append(area)
-    return areas
+        if not near.any():
+            alone.append(place)
+    return bitten(level, alone, limits)
 
 
 def _lies_at_the_rim(area: Area, frame: Size, reach: int) -> bool:
@@ -436,9 +503,6 @@ def _common(one: Area, other: Area) -> int:
     if place is None:
         return 0
     return int(cv2.countNonZero(cv2.bitwise_and(one.within(place), other.within(place))))
-
-
-_Samples = tuple[Bgr, Bgr, NDArray[np.bool_]]
 
 
 def _samples(level: Level) -> _Samples:
