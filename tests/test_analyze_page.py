@@ -674,12 +674,9 @@ def test_regions_are_drawn_named_moved_and_lost(page: Page, pair: Pair) -> None:
 
 
 @pytest.mark.usefixtures("anew")
-def test_region_from_the_object_mask_and_by_keyboard(page: Page, pair: Pair) -> None:
+def test_region_by_keyboard(page: Page, pair: Pair) -> None:
     analyze(page, "differences", *pair)
     open_region(page)
-    after(page, lambda: page.locator("#region").get_by_text("Object mask").click())
-    expect(page.locator(".regions")).to_contain_text("the object in image1")
-    after(page, lambda: page.locator("#region").get_by_text("Clear").click())
     after(page, lambda: page.locator("#region").get_by_text("Compare").press("Enter"))
     expect(page.locator(".handle")).to_have_count(8)
     focused = page.locator(".handle:focus")

@@ -46,7 +46,7 @@ from ltu_compute.kernels.classification import (
 )
 from ltu_compute.kernels.color_palette import color_bins, dominant_colors, quantization
 from ltu_compute.kernels.components import components_of
-from ltu_compute.kernels.contours import outer_outlines, traced
+from ltu_compute.kernels.contours import outer_outlines, polygon_around, traced
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences import (
     ComparisonSettings,
@@ -188,6 +188,19 @@ CASES = [
         ),
     ),
     Case(outer_outlines, ("mask",), outer_outlines, are_outlines),
+    Case(
+        polygon_around,
+        ("mask",),
+        lambda mask: polygon_around(mask, rim=0.02, tolerance=0.01) if mask.any() else None,
+        lambda found, mask: (
+            (found is None and not mask.any())
+            or (
+                len(found) >= 3
+                and (found >= 0).all()
+                and (found <= np.array(mask.shape[::-1]) - 1).all()
+            )
+        ),
+    ),
     Case(
         components_of,
         ("mask",),

@@ -74,6 +74,29 @@ def test_a_recipe_may_hold_its_picture(folder: Path) -> None:
     assert "2 OK, 1 NG, 0 ERROR" in found.output
 
 
+def test_a_recipe_may_be_for_the_part_alone(tmp_path: Path) -> None:
+    """The part of 100 x 60 px is dark, before a light ground; the region is 2 to 4 px off it."""
+    picture = np.full((300, 400, 3), 200, np.uint8)
+    picture[120:180, 150:250] = 40
+    (tmp_path / "dark.png").write_bytes(png(picture))
+    arguments = ["recipe", "make", tmp_path / "dark.png", "--object", "--out", tmp_path / "r.json"]
+    made = run(*arguments)
+    assert made.exit_code == 0, made.output
+    (region,) = recipes.load(tmp_path / "r.json").regions
+    assert (region.name, region.use) == ("object", "include")
+    corners = np.array(region.polygon)
+    assert corners.min(axis=0) == pytest.approx([146, 116], abs=2)
+    assert corners.max(axis=0) == pytest.approx([253, 183], abs=2)
+    assert run("recipe", "check", tmp_path / "r.json").exit_code == 0
+    for shade, words in ((0, "no object stands out"), (160, "fills the picture")):
+        picture[:] = 200
+        picture[3:-3, 3:-3] -= np.uint8(shade)
+        (tmp_path / "dark.png").write_bytes(png(picture))
+        refused = run(*arguments)
+        assert refused.exit_code == 1
+        assert words in refused.output
+
+
 def test_the_schema_of_the_documentation_is_current(update_golden: bool) -> None:
     text = json.dumps(recipes.schema(), indent=2, ensure_ascii=False) + "\n"
     if update_golden:

@@ -155,6 +155,11 @@ def test_limits_judge_at_once(page: Page) -> None:
     page.fill("#limits [name=max_area_mm2]", "0.5")
     expect(page.locator(".checks .broken")).to_have_count(1)
     expect(page.locator(".checks .broken")).to_contain_text("mm² of at most 0.5 mm²")
+    page.get_by_text("Placement", exact=True).click()
+    page.fill("#limits [name=max_turn_degrees]", "0.5")
+    page.fill("#limits [name=max_displacement_mm]", "0.2")
+    expect(page.locator(".checks .met").nth(1)).to_contain_text("of at most 0.2 mm")
+    expect(page.locator(".checks .met").nth(2)).to_contain_text("of at most 0.5°")
     page.fill("#limits [name=max_count]", "-1")
     problems = page.locator("#limits .problem:not(:empty)")
     expect(problems).to_have_text(
@@ -168,6 +173,9 @@ def test_limits_judge_at_once(page: Page) -> None:
     expect(page.locator(".count span")).not_to_have_count(0)
     drop(page, "cut.jpg", b"\xff\xd8\xff\xe0" + bytes(99))
     expect(page.locator(".count span")).to_have_count(0)  # they were those of the pair before
+    turned = Pillow.open(io.BytesIO(inspections.reference())).rotate(180)
+    drop(page, "turned.png", encoded(turned, "PNG"))
+    expect(page.locator(".checks .broken")).to_contain_text("Turned180° of at most 0.5°")
     drop(page, "flag.png", (IMAGES / "flag.png").read_bytes())
     expect(page.locator(".headline.bad")).to_contain_text("not the same thing")
     page.select_option("#language", "fr")
@@ -204,7 +212,10 @@ def test_a_reload_loses_nothing_but_the_password(page: Page) -> None:
 
 
 def test_a_reload_keeps_what_is_looked_at(page: Page) -> None:
-    give(page, 0, "reference.png", inspections.reference())
+    give(page, 0, "reference.png", (IMAGES / "object-bright.png").read_bytes())
+    page.locator("summary", has_text="Regions").click()
+    page.locator("#region").get_by_text("Object").click()
+    expect(page.locator(".region-tag")).to_have_text("Object")
     canvas = page.locator(".slot .canvas").first
     settle(canvas)
     whole = canvas.get_attribute("style")
@@ -215,6 +226,7 @@ def test_a_reload_keeps_what_is_looked_at(page: Page) -> None:
     page.reload()
     expect(page.locator(".slot .file")).to_have_text("reference.png")
     expect(canvas).to_have_attribute("style", before)
+    expect(page.locator(".region-tag")).to_have_text("Object")
 
 
 def test_another_tab_or_account_finds_nothing(page: Page) -> None:

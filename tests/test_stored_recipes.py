@@ -279,6 +279,17 @@ def test_good_shots_have_their_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch)
     assert "processor time" in ask("POST", "/cover/teach", status=422)["detail"]
 
 
+def test_a_region_around_the_object_is_offered(ask: Ask) -> None:
+    picture = np.full((60, 80, 3), 200, np.uint8)
+    picture[20:40, 30:60] = 40
+    found = ask("POST", "/object-region", data={"reference": (io.BytesIO(png(picture)), "r.png")})
+    assert (found["name"], found["use"]) == ("object", "include")
+    ask("POST", status=201, data=form(regions=[found]))
+    assert ask("GET", "/cover")["recipe"]["regions"] == [found]
+    blank = {"reference": (io.BytesIO(png(picture[:10])), "r.png")}
+    assert "no object stands out" in ask("POST", "/object-region", status=422, data=blank)["detail"]
+
+
 def test_differences_take_a_recipe(ask: Ask, app: Flask, token: str) -> None:
     """A stored one by its name, or a whole one; without one, image1 is required as before."""
     ask("POST", status=201, data=form(limits={"max_count": 1}))

@@ -34,6 +34,19 @@ def recipe() -> None:
 @click.option("--max-turn", type=click.FloatRange(0, 180), help="In degrees, either way.")
 @click.option("--max-scale", type=click.FloatRange(0, 100), help="In percent, either way.")
 @click.option("--px-per-mm", type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--object",
+    "of_object",
+    is_flag=True,
+    help="Compare the part only: a region around the object is found, and can be edited.",
+)
+@click.option(
+    "--object-by",
+    type=click.Choice(["quantization", "sobel", "otsu"]),
+    default="quantization",
+    show_default=True,
+    help="How the object is found: other colours than along the border, closed edges, brightness.",
+)
 @click.option("--embed", is_flag=True, help="Put the picture into the recipe: one file for all.")
 def make(reference: Path, out: Path, **given: Any) -> None:
     """Make a recipe for a reference picture."""
@@ -45,7 +58,10 @@ def make(reference: Path, out: Path, **given: Any) -> None:
     settings = load()
     try:
         content = file_content(str(reference), settings.max_upload_bytes, "reference")
-        _image(content, str(reference))
+        image = _image(content, str(reference))
+        regions = []
+        if given["of_object"]:
+            regions.append(recipes.object_region(image, given["object_by"]).model_dump())
         where: dict[str, str] = {"data": base64.b64encode(content).decode()}
         if not given["embed"]:
             where = {"path": os.path.relpath(reference.resolve(), out.resolve().parent)}
@@ -63,6 +79,7 @@ def make(reference: Path, out: Path, **given: Any) -> None:
                 "name": given["name"] or reference.stem,
                 "reference": where | {"sha256": hashlib.sha256(content).hexdigest()},
                 "settings": recipes.own_settings(given["preset"]),
+                "regions": regions,
                 "limits": limits,
                 "px_per_mm": given["px_per_mm"],
             }

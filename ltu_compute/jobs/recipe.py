@@ -39,6 +39,7 @@ from ltu_compute.kernels.differences import (
     Specimens,
 )
 from ltu_compute.operations import teaching
+from ltu_compute.operations.analysis import MaskAlgorithm, object_polygon
 from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Taught
 
 VERSION = 1
@@ -178,6 +179,17 @@ def own_settings(preset: int) -> dict[str, Any]:
     if resolution == PRESETS[preset].resolution:
         return {"preset": preset}
     return {"preset": preset, "resolution": resolution}
+
+
+def object_region(reference: Image, algorithm: MaskAlgorithm = "quantization") -> Region:
+    """Return the region of a new recipe that holds the part, but no background.
+
+    Raises
+    ------
+    NotEnoughContent
+        No object stands out, or it fills the picture.
+    """
+    return Region(name="object", polygon=object_polygon(reference, algorithm=algorithm))
 
 
 class LearntWith(_Model):

@@ -6,6 +6,7 @@ or a quarter, and so on (`traced`). Outlines of very many vertices lose some (`s
 Photographs of parts stay far below either bound.
 """
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -22,6 +23,7 @@ _MAX_CROSSINGS = 2_000_000
 at least two, an outline hardly more vertices than crossings; tracing takes 0.2 GB at most. A coarse
 grain all over 12 MP has half as many."""
 
+_POLYGON_PX = 1024  # longest side of the reduced mask around which a polygon is drawn
 _STRIP_ROWS = 256
 _SQUARES_PX = [side << exponent for exponent in range(16) for side in (2, 3)]
 
@@ -128,6 +130,42 @@ def simplified(
             break
     pieces = zip(outlines, np.split(kept, starts[1:]), strict=True)
     return [outline[piece] for outline, piece in pieces], float(np.hypot(side, side))
+
+
+def polygon_around(mask: Mask, *, rim: float, tolerance: float) -> NDArray[np.float64]:
+    """Return a polygon around the largest area of a mask, some way off its outline.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (H, W)
+        0 is background; something else is an area.
+    rim : float
+        Distance from the outline, as a share of the longest side of the mask.
+    tolerance : float
+        Most deviation of the polygon, as a share of the same; less than `rim`, so that the area is
+        within the polygon.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 2)
+        Vertices within the mask, x and y in px; the centre of the first pixel is (0, 0). Holes are
+        filled.
+    """
+    height, width = mask.shape
+    scale = max(1.0, max(height, width) / _POLYGON_PX)
+    size = (max(1, round(width / scale)), max(1, round(height / scale)))
+    small = cv2.resize(
+        np.where(mask > 0, np.uint8(255), np.uint8(0)), size, interpolation=cv2.INTER_AREA
+    )
+    rim_px = math.ceil(rim * max(size))
+    small = cv2.copyMakeBorder(small, *[rim_px + 1] * 4, cv2.BORDER_CONSTANT)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim_px + 1, 2 * rim_px + 1))
+    grown = cv2.dilate(np.where(small > 0, np.uint8(255), np.uint8(0)), disc)
+    largest = max(outer_outlines(np.asarray(grown, np.uint8)), key=cv2.contourArea)
+    polygon = cv2.approxPolyDP(largest.reshape(-1, 1, 2), tolerance * max(size), closed=True)
+    across = np.array([width, height]) / size
+    placed = (polygon.reshape(-1, 2) - rim_px - 0.5) * across - 0.5
+    return np.asarray(np.clip(placed, 0, [width - 1, height - 1]), np.float64)
 
 
 def regions(outlines: Sequence[Vertices]) -> list[Region]:

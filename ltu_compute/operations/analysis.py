@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from ltu_compute.errors import NotEnoughContent, NotInstalled
 from ltu_compute.image import Image
 from ltu_compute.kernels import contours as contour_kernel
@@ -22,6 +24,9 @@ PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels
 
 SALIENT = "salient"
 """The model of the catalogue that salient objects are found with."""
+
+OBJECT_RIM = 0.01  # of the longest side: distance of a region from its object
+OBJECT_MOST = 0.95  # share of the picture; a larger object leaves no background out
 
 MaskAlgorithm = Literal["sobel", "quantization", "otsu"]
 
@@ -101,6 +106,41 @@ def object_mask_of(
             parameter=image.name,
         )
     return mask
+
+
+def object_polygon(
+    image: Image, *, algorithm: MaskAlgorithm = "quantization"
+) -> tuple[tuple[float, float], ...]:
+    """Return a polygon around the biggest object, for a region of a recipe.
+
+    The polygon keeps a distance from the object's outline, so that the edges of the part are
+    compared, too.
+
+    Parameters
+    ----------
+    image : Image
+        The picture.
+    algorithm : {"quantization", "sobel", "otsu"}
+        See `object_mask_of`; ``otsu`` splits the brightness.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Vertices in px of the image; the centre of the first pixel is (0, 0).
+
+    Raises
+    ------
+    NotEnoughContent
+        No object stands out, or it fills the picture.
+    """
+    mask = object_mask_of(image, algorithm=algorithm)
+    if np.count_nonzero(mask) > OBJECT_MOST * mask.size:
+        raise NotEnoughContent(
+            f"{image.name}: the object fills the picture; there is no background to leave out",
+            parameter=image.name,
+        )
+    found = contour_kernel.polygon_around(mask, rim=OBJECT_RIM, tolerance=OBJECT_RIM / 2)
+    return tuple((round(x, 1), round(y, 1)) for x, y in found.tolist())
 
 
 def salient_mask_of(image: Image, recognisers: Recognisers, *, only_biggest: bool = True) -> Mask:

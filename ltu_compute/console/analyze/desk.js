@@ -109,7 +109,7 @@ export class Desk {
     const regions = (this.region?.regions ?? [])
       .filter(({ use, name }) => use === "compare" && regionLimits[name])
       .map(({ name, polygon }) => ({ name, polygon, limits: regionLimits[name] }));
-    return { limits, regions, mm2: pxPerMm ? (width * height) / pxPerMm ** 2 : 0 };
+    return { limits, regions, mm2: pxPerMm ? (width * height) / pxPerMm ** 2 : 0, pxPerMm };
   }
 
   /** Return a key of the set of pictures. */

@@ -166,7 +166,6 @@ export const french = {
   "recipe-partly": "La page n’a pas de champ pour {names} : ils comptent une fois la recette stockée.",
   "recipe-unlearnt":
     "Ce que de bonnes photos ont appris n’est pas lu d’un fichier : stocker la recette et l’instruire.",
-  "recipe-object": "Le masque de l’objet ne fait pas partie d’une recette : tracez des régions.",
   "recipe-good": "Cette photo est bonne",
   "recipe-good-added": "{name} est parmi les bonnes photos.",
   "recipe-good-help":
@@ -189,8 +188,18 @@ export const french = {
   max_area_percent: "Surface, %",
   max_area_mm2: "Surface, mm²",
   max_strength: "Force",
+  max_displacement_px: "Déplacement, px",
+  max_displacement_mm: "Déplacement, mm",
+  max_turn_degrees: "Rotation, °",
+  max_scale_percent: "Échelle, ± %",
+  placement: "Position",
+  "placement-help":
+    "De combien la pièce peut s’écarter de sa position sur la référence. Vide : sans limite.",
   px_per_mm: "Échelle, px par mm",
   "limit-count": "Différences",
+  "limit-displacement": "Déplacement",
+  "limit-turn": "Rotation",
+  "limit-scale": "Écart d’échelle",
   "limit-found": "{found} sur {most} au plus",
   "limit-range": "Nombres admis : de 0 à {most}.",
   "limit-least": "Nombres admis : à partir de 0.",
@@ -345,7 +354,6 @@ export const french = {
   "roi-ignore": "Ignorer",
   "roi-compare-n": "Région {n}",
   "roi-ignore-n": "Ignorée {n}",
-  "from-mask": "Masque de l’objet",
   "roi-clear": "Effacer",
   "roi-draw":
     "Sur {name} : tirez un rectangle, ou cliquez les sommets d’un polygone ; Entrée ou double clic pour finir, Échap pour arrêter.",
@@ -355,7 +363,7 @@ export const french = {
   "roi-use": "Emploi",
   "roi-name": "Nom",
   "roi-remove": "Retirer : {name}",
-  "roi-object": "l’objet de {name}",
+  "roi-object": "Objet",
   "roi-lost": "Les régions étaient celles de {name} et sont parties avec elle.",
   "roi-again": "Les tracer sur cette référence",
   "report-title": "{operation} : rapport",

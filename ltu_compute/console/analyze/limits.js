@@ -10,7 +10,7 @@ import { read, t } from "./i18n.js";
 /**
  * @typedef {object} Judging what the user has set
  * @property {Limits} limits
- * @property {Record<string, Limits>} regionLimits by names of regions; recipes state them
+ * @property {Record<string, import("./verdict.js").DifferenceLimits>} regionLimits by names of regions; recipes state them
  * @property {number} pxPerMm 0: not known
  * @property {boolean} open
  */
@@ -29,6 +29,14 @@ const FIELDS = [
   ["max_area_mm2", {}],
   ["max_strength", { maximum: 1000 }],
 ];
+/** @type {typeof FIELDS} limits of where and how the part is */
+const PLACEMENT = [
+  ["max_displacement_px", {}],
+  ["max_displacement_mm", {}],
+  ["max_turn_degrees", { maximum: 180 }],
+  ["max_scale_percent", { maximum: 100 }],
+];
+const BY_SCALE = /** @type {const} */ (["max_area_mm2", "max_displacement_mm"]);
 
 /**
  * Return the section of the panel.
@@ -36,28 +44,43 @@ const FIELDS = [
  * @param {() => void} onchange
  */
 export function limitsSection(judging, onchange) {
-  const rows = FIELDS.map(([name, allowed]) => {
-    const row = field(name, allowed, judging.limits[name], (value) => {
-      if (value === undefined) delete judging.limits[name];
-      else judging.limits[name] = name === "max_count" ? Math.trunc(value) : value;
-      onchange();
+  /** @type {Map<string, HTMLElement>} */
+  const rows = new Map();
+  const draw = (/** @type {typeof FIELDS} */ fields) =>
+    fields.map(([name, allowed]) => {
+      const row = field(name, allowed, judging.limits[name], (value) => {
+        if (value === undefined) delete judging.limits[name];
+        else judging.limits[name] = name === "max_count" ? Math.trunc(value) : value;
+        onchange();
+      });
+      rows.set(name, row);
+      return row;
     });
-    if (name === "max_area_mm2") row.hidden = !judging.pxPerMm;
-    return row;
-  });
   const scale = field("px_per_mm", {}, judging.pxPerMm || undefined, (value) => {
     judging.pxPerMm = value ?? 0;
-    const byScale = rows[FIELDS.findIndex(([name]) => name === "max_area_mm2")];
-    byScale.hidden = !value;
-    if (!value) delete judging.limits.max_area_mm2;
+    showByScale();
+    if (!value) for (const name of BY_SCALE) delete judging.limits[name];
     onchange();
   });
+  const placed = PLACEMENT.some(([name]) => judging.limits[name] !== undefined);
+  const placement = h(
+    "details",
+    { class: "more", open: placed },
+    h("summary", {}, t("placement")),
+    h("p", { class: "help" }, t("placement-help")),
+    h("div", { class: "limit-fields" }, draw(PLACEMENT)),
+  );
+  const showByScale = () => {
+    for (const name of BY_SCALE) rows.get(name)?.toggleAttribute("hidden", !judging.pxPerMm);
+  };
   const whole = section(
     t("limits"),
     judging.open,
     h("p", { class: "help" }, t("limits-help")),
-    h("div", { class: "limit-fields" }, rows, scale),
+    h("div", { class: "limit-fields" }, draw(FIELDS), scale),
+    placement,
   );
+  showByScale();
   whole.id = "limits";
   whole.addEventListener("toggle", () => (judging.open = whole.open));
   return whole;

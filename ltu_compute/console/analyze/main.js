@@ -18,14 +18,14 @@ import { Panel } from "./panel.js";
 import { apart, failed, outcomeOfReply } from "./parts.js";
 import { pictureOf, redrawn, release } from "./pictures.js";
 import { showRail, titleOf } from "./rail.js";
-import { infoOf, messageOf, picturesIn, resultOf, wordsOf } from "./reply.js";
+import { infoOf, messageOf, resultOf, wordsOf } from "./reply.js";
 import { regionOf } from "./report.js";
 import { Recipes } from "./recipes.js";
 import { Session } from "./session.js";
 import { Shots } from "./shots.js";
 import { dropped } from "./sources.js";
 import { firstAccount, offerSample } from "./start.js";
-import { deskState, objectMask, pictureEntries, restoreDesk, restoredPictures } from "./state.js";
+import { deskState, pictureEntries, restoreDesk, restoredPictures } from "./state.js";
 import { Training } from "./train.js";
 import { showNoMatch } from "./views/differences.js";
 import { viewOf } from "./views/index.js";
@@ -41,7 +41,7 @@ const FIRST_OPERATION = "differences"; // where the page opens
 const JUDGED = "differences"; // whose result is OK or NG
 const SHOT = 1; // place of the picture that is compared with the reference
 const NO_MATCH = "images-do-not-match"; // code where no comparison was possible
-const MASK_OPERATION = "objectMaskDetection"; // whose result may be a region
+const OBJECT_REGION = "/v1/recipes/object-region";
 const LOCAL_PROVIDERS = new Set(["Local", "Tesseract"]);
 const KEEP_MS = 300; // without a change, until it is kept in the browser
 const QUIET_MS = 180; // without a change, until something is computed
@@ -66,7 +66,6 @@ const abilities = new Abilities(api, service.paths, operations);
 const bench = new Bench(byId("bench"));
 const details = h("div", { class: "details", role: "group" });
 const notice = new Notice(bench.notice, () => run(true));
-const maskOperation = operations.find(({ name }) => name === MASK_OPERATION);
 const shots = new Shots(api, {
   signedIn: async (reason) => session.open || Boolean(await account.signIn(reason)),
   hint: (words) => replace(bench.remark, h("p", {}, words)),
@@ -102,7 +101,7 @@ const recipes = new Recipes(api, {
 });
 const panel = new Panel({
   run: () => run(true),
-  takeMask: maskOperation ? () => takeMask(maskOperation) : null,
+  takeObject: service.paths[OBJECT_REGION]?.post ? takeObject : null,
   account: () => session.name,
   session,
   shots: (chosen) => shots.section(chosen, service.paths),
@@ -159,20 +158,8 @@ async function choose(name) {
   if (state) restoreDesk(chosen, state);
   showDesk();
   state?.looks?.forEach((look, index) => look && chosen.slots[index]?.pane.follow(look));
-  if (state && chosen.region && pictures[0]?.width) await restoreRegions(chosen.region, state);
+  if (state?.regions.length && pictures[0]?.width) await chosen.region?.load(state.regions);
   runLater();
-}
-
-/**
- * @param {import("./region.js").RegionEditor} region
- * @param {import("./state.js").DeskState} state
- */
-async function restoreRegions(region, { regions }) {
-  if (regions.length) await region.load(regions);
-  if (!(kept.object instanceof Blob)) return;
-  const url = URL.createObjectURL(kept.object);
-  await region.take(url);
-  URL.revokeObjectURL(url);
 }
 
 // ------------------------------------------------------------------------- what is kept
@@ -205,12 +192,10 @@ function showKeeping() {
 
 async function keepNow() {
   const states = [...desks].map(([name, each]) => [name, deskState(each)]);
-  const object = [...desks.values()].find(({ region }) => region?.object)?.region?.object;
   await keeper.keep({
     desks: { ...waiting, ...Object.fromEntries(states) },
     ...pictureEntries(pictures),
     ...shots.entries,
-    object: (await objectMask(object)) ?? (waiting[JUDGED] && kept.object),
   });
   panel.showKept(keeper);
 }
@@ -227,7 +212,6 @@ async function startAnew() {
   shots.clear();
   recipes.forget();
   waiting = {};
-  delete kept.object;
   await keeper.forget();
   await choose(location.hash.slice(1));
   panel.showKept(keeper);
@@ -432,22 +416,19 @@ function takePaste(event) {
   if (!typing && /^https?:\/\/\S+$/.test(text)) giveAddress(text, index);
 }
 
-/**
- * Let an operation find the object in the first picture, with the settings that it has.
- * @param {Operation} operation
- */
-async function takeMask(operation) {
+/** Draw a region around the object in the first picture. */
+async function takeObject() {
   const [picture] = pictures;
   const { region } = desk;
   if (!picture || !region || (!session.open && !(await account.signIn()))) return;
-  const [{ name }] = operation.pictures;
+  const body = new FormData();
+  body.append("reference", picture.blob, picture.name);
   working(true);
   running += 1;
   showBusy();
   try {
-    const values = desks.get(operation.name)?.values ?? {};
-    const [mask] = picturesIn(await api.run(operation, values, { [name]: picture }));
-    await region.take(mask.url);
+    const { polygon } = await (await api.ask(OBJECT_REGION, { method: "POST", body })).json();
+    if (picture === pictures[0]) await region.add({ name: t("roi-object"), polygon });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     notice.tell(error.kind === "offline" ? t("error-offline-long") : "", error.message);
@@ -520,7 +501,8 @@ async function runNow(asked, moving) {
   working(true);
   const { signature, subject, request } = now;
   const values = structuredClone(request.values); // those that the answer is said to be of
-  const sent = { shot: now.pictures[SHOT]?.blob, under: shots.under };
+  const [reference, shot] = now.pictures;
+  const sent = { shot: shot?.blob, under: shots.under };
   try {
     const reply = await latest.run(
       (signal) => api.run(now.operation, values, request.pictures, signal),
@@ -533,7 +515,9 @@ async function runNow(asked, moving) {
     if (LOCAL_PROVIDERS.has(infoOf(reply).provider)) now.memo.local = now.provider;
     clearProblems();
     await showReply();
-    if (now.operation.name === JUDGED) shots.record(sent.shot, outcomeOfReply(reply), sent.under);
+    if (now.operation.name === JUDGED && reference && shot) {
+      shots.record(sent.shot, outcomeOfReply(reply, reference, shot), sent.under);
+    }
     counts.ask(now);
   } catch (error) {
     working(false);

@@ -21,7 +21,7 @@ export class Panel {
   /**
    * @param {object} acts
    * @param {() => void} acts.run
-   * @param {(() => void) | null} acts.takeMask finds the object in the first picture
+   * @param {(() => void) | null} acts.takeObject draws a region around the object in the first picture
    * @param {() => string} acts.account
    * @param {import("./session.js").Session} acts.session
    * @param {(desk: Desk) => HTMLElement | null} acts.shots the section for many shots
@@ -98,7 +98,7 @@ export class Panel {
    */
   #region({ pictures, memo }, region) {
     const disabled = !pictures[0];
-    const { takeMask } = this.acts;
+    const { takeObject } = this.acts;
     this.regionClear.textContent = t("roi-clear");
     this.regionClear.onclick = () => region.clear();
     const tool = (/** @type {import("./region.js").Use} */ use) => {
@@ -116,7 +116,7 @@ export class Panel {
         { class: "row", id: "region" },
         tool("compare"),
         tool("ignore"),
-        takeMask && h("button", { ...SMALL, disabled, onclick: takeMask }, t("from-mask")),
+        takeObject && h("button", { ...SMALL, disabled, onclick: takeObject }, t("roi-object")),
         this.regionClear,
       ),
       region.hint,

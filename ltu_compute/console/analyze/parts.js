@@ -5,7 +5,7 @@
 import { h } from "./dom.js";
 import { language, number, percent, t } from "./i18n.js";
 import { infoOf, resultOf } from "./reply.js";
-import { brokenWords, judged } from "./verdict.js";
+import { brokenWords, judged, placementOf } from "./verdict.js";
 
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {import("./verdict.js").Rules} Rules */
@@ -15,6 +15,7 @@ import { brokenWords, judged } from "./verdict.js";
  * @typedef {object} Outcome of a comparison
  * @property {Found[]} differences
  * @property {boolean} aligned
+ * @property {import("./verdict.js").Placement | null} placement null: not known
  * @property {boolean} apart nothing of the reference was found
  * @property {string} error why there was no comparison; else empty
  * @property {{verdict: Verdict, reason: string} | null} said by the service, where only it knows the limits
@@ -37,7 +38,7 @@ const LEAST_PX = 48; // of the picture in a close-up
 
 /** @returns {Outcome} */
 export function failed(/** @type {string} */ error) {
-  return { differences: [], aligned: false, apart: false, error, said: null };
+  return { differences: [], aligned: false, placement: null, apart: false, error, said: null };
 }
 
 /** @returns {Outcome} */
@@ -53,6 +54,7 @@ export function apart() {
  */
 export function outcomeOf(row, byRecipe) {
   const { verdict, reason, count, aligned, differences } = row;
+  const { displacement_px, turn_degrees, scale_percent } = row;
   if (verdict === "ERROR") return failed(reason);
   if (count === null) return apart();
   return {
@@ -63,6 +65,7 @@ export function outcomeOf(row, byRecipe) {
       strength: each.strength,
     })),
     aligned: aligned !== false,
+    placement: displacement_px === null ? null : { displacement_px, turn_degrees, scale_percent },
     apart: false,
     error: "",
     said: byRecipe ? { verdict, reason } : null,
@@ -72,9 +75,11 @@ export function outcomeOf(row, byRecipe) {
 /**
  * Return the outcome that a reply of the page's own comparison states.
  * @param {any} reply
+ * @param {{width: number, height: number}} reference
+ * @param {{width: number, height: number}} shot
  * @returns {Outcome}
  */
-export function outcomeOfReply(reply) {
+export function outcomeOfReply(reply, reference, shot) {
   const { diffOnImage1: first, diffOnImage2: second } = resultOf(reply);
   return {
     differences: first.map((/** @type {any} */ each, /** @type {number} */ at) => ({
@@ -84,6 +89,7 @@ export function outcomeOfReply(reply) {
       strength: each.strength,
     })),
     aligned: infoOf(reply).alignment.method !== "none",
+    placement: placementOf(infoOf(reply).alignment, reference, shot),
     apart: false,
     error: "",
     said: null,
@@ -109,7 +115,7 @@ export function verdictOf({ outcome }, rules) {
   if (outcome.error) return { verdict: "ERROR", reason: outcome.error };
   if (outcome.apart) return { verdict: "NG", reason: t("not-the-same") };
   if (outcome.said) return outcome.said;
-  const reason = brokenWords(judged(outcome.differences, rules), rules.mm2);
+  const reason = brokenWords(judged(outcome.differences, outcome.placement ?? null, rules), rules);
   const unaligned = reason && !outcome.aligned ? `; ${t("unaligned")}` : "";
   return { verdict: reason ? "NG" : "OK", reason: reason + unaligned };
 }
@@ -120,14 +126,14 @@ export function verdictOf({ outcome }, rules) {
  * @param {Rules} rules
  */
 export function asCsv(parts, rules) {
-  const heads = ["number", "shot", "verdict", "decision", "reason", "differences", "area_percent", "max_strength", "aligned"];
+  const heads = ["number", "shot", "verdict", "decision", "reason", "differences", "area_percent", "max_strength", "displacement_px", "turn_degrees", "scale_percent", "aligned"];
   const rows = parts.map((part, at) => {
     const { verdict, reason } = verdictOf(part, rules);
     const { outcome } = part;
     const known = outcome && !outcome.error && !outcome.apart;
     const numbers = known
-      ? [count(outcome), area(outcome).toFixed(4), strength(outcome).toFixed(2), outcome.aligned]
-      : ["", "", "", ""];
+      ? [count(outcome), area(outcome).toFixed(4), strength(outcome).toFixed(2), ...placed(outcome), outcome.aligned]
+      : Array(7).fill("");
     return [at + 1, part.name, verdict, part.decision, reason, ...numbers];
   });
   return `\ufeff${[heads, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
@@ -145,6 +151,13 @@ function cell(value) {
 /** @param {Outcome} outcome */
 function count({ differences }) {
   return differences.length;
+}
+
+/** @param {Outcome} outcome */
+function placed({ placement }) {
+  if (!placement) return ["", "", ""];
+  const { displacement_px: displacement, turn_degrees: turn, scale_percent: scale } = placement;
+  return [displacement.toFixed(2), turn.toFixed(3), scale.toFixed(2)];
 }
 
 /** @param {Outcome} outcome */

@@ -377,8 +377,6 @@ export class Recipes {
     const { desk } = this;
     const reference = desk?.pictures[0];
     if (!desk || !reference) throw new Error("a recipe needs its reference");
-    const whole = !desk.region?.object;
-    this.said = () => (whole ? "" : t("recipe-object"));
     return { reference, recipe: recipeOf(desk, name), sum: await sha256(reference.blob) };
   }
 
@@ -396,8 +394,7 @@ export class Recipes {
     desk.recipe = { name, version, mark: markOf(desk), kept: desk.recipe?.kept ?? {}, learnt: false };
     this.list = null;
     this.map = "";
-    const warned = this.said;
-    this.said = () => `${t("recipe-was-stored", { name, version: String(version) })} ${warned()}`;
+    this.said = () => t("recipe-was-stored", { name, version: String(version) });
     await this.#count(name);
     this.acts.used();
   }

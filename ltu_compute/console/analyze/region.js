@@ -5,7 +5,7 @@
 import { h, replace, svg } from "./dom.js";
 import { areaOf, boxAround, corners } from "./geometry.js";
 import { t } from "./i18n.js";
-import { blobOf, canvasOf, pictureOf, release, tinted } from "./pictures.js";
+import { blobOf, canvasOf, pictureOf, release } from "./pictures.js";
 
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./pictures.js").Picture} Picture */
@@ -40,8 +40,6 @@ export class RegionEditor {
     this.acts = acts;
     /** @type {Shape[]} */
     this.shapes = [];
-    /** @type {HTMLCanvasElement | null} white where an object was found, else clear */
-    this.object = null;
     /** @type {Picture | undefined} the mask */
     this.picture = undefined;
     /** @type {Picture | undefined} what is drawn on */
@@ -69,7 +67,7 @@ export class RegionEditor {
   }
 
   get empty() {
-    return !this.shapes.length && !this.object;
+    return !this.shapes.length;
   }
 
   /**
@@ -104,11 +102,10 @@ export class RegionEditor {
    */
   async load(regions) {
     this.#stop();
-    this.object = null;
     this.shapes = regions.map(({ name = "", use = "compare", polygon }) => ({
       name,
       use,
-      points: polygon.map(([x, y]) => this.#within({ x: x + CENTRE, y: y + CENTRE })),
+      points: this.#points(polygon),
     }));
     this.chosen = null;
     await this.#commit();
@@ -176,7 +173,7 @@ export class RegionEditor {
     if (!this.empty) this.lost = { name, width, height, shapes };
     this.owner = undefined;
     this.shapes = [];
-    this.object = this.chosen = null;
+    this.chosen = null;
     release(this.picture);
     this.picture = undefined;
     this.commits += 1; // a mask in the making is that of the picture before
@@ -211,22 +208,21 @@ export class RegionEditor {
     this.hint.textContent = t("roi-draw", { name: this.target });
   }
 
-  /** @param {string} url of a mask of the picture */
-  async take(url) {
-    this.object = await tinted(url, [255, 255, 255]);
+  /**
+   * Add a region of a recipe to those that are there; it takes the place of one of its name.
+   * @param {{name: string, polygon: [number, number][]}} region
+   */
+  async add({ name, polygon }) {
+    this.#stop();
+    this.chosen = { use: "compare", name, points: this.#points(polygon) };
+    this.shapes = [...this.shapes.filter((each) => each.name !== name), this.chosen];
     await this.#commit();
   }
 
   async clear() {
     this.#stop();
     this.shapes = [];
-    this.object = this.chosen = this.lost = null;
-    await this.#commit();
-  }
-
-  /** Take the object away, but not what is drawn. */
-  async clearObject() {
-    this.object = null;
+    this.chosen = this.lost = null;
     await this.#commit();
   }
 
@@ -364,6 +360,11 @@ export class RegionEditor {
     this.pane.viewport.classList.remove("drawing");
     this.hint.textContent = "";
     this.#draw();
+  }
+
+  /** @param {[number, number][]} polygon of a recipe */
+  #points(polygon) {
+    return polygon.map(([x, y]) => this.#within({ x: x + CENTRE, y: y + CENTRE }));
   }
 
   /**
@@ -580,9 +581,8 @@ export class RegionEditor {
         context.fill();
       }
     };
-    const named = this.object || this.shapes.some(({ use }) => use === "compare");
+    const named = this.shapes.some(({ use }) => use === "compare");
     if (!named) context.fillRect(0, 0, canvas.width, canvas.height);
-    if (this.object) context.drawImage(this.object, 0, 0, canvas.width, canvas.height);
     fill("compare");
     context.globalCompositeOperation = "destination-out";
     fill("ignore");

@@ -40,10 +40,9 @@ export class RegionList {
       }
       return row;
     });
-    const wanted = [...rows, region?.object ? this.#objectRow() : null].filter((row) => row !== null);
     const { children } = this.element;
-    const there = wanted.length === children.length && rows.every((row, n) => row === children[n]);
-    if (!there) replace(this.element, wanted); // moved, a row would lose the focus
+    const there = rows.length === children.length && rows.every((row, n) => row === children[n]);
+    if (!there) replace(this.element, rows); // moved, a row would lose the focus
   }
 
   /** @param {Shape} shape */
@@ -78,26 +77,5 @@ export class RegionList {
     const row = h("li", {}, use, name, remove);
     row.addEventListener("focusin", () => region.choose(shape));
     return row;
-  }
-
-  #objectRow() {
-    const region = /** @type {RegionEditor} */ (this.region);
-    const words = t("roi-object", { name: region.target });
-    return h(
-      "li",
-      {},
-      h("span", { class: "object" }, words),
-      h(
-        "button",
-        {
-          type: "button",
-          class: "quiet small",
-          "aria-label": t("roi-remove", { name: words }),
-          title: t("remove"),
-          onclick: () => region.clearObject(),
-        },
-        "×",
-      ),
-    );
   }
 }

@@ -203,7 +203,6 @@ export function regionOf(region) {
       : points.map((point) => `(${px(point.x)}, ${px(point.y)})`).join(" ");
     return [t(`roi-${shape.use}d`, { name: region.nameOf(shape) }), where];
   });
-  if (region.object) rows.push([t("roi"), t("roi-object", { name: region.target })]);
   return rows;
 }
 

@@ -14,7 +14,7 @@ import { number, t } from "./i18n.js";
 import { asCsv, asPage, outcomeOf, verdictOf } from "./parts.js";
 import { comparisonOf, comparisonWords } from "./recipes.js";
 import { Camera, canWatch, hasCamera, isPicture, sorted, watchFolder } from "./sources.js";
-import { percentLimits } from "./verdict.js";
+import { plainLimits } from "./verdict.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./parts.js").Part} Part */
@@ -115,7 +115,7 @@ export class Shots {
 
   /** @returns {Rules} */
   get rules() {
-    return this.desk?.rules ?? { limits: {}, regions: [], mm2: 0 };
+    return this.desk?.rules ?? { limits: {}, regions: [], mm2: 0, pxPerMm: 0 };
   }
 
   get under() {
@@ -698,7 +698,7 @@ export class Shots {
       const value = values.fic_settings?.[name];
       if (value !== undefined) form.append(name, String(value));
     }
-    for (const [name, value] of Object.entries(percentLimits(rules))) {
+    for (const [name, value] of Object.entries(plainLimits(rules))) {
       form.append(name, String(value));
     }
     return form;

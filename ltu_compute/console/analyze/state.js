@@ -2,7 +2,7 @@
  * The page's state as it is kept: pictures, settings, limits, regions and views.
  * @module
  */
-import { blobOf, canvasOf, pictureOf } from "./pictures.js";
+import { pictureOf } from "./pictures.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 /** @typedef {import("./keep.js").Entries} Entries */
@@ -71,24 +71,4 @@ export async function restoredPictures(entries) {
     }
   }
   return pictures;
-}
-
-/** @type {WeakMap<HTMLCanvasElement, Promise<Blob>>} */
-const masks = new WeakMap();
-
-/**
- * Return the object of a region as a mask: white within, black outside.
- * @param {HTMLCanvasElement | null | undefined} object
- * @returns {Promise<Blob | undefined>}
- */
-export async function objectMask(object) {
-  if (!object) return undefined;
-  const known = masks.get(object);
-  if (known) return known;
-  const { canvas, context } = canvasOf(object.width, object.height);
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(object, 0, 0);
-  const made = blobOf(canvas);
-  masks.set(object, made);
-  return made;
 }

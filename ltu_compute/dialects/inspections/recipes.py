@@ -126,6 +126,26 @@ class Deleted(TypedDict):
     deleted: Annotated[int, Field(description="Versions.")]
 
 
+class ObjectParams(Params):
+    """See `object_region`."""
+
+    algorithm: Literal["quantization", "sobel", "otsu"] = Field(
+        "quantization",
+        description="How the object differs from the background. quantization: by other colours "
+        "than those along the border. sobel: by a closed border. otsu: by brightness.",
+    )
+
+
+class ObjectRegion(TypedDict):
+    """A region of a recipe."""
+
+    name: str
+    use: Literal["include", "ignore"]
+    polygon: Annotated[
+        list[list[float]], Field(description="Vertices x, y in px of the reference.")
+    ]
+
+
 class ShotVerdict(TypedDict):
     """The verdict on a shot."""
 
@@ -213,6 +233,23 @@ def _tolerance(
         raise BadParameters(Problem(TOLERANCE, "tolerance: send the map that the recipe names"))
     recipes.check_tolerance(recipe, content)
     return content
+
+
+@dialect.endpoint(
+    "objectRegion",
+    paths=("/object-region",),
+    images=(ImageField(REFERENCE, "The reference of a recipe that is to be made."),),
+    methods=("POST",),
+)
+def object_region(reference: Image, params: ObjectParams) -> ObjectRegion:
+    """Find the part on a reference, and return a region around it for a recipe.
+
+    The region keeps 1 % of the longest side off the part's outline. 422 where no object stands out
+    from the background, or it fills the picture.
+    """
+    found = recipes.object_region(reference, params.algorithm)
+    polygon = [[x, y] for x, y in found.polygon]
+    return {"name": found.name, "use": found.use, "polygon": polygon}
 
 
 @dialect.endpoint("list", paths=("",), methods=("GET",))

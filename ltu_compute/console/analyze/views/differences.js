@@ -6,7 +6,7 @@ import { figures, folded, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { boxAround, project } from "../geometry.js";
 import { areaWords, number, percent, t } from "../i18n.js";
-import { judged, limitFigures } from "../verdict.js";
+import { judged, limitFigures, placementOf } from "../verdict.js";
 import { dataUrl, messageOf, numbersOf, outlineOf } from "../reply.js";
 import { closeUps } from "../close-up.js";
 import { marksToggle, showMarks } from "./marks.js";
@@ -25,7 +25,8 @@ export function show(context) {
   const { count, compared, alignment } = info;
   const px = (/** @type {number | null} */ value) =>
     value === null ? "–" : `${number(value, 2)} px`;
-  const checked = judged(weighed(result), rules);
+  const [reference, shot] = context.pictures;
+  const checked = judged(weighed(result), placementOf(alignment, reference, shot), rules);
   const by = info.recipe; // whose verdict is by the same rules
   const broken = by ? by.verdict === "NG" : checked.some((check) => check.broken);
   const apart = broken && alignment.method === NOT_ALIGNED;
@@ -38,7 +39,7 @@ export function show(context) {
       [],
       broken ? "bad" : "good",
     ),
-    !apart && limitFigures(checked, rules.mm2),
+    !apart && limitFigures(checked, rules),
     figures([
       ...(by ? [/** @type {[string, string]} */ ([t("by-recipe"), by.name])] : []),
       [t("score"), number(reply.details.score, 2)],
