@@ -233,6 +233,23 @@ def test_half_a_disc_of_5_px_on_an_edge_is_found(color: tuple[int, int, int], mi
     assert holds(difference.on1.box, 219.5, 152, beyond=2)
 
 
+def test_a_spur_that_reaches_to_the_old_edge_of_a_narrower_track_is_found() -> None:
+    """Its 4 px² differ less from the reference than the edge beside it, which moved by 1 px."""
+    good = np.full((300, 400, 3), GROUND, np.uint8)
+    good[:, 180:220] = COPPER
+    bad = good.copy()
+    bad[:, 219] = GROUND
+    spurred = bad.copy()
+    cv2.circle(spurred, (218, 152), 2, COPPER, cv2.FILLED)
+    first, again, spurred = (
+        photographed(np.asarray(cv2.GaussianBlur(each, (0, 0), 0.6), np.uint8), seed)
+        for seed, each in enumerate((good, bad, spurred))
+    )
+    assert compared(first, again).differences == ()
+    [difference] = compared(first, spurred).differences
+    assert holds(difference.on1.box, 219.5, 152, beyond=2)
+
+
 def test_the_rim_of_a_wider_pad_is_no_spur() -> None:
     """Between pixels, a drawn disc that is 1 px larger is so by up to 1.4 px."""
     pads = []

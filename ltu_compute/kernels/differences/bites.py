@@ -29,6 +29,8 @@ _LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 is 100 ΔE
 _RIMS = 2  # times the threshold, least contrast of an edge: at a bite's rims, half of it remains
 _LEAST_CONTRAST = 40  # levels, of 255, least contrast of an edge that is judged
 _LONGEST_PX = 20  # px; a longer place is found without its edge
+_STRIP_PX = 25  # px; a longer change along a row or a column is a displaced edge
+_EDGE_WINDOW = (7, 7)  # px, in which an edge is found to run along a row or a column
 _ALONG_PX = 28  # px of the edge to both sides of a bite
 _ACROSS_PX = 5  # px to both sides of the edge: more than a bite is deep
 _TENSOR_PX = 6  # px to both sides, in which the direction of the edge is measured
@@ -36,9 +38,10 @@ _OWN_PX = 2  # px beyond a bite that its blur reaches
 _STRAIGHT_PX = 3.0  # px across, that the edge of the reference may be from its place at the bite
 _SEEN = 0.6  # of the contrast at the bite, that columns have in which the edge continues
 _LEAST_KNOWN = (6, 18)  # px of the edge, on each side and in all, that are enough to judge
-_DEEP = 1.0  # times the edge tolerance: least depth, which is a mean over 3 px along the edge
+_DEEP = 0.9  # times the edge tolerance: least depth, which is a mean over 3 px along the edge
+_PEAK = 1.22  # times the least depth: least peak; a short tooth of 1 px has none
 _LONG_PX = 5  # px; of a longer bite the mean is the depth, and an edge may step by the tolerance
-_LONG_DEEP = 1.1  # times the least depth: that of a longer bite
+_LONG_DEEP = 1.22  # times the least depth: that of a longer bite
 _AREA_PX = 3.5  # px² per px of tolerance, least area: half a disc of 3 px across
 _STANDS_OUT = 2.0  # times the greatest displacement beside it
 # Standard deviations of the displacement beside it. Teeth of ragged edges have long tails: on
@@ -71,6 +74,24 @@ class Limits(NamedTuple):
         return cls(_DEEP * tolerance, _AREA_PX * tolerance, contrast)
 
 
+class Bites(NamedTuple):
+    """Bites and spurs, measured.
+
+    Attributes
+    ----------
+    depths : ndarray of float32, shape (N,)
+        Their depths in px, means over 3 px along the edge.
+    peaks : ndarray of float32, shape (N,)
+        Their greatest depths in px.
+    areas : ndarray of float32, shape (N,)
+        Their areas in px².
+    """
+
+    depths: Floats
+    peaks: Floats
+    areas: Floats
+
+
 def candidates(reference: Bgr, shot: Bgr, allowed: Mask, limits: Limits) -> list[Box]:
     """Return small places that differ by more than a displacement of a px along an edge.
 
@@ -90,8 +111,8 @@ def candidates(reference: Bgr, shot: Bgr, allowed: Mask, limits: Limits) -> list
     contrast: Gray | None = None
     found: list[Box] = []
     # Lighter and darker places touch where an edge is displaced one way, its spur the other way.
-    for one, other in ((first, second), (second, first)):
-        change = cv2.bitwise_and(cv2.subtract(other, one), allowed)
+    for beyond in _beyond_strips(first, second):
+        change = cv2.bitwise_and(beyond, allowed)
         _, strong = cv2.threshold(change, int(_SHARE * _LEAST_CONTRAST), 255, cv2.THRESH_BINARY)
         if not cv2.countNonZero(strong):
             continue
@@ -114,6 +135,29 @@ def candidates(reference: Bgr, shot: Bgr, allowed: Mask, limits: Limits) -> list
     judged = [box for box, known in zip(found, inner, strict=True) if known]
     kept = iter(_are_bites((first, second), allowed, judged, limits).tolist())
     return [box for box, known in zip(found, inner, strict=True) if not known or next(kept)]
+
+
+def _beyond_strips(first: Gray, second: Gray) -> tuple[Gray, Gray]:
+    """Return by how many levels each pixel is lighter, and darker, than its edge is along it.
+
+    The edge of a track that became narrower is a strip that is darker. At a spur it is less so, or
+    not at all. Its opening, or closing, by a line along the edge shows the strip without the spur,
+    because the line is longer. Edges are taken to run along rows or columns, whichever is nearer.
+    """
+    change = cv2.subtract(second, first, dtype=cv2.CV_16S)
+    across, along = (
+        cv2.boxFilter(cv2.convertScaleAbs(cv2.Sobel(first, cv2.CV_16S, *order)), -1, _EDGE_WINDOW)
+        for order in ((1, 0), (0, 1))
+    )
+    upright = cv2.compare(across, along, cv2.CMP_GT)
+    line = np.ones((1, _STRIP_PX), np.uint8)
+    found = []
+    for how in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
+        strips = cv2.morphologyEx(change, how, line)
+        cv2.copyTo(cv2.morphologyEx(change, how, line.T), upright, strips)
+        beyond = (change, strips) if how == cv2.MORPH_OPEN else (strips, change)
+        found.append(np.asarray(cv2.subtract(*beyond, dtype=cv2.CV_8U), np.uint8))
+    return found[0], found[1]
 
 
 def _bumps(mask: Mask) -> Mask:
@@ -174,23 +218,27 @@ def bitten(level: Level, places: list[Box], limits: Limits) -> list[Area]:
             Box(place.x - wide.x, place.y - wide.y + index * wide.height, *place[2:])
             for index, (place, wide) in enumerate(zip(several, surroundings, strict=True))
         ]
-        kept = _are_bites((first, second), allowed, stacked, limits)
-        areas += [
-            _area_of(several[index], stacked[index], (first, second), allowed)
-            for index in np.flatnonzero(kept).tolist()
-        ]
+        kept = np.flatnonzero(_are_bites((first, second), allowed, stacked, limits)).tolist()
+        for index in kept:
+            whole = surroundings[index]
+            rows = slice(index * whole.height, (index + 1) * whole.height)
+            own = (first[rows], second[rows], allowed[rows])
+            areas.append(_area_of(several[index], whole, own))
     return areas
 
 
-def _area_of(place: Box, at: Box, pictures: tuple[Gray, Gray], allowed: Mask) -> Area:
-    """Return the area of a bite at a place, which is `at` in the pictures."""
-    around = grown(at, 1)
-    here = (slice(around.y, around.y + around.height), slice(around.x, around.x + around.width))
-    values = cv2.absdiff(pictures[0][here], pictures[1][here]) / np.float32(2.55)
+def _area_of(place: Box, whole: Box, seen: tuple[Gray, Gray, Mask]) -> Area:
+    """Return the area of a bite at a place, of which the pictures and the mask show the whole."""
+    first, second, allowed = seen
+    around = grown(place, 1)
+    top, left = around.y - whole.y, around.x - whole.x
+    here = (slice(top, top + around.height), slice(left, left + around.width))
+    changes = (each[here] for each in _beyond_strips(first, second))
+    values = max(changes, key=np.max) / np.float32(_LEVELS_PER_DELTA_E)
     mask = np.where(values > _HALF * values.max(), np.uint8(255), np.uint8(0))
     own = cv2.bitwise_and(cv2.dilate(mask, np.ones((3, 3), np.uint8)), allowed[here])
     peak, mean = float(values.max()), float(values.mean())
-    return Area.of(grown(place, 1), np.asarray(own, np.uint8), peak, mean)
+    return Area.of(around, np.asarray(own, np.uint8), peak, mean)
 
 
 def _are_bites(
@@ -201,10 +249,11 @@ def _are_bites(
     for start in range(0, len(places), _AT_ONCE):
         boxes = np.array(places[start : start + _AT_ONCE], np.float64)
         middles, extents = boxes[:, :2] + (boxes[:, 2:] - 1) / 2, boxes[:, 2:]
-        depths, areas = measured(pictures, allowed, middles, extents, limits.contrast)
+        found = measured(pictures, allowed, middles, extents, limits.contrast)
         long = extents.max(axis=1) > _LONG_PX
-        least = limits.depth * np.where(long, _LONG_DEEP, 1.0)
-        result[start : start + _AT_ONCE] = (depths >= least) & (areas >= limits.area)
+        deep = (found.depths >= limits.depth) & (found.peaks >= _PEAK * limits.depth)
+        deep = np.where(long, found.depths >= _LONG_DEEP * limits.depth, deep)
+        result[start : start + _AT_ONCE] = deep & (found.areas >= limits.area)
     return result
 
 
@@ -214,7 +263,7 @@ def measured(
     middles: Points,
     extents: NDArray[np.float64],
     least_contrast: float,
-) -> tuple[Floats, Floats]:
+) -> Bites:
     """Measure by how much edges leave their courses at places.
 
     Parameters
@@ -232,9 +281,8 @@ def measured(
 
     Returns
     -------
-    depths, areas : ndarray of float32, shapes (N,)
-        Depth of each bite, px, and its area, px²; 0 where the edge does not leave its course, or is
-        not known enough.
+    Bites
+        All 0 where the edge does not leave its course, or is not known enough.
     """
     across = _normals_of(pictures, middles)
     first, second = pictures
@@ -248,7 +296,8 @@ def measured(
     change = other - edge
     lowest = edge.min(axis=1)
     contrast = edge.max(axis=1) - lowest
-    steps = np.abs(np.arange(-_ALONG_PX, _ALONG_PX + 1))
+    places = np.arange(-_ALONG_PX, _ALONG_PX + 1, dtype=np.float32)
+    steps = np.abs(places)
     half = 0.5 * (np.abs(across[:, ::-1]) * extents).sum(axis=1) + _OWN_PX
     own = steps <= half[:, None]
     typical = _medians(contrast, own)
@@ -262,18 +311,28 @@ def measured(
     beside &= np.abs(position - _medians(position, own)[:, None]) <= _STRAIGHT_PX
     counts = [np.count_nonzero(each, axis=1) for each in np.split(beside, [_ALONG_PX], axis=1)]
     good &= (np.minimum(*counts) >= _LEAST_KNOWN[0]) & (counts[0] + counts[1] >= _LEAST_KNOWN[1])
+    total = np.maximum(counts[0] + counts[1], 1)
+    # If the part is turned, the displacement drifts along the edge.
+    off = np.where(
+        beside, places - np.where(beside, places, 0).sum(axis=1)[:, None] / total[:, None], 0
+    )
+    drift = (displacement * off).sum(axis=1) / np.maximum(np.square(off).sum(axis=1), 1)
+    displacement = displacement - drift[:, None].astype(np.float32) * places
     beyond = displacement - _medians(displacement, beside)[:, None]
     smooth = cv2.blur(beyond, (3, 1), borderType=cv2.BORDER_CONSTANT)
     area = np.where(own, beyond, 0).sum(axis=1)
-    depth = np.where(own, np.sign(area)[:, None] * smooth, -np.inf).max(axis=1)
-    total = np.maximum(counts[0] + counts[1], 1)
+    depth, peak = (
+        np.where(own, np.sign(area)[:, None] * each, -np.inf).max(axis=1)
+        for each in (smooth, beyond)
+    )
     mean = np.where(beside, beyond, 0).sum(axis=1) / total
     spread = np.where(beside, np.square(beyond - mean[:, None]), 0).sum(axis=1) / total
     inner = beside & (steps < _ALONG_PX)
     largest = np.maximum(_EVEN_PX, np.where(inner, np.abs(smooth), 0).max(axis=1))
     good &= (depth >= _STANDS_OUT * largest) & (depth >= _DEVIATIONS * np.sqrt(spread))
-    depths, areas = (np.where(good, each, 0).astype(np.float32) for each in (depth, np.abs(area)))
-    return depths, areas
+    return Bites(
+        *(np.where(good, each, 0).astype(np.float32) for each in (depth, peak, np.abs(area)))
+    )
 
 
 def _medians(values: Floats, within: NDArray[np.bool_]) -> Floats:
