@@ -507,6 +507,7 @@ def test_differences_blink_and_swipe(page: Page, pair: Pair) -> None:
     expect(shown).to_have_text(other)
     page.get_by_text("Swipe", exact=True).click()
     expect(page.locator(".boundary")).to_be_visible()
+    expect(page.locator(".found .close-up img")).not_to_have_count(0)
     page.get_by_text("Side by side", exact=True).click()
     expect(page.locator(".slot .viewport")).to_have_count(2)
 
@@ -1020,7 +1021,7 @@ def test_french(browser: Browser, service: Live, clock: Clock, pair: Pair, tmp_p
     after(page, lambda: threshold.press("ArrowUp"))
     expect(threshold).to_have_value("0,7")
     page.locator("#limits [name=max_area_percent]").fill("0,5")
-    expect(page.locator(".checks")).to_contain_text("sur 0,5")
+    expect(page.locator(".checks")).to_contain_text("au plus 0,5")
     expect(page.get_by_role("button", name="Agrandir", exact=True)).to_have_count(2)
     after(page, lambda: page.locator("#language").select_option("en"))
     expect(threshold).to_have_value("0.7")

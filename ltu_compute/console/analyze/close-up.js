@@ -25,20 +25,23 @@ export function closeUps([reference, shot], [before, after], matrix, size) {
   return h(
     "span",
     { class: "close-ups" },
-    closeUp(reference, before, null, size, t("before")),
-    closeUp(shot, matrix ? before : after, matrix ?? null, size, t("after")),
+    closeUp(reference, before, reference, null, size, t("before")),
+    matrix
+      ? closeUp(shot, before, reference, matrix, size, t("after"))
+      : closeUp(shot, after, shot, null, size, t("after")),
   );
 }
 
 /**
  * @param {Picture} picture
- * @param {Box} box what is shown, in px of the picture, or of where the matrix takes it
+ * @param {Box} box what is shown, in px of the frame
+ * @param {{width: number, height: number}} frame the picture itself, or that which the matrix leads to
  * @param {number[] | null} matrix
  * @param {{width: number, height: number}} size
  * @param {string} words
  */
-function closeUp(picture, box, matrix, size, words) {
-  const least = Math.max(LEAST_PX, LEAST * Math.max(picture.width, picture.height));
+function closeUp(picture, box, frame, matrix, size, words) {
+  const least = Math.max(LEAST_PX, LEAST * Math.max(frame.width, frame.height));
   const scale = Math.min(
     size.width / Math.max(box.width * AROUND, least),
     size.height / Math.max(box.height * AROUND, least),
@@ -57,6 +60,6 @@ function closeUp(picture, box, matrix, size, words) {
       transform: `scale(${scale}) translate(${-x}px, ${-y}px) ${matrix ? cssMatrix(matrix) : ""}`,
     },
   });
-  const frame = { width: `${size.width}px`, height: `${size.height}px` };
-  return h("span", { class: "close-up", title: words, style: frame }, image);
+  const style = { width: `${size.width}px`, height: `${size.height}px` };
+  return h("span", { class: "close-up", title: words, style }, image);
 }

@@ -200,7 +200,7 @@ export const french = {
   "limit-displacement": "Déplacement",
   "limit-turn": "Rotation",
   "limit-scale": "Écart d’échelle",
-  "limit-found": "{found} sur {most} au plus",
+  "limit-found": "{found} (au plus {most})",
   "limit-range": "Nombres admis : de 0 à {most}.",
   "limit-least": "Nombres admis : à partir de 0.",
   "limit-before": "La limite précédente reste en vigueur.",

@@ -214,7 +214,7 @@ export async function asPage(parts, rules, { reference, about, under, describe }
             "tr",
             {},
             h("td", { class: "at" }, String(at + 1)),
-            h("th", { scope: "row" }, part.name),
+            h("th", { scope: "row", dir: "auto" }, part.name),
             h("td", { class: `verdict ${verdict.toLowerCase()}` }, t(`verdict-${verdict || "none"}`)),
             h("td", {}, part.decision && t(`verdict-${part.decision}`)),
             h("td", {}, reason),

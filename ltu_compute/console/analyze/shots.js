@@ -476,7 +476,7 @@ export class Shots {
             },
           },
           h("b", {}, t(`verdict-${shown || "none"}`)),
-          h("span", {}, part.name),
+          h("span", { dir: "auto" }, part.name),
           (why || part.decision) &&
             h("small", {}, part.decision && t("shots-decided", { verdict: t(`verdict-${verdict || "none"}`) }), " ", why),
         ),
@@ -542,7 +542,7 @@ export class Shots {
       go("part-before", "‹", -1),
       h("span", { class: "muted" }, at < 0 ? `– / ${number(listed.length)}` : `${number(at + 1)} / ${number(listed.length)}`),
       go("part-next", "›", 1),
-      h("span", { class: "file", title: current?.name ?? "" }, current?.name ?? t("shots-none")),
+      h("span", { class: "file", dir: "auto", title: current?.name ?? "" }, current?.name ?? t("shots-none")),
       h("span", { class: "push" }),
       current && [h("span", { class: "muted asked" }, t("decision")), decide("OK", "O"), decide("NG", "X")],
     );

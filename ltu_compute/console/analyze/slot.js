@@ -59,7 +59,7 @@ export class Slot {
       h(
         "div",
         { class: "what", title: `${picture.source || picture.name} · ${size}` },
-        h("span", { class: "file" }, picture.name),
+        h("span", { class: "file", dir: "auto" }, picture.name),
         h("span", { class: "muted" }, `${name} · ${size} · ${bytes(picture.blob.size)}`),
       ),
       this.#chooser("replace", "quiet small"),

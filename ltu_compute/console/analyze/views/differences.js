@@ -60,7 +60,7 @@ export function show(context) {
     places: [place(entry, panes[0]), place(second[index], panes[1])],
     tag: String(index + 1),
     title: `${t("area")} ${areaWords(entry.area_percent)}`,
-    detail: `${t("strength")} ${number(entry.strength, 1)} · x ${entry.boundingBox.x}, y ${entry.boundingBox.y}`,
+    detail: `${t("strength")} ${number(entry.strength, 1)} · x\u00a0${entry.boundingBox.x},\u00a0y\u00a0${entry.boundingBox.y}`,
     zoomLabel: t("zoom-to", { n: index + 1 }),
     picture: closeUps(
       context.pictures,
@@ -91,6 +91,7 @@ export function show(context) {
       [pane],
       marks.map((/** @type {any} */ mark, /** @type {number} */ index) => ({
         ...mark,
+        picture: undefined, // it is in the list below
         places: [place(second[index], pane)],
       })),
     );
