@@ -82,7 +82,7 @@ def test_shots_get_verdicts_and_a_report(
     names = [f"shot-00{number}.png" for number in (2, 4, 0, 1, 3)]
     expect(page.locator(".verdicts b")).to_have_text(verdicts)
     expect(page.locator(".verdicts li span")).to_have_text(names)
-    expect(page.locator(".verdicts small").first).to_contain_text("Differences 1 of at most 0")
+    expect(page.locator(".verdicts small").first).to_contain_text("Differences 1 (at most 0)")
     page.keyboard.press("n")  # the first part, then its difference
     expect(page.locator(".headline")).to_contain_text("NG")
     expect(page.locator(".slot .file").last).to_contain_text("shot-002.png")
@@ -92,7 +92,7 @@ def test_shots_get_verdicts_and_a_report(
         page.click("#shots-csv")
     lines = saved.value.path().read_text("utf-8-sig").splitlines()
     expect(page.locator("#shots-said")).to_contain_text("5 of 5 inspected, 1 not OK")
-    assert lines[3].startswith("3,shot-002.png,NG,OK,Differences 1 of at most 0,1,")
+    assert lines[3].startswith("3,shot-002.png,NG,OK,Differences 1 (at most 0),1,")
     assert [line.split(",")[2] for line in lines[1:]] == ["OK", "OK", "NG", "OK", "ERROR"]
     with page.expect_download() as saved:
         page.click("#shots-report")

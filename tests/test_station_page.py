@@ -127,7 +127,7 @@ def test_the_next_shot_keeps_zoom_view_and_settings(page: Page) -> None:
     give(page, 0, "reference.png", inspections.reference())
     drop(page, "bad.png", inspections.bad())
     expect(page.locator(".headline.bad")).to_have_text("NG 1 difference")
-    expect(page.locator(".checks")).to_have_text("Differences1 of at most 0")
+    expect(page.locator(".checks")).to_have_text("Differences1 (at most 0)")
     page.get_by_text("Swipe", exact=True).click()
     view = page.locator(".over-place .canvas")
     settle(view)
@@ -154,12 +154,12 @@ def test_limits_judge_at_once(page: Page) -> None:
     page.fill("#limits [name=px_per_mm]", "10")  # the part is 16 mm by 12 mm
     page.fill("#limits [name=max_area_mm2]", "0.5")
     expect(page.locator(".checks .broken")).to_have_count(1)
-    expect(page.locator(".checks .broken")).to_contain_text("mm² of at most 0.5 mm²")
+    expect(page.locator(".checks .broken")).to_contain_text("mm² (at most 0.5 mm²)")
     page.get_by_text("Placement", exact=True).click()
     page.fill("#limits [name=max_turn_degrees]", "0.5")
     page.fill("#limits [name=max_displacement_mm]", "0.2")
-    expect(page.locator(".checks .met").nth(1)).to_contain_text("of at most 0.2 mm")
-    expect(page.locator(".checks .met").nth(2)).to_contain_text("of at most 0.5°")
+    expect(page.locator(".checks .met").nth(1)).to_contain_text("(at most 0.2 mm)")
+    expect(page.locator(".checks .met").nth(2)).to_contain_text("(at most 0.5°)")
     page.fill("#limits [name=max_count]", "-1")
     problems = page.locator("#limits .problem:not(:empty)")
     expect(problems).to_have_text(
@@ -175,7 +175,7 @@ def test_limits_judge_at_once(page: Page) -> None:
     expect(page.locator(".count span")).to_have_count(0)  # they were those of the pair before
     turned = Pillow.open(io.BytesIO(inspections.reference())).rotate(180)
     drop(page, "turned.png", encoded(turned, "PNG"))
-    expect(page.locator(".checks .broken")).to_contain_text("Turned180° of at most 0.5°")
+    expect(page.locator(".checks .broken")).to_contain_text("Turned180° (at most 0.5°)")
     drop(page, "flag.png", (IMAGES / "flag.png").read_bytes())
     expect(page.locator(".headline.bad")).to_contain_text("not the same thing")
     page.select_option("#language", "fr")

@@ -137,7 +137,7 @@ export const french = {
   shot: "Photo",
   verdict: "Verdict",
   reason: "Raison",
-  unaligned: "la photo n’a pas pu être alignée et a été comparée sans alignement",
+  unaligned: "pas le même objet, ou trop différent pour être aligné",
   "verdict-none": "pas encore",
   "verdict-OK": "OK",
   "verdict-NG": "NG",

@@ -116,8 +116,8 @@ export function verdictOf({ outcome }, rules) {
   if (outcome.apart) return { verdict: "NG", reason: t("not-the-same") };
   if (outcome.said) return outcome.said;
   const reason = brokenWords(judged(outcome.differences, outcome.placement ?? null, rules), rules);
-  const unaligned = reason && !outcome.aligned ? `; ${t("unaligned")}` : "";
-  return { verdict: reason ? "NG" : "OK", reason: reason + unaligned };
+  if (reason && !outcome.aligned && outcome.differences.length) return { verdict: "NG", reason: t("unaligned") };
+  return { verdict: reason ? "NG" : "OK", reason };
 }
 
 /**
@@ -198,7 +198,7 @@ export async function asPage(parts, rules, { reference, about, under, describe }
     "main",
     {},
     h("h1", {}, t("shots")),
-    h("p", {}, new Date().toLocaleString(language())),
+    h("p", {}, new Date().toLocaleString(language(), { dateStyle: "long", timeStyle: "short" })),
     h("p", { class: "counted" }, counted.filter(Boolean).join(" · ")),
     list([[t("reference"), reference.name], ...about]),
     several && ways.flatMap((way, at) => [h("h2", {}, `${t("settings")} ${letter(at)}`), list(describe(way))]),
@@ -215,7 +215,7 @@ export async function asPage(parts, rules, { reference, about, under, describe }
             {},
             h("td", { class: "at" }, String(at + 1)),
             h("th", { scope: "row", dir: "auto" }, part.name),
-            h("td", { class: `verdict ${verdict.toLowerCase()}` }, t(`verdict-${verdict || "none"}`)),
+            h("td", { class: `verdict ${verdict.toLowerCase() || "none"}` }, t(`verdict-${verdict || "none"}`)),
             h("td", {}, part.decision && t(`verdict-${part.decision}`)),
             h("td", {}, reason),
             several && h("td", {}, part.outcome && letter(ways.indexOf(part.under))),
@@ -229,7 +229,7 @@ export async function asPage(parts, rules, { reference, about, under, describe }
     "body{font:14px/1.4 system-ui,sans-serif;margin:24px;color:#16191d;background:#fff}h1{margin:0}h2{font-size:14px;margin:16px 0 4px}" +
     "table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;border-bottom:1px solid #d2d6dc;text-align:left;vertical-align:top;font-weight:400;overflow-wrap:anywhere}" +
     "thead th{color:#545c66}.counted{font-size:20px;font-weight:600}dl{display:grid;grid-template-columns:auto 1fr;gap:2px 16px}dt{color:#545c66}dd{margin:0}" +
-    "thead th,.verdict,.at{white-space:nowrap}.verdict{font-weight:700;color:#14713a}.ng,.error{color:#b3261e}img{height:90px;margin-right:6px}";
+    "thead th,.verdict,.at{white-space:nowrap}.verdict{font-weight:700;color:#14713a}.ng,.error{color:#b3261e}.none{color:#545c66;font-weight:400}img{height:90px;margin-right:6px}";
   // Names of files and recipes are text in it; should one ever be markup, it reaches nobody.
   const policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
   const head = `<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${policy}"><title>${t("shots")}</title><style>${style}</style>`;

@@ -29,13 +29,13 @@ export function show(context) {
   const checked = judged(weighed(result), placementOf(alignment, reference, shot), rules);
   const by = info.recipe; // whose verdict is by the same rules
   const broken = by ? by.verdict === "NG" : checked.some((check) => check.broken);
-  const apart = broken && alignment.method === NOT_ALIGNED;
+  const apart = broken && count > 0 && alignment.method === NOT_ALIGNED;
   const counted = `${number(count)} ${t("differences", { n: count })}`;
   replace(
     bench.readout,
     readout(
       t(broken ? "verdict-NG" : "verdict-OK"),
-      apart ? t("not-the-same") : counted,
+      apart ? t("unaligned") : counted,
       [],
       broken ? "bad" : "good",
     ),
