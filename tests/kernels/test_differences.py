@@ -441,11 +441,11 @@ def test_a_part_that_moved_is_a_difference() -> None:
     assert found.differences
 
 
-def lit_by(image: Bgr, x: int, y: int) -> Bgr:
+def lit_by(image: Bgr, x: int, y: int, blur: float = 7) -> Bgr:
     """Mirror a lamp at a place: blown out, fading out around."""
     light = np.zeros(image.shape[:2], np.float32)
     cv2.circle(light, (x, y), 14, 3.0, -1)
-    light = cv2.GaussianBlur(light, (0, 0), 7)
+    light = cv2.GaussianBlur(light, (0, 0), blur)
     return np.clip(image + 255 * light[..., None], 0, 255).astype(np.uint8)
 
 
@@ -454,6 +454,18 @@ def test_a_highlight_that_moved_is_no_difference_and_a_white_dot_is_one() -> Non
     assert compared(first, second).differences == ()
     white = with_dot(COFFEE, 200, 180, 14, (255, 255, 255))
     assert len(compared(COFFEE, white).differences) == 1
+
+
+def test_a_highlight_that_fades_less_in_one_shot_is_the_same_light() -> None:
+    """A highlight of a narrow fade has a partner in the other shot; a white mark has none."""
+    wide, narrow = lit_by(COFFEE, 200, 180), lit_by(COFFEE, 230, 210, blur=2)
+    assert compared(wide, narrow).differences == ()
+    assert compared(narrow, wide).differences == ()
+    both = lit_by(wide, 230, 210, blur=2)
+    found = compared(wide, both).differences
+    assert [np.allclose(centre(d.on1.box), (230, 210), atol=4) for d in found] == [True]
+    white = with_dot(COFFEE, 230, 210, 14, (255, 255, 255))
+    assert compared(wide, white).differences
 
 
 def test_a_broken_scratch_is_one_difference() -> None:

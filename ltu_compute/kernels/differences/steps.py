@@ -8,11 +8,13 @@ from ltu_compute.kernels.alignment import Alignment, Planes, choose_plane
 from ltu_compute.kernels.alignment.shape import choose_shape
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.differences.registration import View, edge_to_edge, same_aspect
-from ltu_compute.kernels.highlights import VISIBLE_FADES, highlight_mask
+from ltu_compute.kernels.highlights import VISIBLE_FADES, Highlights, find_highlights
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr, Gray, Mask, Matrix, Size
 
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
+_MISSING = 0.35  # share of highlights, in px, that one shot lacks: more than light and lens change
+_MOST_LIGHTS = 32  # possible highlights, largest first, that are looked for in the other image
 
 
 def choose_planes(
@@ -67,16 +69,22 @@ def moved_highlights(
     A light that only one image shows is a difference: a lamp that was lit, a white drop.
     """
     none = np.zeros((view.frame.height, view.frame.width), bool)
-    highlights1 = highlight_mask(image1, fades)
-    if not highlights1.any():
+    found1 = find_highlights(image1, fades)
+    if not (found1.certain.any() or found1.possible.any()):
         return none
-    highlights2 = highlight_mask(image2, fades)
-    if not highlights2.any():
+    found2 = find_highlights(image2, fades)
+    if not (found1.certain.any() or found2.certain.any()):
         return none
-    on1 = cv2.resize(highlights1, view.frame, interpolation=cv2.INTER_AREA) > 0
-    on2 = view.of(highlights2) > 0
+    seen1 = Highlights(
+        *(cv2.resize(mask, view.frame, interpolation=cv2.INTER_AREA) for mask in found1)
+    )
+    seen2 = Highlights(*(view.of(mask) if mask.any() else none.view(np.uint8) for mask in found2))
     reach = round(_HIGHLIGHT_STEP * max(view.frame))
-    hidden = np.zeros_like(on1)
+    on1 = (seen1.certain > 0) | _the_same_light(seen1, seen2, reach)
+    on2 = (seen2.certain > 0) | _the_same_light(seen2, seen1, reach)
+    if not (on1.any() and on2.any()):
+        return none
+    hidden = none.copy()
     for one, other in ((on1, on2), (on2, on1)):
         away = (~other).astype(np.uint8)
         near = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= reach
@@ -84,3 +92,54 @@ def moved_highlights(
         moved = np.unique(labels[near & one])
         hidden |= np.isin(labels, moved[moved > 0])
     return np.asarray(hidden, np.bool_)
+
+
+def _the_same_light(own: Highlights, other: Highlights, reach: int) -> NDArray[np.bool_]:
+    """Return the possible highlights of an image that the other image shows as certain ones.
+
+    A light may be sharper in one of the images. It is the same if certain highlights of the other
+    image, within `reach` px, clearly have more light than this image has there. The possible one
+    must not have much more than is missing. So a white mark beside a highlight that both images
+    show is not the same.
+    """
+    accepted = np.zeros(own.possible.shape, bool)
+    if not (own.possible.any() and other.certain.any()):
+        return accepted
+    candidates, labels, lights = (
+        _Cores(cores) for cores in (own.possible_cores, own.certain_cores, other.certain_cores)
+    )
+    _, wholes = cv2.connectedComponents((own.possible > 0).astype(np.uint8))
+    taken: list[int] = []
+    for candidate in np.argsort(-candidates.amounts, kind="stable")[:_MOST_LIGHTS].tolist():
+        if candidates.amounts[candidate] == 0:
+            continue
+        near = lights.within(candidates.labels == candidate, reach)
+        if not near:
+            continue
+        around = np.isin(lights.labels, near)
+        light = lights.amounts[near].sum()
+        known = labels.amounts[labels.within(around, reach)].sum()
+        known += candidates.amounts[
+            [each for each in candidates.within(around, reach) if each in taken]
+        ].sum()
+        missing = light - known
+        if missing >= _MISSING * light and candidates.amounts[candidate] < 2 * missing:
+            taken.append(candidate)
+            covered = np.unique(wholes[candidates.labels == candidate])
+            accepted |= np.isin(wholes, covered[covered > 0])
+    return accepted
+
+
+class _Cores:
+    """Blown-out spots: their labels, from 1, and how many px each covers."""
+
+    def __init__(self, mask: Mask) -> None:
+        count, self.labels = cv2.connectedComponents((mask > 0).astype(np.uint8))
+        self.amounts = np.bincount(self.labels.ravel(), weights=mask.ravel(), minlength=count) / 255
+        self.amounts[0] = 0
+
+    def within(self, place: NDArray[np.bool_], reach: int) -> list[int]:
+        """Return the labels within `reach` px of a place."""
+        away = cv2.distanceTransform((~place).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        labels = np.unique(self.labels[away <= reach])
+        return [int(label) for label in labels if label > 0]
