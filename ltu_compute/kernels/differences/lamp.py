@@ -19,6 +19,7 @@ _DEVIATIONS = 4.0  # standard deviations from the cone; pixels beyond are not ex
 _NOISE = 0.02  # in the logarithm of light: least standard deviation
 _STEPS = 12  # of Gauss and Newton
 _DELTA = 1e-3  # of a parameter, for its derivative
+_LEAST_SHARE = 0.3  # of the norm of what is left, that the best cone of the grid must explain
 _LEAST_ATOM = 1e-3  # norm of a cone beyond the other terms; a smaller one is one of these
 _ROUGHNESS = 1e-9  # of the norm of what is left: more than another order of sums differs by
 
@@ -77,7 +78,7 @@ def fitted_cone(x: Floats, y: Floats, residual: Floats, aspect: float) -> Cone |
     smooth = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
     basis, _ = np.linalg.qr(smooth)
     wide = np.array([1.0, aspect]) if aspect >= 1 else np.array([1 / aspect, 1.0])
-    start = _likeliest(u, v, left, basis, wide)
+    start = _likeliest(u, v, _beyond(left, basis), basis, wide)
     if start is None:
         return None
     found = start
@@ -110,7 +111,7 @@ def _likeliest(u: Vector, v: Vector, left: Vector, basis: Vector, wide: Vector) 
         for centre_y in centres
     ]
     rough = np.concatenate([_rough_shares(u, v, left, basis, radius * wide) for radius in _RADII])
-    best, start = 0.0, None
+    best, start = _LEAST_SHARE * float(np.linalg.norm(left)), None
     for index in np.flatnonzero(rough >= rough.max() - _ROUGHNESS * np.linalg.norm(left)):
         atom = _beyond(_light(guesses[index], u, v), basis)
         size = float(np.linalg.norm(atom))

@@ -17,6 +17,7 @@ from ltu_compute.kernels.types import Bgr, Box, Gray, Size
 _LIGHT_POWER = (0.7, 1.45)  # exponents of the tones: range of cameras and lamps
 _LIGHT_GAIN = 4.0  # greatest factor of brightening or darkening
 _SETTLED = 1e-4  # change of a coefficient, in the logarithm of light, that is invisible
+_SAME_LEVELS = 0.5  # levels by which light may vary over a part that is converted by one table
 _FIELD_STEP = 32  # px between samples of a field that varies slowly
 _QUADRATIC = 7  # coefficients: a power and the terms up to second degree
 _TERMS = 17  # coefficients: a power, the terms up to fourth degree and a lamp's cone
@@ -36,6 +37,7 @@ _VEIL_GAIN = 1.6  # greatest factor of brightening or darkening beside a veil
 _VEIL_ALIKE = 16.0  # levels, greatest difference of a veil between channels: it is nearly grey
 _VEIL_LEAST = 6.0  # levels; the power of the tones explains less
 _VEIL_MOST = 64.0  # levels, the most of a veil
+_SAMPLES_PER_SIDE = 66  # along the longest side: 4,400 fix the 17 coefficients to half a level
 _LEAST_SAMPLES = 50  # pixels to fit light to
 _LIGHT_AGREEMENT = 0.55  # share of the image that a change of light must explain, to 15 %
 
@@ -122,10 +124,24 @@ class Light:
         offset = np.ascontiguousarray(offset.reshape(*terms.shape[:2], 3)[..., :channels])
         fields = self.coefficients[:channels, 1:]
         gain = np.exp(np.clip(terms @ fields.T, -5, 6)).astype(np.float32)
+        table = self._table(gain, offset - 2)
+        if table is not None:
+            return np.asarray(cv2.LUT(pixels, table), np.uint8)
         light = cv2.LUT(pixels, np.ascontiguousarray(self._tones[..., :channels]))
         cv2.multiply(light, cv2.resize(gain, place[2:], interpolation=cv2.INTER_LINEAR), light)
         added = cv2.resize(offset - 2, place[2:], interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.add(light, added, dtype=cv2.CV_8U), np.uint8)
+
+    def _table(self, gain: Floats, added: Floats) -> NDArray[np.uint8] | None:
+        """Return the conversion of each level where it is the same, within half a level."""
+        tones = self._tones[..., : gain.shape[-1]]
+        (low, high), (least, most) = (
+            (each.min(axis=(0, 1)), each.max(axis=(0, 1))) for each in (gain, added)
+        )
+        if ((high - low) * tones[0, -1] + most - least > _SAME_LEVELS).any():
+            return None
+        levels = tones * ((low + high) / 2) + (least + most) / 2
+        return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)
 
 
 def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Light | None, Bgr]:
@@ -140,6 +156,11 @@ def fit_light(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[
     """
     light, corrected = _fitted(reference, other, compared)
     return (None if light is None or light.is_none else light), corrected
+
+
+def _step_of(height: int, width: int) -> int:
+    """Return the px between samples of a picture."""
+    return max(1, round(max(height, width) / _SAMPLES_PER_SIDE))
 
 
 def _fitted(reference: Bgr, other: Bgr, compared: NDArray[np.bool_]) -> tuple[Light | None, Bgr]:
@@ -159,19 +180,26 @@ def _fitted_without_veil(
     reference: NDArray[np.uint8], other: NDArray[np.uint8], compared: NDArray[np.bool_]
 ) -> tuple[Light | None, NDArray[np.uint8]]:
     """Return what `_fitted_by_channel` does, without a veil if that explains far more."""
-    light, corrected = _fitted_by_channel(reference, other, compared)
+    soft1 = _soft(reference)
+    soft2 = _soft(other)
+    light, corrected = _fitted_by_channel((soft1, soft2), other, compared)
     left = _unexplained(reference, corrected, compared)
     if left <= _MOST_UNEXPLAINED:
         return light, corrected
-    veil = _veil_of(reference, other, compared)
+    veil = _veil_of((soft1, soft2), compared)
     if veil is None:
         return light, corrected
     tables = np.stack([_cleared(each) for each in veil], axis=-1).astype(np.uint8)[None]
-    cleared = cv2.LUT(other, tables).reshape(other.shape)
-    unveiled, seen = _fitted_by_channel(reference, np.asarray(cleared, np.uint8), compared)
+    cleared = np.asarray(cv2.LUT(other, tables).reshape(other.shape), np.uint8)
+    unveiled, seen = _fitted_by_channel((soft1, _soft(cleared)), cleared, compared)
     if unveiled is None or _unexplained(reference, seen, compared) >= _FAR_LESS * left:
         return light, corrected
     return replace(unveiled, veil=veil * (3 // len(veil))), seen
+
+
+def _soft(picture: NDArray[np.uint8]) -> Floats:
+    """Return a picture blurred as light is fitted, shape (H, W, C)."""
+    return np.asarray(blurred(picture, 1.5).reshape(picture.shape), np.float32)
 
 
 def _cleared(veil: int) -> Floats:
@@ -183,7 +211,7 @@ def _unexplained(
     reference: NDArray[np.uint8], corrected: NDArray[np.uint8], compared: NDArray[np.bool_]
 ) -> float:
     """Return the share of samples that differ by more than `_UNEXPLAINED`."""
-    step = max(1, max(compared.shape) // 100)
+    step = _step_of(*compared.shape)
     every = (slice(None, None, step),) * 2
     inside = compared[every]
     logarithms = np.log(np.arange(256, dtype=np.float32) + 2)
@@ -191,9 +219,7 @@ def _unexplained(
     return float(np.count_nonzero(np.abs(one - two) > _UNEXPLAINED)) / max(1, one.size)
 
 
-def _veil_of(
-    reference: NDArray[np.uint8], other: NDArray[np.uint8], compared: NDArray[np.bool_]
-) -> tuple[int, ...] | None:
+def _veil_of(soft: tuple[Floats, Floats], compared: NDArray[np.bool_]) -> tuple[int, ...] | None:
     """Return the light that was added to the other image everywhere, in levels of each channel.
 
     It is negative where light was taken away. None if tones from all over the image do not show
@@ -201,15 +227,14 @@ def _veil_of(
     A part that is of another tone in one place shows none.
     """
     height, width = compared.shape
-    step = max(1, max(height, width) // 100)
+    step = _step_of(height, width)
     every = (slice(None, None, step),) * 2
     cells = np.add.outer(
         _VEIL_CELLS * (np.arange(height) * _VEIL_CELLS // height),
         np.arange(width) * _VEIL_CELLS // width,
     )[every]
-    soft = [blurred(each, 1.5).reshape(each.shape) for each in (reference, other)]
     veils = []
-    for channel in range(reference.shape[2]):
+    for channel in range(soft[0].shape[2]):
         one, two = (each[..., channel][every] for each in soft)
         usable = compared[every] & _unclipped(one) & _unclipped(two)
         target, source, cell = one[usable], two[usable], cells[usable]
@@ -238,12 +263,12 @@ def _veil_of(
 
 
 def _fitted_by_channel(
-    reference: NDArray[np.uint8], other: NDArray[np.uint8], compared: NDArray[np.bool_]
+    soft: tuple[Floats, Floats], other: NDArray[np.uint8], compared: NDArray[np.bool_]
 ) -> tuple[Light | None, NDArray[np.uint8]]:
     """Return what `_fitted` does, for images of shapes (H, W, C); the light has three channels."""
-    height, width, channels = reference.shape
-    step = max(1, max(height, width) // 100)
-    soft1, soft2 = (blurred(each, 1.5).reshape(each.shape) for each in (reference, other))
+    soft1, soft2 = soft
+    height, width, channels = other.shape
+    step = _step_of(height, width)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     terms = _field_terms(x, y)
