@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_MOVED_PX = 1.0  # px, least shift beyond the plane that is no error of tracking
+MOVED_PX = 1.0  # px, least shift beyond the plane that is no error of tracking
 _MOVED_RATIO = 4.0  # of the median shift: the plane itself may bend
-_LEAST_MOVED = 10  # corners off the plane; fewer may be one part that was moved
+LEAST_MOVED = 10  # corners off the plane; fewer may be one part that was moved
 _ASIDE_PX = 0.4  # px, greatest distance from its line of a corner that agrees: error of tracking
 _ASIDE_RATIO = 0.12  # of its shift, in addition
 _LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
@@ -77,8 +77,8 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
     lengths = np.linalg.norm(shifts, axis=1)
     if len(lengths) == 0:
         return None
-    off = lengths > max(_MOVED_PX, _MOVED_RATIO * float(np.median(lengths)))
-    if off.sum() < _LEAST_MOVED:
+    off = lengths > max(MOVED_PX, _MOVED_RATIO * float(np.median(lengths)))
+    if off.sum() < LEAST_MOVED:
         return None
     places, shifts, lengths = places[off], shifts[off], lengths[off]
     lines = np.stack(
@@ -93,7 +93,7 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
         counts = np.count_nonzero(agreeing, axis=1)
         if len(counts) and counts.max() > (-1 if best is None else best.sum()):
             best, epipole = agreeing[counts.argmax()], meetings[counts.argmax()]
-    if best is None or best.sum() < max(_LEAST_MOVED, _LEAST_AGREEING * len(lines)):
+    if best is None or best.sum() < max(LEAST_MOVED, _LEAST_AGREEING * len(lines)):
         return None
     found = Parallax(epipole, 0.0, 0.0)
     along = (shifts[best] * found.direction_at(places[best])).sum(axis=1)

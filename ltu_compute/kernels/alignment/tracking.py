@@ -83,14 +83,22 @@ class _Tracked(NamedTuple):
 
 
 def corners_beyond(
-    matrix: Matrix, gray1: Gray, target: Target
+    matrix: Matrix,
+    gray1: Gray,
+    target: Target,
+    *,
+    least_moved: tuple[int, float] = (0, 0.0),
+    region1: Mask | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return `tracked_corners` of the whole image, once computed for the same matrix."""
+    """Return `tracked_corners`; those of the whole image are only tracked once for a matrix."""
     last = target.last
-    if last is None or last.gray1 is not gray1 or not np.array_equal(last.matrix, matrix):
-        last = _Tracked(matrix, gray1, tracked_corners(matrix, gray1, target))
-        target.last = last
-    return last.corners
+    known = region1 is None and last is not None and last.gray1 is gray1
+    if known and last is not None and np.array_equal(last.matrix, matrix):
+        return last.corners
+    corners = tracked_corners(matrix, gray1, target, least_moved=least_moved, region1=region1)
+    if region1 is None and least_moved == (0, 0.0):
+        target.last = _Tracked(matrix, gray1, corners)
+    return corners
 
 
 def tracked_corners(
@@ -100,6 +108,7 @@ def tracked_corners(
     *,
     halvings: int = 2,
     farthest_px: float | None = None,
+    least_moved: tuple[int, float] = (0, 0.0),
     region1: Mask | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Track corners of image 1 in image 2, from their places under a matrix.
@@ -117,6 +126,8 @@ def tracked_corners(
         each.
     farthest_px : float, optional
         If a sample of the corners moved farther, at the median, none are returned; px of image 2.
+    least_moved : tuple of int and float
+        If fewer corners than this moved as far as that, px of image 2, none are returned.
     region1 : ndarray of uint8, shape (H, W), optional
         Of the size of image 1: only corners where it is 255 are tracked, and they may be closer
         together.
@@ -149,6 +160,9 @@ def tracked_corners(
         if not certain.any() or np.median(shifts) > farthest_px:
             return empty, empty
     end, kept = _followed(warped, target.equalised, start, criteria=_EXACT, **how)
+    count, px = least_moved
+    if np.count_nonzero(np.linalg.norm(end - start, axis=1)[kept] > px) < count:
+        return empty, empty
     back, kept_back = _followed(target.equalised, warped, end, criteria=_ROUGH, **how)
     kept &= kept_back & (np.linalg.norm(back - start, axis=1) < _MAX_GAP_PX)
     return start[kept], end[kept]

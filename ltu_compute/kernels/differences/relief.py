@@ -15,8 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
-from ltu_compute.kernels.alignment import Alignment, Target, equalised, tracked_corners
-from ltu_compute.kernels.alignment.parallax import Parallax, find_parallax
+from ltu_compute.kernels.alignment import Alignment, Target, equalised
+from ltu_compute.kernels.alignment.parallax import (
+    LEAST_MOVED,
+    MOVED_PX,
+    Parallax,
+    find_parallax,
+)
 from ltu_compute.kernels.alignment.precision import information_at
 from ltu_compute.kernels.alignment.tracking import corners_beyond
 from ltu_compute.kernels.differences.filtering import Floats
@@ -117,10 +122,13 @@ def parallax_of(
     """
     if alignment is None or alignment.method in ("still", "shape"):
         return None
-    if region1 is None:
-        start, end = corners_beyond(alignment.matrix, gray1, target)
-    else:
-        start, end = tracked_corners(alignment.matrix, gray1, target, region1=region1)
+    # The scale varies over an image that is seen at an angle.
+    least_moved = (LEAST_MOVED, 0.7 * MOVED_PX) if view.bend is None else (0, 0.0)
+    start, end = corners_beyond(
+        alignment.matrix, gray1, target, least_moved=least_moved, region1=region1
+    )
+    if len(start) == 0:
+        return None
     # A corner that is almost an edge slides along it, which looks like a parallax.
     information = information_at(target.gray, start)
     corners = np.trace(information, axis1=1, axis2=2) - 1 >= _CORNER
