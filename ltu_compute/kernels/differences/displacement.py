@@ -161,17 +161,11 @@ class Grid:
         # The lesser eigenvalue of the structure tensor: contrast in every direction.
         texture = np.asarray(cv2.cornerMinEigenVal(small, _TEXTURE_PX), np.float32)
         texture += _LINE_SHARE * cv2.blur(cv2.Laplacian(small, cv2.CV_32F) ** 2, [_TEXTURE_PX] * 2)
-        middles = np.zeros((rows, columns, 2))
-        for row in range(rows):
-            for column in range(columns):
-                left, right = (round(c * exact[0] * scale) for c in (column, column + 1))
-                top, bottom = (round(r * exact[1] * scale) for r in (row, row + 1))
-                cell = texture[top : max(top + 1, bottom), left : max(left + 1, right)]
-                if cell.size == 0:
-                    middles[row, column] = (column + 0.5) * exact[0], (row + 0.5) * exact[1]
-                    continue
-                y, x = np.unravel_index(int(cell.argmax()), cell.shape)
-                middles[row, column] = (left + x + 0.5) / scale - 0.5, (top + y + 0.5) / scale - 0.5
+        # A cell has 8 px or more of the texture: patches are hardly larger than their spacing.
+        lines = np.rint(np.arange(rows + 1) * exact[1] * scale).astype(np.intp)
+        sides = np.rint(np.arange(columns + 1) * exact[0] * scale).astype(np.intp)
+        places = _strongest(texture[: lines[-1], : sides[-1]], lines, sides)
+        middles = (places.reshape(rows, columns, 2) + 0.5) / scale - 0.5
         limits = np.array(frame) - 1 - patch / 2
         return cls(
             exact, columns, rows, patch, np.clip(middles, patch / 2, np.maximum(limits, patch / 2))
@@ -181,6 +175,21 @@ class Grid:
         """Return the left and top of a patch."""
         x, y = self.middles[row, column] - self.patch / 2
         return round(x + 0.5), round(y + 0.5)
+
+
+def _strongest(
+    values: Floats, lines: NDArray[np.intp], sides: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return the x and y of the greatest value of each cell, row by row, shape (N, 2).
+
+    Cells reach from each of `lines`, and of `sides`, to the next. The first of equal values counts.
+    """
+    greatest = np.maximum.reduceat(values, lines[:-1], axis=0)
+    greatest = np.maximum.reduceat(greatest, sides[:-1], axis=1)
+    row_of, column_of = (np.repeat(np.arange(len(e) - 1), np.diff(e)) for e in (lines, sides))
+    y, x = np.nonzero(values == greatest[row_of[:, None], column_of])
+    _, first = np.unique(row_of[y] * (len(sides) - 1) + column_of[x], return_index=True)
+    return np.stack([x[first], y[first]], axis=1)
 
 
 def measured_displacement(
