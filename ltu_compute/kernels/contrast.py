@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from ltu_compute.kernels.prepared import of_reference
-from ltu_compute.kernels.resizing import first_channel, gray_of, is_colourless, reduced
+from ltu_compute.kernels.resizing import first_channel, gray_of, is_colourless, roughly_reduced
 from ltu_compute.kernels.types import Bgr, Gray
 
-_LONGEST = 400  # px, at which contrast is measured
+_LONGEST = 400  # px, about, at which contrast is measured
 _DETAIL_PX = 2.0  # sigma, px: what varies more slowly is light
 _FAINT = 0.35  # share of the best channel's contrast below which brightness is not used
 
@@ -30,7 +30,9 @@ def gray_pair(image1: Bgr, image2: Bgr) -> tuple[Gray, Gray]:
     gray1, gray2 : ndarray of uint8, shapes (H, W)
         Brightness of both, or the same channel of both.
     """
-    contrasts = np.minimum(*(_contrasts(reduced(image, _LONGEST)) for image in (image1, image2)))
+    contrasts = np.minimum(
+        *(_contrasts(roughly_reduced(image, _LONGEST)) for image in (image1, image2))
+    )
     best = int(contrasts[1:].argmax())
     if contrasts[0] >= _FAINT * contrasts[1 + best]:
         return gray_of(image1), gray_of(image2)

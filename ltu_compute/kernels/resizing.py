@@ -16,7 +16,7 @@ _STRIPE_PIXELS = 1 << 17
 _LEAST_HALVED = 3  # times the wanted size, from which a picture is halved first
 _ELONGATED = 3  # aspect ratio from which a picture keeps its short side when it is reduced
 _MOST_ELONGATED = 4  # times the longest side of other pictures, that a long one keeps
-_ROUGHLY = (0.85, 1.2)  # times the wanted longest side, that `roughly_reduced` may give
+_ROUGHLY = (0.8, 1.2)  # times the wanted longest side, that `roughly_reduced` may give
 _LEAST_ODD_PX = 256  # px of an odd side from which its last one may be left out: 0.4 % of it
 
 
@@ -84,7 +84,7 @@ def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 def roughly_reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     """Return a picture with its longest side reduced to about a limit, by the mean of areas.
 
-    It is reduced by a whole number that divides both sides, where that gives 0.85 to 1.2 times
+    It is reduced by a whole number that divides both sides, where that gives 0.8 to 1.2 times
     `longest`: OpenCV takes 44 ms to reduce 12 MP in color to 1,024 px and 5 ms to reduce them to
     1,000 px. Otherwise it is halved once before, if it is large.
 

@@ -246,4 +246,5 @@ def outside(values: Bgr, low: Bgr, high: Bgr, contrast_share: float = 0.0) -> Bg
     if not contrast_share:
         return np.asarray(beyond, np.uint8)
     contrast = cv2.subtract(high, low)
-    return np.asarray(cv2.addWeighted(beyond, 1, contrast, -contrast_share, 0), np.uint8)
+    share = cv2.convertScaleAbs(contrast, contrast, contrast_share)
+    return np.asarray(cv2.subtract(beyond, share, beyond), np.uint8)
