@@ -22,8 +22,7 @@ from ltu_compute.kernels.differences import (
     Specimens,
     Tolerance,
 )
-from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD
-from ltu_compute.kernels.differences.settings import AUTO, FULL, PRESET_PX
+from ltu_compute.kernels.differences.settings import AUTO, DELTA_E_PER_THRESHOLD, FULL, PRESET_PX
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.specimens import (
     MOST,

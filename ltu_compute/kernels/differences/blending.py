@@ -5,14 +5,19 @@ b: yellow beside blue is grey in between. Lenses and sensors blend in linear lig
 blends the picture's own values. Neither kind of blend is a difference.
 """
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.differences.filtering import Floats
+from ltu_compute.kernels.differences.filtering import Floats, blurred, hysteresis
+from ltu_compute.kernels.types import Mask
 from ltu_compute.kernels.vectors import lengths, norms
 
 _LEAST = 0.5  # ΔE; pixels that differ by less are not examined
+_LEAST_SIGMA = 0.05  # px; less smoothing is none
+_BESIDE_PX = 3  # px around a difference whose pixels decide what of it is a blur or a halo
 _TWO_HUES = 15.0  # ΔE between two hues, without lightness, whose blends leave their range
 _HUE_SHARE = 0.14  # of the distance of two hues: lens and JPEG blur colours differently
 _CHUNK = 1 << 16  # pixels examined at a time, to bound memory
@@ -27,6 +32,7 @@ def without_blends(
     radius: float,
     allowance: Floats,
     softness: Floats,
+    within: Mask | None = None,
 ) -> Floats:
     """Reduce a difference where blends of the other picture's colours explain it.
 
@@ -42,9 +48,11 @@ def without_blends(
         ΔE per channel that is not a difference.
     softness : ndarray of float32, shape (H, W, 3)
         Share of the local contrast by which a pixel may exceed a blend.
+    within : ndarray of uint8, shape (H, W), optional
+        Pixels to examine: not 0. Default: all.
     """
     reach = int(np.ceil(radius)) + 1
-    rows, columns = _examined(beyond, other, reach)
+    rows, columns = _examined(beyond, other, reach, within)
     if len(rows) == 0:
         return beyond
     padded = cv2.copyMakeBorder(other, *[reach] * 4, cv2.BORDER_REPLICATE)
@@ -73,11 +81,38 @@ def without_blends(
     return result
 
 
+def that_may_count(difference: Floats, level: float, smooth: float) -> Mask:
+    """Return where blends decide about a difference: 255.
+
+    That is wherever it would reach the threshold without them, and around these places. Blends only
+    reduce a difference, and take most of the time of a comparison in color.
+
+    Parameters
+    ----------
+    difference : ndarray of float32, shape (H, W)
+        Difference of each pixel, ΔE.
+    level : float
+        Threshold, ΔE.
+    smooth : float
+        Smoothing of the difference; see `ComparisonSettings`.
+    """
+    sigma = 2.5 * smooth
+    judged = blurred(difference, sigma) if sigma > _LEAST_SIGMA else difference
+    mask = hysteresis(judged, 0.5 * level, level)
+    if not cv2.countNonZero(mask):
+        return mask
+    reach = _BESIDE_PX + math.ceil(4 * sigma)
+    kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
+    return np.asarray(cv2.dilate(mask, kernel), np.uint8)
+
+
 def _examined(
-    beyond: Floats, other: Floats, reach: int
+    beyond: Floats, other: Floats, reach: int, within: Mask | None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return rows and columns of pixels that differ where two hues are within `reach` px."""
     differs = (beyond > _LEAST).view(np.uint8)
+    if within is not None:
+        differs = np.asarray(cv2.bitwise_and(differs, within), np.uint8)
     left, top, width, height = cv2.boundingRect(differs)
     if width == 0:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)

@@ -7,11 +7,11 @@ from ltu_compute.cancellation import checked, checkpoint
 from ltu_compute.kernels.differences.appearance import RING_PX, Appearance, appearance
 from ltu_compute.kernels.differences.areas import Area
 from ltu_compute.kernels.differences.filtering import Floats
-from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, outline_of, spot_of
+from ltu_compute.kernels.differences.regions import outline_of, spot_of
 from ltu_compute.kernels.differences.registration import edge_to_edge
 from ltu_compute.kernels.differences.results import Difference
 from ltu_compute.kernels.differences.screening import grown
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.differences.tiled import Finest
 from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Box, Size

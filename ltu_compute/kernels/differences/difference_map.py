@@ -1,15 +1,16 @@
 """Measure the difference of each pixel beyond misregistration and noise."""
 
 import math
+from collections.abc import Iterable
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.differences.blending import without_blends
+from ltu_compute.kernels.differences.blending import that_may_count, without_blends
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import (
     blur_to_match,
     chroma_blur_to_match,
@@ -34,6 +35,7 @@ _LEAST_RINGING_PX = 2  # px compared; waves that reach less far are averaged out
 _COLOURED = 8.0  # ΔE from grey; a picture with less everywhere is grey
 _BRIGHT = (225, 250)  # levels between which doubt grows from 0 to 1: the light was brighter
 _DARK = (12, 4)  # levels between which doubt grows from 0 to 1: the light was darker
+_BLOCK_PX = 9  # px, side of the blocks of which the quietest tenth bounds the noise
 _NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
 
 
@@ -61,6 +63,7 @@ def measure(
     ringing_px: int,
     judges: Judges | None = None,
     longest: int | None = None,
+    everywhere: bool = False,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise.
 
@@ -82,6 +85,8 @@ def measure(
         They measure the excess over the range in their own way; see `beyond_range`.
     longest : int, optional
         Longest side, px, of the frame that these are a part of. Default: that of these.
+    everywhere : bool
+        Take blends off everywhere, and not only near what would reach the threshold.
 
     Returns
     -------
@@ -89,33 +94,48 @@ def measure(
         In ΔE, 0 or more.
     """
     scale = (longest or max(compared.shape)) / REFERENCE_SIZE
-    level = with_doubt(reference, aligned_image, corrected)
+    other = with_doubt(reference, aligned_image, corrected)
     # Pixels that are not compared must not leak into those that are.
-    np.copyto(level, reference, where=~compared[..., None])
-    first, second = _equally_sharp(reference, level, compared, settings)
+    np.copyto(other, reference, where=~compared[..., None])
+    first, second = _equally_sharp(reference, other, compared, settings)
     ringing = ringing_allowance(first, second, ringing_px)
     softness = contrast_allowance(reference, aligned_image)
     radius = settings.edge_tolerance + slack * max(1.0, scale)
-    difference_map = np.zeros(compared.shape, np.float32)
     sigmas = [sigma * scale for sigma in _SCALES]
     if scale > _FINER:
         sigmas.append(_SCALES[0])  # more pixels show smaller differences
+    several: list[tuple[Floats, tuple[Floats, Floats], Floats]] = []
     for sigma in sigmas:
-        blurred1 = blurred(first, sigma)
-        blurred2 = blurred(second, sigma)
-        allowance = _NOISE_MULTIPLE * noise_of(blurred1 - blurred2, compared)
-        for one, other, judge in zip(
-            (blurred1, blurred2), (blurred2, blurred1), judges or (None, None), strict=True
-        ):
-            beyond = beyond_range(
-                one, other, radius, allowance, softness, by_place=ringing, judge=judge
-            )
-            if not settings.use_hsv:
-                beyond = without_blends(
-                    beyond, one, other, radius=radius, allowance=allowance, softness=softness
-                )
-            cv2.max(difference_map, beyond, difference_map)
-    return difference_map * beyond_rim(compared)
+        soft = blurred(first, sigma), blurred(second, sigma)
+        allowance = np.asarray(_NOISE_MULTIPLE * noise_of(soft[0] - soft[1], compared), np.float32)
+        for pair, judge in zip((soft, soft[::-1]), judges or (None, None), strict=True):
+            beyond = beyond_range(*pair, radius, allowance, softness, by_place=ringing, judge=judge)
+            several.append((beyond, pair, allowance))
+    inner = beyond_rim(compared)
+    difference_map = _greatest(beyond for beyond, *_ in several) * inner
+    if settings.use_hsv:
+        return difference_map
+    within = None
+    if not everywhere:
+        level = settings.threshold * DELTA_E_PER_THRESHOLD
+        within = that_may_count(difference_map, level, settings.smooth)
+        if not cv2.countNonZero(within):
+            return difference_map
+    blended = (
+        without_blends(
+            *(beyond, *pair), radius=radius, allowance=allowance, softness=softness, within=within
+        )
+        for beyond, pair, allowance in several
+    )
+    return _greatest(blended) * inner
+
+
+def _greatest(maps: Iterable[Floats]) -> Floats:
+    """Return the greatest value of several maps at each pixel."""
+    greatest, *others = maps
+    for each in others:
+        greatest = np.asarray(cv2.max(greatest, each), np.float32)
+    return greatest
 
 
 def _equally_sharp(
@@ -294,20 +314,30 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     sampled = compared[::step, ::step]
     if not sampled.any():
         return np.zeros(channels, np.float32)
-    mean = cv2.blur(residual, (9, 9)).reshape(residual.shape)
-    square = cv2.blur(cv2.multiply(residual, residual), (9, 9)).reshape(residual.shape)
     noise = np.zeros(channels, np.float32)
-    places = np.flatnonzero(sampled)
-    all_values, all_means, all_squares = (
-        each[::step, ::step].reshape(-1, channels).take(places, axis=0).T.copy()
-        for each in (residual, mean, square)
-    )
-    for channel in range(channels):
-        values, means, squares = (each[channel] for each in (all_values, all_means, all_squares))
+    sampled_values = residual[::step, ::step].reshape(-1, channels)
+    sampled_values = sampled_values.take(np.flatnonzero(sampled), axis=0).T.copy()
+    variances = _variances(residual, compared)
+    for channel, values in enumerate(sampled_values):
         deviation = DEVIATIONS_PER_MAD * median(np.abs(values - np.float32(median(values))))
-        quiet = math.sqrt(percentile(np.maximum(squares - means * means, 0), 10))
+        quiet = math.sqrt(percentile(variances[:, channel], 10)) if len(variances) else 0.0
         noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))
     return noise
+
+
+def _variances(values: Floats, compared: NDArray[np.bool_]) -> Floats:
+    """Return the variance of each channel in blocks whose middle is compared, shape (N, C)."""
+    rows, columns = (side // _BLOCK_PX for side in compared.shape)
+    if not rows or not columns:
+        return np.zeros((0, values.shape[2]), np.float32)
+    part = values[: rows * _BLOCK_PX, : columns * _BLOCK_PX]
+    mean, square = (
+        cv2.resize(each, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, -1)
+        for each in (part, cv2.multiply(part, part))
+    )
+    middle = slice(_BLOCK_PX // 2, None, _BLOCK_PX)
+    inside = compared[middle, middle][:rows, :columns]
+    return np.asarray(np.maximum(square - mean * mean, 0)[inside], np.float32)
 
 
 def ringing_reach(px: float) -> int:
@@ -382,18 +412,37 @@ def beyond_range(
     ndarray of float32, shape (H, W)
         In ΔE, 0 or more.
     """
-    if judge is None:
-        low, high = range_within(other, radius)
-        beyond = excess_beyond(values, low, high, allowance, softness)
-    else:
-        beyond = judge.excess(values, other, radius, allowance, softness)
+    return lengths_beyond(
+        channels_beyond(values, other, radius, allowance, softness, judge=judge), by_place
+    )
+
+
+def channels_beyond(
+    values: Floats,
+    other: Floats,
+    radius: float,
+    allowance: Floats,
+    softness: Floats,
+    *,
+    judge: Judge | None = None,
+) -> Floats:
+    """Return by how much each channel exceeds a range, ΔE, shape (H, W, C); see `beyond_range`."""
+    if judge is not None:
+        return judge.excess(values, other, radius, allowance, softness)
+    low, high = range_within(other, radius)
+    return excess_beyond(values, low, high, allowance, softness)
+
+
+def lengths_beyond(channels: Floats, by_place: Floats | None) -> Floats:
+    """Return what of `channels_beyond` is not explained by place, as one number, shape (H, W)."""
+    beyond = channels
     if by_place is not None:
-        cv2.subtract(beyond, by_place, beyond)
+        beyond = np.asarray(cv2.subtract(channels, by_place), np.float32)
         cv2.threshold(beyond, 0, 0, cv2.THRESH_TOZERO, beyond)
     if beyond.ndim == 2:
         return beyond
-    cv2.multiply(beyond, beyond, beyond)
-    return np.asarray(cv2.sqrt(cv2.transform(beyond, np.ones((1, 3), np.float32))), np.float32)
+    square = cv2.transform(cv2.multiply(beyond, beyond), np.ones((1, 3), np.float32))
+    return np.asarray(cv2.sqrt(square), np.float32)
 
 
 def excess_beyond(

@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.components import components_of
-from ltu_compute.kernels.differences.blending import without_blends
+from ltu_compute.kernels.differences.blending import that_may_count, without_blends
 from ltu_compute.kernels.differences.difference_map import (
     Judges,
-    beyond_range,
+    channels_beyond,
     contrast_allowance,
     coordinates,
+    lengths_beyond,
     ringing_allowance,
 )
-from ltu_compute.kernels.differences.filtering import Floats, blurred
-from ltu_compute.kernels.differences.regions import hysteresis
+from ltu_compute.kernels.differences.filtering import Floats, blurred, hysteresis
 from ltu_compute.kernels.differences.sampling import crop
 from ltu_compute.kernels.differences.screening import BASE_BLUR, neighbourhood, outside, softened
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.resizing import brightest_channel, gray_of
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask
 
@@ -149,7 +149,7 @@ def look_at(
     precision, level = exact.precision, exact.level
     reference, shot = pictures
     inside = np.where(allowed > 0, np.uint8(1), np.uint8(0))
-    difference = exact_difference(reference, shot, settings, precision, exact.judges) * inside
+    difference = exact_difference(reference, shot, settings, precision, exact.judges, inside=inside)
     judged = difference.copy()
     if settings.smooth > 0.02:
         judged = blurred(difference, 2.5 * settings.smooth) * inside
@@ -217,6 +217,8 @@ def exact_difference(
     settings: ComparisonSettings,
     precision: Precision,
     judges: Judges | None = None,
+    *,
+    inside: Mask | None = None,
 ) -> Floats:
     """Return the difference of each pixel beyond misregistration and noise.
 
@@ -230,40 +232,61 @@ def exact_difference(
         Precision of the pictures.
     judges : tuple of Judge, optional
         What earlier good shots taught of the place.
+    inside : ndarray of uint8, shape (H, W), optional
+        1 where pixels are compared, elsewhere 0. Default: everywhere.
 
     Returns
     -------
     ndarray of float32, shape (H, W)
-        In ΔE, 0 or more.
+        In ΔE, 0 or more; 0 if nothing would reach the threshold. Blends are only taken off near
+        what would.
     """
     softness = contrast_allowance(reference, shot)
     first, second = (
         blurred(coordinates(picture, settings), BASE_BLUR) for picture in (reference, shot)
     )
     allowance = np.asarray(2.5 * precision.noise, np.float32)
-    beyond = np.zeros(first.shape[:2], np.float32)
+    pairs = ((first, second), (second, first))
+    channels = [
+        channels_beyond(*pair, precision.radius, allowance, softness, judge=judge)
+        for pair, judge in zip(pairs, judges or (None, None), strict=True)
+    ]
+
+    def lengths(by_place: Floats | None) -> list[Floats]:
+        several = [lengths_beyond(each, by_place) for each in channels]
+        return several if inside is None else [each * inside for each in several]
+
+    def counting(difference: Floats) -> Mask:
+        level = settings.threshold * DELTA_E_PER_THRESHOLD
+        return that_may_count(difference, level, settings.smooth)
+
+    beyond = np.asarray(cv2.max(*lengths(None)), np.float32)
+    if not cv2.countNonZero(counting(beyond)):  # most suspect places show noise only
+        return np.zeros_like(beyond)
     by_place = _blur_allowance(first, second)
     if not settings.use_hsv:
         ringing = ringing_allowance(first, second, precision.ringing_px)
         if ringing is not None:
             by_place = ringing + by_place
-    for one, other, judge in zip(
-        (first, second), (second, first), judges or (None, None), strict=True
-    ):
-        differs = beyond_range(
-            one, other, precision.radius, allowance, softness, by_place=by_place, judge=judge
+    both = lengths(by_place)
+    beyond = np.asarray(cv2.max(*both), np.float32)
+    if settings.use_hsv or first.ndim == 2:
+        return beyond
+    within = counting(beyond)
+    if not cv2.countNonZero(within):
+        return beyond
+    blended = (
+        without_blends(
+            differs,
+            *pair,
+            radius=precision.radius,
+            allowance=allowance,
+            softness=softness,
+            within=within,
         )
-        if not settings.use_hsv and one.ndim == 3:
-            differs = without_blends(
-                differs,
-                one,
-                other,
-                radius=precision.radius,
-                allowance=allowance,
-                softness=softness,
-            )
-        cv2.max(beyond, differs, beyond)
-    return beyond
+        for differs, pair in zip(both, pairs, strict=True)
+    )
+    return np.asarray(cv2.max(*blended), np.float32)
 
 
 def _blur_allowance(first: Floats, second: Floats) -> Floats:

@@ -17,6 +17,9 @@ MAX_RESOLUTION = 900
 FULL: Literal["full"] = "full"
 """Value of `resolution` for the shots' own resolution."""
 
+DELTA_E_PER_THRESHOLD = 8.0
+"""Colour difference, ΔE (CIE76), per unit of `threshold`."""
+
 AUTO: Literal["auto"] = "auto"
 """Value of `resolution` for the shots' own resolution if they hardly moved, else `PRESET_PX`."""
 

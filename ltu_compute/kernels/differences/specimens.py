@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ltu_compute.cancellation import checked
 from ltu_compute.kernels.differences.difference_map import measure
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
-from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, Usual, pieces_of
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.regions import Usual, pieces_of
+from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.differences.tinting import tinted
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
@@ -282,6 +282,7 @@ def measured_within(
         slack=0.0,
         ringing_px=ringing_px,
         longest=max(compared.shape),
+        everywhere=True,
     )
 
 

@@ -40,7 +40,6 @@ from ltu_compute.kernels.differences.evidence import (
 )
 from ltu_compute.kernels.differences.filtering import blurred
 from ltu_compute.kernels.differences.light import Light
-from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD
 from ltu_compute.kernels.differences.sampling import Sampler, crop
 from ltu_compute.kernels.differences.screening import (
     BASE_BLUR,
@@ -52,7 +51,7 @@ from ltu_compute.kernels.differences.screening import (
     tile_side,
 )
 from ltu_compute.kernels.differences.seams import SPACING, Seams
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.differences.sharpness import (
     blur_to_settle,
     chroma_blur_to_match,

@@ -15,7 +15,7 @@ from ltu_compute.kernels.differences.difference_map import (
 )
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.light import in_light_of
-from ltu_compute.kernels.differences.regions import DELTA_E_PER_THRESHOLD, cut_out
+from ltu_compute.kernels.differences.regions import cut_out
 from ltu_compute.kernels.differences.registration import (
     View,
     find_alignment,
@@ -28,7 +28,7 @@ from ltu_compute.kernels.differences.relief import (
     without_surroundings,
 )
 from ltu_compute.kernels.differences.results import Comparison, Difference, ReliefPart
-from ltu_compute.kernels.differences.settings import ComparisonSettings
+from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.differences.specimens import Specimen, Specimens, measured_within
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
 from ltu_compute.kernels.differences.steps import (
@@ -107,6 +107,7 @@ def compare_whole(
             slack=slack,
             ringing_px=ringing,
             judges=judges,
+            everywhere=isinstance(learnt, Specimens),
         )
         compared = shared & asked
         seen = _Look(aligned_image, corrected, difference_map * compared, compared)
