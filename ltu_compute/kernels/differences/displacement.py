@@ -173,8 +173,8 @@ class Grid:
 
     def corner(self, column: int, row: int) -> tuple[int, int]:
         """Return the left and top of a patch."""
-        x, y = self.middles[row, column] - self.patch / 2
-        return round(x + 0.5), round(y + 0.5)
+        x, y = self.middles[row, column].tolist()
+        return round(x - self.patch / 2 + 0.5), round(y - self.patch / 2 + 0.5)
 
 
 def _strongest(
@@ -355,9 +355,9 @@ def _vertex(values: Floats, index: int) -> float:
     """Return the offset of the vertex of the parabola through a maximum and its neighbours."""
     if not 0 < index < len(values) - 1:
         return 0.0
-    before, peak, after = (float(v) for v in values[index - 1 : index + 2])
+    before, peak, after = values[index - 1 : index + 2].tolist()
     curvature = before - 2 * peak + after
-    return float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
+    return min(0.5, max(-0.5, 0.5 * (before - after) / curvature)) if curvature < 0 else 0.0
 
 
 def _supported(vectors: Floats, weights: Floats, slow: Floats) -> NDArray[np.bool_]:

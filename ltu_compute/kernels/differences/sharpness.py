@@ -26,6 +26,7 @@ _MISPLACED_PX = 1  # px by which an edge may be displaced while sharpness is mea
 # softer. The second decides by how much: cores of thin strokes show most of it.
 _KEPT_PERCENT = (95, 98)
 _PROBE = 0.5  # px, blur of each image that shows which one is sharper
+_PLENTY = 30_000  # px that suffice to measure how much detail pictures have
 _ABOVE_NOISE = 4.0  # times the median detail; less may be noise
 # Greatest share of the excess that the right blur may leave: of that without any blur, and of that
 # with the other picture blurred, which removes as much noise.
@@ -215,6 +216,7 @@ def _busy(
         return None
     detail = np.maximum(_magnitude(_detail(luma1)), _magnitude(_detail(luma2)))
     within = _at(detail, np.flatnonzero(compared))
+    within = within[:: 1 + len(within) // _PLENTY]
     least = max(percentile(within, 80), above_noise * median(within))
     busy = compared & (detail >= least) & (detail > 1)
     return busy if busy.sum() >= 100 else None
