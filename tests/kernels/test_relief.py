@@ -8,8 +8,9 @@ import pytest
 
 from ltu_compute.kernels.alignment.parallax import find_parallax
 from ltu_compute.kernels.differences import PRESETS, Comparison, compare
+from ltu_compute.kernels.differences.areas import Area
 from ltu_compute.kernels.differences.displacement import Displacement
-from ltu_compute.kernels.differences.fine import _without_measured
+from ltu_compute.kernels.differences.fine import _without_measured, _without_unexplained
 from ltu_compute.kernels.differences.relief import Part, Relief, only
 from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.types import Bgr, Box, Size
@@ -156,3 +157,25 @@ def test_a_large_part_that_patches_have_measured_is_no_relief(
     found = _without_measured(drawn_relief(), Size(100, 80), sampler)
     assert found is not None
     assert len(found.parts) == left
+
+
+def ring(x: int, y: int, width: int, height: int, *, lower: bool) -> Area:
+    """Return the rim of a bar of 5 px all around; without `lower`, without its lower quarter."""
+    mask = np.zeros((height, width), np.uint8)
+    cv2.rectangle(mask, (2, 2), (width - 3, height - 3), 255, 5)
+    if not lower:
+        mask[3 * height // 4 :] = 0
+    return Area.of(Box(x, y, width, height), mask, 50.0, 40.0)
+
+
+def test_a_part_that_grew_is_no_relief() -> None:
+    """Displaced, one of its sides fits; the others differ as before. The other part fits."""
+    plane = [ring(100, 100, 400, 300, lower=True), ring(700, 500, 100, 100, lower=True)]
+    left = [ring(100, 100, 400, 300, lower=True), ring(700, 500, 100, 100, lower=False)]
+    sizes = Size(100, 80), Size(1000, 800)
+    grew = _without_unexplained(drawn_relief(), *sizes, (plane, [left[0]]))
+    assert grew is not None
+    assert [part.box.x for part in grew.parts] == [70]
+    assert _without_unexplained(drawn_relief(), *sizes, (plane, left)) is None
+    whole = drawn_relief()
+    assert _without_unexplained(whole, *sizes, (plane, [])) is whole

@@ -1,11 +1,15 @@
 """Compare images at full resolution, tile by tile."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.contrast import gray_pair
+from ltu_compute.kernels.differences.areas import Area, overlap
 from ltu_compute.kernels.differences.describing import described, overview_map
 from ltu_compute.kernels.differences.difference_map import registration_slack
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE
@@ -28,6 +32,7 @@ from ltu_compute.kernels.differences.relief import (
 )
 from ltu_compute.kernels.differences.results import Comparison, ReliefPart
 from ltu_compute.kernels.differences.sampling import Sampler
+from ltu_compute.kernels.differences.screening import grown
 from ltu_compute.kernels.differences.settings import ComparisonSettings
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.steering import (
@@ -61,7 +66,7 @@ from ltu_compute.kernels.resizing import (
     reduced,
     roughly_reduced,
 )
-from ltu_compute.kernels.types import Bgr, Mask, Size
+from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 _OVERVIEW_PX = 1024  # longest side, px, up to 3:1, at which fine comparisons are aligned
 _PATCHED_PX = 512  # px, longest side of the image on which places of patches are chosen
@@ -72,6 +77,7 @@ _NEARLY_FULL = 1.4  # times the overview; larger images are measured again at fu
 # Share of the frame; a larger part holds several of the 12 x 12 patches, which have measured it.
 # It may be a board that moved in its panel.
 _MEASURED_BY_PATCHES = 6 / 144
+_LEFT_BY_RELIEF = 0.5  # of a part's differences in the plane: the most that may remain
 
 
 def overview_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -152,33 +158,29 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
         asked = asked_area(frame, margin=settings.margin, size1=sizes[0], roi1=roi1)
         compared &= asked.view(np.uint8) * 255
     slack = registration_slack(residual / max(frame)) * min(1.0, max(frame) / REFERENCE_SIZE)
-    areas = areas_that_differ(
-        reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
-    )
+
+    def found_in(sampler: Sampler, compared: Mask) -> list[Area]:
+        return areas_that_differ(
+            reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
+        )
+
+    seen = _Seen(sampler, compared, found_in(sampler, compared))
     relief: tuple[ReliefPart, ...] = ()
     parallax = None
-    if areas:
+    if seen.areas:
         region1 = steering_region(roi1, reduced1)
         parallax = parallax_of(gray1, target, alignment, view, region1)
     standing = parallax and find_relief(overview, aligned_image, shared, parallax)
     if standing:
         standing = _without_measured(standing, over, sampler)
-    if standing:
-        relief = described_parts(standing, view.onto2, over, sizes, reduced2)
-        sampler = made_exact(standing, reference, sampler)
-        compared[enlarged(standing.hidden, frame)] = 0
-        areas = [
-            area
-            for area in areas_that_differ(
-                reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
-            )
-            if not is_in_surroundings(area.place, area.mask, standing, frame)
-        ]
+        standing, seen = _seen_with(standing, over, reference, seen, found_in)
+        if standing:
+            relief = described_parts(standing, view.onto2, over, sizes, reduced2)
     matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
     least = settings.min_area_percent / 100 * frame.width * frame.height
     differences = described(
-        [area for area in joined(areas) if area.pixels >= least],
-        Finest(reference, sampler, light, compared),
+        [area for area in joined(seen.areas) if area.pixels >= least],
+        Finest(reference, seen.sampler, light, seen.compared),
         settings,
         sizes,
     )
@@ -192,13 +194,13 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
         relief=relief,
         differences=differences,
         score=float(sum(d.area_percent * d.strength for d in differences)),
-        compared_percent=100.0 * cv2.countNonZero(compared) / compared.size,
+        compared_percent=100.0 * cv2.countNonZero(seen.compared) / seen.compared.size,
         resolution=max(frame),
         offered=max(sizes[0]),
         reference=overview,
         aligned_image=aligned_image,
         corrected_image=corrected,
-        difference_map=overview_map(areas, frame, over),
+        difference_map=overview_map(seen.areas, frame, over),
     )
 
 
@@ -232,6 +234,97 @@ def _without_measured(relief: Relief, over: Size, sampler: Sampler) -> Relief | 
         if not (is_large and np.linalg.norm(own - known) < 0.5 * np.linalg.norm(own)):
             kept.append(part)
     return only(relief, kept)
+
+
+class _Seen(NamedTuple):
+    """A way to map a shot, where it can be compared then, and its differences."""
+
+    sampler: Sampler
+    compared: Mask
+    areas: list[Area]
+
+
+def _seen_with(
+    relief: Relief | None,
+    over: Size,
+    reference: Bgr,
+    plane: _Seen,
+    found_in: Callable[[Sampler, Mask], list[Area]],
+) -> tuple[Relief | None, _Seen]:
+    """Compare with a relief; return the believed part of it, and the differences then.
+
+    Parameters
+    ----------
+    relief : Relief or None
+        In px of the overview.
+    over : Size
+        Size of the overview.
+    reference : ndarray of uint8, shape (H, W, 3), or (H, W) without colour
+        The frame.
+    plane : _Seen
+        The comparison without the relief.
+    found_in : callable
+        Returns the differences. Recorders note its last call.
+    """
+    if relief is None:
+        return None, plane
+    frame = plane.sampler.frame
+
+    def raised_by(standing: Relief) -> _Seen:
+        sampler, compared = made_exact(standing, reference, plane.sampler), plane.compared.copy()
+        compared[enlarged(standing.hidden, frame)] = 0
+        areas = [
+            area
+            for area in found_in(sampler, compared)
+            if not is_in_surroundings(area.place, area.mask, standing, frame)
+        ]
+        return _Seen(sampler, compared, areas)
+
+    seen = raised_by(relief)
+    kept = _without_unexplained(relief, over, frame, (plane.areas, seen.areas))
+    if kept is None:
+        return None, plane._replace(areas=found_in(plane.sampler, plane.compared))
+    return kept, seen if kept is relief else raised_by(kept)
+
+
+def _without_unexplained(
+    relief: Relief, over: Size, frame: Size, areas: tuple[list[Area], list[Area]]
+) -> Relief | None:
+    """Return a relief without parts whose displacement leaves most of their differences.
+
+    All sides of a tall part are displaced alike. If something grew, one side fits where it is
+    displaced to, and the others do not.
+
+    Parameters
+    ----------
+    relief : Relief
+        In px of the overview.
+    over, frame : Size
+        Sizes of the overview and of the frame.
+    areas : tuple of list of Area
+        Differences in the plane, and with the relief.
+
+    Returns
+    -------
+    Relief or None
+        None if no part is left.
+    """
+    factor = max(frame) / max(over)
+    kept = []
+    for part in relief.parts:
+        margin = int(np.ceil(np.hypot(*part.displacement))) + 1
+        x, y, width, height = (round(factor * value) for value in grown(part.box, margin))
+        place = Box(x, y, width, height)
+        before, after = (sum(_covered(area, place) for area in each) for each in areas)
+        if after <= _LEFT_BY_RELIEF * before:
+            kept.append(part)
+    return only(relief, kept)
+
+
+def _covered(area: Area, place: Box) -> int:
+    """Return how many pixels of a rectangle an area covers."""
+    common = overlap(area.place, place)
+    return 0 if common is None else cv2.countNonZero(area.within(common))
 
 
 def _with_displacement(
