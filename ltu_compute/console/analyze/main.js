@@ -593,8 +593,11 @@ async function explain({ kind, message, problems, retryAfter, code }, { shot, un
   byId("bench").classList.add("stale");
   const again = () => button("try-again", () => run(true));
   if (kind === "expired") {
-    notice.tell(t("error-expired"), message, again());
-    if (await account.signIn(t("session-expired"))) run(true);
+    const enter = async () => {
+      if (await account.signIn(t("session-expired"))) run(true);
+    };
+    notice.tell(t("error-expired"), "", button("sign-in", enter)); // the token's error helps nobody
+    await enter();
     return;
   }
   if (kind === "offline" || kind === "busy") {
