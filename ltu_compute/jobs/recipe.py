@@ -36,16 +36,12 @@ from ltu_compute.kernels.differences import (
     OWN_PRESETS,
     PRESETS,
     ComparisonSettings,
-    Specimens,
 )
 from ltu_compute.operations import teaching
 from ltu_compute.operations.analysis import MaskAlgorithm, object_polygon
-from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Taught
+from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Method, Taught
 
 VERSION = 1
-SPECIMENS: Literal["specimens-1"] = "specimens-1"
-"""Method of a tolerance: shots are compared with several good ones."""
-
 SCHEMA_ID = "urn:ltu-compute:recipe:1"
 LARGEST = 72 << 20  # bytes of a recipe file: a picture of 50 MB as text, and the rest
 MOST_REGIONS = 100
@@ -203,9 +199,7 @@ class LearntWith(_Model):
 class Tolerance(_Model):
     """Differences of good parts, learnt from several of them."""
 
-    method: Literal["variation-1", "specimens-1"] = Field(
-        description="How it was learnt, and what the map means."
-    )
+    method: Method = Field(description="How it was learnt, and what the map means.")
     good_shots: int = Field(
         ge=LEAST_SHOTS, le=MOST_SHOTS, description="Shots learnt, the reference among them."
     )
@@ -218,7 +212,9 @@ class Tolerance(_Model):
         "in colour of one map and up to 8 other good shots in place of the reference, one below "
         "the other. The map's blue channel is the least score of a difference there, in 1/16 "
         "doublings of 0.3: percent of the picture times ΔE. A difference counts, too, if its peak "
-        "exceeds the red channel, in 1/2.55 ΔE. The green channel is the number of maps and shots."
+        "exceeds the red channel, in 1/2.55 ΔE. The green channel is the number of maps and shots. "
+        "specimens-2: the same, but only the first value of the green channel is that number. The "
+        "others are the usual distance of neighbourhoods there, in 1/64."
     )
 
 
@@ -257,9 +253,9 @@ class Recipe(_Model):
                 raise ValueError("tolerance: learnt for another reference: teach again")
             if learnt.learnt_with != self.learning():
                 raise ValueError("tolerance: learnt with other settings: teach again")
-            if learnt.method == SPECIMENS and self.comparison_settings().is_fine:
+            if learnt.method != "variation-1" and self.comparison_settings().is_fine:
                 raise ValueError(
-                    f"tolerance: {SPECIMENS} is for a resolution of {MAX_RESOLUTION} px at most"
+                    f"tolerance: {learnt.method} is for a resolution of {MAX_RESOLUTION} px at most"
                 )
         return self
 
@@ -448,7 +444,7 @@ def check_tolerance(recipe: Recipe, content: bytes) -> None:
             f"{found[:12]}…"
         )
     lesson = teaching.loaded(content, "tolerance.map")
-    if isinstance(lesson, Specimens) != (recipe.tolerance.method == SPECIMENS):
+    if teaching.method_of(lesson) != recipe.tolerance.method:
         raise _wrong(f"tolerance.map: not a map of {recipe.tolerance.method}")
 
 
@@ -462,7 +458,7 @@ def taught(recipe: Recipe, found: Taught) -> Recipe:
         recipe = recipe.model_copy(update={"settings": settings})
     content = teaching.dumped(found.tolerance)
     learnt = Tolerance(
-        method=SPECIMENS if isinstance(found.tolerance, Specimens) else "variation-1",
+        method=teaching.method_of(found.tolerance),
         good_shots=found.good_shots,
         reference_sha256=recipe.reference.sha256,
         learnt_with=recipe.learning(),

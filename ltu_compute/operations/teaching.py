@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import thread_time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from ltu_compute.kernels.differences import (
 from ltu_compute.kernels.differences.settings import AUTO, DELTA_E_PER_THRESHOLD, FULL, PRESET_PX
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.specimens import (
+    LEAST_DISTANCE_STEPS,
     MOST,
     MOST_PIXELS,
     Specimen,
@@ -57,6 +58,9 @@ there, specimens serve better. It was 5.5 on a drawn plain part under a reflecti
 
 Lesson = Tolerance | Specimens
 """Tolerance of each place, or good specimens and their usual differences."""
+
+Method = Literal["variation-1", "specimens-1", "specimens-2"]
+"""Name of a way to learn: a tolerance; specimens; specimens, and how unlike their parts are."""
 
 Load = Callable[[int], Image]
 """Returns a shot by its number; it is asked more than once, so that few are in memory."""
@@ -359,13 +363,17 @@ def dumped(lesson: Lesson) -> bytes:
     """Return a lesson as a PNG.
 
     A tolerance is grey: lighter, darker, chroma and edges, one below the other. Specimens are in
-    colour, in blocks of one size. The first one holds the usual scores in blue, the number of
-    blocks in green and the usual strengths in red. Each other block is a picture.
+    colour, in blocks of one size. The first one holds the usual scores in blue, the usual distances
+    of neighbourhoods in green and the usual strengths in red. The first value of green is the
+    number of blocks; without distances, all are. Each other block is a picture.
     """
     if isinstance(lesson, Tolerance):
         return png(np.ascontiguousarray(np.vstack(np.dsplit(lesson.map, 4))[..., 0]))
-    scores, strengths = np.moveaxis(lesson.usual, 2, 0)
-    first = np.dstack([scores, np.full_like(scores, len(lesson.pictures) + 1), strengths])
+    scores, strengths, *distances = np.moveaxis(lesson.usual, 2, 0)
+    blocks = len(lesson.pictures) + 1
+    green = distances[0].copy() if distances else np.full_like(scores, blocks)
+    green[0, 0] = blocks
+    first = np.dstack([scores, green, strengths])
     return png(np.ascontiguousarray(np.vstack([first, *lesson.pictures])))
 
 
@@ -400,6 +408,13 @@ def loaded(content: bytes, name: str = "tolerance") -> Lesson:
     return Tolerance(np.ascontiguousarray(np.dstack(planes)))
 
 
+def method_of(lesson: Lesson) -> Method:
+    """Return the name of the way in which a lesson was learnt, as recipes have it."""
+    if isinstance(lesson, Tolerance):
+        return "variation-1"
+    return "specimens-2" if lesson.has_distances else "specimens-1"
+
+
 def _loaded_specimens(image: Image, name: str) -> Specimens:
     """Return the specimens that a picture holds."""
     pixels = image.fit(max(image.size))
@@ -410,10 +425,14 @@ def _loaded_specimens(image: Image, name: str) -> Specimens:
         )
     if image.width * image.height > MOST_PIXELS:
         raise _wrong(f"{image.width} x {image.height} px; {MOST_PIXELS} px are allowed", name)
-    first, *pictures = np.vsplit(pixels, blocks)
+    first, *pictures = np.vsplit(pixels.copy(), blocks)
+    channels = [0, 2]
+    if first.shape[1] > 1 and first[0, 1, 1] >= LEAST_DISTANCE_STEPS:
+        first[0, 0, 1] = first[0, 1, 1]  # in place of the number of blocks
+        channels.append(1)
     return Specimens(
         tuple(np.ascontiguousarray(each) for each in pictures),
-        np.ascontiguousarray(first[..., [0, 2]]),
+        np.ascontiguousarray(first[..., channels]),
     )
 
 

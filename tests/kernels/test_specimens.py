@@ -1,17 +1,24 @@
 """Good specimens that a shot is compared with, and what they show among themselves."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.kernels.differences import PRESETS, Specimens, Tolerance
+from ltu_compute.kernels.differences.regions import UNLIKE
 from ltu_compute.kernels.differences.specimens import (
+    LEAST_DISTANCE_STEPS,
     LEAST_SCORE,
     MOST,
     MOST_PIXELS,
+    Specimen,
     drawn_specimens,
+    learned_specimens,
 )
 from ltu_compute.kernels.types import Bgr, Box, Gray, Matrix, Size
 from ltu_compute.operations import teaching
@@ -50,6 +57,7 @@ def test_specimens_teach_by_how_much_they_differ_among_themselves() -> None:
     assert isinstance(again, Specimens)
     assert np.array_equal(again.usual, lesson.usual)
     assert np.array_equal(again.pictures, lesson.pictures)
+    assert teaching.method_of(again) == "specimens-2"
     prepared = PreparedReference(reference, tolerance=again)
 
     def found(image: Image) -> list[tuple[int, int]]:
@@ -91,6 +99,49 @@ def test_the_nearest_specimen_counts_for_each_neighbourhood() -> None:
     assert asked[0].width < 60
     assert lesson.least(np.zeros((40, 60), np.float32), 2.4, measured).max() == 0
     assert len(asked) == 2  # where nothing is suspect, nothing is measured again
+
+
+@pytest.mark.parametrize(("channels", "method"), [(2, "specimens-1"), (3, "specimens-2")])
+def test_specimens_come_back_from_their_file(channels: int, method: str) -> None:
+    rng = np.random.default_rng(3)
+    usual = rng.integers(LEAST_DISTANCE_STEPS, 256, (7, 9, channels), dtype=np.uint8)
+    usual[0, 0] = usual[0, 1]
+    pictures = tuple(rng.integers(0, 256, (2, 7, 9, 3), dtype=np.uint8))
+    again = teaching.loaded(teaching.dumped(Specimens(pictures, usual)))
+    assert isinstance(again, Specimens)
+    assert np.array_equal(again.usual, usual)
+    assert np.array_equal(again.pictures, pictures)
+    assert teaching.method_of(again) == method
+    shown = again.unlikeness(pictures[0], pictures[1])
+    assert (shown is not None) == (channels == 3)
+
+
+def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is_not() -> None:
+    """Pixels of the same place differ by more than the defect does."""
+    side = 240
+    rows, columns = np.mgrid[:side, :side]
+
+    def stripes(places: NDArray[Any], phase: float) -> Bgr:
+        wave = 128 + 60 * np.sin(places / 2 + phase)
+        return np.repeat(wave[..., None], 3, axis=2).astype(np.uint8)
+
+    everywhere = np.ones((side, side), bool)
+    reference = stripes(columns, 0)
+    others = [Specimen(stripes(columns, phase), everywhere, 0) for phase in (0.8, 2.1, 3.0, 4.4)]
+    lesson = learned_specimens(reference, others, PRESETS[1])
+    assert lesson is not None
+    good = stripes(columns, 3.6)
+    familiar = lesson.unlikeness(reference, good)
+    assert familiar is not None
+    assert familiar.max() < UNLIKE
+    good[96:144, 96:144] = stripes(rows, 0)[96:144, 96:144]
+    strange = lesson.unlikeness(reference, good)
+    assert strange is not None
+    assert np.unravel_index(strange.argmax(), strange.shape) == (
+        pytest.approx(120, abs=24),
+        pytest.approx(120, abs=24),
+    )
+    assert strange.max() > 2 * UNLIKE
 
 
 @pytest.mark.parametrize(

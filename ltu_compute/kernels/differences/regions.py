@@ -16,6 +16,12 @@ from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, Comp
 from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
+UNLIKE = 1.15
+"""Multiple of the usual distance of neighbourhoods that is a difference by itself; as the two below
+found on MVTec's transistor and screw, test pictures of even numbers."""
+
+_SUPPORT = 8  # power of the unlikeness by which the excess of pixels counts
+_LEAST_EXCESS = 0.7  # of what is usual, where neighbourhoods are as unlike as usual
 _HALO = 0.35  # share of the strongest value nearby; below, a difference is the other's halo
 _MERGED_GAP = 12  # px; fragments no farther apart are one difference
 
@@ -119,18 +125,27 @@ class Usual(NamedTuple):
     ----------
     scores, strengths : ndarray of float32, shapes (H, W)
         A difference counts if its score or its peak exceeds them wherever it is; see `Pieces`.
+    unlikeness : ndarray of float32, shape (H, W), or None
+        How unlike those of good parts its neighbourhoods are, if that was learnt. A difference
+        counts if one of them is quite unlike. The less unlike they are, the more must it exceed
+        what is usual.
     """
 
     scores: Floats
     strengths: Floats
+    unlikeness: Floats | None = None
 
     def is_exceeded_by(self, pieces: Pieces, label: int) -> bool:
         """Return whether a difference counts."""
         own = pieces.labels == label
-        return bool(
-            pieces.score(label) > self.scores[own].max()
-            or pieces.peak(label) > self.strengths[own].max()
+        excess = max(
+            pieces.score(label) / float(self.scores[own].max()),
+            pieces.peak(label) / float(self.strengths[own].max()),
         )
+        if self.unlikeness is None:
+            return excess > 1
+        unlike = float(self.unlikeness[own].max())
+        return unlike > UNLIKE or excess * unlike**_SUPPORT > _LEAST_EXCESS
 
 
 def pieces_of(

@@ -10,6 +10,7 @@ out in turn. A difference of a shot counts if it is greater than theirs in that 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -18,8 +19,13 @@ from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checked
 from ltu_compute.kernels.differences.difference_map import measure
-from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats
-from ltu_compute.kernels.differences.regions import Usual, pieces_of
+from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, hysteresis
+from ltu_compute.kernels.differences.neighbourhoods import Neighbourhoods, described
+from ltu_compute.kernels.differences.regions import (
+    UNLIKE,
+    Usual,
+    pieces_of,
+)
 from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
 from ltu_compute.kernels.differences.tinting import tinted
 from ltu_compute.kernels.homography import size_of
@@ -41,12 +47,21 @@ STEPS_PER_DOUBLING = 16
 LEVELS_PER_DELTA_E = 2.55
 """Steps of a map of strengths per ΔE: 255 is black against white."""
 
+STEPS_PER_DISTANCE = 64
+"""Steps of a map of distances between neighbourhoods; see `neighbourhoods`."""
+
+LEAST_DISTANCE_STEPS = 16
+"""Least value of a map of distances, so that it is not taken for the number of pictures."""
+
 _LEAST_STRENGTH = 15.0  # ΔE, up to which no strength alone makes a difference of specimens count
 _FEW = 4  # pictures, the least that a lesson is worth: the reference and three others
 _POOL_PX = 2  # px at 400 px: a neighbourhood so large must resemble one specimen
 _SURROUNDINGS_PX = 24  # px at 400 px around suspect places that a measurement needs
 _NEAR = 0.0125  # of the longest side: a usual difference counts so far around its place
 _MARGIN = 1.5  # on the usual difference: five specimens do not show the greatest one
+_SPREAD_PX = 8  # px at 400 px: an unlike neighbourhood counts so far around its place
+_FAINT = 0.85  # of `UNLIKE`: extent of an unlike neighbourhood
+_UNLIKE_DELTA_E = 4.8  # ΔE of a neighbourhood at `UNLIKE`: the level of the presets
 _SMALL = 64  # px, longest side at which specimens are seen to be unlike
 _SHOWN_DOUBLINGS = 10.0  # doublings of the score of the strongest colour on a drawn lesson
 _COLOUR = (200, 0, 200)  # BGR
@@ -81,9 +96,11 @@ class Specimens:
     ----------
     pictures : tuple of ndarray of uint8, shapes (H, W, 3)
         The specimens in place and light of the whole reference.
-    usual : ndarray of uint8, shape (H, W, 2)
+    usual : ndarray of uint8, shape (H, W, 3)
         By place, the score and the strength of which a difference must exceed one: the score in
-        `STEPS_PER_DOUBLING` above `LEAST_SCORE`, the strength in `LEVELS_PER_DELTA_E`.
+        `STEPS_PER_DOUBLING` above `LEAST_SCORE`, the strength in `LEVELS_PER_DELTA_E`. Then how far
+        neighbourhoods are from the most alike one of another specimen, in `STEPS_PER_DISTANCE`.
+        Recipes of ``specimens-1`` have two channels: their neighbourhoods are not compared.
     """
 
     pictures: tuple[Bgr, ...]
@@ -93,7 +110,7 @@ class Specimens:
         height, width = self.usual.shape[:2]
         if not 1 <= len(self.pictures) <= MOST:
             raise ValueError(f"there must be 1 to {MOST} specimens")
-        if self.usual.shape != (height, width, 2) or any(
+        if self.usual.shape not in ((height, width, 2), (height, width, 3)) or any(
             each.shape != (height, width, 3) for each in self.pictures
         ):
             raise ValueError("specimens and their map must have one size")
@@ -104,8 +121,13 @@ class Specimens:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that it takes."""
-        return self.usual.nbytes + sum(each.nbytes for each in self.pictures)
+        """Bytes of memory that it takes, about: neighbourhoods are a third of the pictures."""
+        return self.usual.nbytes + sum(4 * each.nbytes // 3 for each in self.pictures)
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether neighbourhoods are compared, too."""
+        return bool(self.usual.shape[2] > 2)
 
     def begin(self) -> None:
         """Do nothing: specimens do not change."""
@@ -141,6 +163,34 @@ class Specimens:
             another = measured(_resized(picture, frame), place)
             nearest[here] = cv2.min(nearest[here], cv2.blur(another, (side, side)))
         return np.asarray(nearest, np.float32)
+
+    def unlikeness(self, reference: Bgr, shot: Bgr) -> Floats | None:
+        """Return how unlike those of the specimens the neighbourhoods of a shot are.
+
+        Parameters
+        ----------
+        reference : ndarray of uint8, shape (H, W, 3)
+            The reference, which is a specimen, too.
+        shot : ndarray of uint8, shape (H, W, 3)
+            The shot in its place and light; where it is not compared, the reference.
+
+        Returns
+        -------
+        ndarray of float32, shape (H, W), or None
+            Multiple of the usual distance. None: it was not learnt.
+        """
+        if not self.has_distances:
+            return None
+        own = size_of(self.pictures[0])
+        cells = described(_resized(shot, own))
+        away = self._neighbourhoods.distances(cells, described(_resized(reference, own)))
+        usual = cv2.resize(self.usual[..., 2], size_of(shot), interpolation=cv2.INTER_NEAREST)
+        there = cv2.resize(away, size_of(shot), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(there / (usual.astype(np.float32) / STEPS_PER_DISTANCE), np.float32)
+
+    @cached_property
+    def _neighbourhoods(self) -> Neighbourhoods:
+        return Neighbourhoods.of(self.pictures)
 
     def usual_in(self, frame: Size) -> Usual:
         """Return what differences must exceed, in a frame of another size."""
@@ -199,7 +249,10 @@ def learned_specimens(
             strengths[around] = np.maximum(strengths[around], _MARGIN * pieces.peak(label))
     steps = np.ceil(STEPS_PER_DOUBLING * np.log2(scores / LEAST_SCORE) - 1e-3)
     levels = np.ceil(LEVELS_PER_DELTA_E * strengths - 1e-3)
-    usual = np.asarray(np.clip(np.dstack([steps, levels]), 0, 255), np.uint8)
+    distances = _usual_distances(reference, resized, kept)
+    away = np.maximum(np.ceil(STEPS_PER_DISTANCE * distances - 1e-3), LEAST_DISTANCE_STEPS)
+    usual = np.asarray(np.clip(np.dstack([steps, levels, away]), 0, 255), np.uint8)
+    usual[0, 0, 2] = usual[0, 1, 2]  # a file has another number there
     return Specimens(tuple(resized[each].picture for each in kept), usual)
 
 
@@ -244,6 +297,51 @@ def _left_of(
     lesson = Specimens(tuple(rest), np.zeros((height, width, 2), np.uint8))
     level = 0.5 * settings.threshold * DELTA_E_PER_THRESHOLD
     return lesson.least(own, level, measured) * specimen.compared
+
+
+def _usual_distances(reference: Bgr, others: Sequence[Specimen], kept: Sequence[int]) -> Floats:
+    """Return how far neighbourhoods of good specimens are from the most alike one of the others.
+
+    It is the mean of the greatest distance nearby and of that of the whole part: five specimens
+    show too few distances of each place.
+    """
+    frame = size_of(reference)
+    known = Neighbourhoods.of([others[number].picture for number in kept])
+    first = described(reference)
+    seen: list[tuple[Floats, NDArray[np.bool_]]] = [
+        (known.distances(first), np.any([each.compared for each in others], axis=0))
+    ]
+    for number, specimen in checked(enumerate(others)):
+        left_out = kept.index(number) if number in kept else None
+        away = known.distances(described(specimen.picture), first, without=left_out)
+        seen.append((away, specimen.compared))
+    greatest = np.zeros((frame.height, frame.width), np.float32)
+    for away, compared in seen:
+        there = cv2.resize(away, frame, interpolation=cv2.INTER_LINEAR)
+        np.maximum(greatest, there * compared, out=greatest)
+    reach = max(1, round(_SPREAD_PX * max(frame) / REFERENCE_SIZE))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    nearby = cv2.GaussianBlur(cv2.dilate(greatest, kernel), (0, 0), 0.5 * reach)
+    return np.asarray(0.5 * (nearby + greatest.max()), np.float32)
+
+
+def with_unlike(difference_map: Floats, unlikeness: Floats, level: float) -> Floats:
+    """Return a map of differences that has unlike neighbourhoods, too.
+
+    Parameters
+    ----------
+    difference_map : ndarray of float32, shape (H, W)
+        Differences of pixels, ΔE.
+    unlikeness : ndarray of float32, shape (H, W)
+        Multiple of the usual distance; see `Specimens.unlikeness`.
+    level : float
+        ΔE from which a difference counts. A neighbourhood of `UNLIKE` times the usual distance has
+        4.8 ΔE.
+    """
+    above = (unlikeness / np.float32(UNLIKE) - 1) / np.float32(2 * (1 - _FAINT))
+    strength = np.asarray(np.float32(_UNLIKE_DELTA_E) * (1 + above), np.float32)
+    counted = hysteresis(strength, 0.5 * level, level) > 0
+    return np.asarray(np.maximum(difference_map, strength * counted), np.float32)
 
 
 def measured_within(

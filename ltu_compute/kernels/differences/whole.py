@@ -29,7 +29,12 @@ from ltu_compute.kernels.differences.relief import (
 )
 from ltu_compute.kernels.differences.results import Comparison, Difference, ReliefPart
 from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
-from ltu_compute.kernels.differences.specimens import Specimen, Specimens, measured_within
+from ltu_compute.kernels.differences.specimens import (
+    Specimen,
+    Specimens,
+    measured_within,
+    with_unlike,
+)
 from ltu_compute.kernels.differences.steering import motions, region_and_rim, steering_region
 from ltu_compute.kernels.differences.steps import (
     asked_area,
@@ -92,8 +97,6 @@ def compare_whole(
     ringing = ringing_reach(max(frame) / max(*size1, *size2))
     asked = asked_area(frame, margin=settings.margin, size1=size1, roi1=roi1)
 
-    usual = learnt.usual_in(frame) if isinstance(learnt, Specimens) else None
-
     def look(view: View, shared: NDArray[np.bool_]) -> _Look:
         aligned_image = view.of(image2)
         corrected = in_light_of(reference, aligned_image, shared)
@@ -115,6 +118,9 @@ def compare_whole(
 
     def cut(seen: _Look, view: View) -> tuple[Difference, ...]:
         pictures = (reference, seen.corrected_image)
+        usual = None
+        if isinstance(learnt, Specimens):
+            usual = learnt.usual_in(frame)._replace(unlikeness=seen.unlikeness)
         return cut_out(
             seen.difference_map,
             seen.compared,
@@ -169,6 +175,7 @@ class _Look(NamedTuple):
     corrected_image: Bgr
     difference_map: Floats
     compared: NDArray[np.bool_]
+    unlikeness: Floats | None = None
 
 
 def _half_level(settings: ComparisonSettings) -> float:
@@ -186,10 +193,11 @@ def _among_specimens(
     ringing_px: int,
 ) -> _Look:
     """Compare with other good specimens, too, if these were learnt; note one that is learnt."""
+    if not isinstance(learnt, Recorder | Specimens):
+        return seen
+    own = np.where(shared[..., None], seen.corrected_image, reference)
     if isinstance(learnt, Recorder):
-        own = np.where(shared[..., None], seen.corrected_image, reference)
         learnt.specimen = Specimen(own, seen.compared, ringing_px)
-    if not isinstance(learnt, Specimens):
         return seen
 
     def measured(picture: Bgr, place: Box) -> Floats:
@@ -197,7 +205,10 @@ def _among_specimens(
         return measured_within(place, pictures, shared, settings, ringing_px=ringing_px)
 
     nearest = learnt.least(seen.difference_map, _half_level(settings), measured)
-    return seen._replace(difference_map=nearest * seen.compared)
+    unlikeness = learnt.unlikeness(reference, own)
+    if unlikeness is not None:
+        nearest = with_unlike(nearest, unlikeness * seen.compared, 2 * _half_level(settings))
+    return seen._replace(difference_map=nearest * seen.compared, unlikeness=unlikeness)
 
 
 def _longest_side(shown: float, settings: ComparisonSettings, *, small_copy: bool) -> int:
