@@ -162,6 +162,31 @@ def scale_at_centre(matrix: Matrix, size: Size) -> float:
     return float(np.sqrt(area))
 
 
+def obliqueness(matrix: Matrix, size: Size) -> float:
+    """Return by how much a matrix departs from a similarity: 1 for one, and growing.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (3, 3)
+        Homography that is plausible for an image.
+    size : Size
+        Size of that image, in px.
+
+    Returns
+    -------
+    float
+        Greatest factor by which lengths at the corners and the centre of the image are scaled over
+        the least one, in any direction.
+    """
+    corners = corners_of(size)
+    places = np.vstack([corners, corners.mean(axis=0)])
+    depth = places @ matrix[2, :2] + matrix[2, 2]
+    seen = map_points(places, matrix)
+    jacobians = matrix[:2, :2] - seen[:, :, None] * matrix[2, :2]
+    scales = np.linalg.svd(jacobians / depth[:, None, None], compute_uv=False)
+    return float(scales.max() / scales.min())
+
+
 def _without_aliases(image: Bgr, matrix: Matrix) -> Bgr:
     """Return an image blurred as the matrix makes it smaller, so that texture does not alias."""
     scale = scale_at_centre(matrix, Size(image.shape[1], image.shape[0]))

@@ -25,6 +25,7 @@ from ltu_compute.kernels.alignment.voting import (
     MIN_PLACES,
     Candidates,
     is_ambiguous,
+    is_oblique_pattern,
     possible_matches,
     similarity_by_votes,
 )
@@ -98,7 +99,11 @@ def align(
     if attempt is None:
         return None
     found, candidates = attempt
-    return None if is_ambiguous(pair, found, candidates) else found
+    if is_ambiguous(pair, found, candidates) or is_oblique_pattern(
+        pair, found, keypoints1, keypoints2
+    ):
+        return None
+    return found
 
 
 def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None:

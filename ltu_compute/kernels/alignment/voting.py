@@ -10,12 +10,26 @@ from ltu_compute.kernels.alignment.agreement import MIN_AGREEMENT, block_agreeme
 from ltu_compute.kernels.alignment.matches import count_places, row_keys
 from ltu_compute.kernels.alignment.pair import Pair
 from ltu_compute.kernels.alignment.result import Alignment
-from ltu_compute.kernels.homography import is_plausible, map_points
-from ltu_compute.kernels.keypoints import Keypoints
-from ltu_compute.kernels.types import Matrix
+from ltu_compute.kernels.homography import (
+    inverse,
+    is_plausible,
+    map_points,
+    obliqueness,
+    overlap_mask,
+    size_of,
+    warp_mask_onto,
+)
+from ltu_compute.kernels.keypoints import Keypoints, descriptor_distances, detect_keypoints
+from ltu_compute.kernels.types import Gray, Mask, Matrix
 
 MIN_PLACES = 5  # places at which keypoints must agree with a similarity
 _PARTNERS = 8  # most partners of a keypoint
+_SLANTED = 1.1  # from which a view differs from a similarity
+_OBLIQUE = 2.4  # greatest scale of lengths over the least; of views from 30° it is 2.2
+_ELSEWHERE = 0.02  # of the longest side: a candidate that far off does not belong to a matrix
+_TOLERANCE = 0.01  # of the longest side: how far off a candidate is that belongs to a similarity
+_FEW_PLACES = 0.15  # of the places that a matrix explains: a rival of fewer does not count
+_LESS_ALIKE = 0.1  # correlation by which blocks may be less alike under a rival
 _NEARLY_AS_NEAR, _LEAST_GAP = 1.25, 0.05  # times the nearest's distance, and more, of a partner
 
 
@@ -121,23 +135,128 @@ def is_ambiguous(pair: Pair, found: Alignment, candidates: Candidates) -> bool:
     Candidates that the matrix explains are removed. The others must not support another matrix
     over a comparable area, or at a comparable number of places. Such a rival counts if the pixels
     agree under it, too, with as few exceptions.
+
+    Rivals are similarities. Between shots from different sides, they are one within the frame of
+    the shot that is less oblique: both frames are searched, after the matrix has been undone.
     """
+    size1, size2 = pair.size1, pair.size2
     mapped = map_points(candidates.points1, found.matrix)
     gap = np.linalg.norm(mapped - candidates.points2, axis=1)
-    elsewhere = gap > 0.02 * max(pair.size2)
+    elsewhere = gap > _ELSEWHERE * max(size2)
     explained = count_places(candidates.points1[~elsewhere])
     rest = Candidates(*(column[elsewhere] for column in candidates))
-    rival = similarity_by_votes(rest, 0.01 * max(pair.size2))
-    if rival is None or rival[2] < 0.15 * explained:
+    if _is_rival(pair, found, explained, similarity_by_votes(rest, _TOLERANCE * max(size2))):
+        return True
+    if obliqueness(found.matrix, size1) < _SLANTED:
         return False
-    if not is_plausible(rival[0], pair.size1, pair.size2):
+    turns, scales = _turns_and_scales(found.matrix, rest.points1)
+    back = map_points(rest.points2, inverse(found.matrix)).astype(np.float32)
+    undone = rest._replace(points2=back, turns=rest.turns - turns, scales=rest.scales / scales)
+    rival = similarity_by_votes(undone, _TOLERANCE * max(size1))
+    if rival is not None and _is_rival(
+        pair, found, explained, (found.matrix @ rival[0], rival[1], rival[2])
+    ):
+        return True
+    there = map_points(rest.points1, found.matrix).astype(np.float32)
+    undone = undone._replace(points1=there, points2=rest.points2)
+    rival = similarity_by_votes(undone, _TOLERANCE * max(size2))
+    return rival is not None and _is_rival(
+        pair, found, explained, (rival[0] @ found.matrix, rival[1], rival[2])
+    )
+
+
+def _is_rival(
+    pair: Pair,
+    found: Alignment,
+    explained: int,
+    rival: tuple[Matrix, NDArray[np.bool_], int] | None,
+) -> bool:
+    """Return whether a matrix explains the images about as well as the one that was found."""
+    if rival is None or rival[2] < _FEW_PLACES * explained:
+        return False
+    if not is_plausible(rival[0] / rival[0][2, 2], pair.size1, pair.size2):
         return False
     ours, theirs = (
         block_agreement(each, pair.gray1, pair.gray2, pair.region1)
         for each in (found.matrix, rival[0])
     )
     return bool(
-        theirs.median >= max(MIN_AGREEMENT, ours.median - 0.1)
+        theirs.median >= max(MIN_AGREEMENT, ours.median - _LESS_ALIKE)
         and theirs.share >= ours.share - 0.05
         and (theirs.alike >= 0.4 * ours.alike or rival[2] >= 0.5 * explained)
     )
+
+
+def _turns_and_scales(
+    matrix: Matrix, points: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return by how much a matrix turns, in rad, and scales what is at points of image 1."""
+    seen = map_points(points, matrix)
+    depth = points @ matrix[2, :2] + matrix[2, 2]
+    jacobians = (matrix[:2, :2] - seen[:, :, None] * matrix[2, :2]) / depth[:, None, None]
+    turns = np.arctan2(
+        jacobians[:, 1, 0] - jacobians[:, 0, 1], jacobians[:, 0, 0] + jacobians[:, 1, 1]
+    )
+    scales = np.sqrt(np.abs(np.linalg.det(jacobians)))
+    return turns.astype(np.float32), np.maximum(scales, 1e-6).astype(np.float32)
+
+
+def is_oblique_pattern(
+    pair: Pair, found: Alignment, keypoints1: Keypoints | None, keypoints2: Keypoints | None
+) -> bool:
+    """Return whether the shots are from different sides, and one repeats itself where both show it.
+
+    A pattern that is seen obliquely differs by more than a similarity from itself a period away, so
+    hardly any keypoint has a partner there, and `is_ambiguous` finds no rival. The shot that is
+    less oblique shows it.
+
+    Parameters
+    ----------
+    pair : Pair
+        The images.
+    found : Alignment
+        Their alignment.
+    keypoints1, keypoints2 : Keypoints or None
+        Keypoints of either image. None: found quickly, by plenty of matches, so that only shots
+        from far aside are doubtful.
+    """
+    least = _OBLIQUE if keypoints1 is None or keypoints2 is None else _SLANTED
+    if obliqueness(found.matrix, pair.size1) < least:
+        return False
+    sizes = pair.size1, pair.size2
+    shown1 = overlap_mask(inverse(found.matrix), sizes[1], sizes[0])
+    shown2 = overlap_mask(found.matrix, *sizes)
+    if pair.region1 is not None:
+        shown1 &= pair.region1
+        shown2 &= warp_mask_onto(pair.region1, found.matrix, sizes[1])
+    return any(
+        _repeats(gray, shown, known, found.agreement)
+        for gray, shown, known in (
+            (pair.gray1, shown1, keypoints1),
+            (pair.gray2, shown2, keypoints2),
+        )
+    )
+
+
+def _repeats(gray: Gray, region: Mask, known: Keypoints | None, agreement: float) -> bool:
+    """Return whether an image looks like itself elsewhere, within a region of it."""
+    keypoints = detect_keypoints(gray) if known is None else known
+    column, row = np.round(keypoints.points.T).astype(int)
+    rows, columns = gray.shape
+    keypoints = keypoints.only(region[row.clip(0, rows - 1), column.clip(0, columns - 1)] > 0)
+    if len(keypoints) < MIN_PLACES:
+        return False
+    distances = descriptor_distances(keypoints, keypoints)
+    np.fill_diagonal(distances, np.inf)
+    candidates = possible_matches(keypoints, keypoints, distances)
+    size = size_of(gray)
+    moved = np.linalg.norm(candidates.points1 - candidates.points2, axis=1)
+    elsewhere = moved > _ELSEWHERE * max(size)
+    rest = Candidates(*(column[elsewhere] for column in candidates))
+    rival = similarity_by_votes(rest, _TOLERANCE * max(size))
+    if rival is None or rival[2] < _FEW_PLACES * count_places(keypoints.points):
+        return False
+    if not is_plausible(rival[0], size, size):
+        return False
+    theirs = block_agreement(rival[0], gray, gray, region)
+    return theirs.median >= max(MIN_AGREEMENT, agreement - _LESS_ALIKE)
