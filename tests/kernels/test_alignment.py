@@ -123,6 +123,27 @@ def test_steep_viewpoint() -> None:
     assert error_px(found.matrix, truth) < 1
 
 
+def test_steeper_viewpoint_where_keypoints_look_alike_only_from_there() -> None:
+    gray, truth = photograph("brick"), from_aside(65, heading=2.4)
+    seen = shot(gray, truth)
+    assert align(gray, seen) is None
+    found = align(gray, seen, oblique=True)
+    assert found is not None
+    assert error_px(found.matrix, truth) < 0.5
+
+
+def test_noise_that_hides_keypoints_at_the_usual_size() -> None:
+    # A coarser image is the mean of many pixels.
+    gray, truth = photograph("retina"), camera(5)
+    shots = [
+        np.clip(each + np.random.default_rng(seed).normal(0, 20, each.shape), 0, 255)
+        for seed, each in ((1, gray), (2, shot(gray, truth)))
+    ]
+    found = align(*(each.astype(np.uint8) for each in shots))
+    assert found is not None
+    assert error_px(found.matrix, truth) < 1.5
+
+
 @pytest.mark.parametrize("turn_deg", [90, 180])
 def test_turned_images(turn_deg: float) -> None:
     gray, truth = photograph("coffee"), camera(11, turn_deg=turn_deg)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from ltu_compute.kernels.alignment.precision import MAX_EXPECTED_ERROR
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.types import Gray, Mask, Size
@@ -18,11 +19,14 @@ class Pair:
         The images.
     region1 : ndarray of uint8, shape (H, W), or None
         Region of image 1 by which they are aligned: 255 within, 0 elsewhere. None: all of it.
+    max_expected : float
+        Greatest expected error of a matrix that is returned, as a share of the longest side.
     """
 
     gray1: Gray
     gray2: Gray
     region1: Mask | None = None
+    max_expected: float = MAX_EXPECTED_ERROR
 
     @property
     def size1(self) -> Size:

@@ -53,7 +53,10 @@ def at_full_size(
     """
     sizes = size_of(gray1), size_of(gray2)
     carried = rescaled(alignment, from_sizes=found_at, to_sizes=sizes)
-    return refined(carried, gray1, gray2)
+    exact = refined(carried, gray1, gray2)
+    if exact is None or exact.expected_error_px > MAX_EXPECTED_ERROR * max(sizes[1]):
+        return None
+    return exact
 
 
 def refined(
@@ -116,6 +119,7 @@ class Track(NamedTuple):
     matrix: Matrix
     residual_px: float  # median, in px of image 2
     points: NDArray[np.float32]  # that the matrix explains, in px of image 2
+    explained: int = 0  # of the points; 0 if another matrix would explain them better
 
 
 def track(
@@ -145,7 +149,8 @@ def track(
         current = current / current[2, 2]
         if shift < _CLOSE_PX:
             # Tracking over less than a px is exact: another round would find the same.
-            return Track(current, float(np.median(gap)), end[correction[1]])
+            points = end[correction[1]]
+            return Track(current, float(np.median(gap)), points, len(points))
     return best
 
 

@@ -5,9 +5,6 @@ SIFT is tried where ORB fails, and then fainter keypoints. The agreement of the 
 
 from dataclasses import replace
 
-import numpy as np
-
-from ltu_compute.kernels.alignment.agreement import MIN_AGREEMENT, block_agreement
 from ltu_compute.kernels.alignment.matches import (
     MIN_HINT,
     Matches,
@@ -17,10 +14,16 @@ from ltu_compute.kernels.alignment.matches import (
     is_sufficient,
 )
 from ltu_compute.kernels.alignment.pair import Pair
-from ltu_compute.kernels.alignment.precision import MAX_EXPECTED_ERROR, expected_error_px
-from ltu_compute.kernels.alignment.refinement import at_full_size, expected_error_of, track
+from ltu_compute.kernels.alignment.precision import MAX_EXPECTED_ERROR
+from ltu_compute.kernels.alignment.refinement import REFINEMENT_SIZE, at_full_size
 from ltu_compute.kernels.alignment.result import Alignment
-from ltu_compute.kernels.alignment.tracking import interior_mask
+from ltu_compute.kernels.alignment.verification import (
+    MANY_INLIERS,
+    MIN_AGREEMENT_FEW,
+    min_share_of,
+    verified,
+)
+from ltu_compute.kernels.alignment.views import matches_from, search_views, view_from
 from ltu_compute.kernels.alignment.voting import (
     MIN_PLACES,
     Candidates,
@@ -30,12 +33,8 @@ from ltu_compute.kernels.alignment.voting import (
     similarity_by_votes,
 )
 from ltu_compute.kernels.homography import (
-    inverse,
     is_plausible,
-    map_points,
     size_of,
-    warp_mask_onto,
-    warp_onto,
 )
 from ltu_compute.kernels.keypoints import (
     Keypoints,
@@ -45,12 +44,9 @@ from ltu_compute.kernels.keypoints import (
     match_keypoints,
 )
 from ltu_compute.kernels.resizing import reduced
-from ltu_compute.kernels.types import Gray, Mask, Matrix
+from ltu_compute.kernels.types import Gray, Mask
 
-_MANY_INLIERS = 20  # matches; with so many, chance is ruled out
 _MANY_KEYPOINTS = 2000  # most keypoints of an image when faint ones are searched for
-_MIN_AGREEMENT_FEW = 0.9  # least correlation of blocks if only few keypoints agree
-_MIN_SHARE = 0.15  # least share of textured blocks that are alike, with many inliers
 
 
 def align(
@@ -60,6 +56,8 @@ def align(
     keypoints1: Keypoints | None = None,
     keypoints2: Keypoints | None = None,
     region1: Mask | None = None,
+    oblique: bool = False,
+    max_expected: float = MAX_EXPECTED_ERROR,
 ) -> Alignment | None:
     """Find the homography that maps image 1 onto image 2, or say that there is none.
 
@@ -72,6 +70,11 @@ def align(
     region1 : ndarray of uint8, shape (H, W), optional
         Region of image 1 that decides, 255 within; `keypoints1` must be in it. Where it is
         given, so are the keypoints.
+    oblique : bool
+        Whether to look for shots from the side, too, where nothing else is found. That takes about
+        twice the time.
+    max_expected : float
+        Greatest expected error of the matrix, as a share of the longest side of image 2.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def align(
     given = keypoints1 is not None or keypoints2 is not None
     if region1 is not None and keypoints1 is None:
         raise ValueError("a region needs the keypoints in it")
-    pair = Pair(gray1, gray2, region1)
+    pair = Pair(gray1, gray2, region1, max_expected)
     attempt = None if given else _quick_attempt(pair)
     if attempt is None:
         keypoints1 = detect_keypoints(gray1) if keypoints1 is None else keypoints1
@@ -96,14 +99,14 @@ def align(
             detect_keypoints(gray2, limit=_MANY_KEYPOINTS, faint=True),
             distinctive_only=True,
         )
-    if attempt is None:
-        return None
-    found, candidates = attempt
-    if is_ambiguous(pair, found, candidates) or is_oblique_pattern(
-        pair, found, keypoints1, keypoints2
-    ):
-        return None
-    return found
+    if attempt is not None:
+        found, candidates = attempt
+        if is_ambiguous(pair, found, candidates) or is_oblique_pattern(
+            pair, found, keypoints1, keypoints2
+        ):
+            return None
+        return found
+    return None if given else search_views(pair, oblique=oblique)
 
 
 def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None:
@@ -122,7 +125,9 @@ def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None
         In px of the arrays given. None as of `align`, and where the matrix does not hold here.
     """
     small1, small2 = reduced(gray1, longest), reduced(gray2, longest)
-    found = align(small1, small2)
+    # At full size a track is as exact in px, and the matrix is judged again.
+    finer = max(1.0, min(max(gray2.shape), REFINEMENT_SIZE) / max(small2.shape))
+    found = align(small1, small2, oblique=True, max_expected=finer * MAX_EXPECTED_ERROR)
     if found is None:
         return None
     return at_full_size(found, gray1, gray2, found_at=(size_of(small1), size_of(small2)))
@@ -131,14 +136,14 @@ def align_exactly(gray1: Gray, gray2: Gray, *, longest: int) -> Alignment | None
 def _quick_attempt(pair: Pair) -> tuple[Alignment, Candidates] | None:
     """Align by ORB, in a fraction of the time of SIFT, where that gives plenty of inliers."""
     keypoints1, keypoints2 = detect_orb_keypoints(pair.gray1), detect_orb_keypoints(pair.gray2)
-    if min(len(keypoints1), len(keypoints2)) < _MANY_INLIERS:
+    if min(len(keypoints1), len(keypoints2)) < MANY_INLIERS:
         return None
     size1, size2 = pair.size1, pair.size2
     distances = descriptor_distances(keypoints1, keypoints2)
     pairs = match_keypoints(keypoints1, keypoints2, distances=distances)
     points1, points2 = distinct(keypoints1.points[pairs[:, 0]], keypoints2.points[pairs[:, 1]])
     fitted = fit_homography(points1, points2, threshold_px=3.0)
-    if fitted is None or fitted[1].sum() < max(_MANY_INLIERS, 0.5 * len(points1)):
+    if fitted is None or fitted[1].sum() < max(MANY_INLIERS, 0.5 * len(points1)):
         return None
     matrix, inliers = fitted
     if not (
@@ -146,7 +151,7 @@ def _quick_attempt(pair: Pair) -> tuple[Alignment, Candidates] | None:
     ):
         return None
     agreeing = (points1[inliers], points2[inliers])
-    found = _verified(pair, matrix, agreeing)
+    found = verified(pair, matrix, agreeing)
     if found is None or not found.residual_px < 1:
         return None
     candidates = possible_matches(keypoints1, keypoints2, distances)
@@ -183,7 +188,8 @@ def _by_homography(pair: Pair, matches: Matches, keypoints2: Keypoints) -> Align
         return None
     if not is_sufficient(*hint, matches[0], size1, size2):
         # Too few to be sure, perhaps because of the viewpoint: match again from that viewpoint.
-        matches = _matches_from(pair, hint[0], keypoints2)
+        view = view_from(pair, hint[0], limit=max(1000, len(keypoints2)))
+        matches = matches_from(view, hint[0], keypoints2)
         hint = fit_homography(*matches, threshold_px=3.0)
         if hint is None or not is_plausible(hint[0], size1, size2):
             return None
@@ -191,25 +197,8 @@ def _by_homography(pair: Pair, matches: Matches, keypoints2: Keypoints) -> Align
             return None
     matrix, inliers = hint
     agreeing = (matches[0][inliers], matches[1][inliers])
-    # With many, the larger part of the image may have changed.
-    min_share = _MIN_SHARE if len(agreeing[0]) >= _MANY_INLIERS else 0.5
-    verified = _verified(pair, matrix, agreeing, min_share=min_share)
-    return None if verified is None else replace(verified, matches=len(matches[0]))
-
-
-def _matches_from(pair: Pair, matrix: Matrix, keypoints2: Keypoints) -> Matches:
-    """Match again, with image 1 warped by `matrix` to the viewpoint of image 2."""
-    size2 = pair.size2
-    view = warp_onto(pair.gray1, matrix, size2)
-    seen = detect_keypoints(view, limit=max(1000, len(keypoints2)))
-    inside = interior_mask(matrix, pair.size1, size2, margin=4)
-    if pair.region1 is not None:
-        inside &= warp_mask_onto(pair.region1, matrix, size2)
-    column, row = np.round(seen.points.T).astype(int)
-    seen = seen.only(inside[row.clip(0, size2.height - 1), column.clip(0, size2.width - 1)] > 0)
-    pairs = match_keypoints(seen, keypoints2)
-    points1 = map_points(seen.points[pairs[:, 0]], inverse(matrix)).astype(np.float32)
-    return distinct(points1, keypoints2.points[pairs[:, 1]])
+    checked = verified(pair, matrix, agreeing, min_share=min_share_of(len(agreeing[0])))
+    return None if checked is None else replace(checked, matches=len(matches[0]))
 
 
 def _by_similarity(pair: Pair, candidates: Candidates) -> Alignment | None:
@@ -225,43 +214,7 @@ def _by_similarity(pair: Pair, candidates: Candidates) -> Alignment | None:
     if not is_plausible(matrix, pair.size1, pair.size2):
         return None
     matches = distinct(candidates.points1[inliers], candidates.points2[inliers])
-    verified = _verified(pair, matrix, matches, min_agreement=_MIN_AGREEMENT_FEW, min_share=1.0)
-    if verified is None:
+    checked = verified(pair, matrix, matches, min_agreement=MIN_AGREEMENT_FEW, min_share=1.0)
+    if checked is None:
         return None
-    return replace(verified, matches=count_places(candidates.points1))
-
-
-def _verified(
-    pair: Pair,
-    matrix: Matrix,
-    inliers: Matches,
-    *,
-    min_agreement: float = MIN_AGREEMENT,
-    min_share: float = 0.5,
-) -> Alignment | None:
-    """Refine a matrix and return it if the pixels agree under it and determine it."""
-    size1, size2 = pair.size1, pair.size2
-    tracked = track(matrix, pair.gray1, pair.target, region1=pair.region1)
-    if tracked is not None and is_plausible(tracked.matrix, size1, size2):
-        matrix, residual_px = tracked.matrix, tracked.residual_px
-        expected = expected_error_of(tracked, pair.gray2, size1)
-    else:  # nothing to track: the keypoints decide
-        residual_px = float("nan")
-        isotropic = np.broadcast_to(np.eye(2), (len(inliers[1]), 2, 2))
-        expected = expected_error_px(matrix, inliers[1], isotropic, 1.5, sizes=(size1, size2))
-    agreement = block_agreement(matrix, pair.gray1, pair.gray2, pair.region1)
-    if agreement.median < min_agreement and agreement.share < min_share:
-        return None
-    if expected > MAX_EXPECTED_ERROR * max(size2):
-        return None
-    return Alignment(
-        matrix=matrix,
-        inliers=len(inliers[0]),
-        matches=len(inliers[0]),
-        residual_px=residual_px,
-        method="sift",
-        agreement=agreement.median,
-        expected_error_px=expected,
-        inlier_points1=inliers[0],
-        inlier_points2=inliers[1],
-    )
+    return replace(checked, matches=count_places(candidates.points1))
