@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner, Result
@@ -162,6 +164,21 @@ def test_another_thing_is_not_good(tmp_path: Path, shots: Path) -> None:
     summary = batch.run([pair], Options(), processes=1, on_row=rows.append)
     assert summary.exit_status == 1
     assert rows[0]["reason"].startswith("not the same thing")
+
+
+def test_a_texture_all_over_is_not_the_plain_part(tmp_path: Path) -> None:
+    # Neither shows anything to align by, and no place differs from its surroundings.
+    plain = np.full((300, 400, 3), 150, np.uint8)
+    texture = plain.copy()
+    texture[::2, ::2], texture[1::2, 1::2] = 100, 200
+    paths = [tmp_path / "plain.png", tmp_path / "texture.png", tmp_path / "again.png"]
+    for path, image in zip(paths, (plain, texture, plain + np.uint8(2)), strict=True):
+        cv2.imwrite(str(path), image)
+    rows: list[dict[str, Any]] = []
+    pairs = [Pair(str(paths[0]), str(path)) for path in paths[1:]]
+    batch.run(pairs, Options(), processes=1, on_row=rows.append)
+    assert [row["verdict"] for row in sorted(rows, key=lambda row: row["shot"])] == ["OK", "NG"]
+    assert any(row["reason"].startswith("not the same thing") for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def differences(
     if comparison is None:
         raise ImagesDoNotMatch(
             f"{reference.name} and {shot.name} show nothing in common that could be aligned, and "
-            "their aspect ratios differ, so they cannot be compared without alignment",
+            "their aspect ratios or textures differ, so they cannot be compared without alignment",
             parameter=shot.name,
         )
     if comparison.compared_percent == 0:

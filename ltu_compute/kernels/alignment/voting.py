@@ -206,8 +206,8 @@ def is_oblique_pattern(
 ) -> bool:
     """Return whether the shots are from different sides, and one repeats itself where both show it.
 
-    A pattern that is seen obliquely differs by more than a similarity from itself a period away, so
-    hardly any keypoint has a partner there, and `is_ambiguous` finds no rival. The shot that is
+    A pattern that is seen obliquely differs from itself a period away by more than a similarity.
+    Hardly any keypoint has a partner there, so `is_ambiguous` finds no rival. The shot that is
     less oblique shows it.
 
     Parameters

@@ -16,6 +16,7 @@ from ltu_compute.kernels.differences.results import Comparison
 from ltu_compute.kernels.differences.settings import AUTO, FULL, PRESET_PX, ComparisonSettings
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.specimens import Specimens
+from ltu_compute.kernels.differences.texture import same_texture
 from ltu_compute.kernels.differences.tolerance import Learnt
 from ltu_compute.kernels.differences.whole import compare_whole
 from ltu_compute.kernels.homography import size_of
@@ -57,7 +58,8 @@ def compare(
     Returns
     -------
     Comparison or None
-        None if the images could not be aligned and differ in aspect ratio.
+        None if the images could not be aligned and differ in aspect ratio; or if they could not be
+        aligned, no place differs, and yet only one of them shows a fine texture.
 
     Raises
     ------
@@ -66,12 +68,13 @@ def compare(
         specimens tile by tile.
     """
     specimens = specimens or learnt is not None
+    given = image1, image2
     image1, image2, settings = _decided(image1, image2, settings, learnt)
     roi1 = polygons_mask(size1, mask=roi1, include=settings.include, exclude=settings.exclude)
     if settings.is_fine and isinstance(learnt, Specimens):
         raise ValueError("specimens are compared as a whole, not tile by tile")
     compared = compare_finely if settings.is_fine else compare_whole
-    return compared(
+    found = compared(
         image1,
         image2,
         settings,
@@ -80,6 +83,9 @@ def compare(
         learnt=learnt,
         specimens=specimens,
     )
+    if found is None or found.aligned or found.differences:
+        return found
+    return found if same_texture(*given, roi1) else None
 
 
 def _decided(
