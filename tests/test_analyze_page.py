@@ -902,7 +902,7 @@ def sign_in_again(page: Page) -> None:
     expect(page.locator("#username")).to_have_value(USERNAME)
     page.fill("#password", "wrong")
     page.keyboard.press("Enter")
-    expect(page.locator("dialog .problem")).to_have_text("Invalid user credentials")
+    expect(page.locator("dialog .problem")).to_have_text("User name or password is wrong.")
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")
 

@@ -101,7 +101,7 @@ export class Account {
       await this.session.signIn(name, password);
       return "";
     } catch (error) {
-      if (error instanceof Refused) return error.message;
+      if (error instanceof Refused) return error.status === 401 ? t("wrong-password") : error.message;
       if (error instanceof TypeError) return t("error-offline-long");
       throw error;
     }

@@ -29,6 +29,7 @@ export const french = {
   "more-pictures": "Plusieurs images",
   panel: "Réglages et résultats",
   "session-title": "Connexion",
+  "wrong-password": "Nom d’utilisateur ou mot de passe incorrect.",
   "session-help": "Avec le compte de ce service. Le mot de passe n’est pas gardé.",
   "session-reloaded":
     "Images et réglages sont toujours là. Le mot de passe n’est pas gardé.",

@@ -25,6 +25,7 @@ export const english = {
   "more-pictures": "Several pictures",
   panel: "Settings and results",
   "session-title": "Sign in",
+  "wrong-password": "User name or password is wrong.",
   "session-help": "With the account of this service. The password is not kept.",
   "session-reloaded": "Pictures and settings are still here. The password is not kept.",
   kept: "This browser keeps pictures and settings for the next visit: {size}. Signing out deletes them.",

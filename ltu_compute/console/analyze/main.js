@@ -11,14 +11,14 @@ import { deskOf } from "./desk.js";
 import { byId, debounced, fill, h, replace, throttled } from "./dom.js";
 import { Keeper } from "./keep.js";
 import { listenToKeys } from "./keys.js";
-import { language, setLanguage, startLanguage, t } from "./i18n.js";
+import { language, number as amount, setLanguage, startLanguage, t } from "./i18n.js";
 import { button, Notice } from "./notice.js";
 import { serviceOf } from "./operations.js";
 import { Panel } from "./panel.js";
 import { apart, failed, outcomeOfReply } from "./parts.js";
 import { pictureOf, redrawn, release } from "./pictures.js";
 import { showRail, titleOf } from "./rail.js";
-import { infoOf, messageOf, resultOf, wordsOf } from "./reply.js";
+import { infoOf, messageOf, resultOf, settingOf } from "./reply.js";
 import { regionOf } from "./report.js";
 import { Recipes } from "./recipes.js";
 import { Session } from "./session.js";
@@ -85,8 +85,8 @@ const shots = new Shots(api, {
   },
   changed: () => keepLater(),
   about: ({ form, judging, region }) => [
-    [t("limits"), Object.entries(judging.limits).map(([name, most]) => `${t(name)} ${most}`).join(", ") || t("limits-none")],
-    [t("settings"), form.effective().filter(([name, value]) => value !== "" && /^(preset|fic_)/.test(name)).map(([name, value]) => `${wordsOf(name.split(".").pop() ?? name)} ${value}`).join(", ")],
+    [t("limits"), Object.entries(judging.limits).map(([name, most]) => `${t(name)} ≤ ${amount(most, 3)}`).join(", ") || t("limits-none")],
+    [t("settings"), form.effective().filter(([name, value]) => value !== "" && /^(preset|fic_)/.test(name)).map(([name, value]) => settingOf(name.split(".").pop() ?? name, value)).join(", ")],
     ...regionOf(region),
   ],
 });

@@ -186,7 +186,7 @@ export async function asPage(parts, rules, { reference, about, under, describe }
   const judgedParts = parts.map((part) => ({ part, ...verdictOf(part, rules) }));
   const counted = ["NG", "ERROR", "OK", ""].map((verdict) => {
     const n = judgedParts.filter((each) => each.verdict === verdict).length;
-    return n ? `${t(`verdict-${verdict || "none"}`)}: ${number(n)}` : "";
+    return n ? t("named", { name: t(`verdict-${verdict || "none"}`), value: number(n) }) : "";
   });
   const bad = judgedParts.filter(({ verdict, part }) => verdict === "NG" && part.file);
   /** @type {Map<Part, HTMLElement[]>} */

@@ -9,7 +9,7 @@ import { blobOfBase64, bytesOf, save } from "./files.js";
 import { kindOf } from "./file-kinds.js";
 import { presetName } from "./form.js";
 import { number, t } from "./i18n.js";
-import { settingWords, wordsOf } from "./reply.js";
+import { settingOf } from "./reply.js";
 import { sha256 } from "./sha256.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -91,7 +91,7 @@ export function comparisonWords(key, form) {
       t("settings"),
       [
         `${chosen ? presetName(chosen) : ""} (${t("preset-number", { n: preset })})`,
-        ...settings.map(([name, value]) => `${wordsOf(name)} ${settingWords(name, value)}`),
+        ...settings.map(([name, value]) => settingOf(name, value)),
       ].join(", "),
     ],
     ...corners.map((/** @type {string} */ where, /** @type {number} */ at) => [uses[at], where]),

@@ -83,6 +83,15 @@ export function settingWords(name, value) {
 }
 
 /**
+ * Return the name and the value of a setting as the page shows them.
+ * @param {string} name
+ * @param {any} value
+ */
+export function settingOf(name, value) {
+  return `${wordsOf(name)} ${settingWords(name, value)}`;
+}
+
+/**
  * Return every picture in a reply, with the names that lead to it.
  * @param {any} reply
  * @returns {ReplyPicture[]}

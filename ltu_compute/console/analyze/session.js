@@ -15,6 +15,7 @@ export class Refused extends Error {
    */
   constructor(message, status) {
     super(message);
+    this.status = status;
     this.final = status < 429; // else it is too busy to say
   }
 }
