@@ -492,6 +492,31 @@ def test_a_surface_that_is_not_flat_is_reported(call: Caller) -> None:
     assert full["message"] == ""  # a flat part, at 4 times the resolution
 
 
+def test_highlights_that_moved_are_reported_and_are_no_differences(call: Caller) -> None:
+    scene = cv2.resize(photograph("coffee.jpg"), (1000, 750), interpolation=cv2.INTER_CUBIC)
+
+    def lit(x: int, y: int) -> Any:
+        light = np.zeros(scene.shape[:2], np.float32)
+        cv2.circle(light, (x, y), 14, 3.0, cv2.FILLED)
+        light = cv2.GaussianBlur(light, (0, 0), 7)
+        return np.clip(scene + 255 * light[..., None], 0, 255).astype(np.uint8)
+
+    places = ((200, 180), (235, 150))
+    for settings in ("{}", '{"resolution": "full"}'):
+        pair = {"image1": lit(*places[0]), "image2": lit(*places[1])}
+        info = send(call, "differences", **pair, fic_settings=settings).json["details"]["info"]
+        assert info["count"] == 0
+        boxes = [box.values() for box in info["highlights"]]
+        for x, y in places:
+            assert any(
+                left < x < left + width and top < y < top + height and max(width, height) < 150
+                for left, top, width, height in boxes
+            )
+    part = photograph(PART)
+    dull = send(call, "differences", image1=part, image2=part).json["details"]["info"]
+    assert "highlights" not in dull
+
+
 def test_messages_have_codes(call: Caller) -> None:
     """Programs translate messages by their codes."""
     apart = {name: photograph(file) for name, file in (("image1", PART), ("image2", "coffee.jpg"))}

@@ -41,6 +41,7 @@ from ltu_compute.jobs.recipe_shelf import RecipeShelf
 from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.alignment import Motion
 from ltu_compute.kernels.contours import simplified
+from ltu_compute.kernels.types import Box
 from ltu_compute.operations import comparison
 from ltu_compute.web.endpoint import Flag, ImageField
 
@@ -236,6 +237,16 @@ class DifferencesInfo(Info):
     recipe: NotRequired[RecipeVerdict]
     count: int
     compared: Annotated[float, Field(description="Share of image 1 that was compared, 0 to 1.")]
+    highlights: NotRequired[
+        Annotated[
+            list[BoundingBox],
+            Field(
+                description="Highlights that both images show, there or nearby: reflections that "
+                "hide the surface. Their places on image 1 were not compared. At most 100, largest "
+                "first; absent if there are none."
+            ),
+        ]
+    ]
     alignment: AlignmentInfo
 
 
@@ -302,6 +313,8 @@ def differences(
             "other": None if compared.other_motion is None else _motion(compared.other_motion),
         },
     }
+    if compared.highlights:
+        info["highlights"] = [_bounding_box(box) for box in compared.highlights]
     if judged is not None:
         info["recipe"] = judged
     remarks = _reservations(compared, settings) + (note1 or note2)
@@ -389,13 +402,17 @@ def _reservations(compared: kernel.Comparison, settings: kernel.ComparisonSettin
 
 
 def _relief(part: kernel.ReliefPart) -> ReliefInfo:
-    x, y, width, height = part.box
     right, down = part.displacement
     return {
-        "boundingBox": {"x": x, "y": y, "width": width, "height": height},
+        "boundingBox": _bounding_box(part.box),
         "displacement_x_px": right,
         "displacement_y_px": down,
     }
+
+
+def _bounding_box(box: Box) -> BoundingBox:
+    x, y, width, height = box
+    return {"x": x, "y": y, "width": width, "height": height}
 
 
 def _motion(motion: Motion) -> MotionInfo:

@@ -44,6 +44,7 @@ from ltu_compute.kernels.differences.steering import (
 from ltu_compute.kernels.differences.steps import (
     asked_area,
     choose_planes,
+    highlight_boxes,
     matrix_of,
     moved_highlights,
 )
@@ -201,6 +202,7 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
         aligned_image=aligned_image,
         corrected_image=corrected,
         difference_map=overview_map(seen.areas, frame, over),
+        highlights=highlight_boxes(highlit, sizes[0]),
     )
 
 

@@ -137,6 +137,9 @@ class Comparison:
     difference_map : ndarray of float32, shape (H, W)
         Difference of each pixel beyond misregistration and noise, ΔE; 0 where nothing was
         compared.
+    highlights : tuple of Box
+        Highlights that both images show, there or nearby, on image 1 in px of the original, largest
+        first. They hide the scene in either image, and these places were not compared.
     """
 
     aligned: bool
@@ -157,6 +160,7 @@ class Comparison:
     aligned_image: Bgr = field(repr=False)
     corrected_image: Bgr = field(repr=False)
     difference_map: Floats = field(repr=False)
+    highlights: tuple[Box, ...] = ()
 
 
 def region_mask(spot: Spot) -> Mask:

@@ -1,5 +1,7 @@
 """Steps that comparing reduced images and comparing tile by tile share."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +9,14 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.alignment import Alignment, Planes, choose_plane
 from ltu_compute.kernels.alignment.shape import choose_shape
 from ltu_compute.kernels.alignment.tracking import Target
+from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.registration import View, edge_to_edge, same_aspect
 from ltu_compute.kernels.highlights import VISIBLE_FADES, Highlights, find_highlights
 from ltu_compute.kernels.prepared import of_reference
-from ltu_compute.kernels.types import Bgr, Gray, Mask, Matrix, Size
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Size
+
+MOST_HIGHLIGHTS = 100
+"""Highlights reported at the most, because a reply is bounded."""
 
 _HIGHLIGHT_STEP = 0.04  # of the longest side: how far a highlight moves between two shots
 _MISSING = 0.35  # share of highlights, in px, that one shot lacks: more than light and lens change
@@ -92,6 +98,36 @@ def moved_highlights(
         moved = np.unique(labels[near & one])
         hidden |= np.isin(labels, moved[moved > 0])
     return np.asarray(hidden, np.bool_)
+
+
+def highlight_boxes(hidden: NDArray[np.bool_], size1: Size) -> tuple[Box, ...]:
+    """Return the places on image 1 that highlights hide, in px of the original, largest first.
+
+    Parameters
+    ----------
+    hidden : ndarray of bool, shape (H, W)
+        Result of `moved_highlights`.
+    size1 : Size
+        Size of the original image 1.
+
+    Returns
+    -------
+    tuple of Box
+        `MOST_HIGHLIGHTS` at most.
+    """
+    if not hidden.any():
+        return ()
+    height, width = hidden.shape
+    x_scale, y_scale = size1.width / width, size1.height / height
+    _, stats = components_of(hidden.astype(np.uint8))
+    boxes = []
+    for x, y, across, down, _ in stats[1:].tolist():
+        left, top = int(x * x_scale), int(y * y_scale)
+        right = min(size1.width, math.ceil((x + across) * x_scale))
+        bottom = min(size1.height, math.ceil((y + down) * y_scale))
+        boxes.append(Box(left, top, right - left, bottom - top))
+    boxes.sort(key=lambda box: (-box.width * box.height, box))
+    return tuple(boxes[:MOST_HIGHLIGHTS])
 
 
 def _the_same_light(own: Highlights, other: Highlights, reach: int) -> NDArray[np.bool_]:

@@ -39,6 +39,7 @@ from ltu_compute.kernels.differences.steering import motions, region_and_rim, st
 from ltu_compute.kernels.differences.steps import (
     asked_area,
     choose_planes,
+    highlight_boxes,
     matrix_of,
     moved_highlights,
 )
@@ -85,7 +86,8 @@ def compare_whole(
     frame = size_of(reference)
     to_image2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=(frame, reduced2))
     view = View(to_image2, find_bend_of(gray1, target, alignment), frame, reduced2)
-    shown_by_both = view.shared() & ~moved_highlights(image1, image2, view)
+    highlit = moved_highlights(image1, image2, view)
+    shown_by_both = view.shared() & ~highlit
     # Light, focus and noise are measured on the whole area that both images show, also outside
     # the region. But where a region moved on its own, everything else is displaced.
     if roi1 is not None and (planes.followed == "region" or not planes.rest_agrees):
@@ -165,6 +167,7 @@ def compare_whole(
         aligned_image=seen.aligned_image,
         corrected_image=seen.corrected_image,
         difference_map=seen.difference_map,
+        highlights=highlight_boxes(highlit, size1),
     )
 
 
