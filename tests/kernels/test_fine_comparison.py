@@ -566,3 +566,64 @@ def test_the_core_of_a_thin_stroke_may_be_blurred_by_half_a_pixel(sigma: float) 
     precision = Precision(1.0, np.full(1, 0.3, np.float32))
     assert exact_difference(sharp, softer, AT_FULL, precision).max() == 0
     assert exact_difference(sharp, fainter, AT_FULL, precision).max() > 20
+
+
+@pytest.fixture(scope="module")
+def page() -> Bgr:
+    """Draw a page as a browser would: no noise, and smoothed text."""
+    picture = np.full((480, 640, 3), 250, np.uint8)
+    cv2.rectangle(picture, (0, 0), (639, 40), (150, 90, 30), cv2.FILLED)
+    for row in range(10):
+        line = (
+            f"Entry {row}: {1000 + 37 * row} pieces, order {row * 91 % 17:02d}-{row * 53 % 97:02d}"
+        )
+        place = (40, 80 + 38 * row)
+        cv2.putText(
+            picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 50, 40), 1, cv2.LINE_AA
+        )
+    return picture
+
+
+def changed_page(page: Bgr, change: str) -> tuple[Bgr, Box]:
+    """Return a page with a change, and where it is."""
+    picture = page.copy()
+    line = slice(219, 240)  # of the text "Entry 4"
+    if change == "moved by 3 px":
+        picture[line] = np.roll(page[line], 3, axis=1)
+        return picture, Box(40, 219, 290, 21)
+    if change == "halved":
+        picture[219:229, 120:200] = 250
+        return picture, Box(120, 219, 80, 10)
+    if change == "recoloured":
+        picture[line, 120:200, 2] = np.minimum(page[line, 120:200, 2].astype(int) + 50, 250)
+        return picture, Box(120, 219, 80, 21)
+    icon = picture[224:236, 122:131]  # a digit, upside down
+    picture[224:236, 122:131] = icon[::-1, ::-1].copy()
+    return picture, Box(122, 224, 9, 12)
+
+
+@pytest.mark.parametrize("resolution", [FULL, AUTO])
+@pytest.mark.parametrize("change", ["moved by 3 px", "halved", "recoloured", "turned over"])
+def test_changes_of_screenshots_are_found(page: Bgr, change: str, resolution: Any) -> None:
+    """Pixels of a digital copy do not jitter: shots by a camera would have hidden these."""
+    other, place = changed_page(page, change)
+    found = compared(page, other, replace(PRESETS[1], resolution=resolution))
+    assert found.alignment is not None
+    assert (found.alignment.matrix == np.eye(3)).all()
+    assert found.differences
+    unequal = (page != other).any(axis=2)
+    for difference in found.differences:
+        x, y, width, height = difference.on2.box
+        assert place.x - 2 <= x
+        assert x + width <= place.x + place.width + 2
+        assert place.y - 2 <= y
+        assert y + height <= place.y + place.height + 2
+        assert unequal[y : y + height, x : x + width].any()
+
+
+def test_what_is_equal_to_the_bit_is_no_difference(page: Bgr) -> None:
+    """A large part in another colour does not change how the rest is compared."""
+    other = page.copy()
+    cv2.rectangle(other, (0, 0), (639, 40), (20, 30, 200), cv2.FILLED)
+    [difference] = compared(page, other).differences
+    assert difference.on1.box == Box(0, 0, 640, 41)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ltu_compute.kernels.contrast import gray_pair
+from ltu_compute.kernels.differences.copies import align_copies
 from ltu_compute.kernels.differences.fine import compare_finely, overview_of
 from ltu_compute.kernels.differences.polygons import polygons_mask
 from ltu_compute.kernels.differences.results import Comparison
@@ -98,7 +99,11 @@ def _decided(
     if settings.resolution != AUTO:
         return image1, image2, settings
     grays = gray_pair(overview_of(image1), overview_of(image2))
-    fine = learnt is not None or align_settled(*grays) is not None
+    fine = (
+        learnt is not None
+        or align_copies(image1, image2, *grays) is not None
+        or align_settled(*grays) is not None
+    )
     settings = replace(settings, resolution=FULL if fine else PRESET_PX)
     first, second = (
         reduced(each, settings.working_size(size_of(each))) for each in (image1, image2)

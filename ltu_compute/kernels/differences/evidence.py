@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.blending import that_may_count, without_blends
+from ltu_compute.kernels.differences.copies import whole_changes
 from ltu_compute.kernels.differences.difference_map import (
     Judges,
     channels_beyond,
@@ -30,6 +31,7 @@ LEAST_EVIDENCE = 12.0
 LEAST_EVIDENCE_ALONE = 5.0
 """Least evidence away from any edge that both pictures show: a dot of 3 px on plain ground."""
 
+_LEAST_EVIDENCE_OF_COPIES = 1.0  # px that differ fully: no edge of a digital copy jitters
 _ALONE = 0.5  # of a difference's strength: greatest contrast around it in the plainer picture
 _APART_PX = 2  # px around a difference in which an edge may be its cause
 _LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 is 100 ΔE
@@ -117,12 +119,15 @@ class Exact:
         Displacements of neighbouring places in x and y, in px.
     judges : tuple of Judge, optional
         What earlier good shots taught of the place.
+    copies : bool
+        Whether the pictures are digital copies, see `copies`: their edges do not jitter.
     """
 
     level: float
     precision: Precision
     shifts: list[tuple[int, int]]
     judges: Judges | None = None
+    copies: bool = False
 
 
 def jitter_px(edge_tolerance: float) -> int:
@@ -159,6 +164,12 @@ def look_at(
     settled = np.zeros_like(mask)
     if not cv2.countNonZero(mask):
         return Look(difference, judged, np.zeros(mask.shape, np.int32), [], settled)
+    if exact.copies:
+        labels, kept = _weighed_of_copies(mask, difference, level)
+        certain = np.isin(labels, [label for label, _ in kept])
+        seeds = np.where(certain, mask, np.uint8(0))
+        labels, kept = whole_changes(pictures, allowed, seeds)
+        return Look(difference, judged, labels, kept, settled)
     contrast = _least_contrast(reference, shot)
     labels, kept, alone = _weighed(mask, difference, level, contrast)
     reach = jitter_px(settings.edge_tolerance)
@@ -198,8 +209,7 @@ def _weighed(
     count = len(stats)
     within = np.flatnonzero(labels)
     owners, values = labels.ravel()[within], difference.ravel()[within]
-    share = np.minimum(values / max(FULL_EVIDENCE, level), 1)
-    evidence = np.bincount(owners, weights=share, minlength=count)
+    evidence = _evidence_of(owners, values, level, count)
     # Of the values' own types: NumPy takes 30 times as long to convert them one by one.
     strongest, edge = np.zeros(count, values.dtype), np.zeros(count, contrast.dtype)
     np.maximum.at(strongest, owners, values)
@@ -209,6 +219,26 @@ def _weighed(
     enough = (np.flatnonzero(evidence[1:] >= least[1:]) + 1).tolist()
     kept = [(label, Box(*stats[label, :4].tolist())) for label in enough]
     return labels, kept, np.asarray(alone, np.bool_)
+
+
+def _weighed_of_copies(
+    mask: Mask, difference: Floats, level: float
+) -> tuple[NDArray[np.int32], list[tuple[int, Box]]]:
+    """Label the areas of a mask, and return those with enough evidence for digital copies."""
+    labels, stats = components_of(mask)
+    within = np.flatnonzero(labels)
+    owners, values = labels.ravel()[within], difference.ravel()[within]
+    evidence = _evidence_of(owners, values, level, len(stats))
+    enough = (np.flatnonzero(evidence[1:] >= _LEAST_EVIDENCE_OF_COPIES) + 1).tolist()
+    return labels, [(label, Box(*stats[label, :4].tolist())) for label in enough]
+
+
+def _evidence_of(
+    owners: NDArray[np.int32], values: Floats, level: float, count: int
+) -> NDArray[np.float64]:
+    """Return the evidence of each of `count` areas, in px that differ fully."""
+    share = np.minimum(values / max(FULL_EVIDENCE, level), 1)
+    return np.asarray(np.bincount(owners, weights=share, minlength=count), np.float64)
 
 
 def exact_difference(

@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.alignment import Planes
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences.areas import Area, overlap
+from ltu_compute.kernels.differences.copies import align_copies
 from ltu_compute.kernels.differences.describing import described, overview_map
 from ltu_compute.kernels.differences.difference_map import registration_slack
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE
@@ -86,7 +88,7 @@ def overview_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return roughly_reduced(image, longest_for(size_of(image), _OVERVIEW_PX))
 
 
-def compare_finely(  # noqa: PLR0915  (one step after the other)
+def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
     image1: Bgr,
     image2: Bgr,
     settings: ComparisonSettings,
@@ -105,16 +107,22 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
     gray1, gray2 = gray_pair(small1, small2)
     reduced1, reduced2 = size_of(small1), size_of(small2)
     target = Target(gray2)
-    found = align_settled(gray1, gray2) or find_alignment(gray1, target)
-    planes = choose_planes(
-        gray1, target, found, steering_region(roi1, reduced1), specimens=specimens
-    )
+    # Nothing is displaced or lit anew on a digital copy, except what was changed.
+    copy = None if learnt is not None else align_copies(image1, image2, gray1, gray2)
+    if copy is not None:
+        planes = Planes(copy, "image")
+    else:
+        found = align_settled(gray1, gray2) or find_alignment(gray1, target)
+        planes = choose_planes(
+            gray1, target, found, steering_region(roi1, reduced1), specimens=specimens
+        )
+    copies = copy is not None
     alignment = planes.alignment
     matrix = matrix_of(alignment, sizes, (reduced1, reduced2))
     if matrix is None:
         return None
     smalls = (reduced1, reduced2)
-    bend = find_bend_of(gray1, target, alignment)
+    bend = None if copies else find_bend_of(gray1, target, alignment)
 
     # Light and highlights vary slowly and are measured on an overview.
     overview = reduced(small1, _LIGHT_SIZE)
@@ -126,12 +134,16 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
         reduced2,
     )
     aligned_image = view.of(small2)
-    highlit = moved_highlights(small1, small2, view, ALL_FADES)
+    highlit = np.zeros((over.height, over.width), np.bool_)
+    if not copies:
+        highlit = moved_highlights(small1, small2, view, ALL_FADES)
     shared = view.shared() & ~highlit
     moved_apart = roi1 if planes.followed == "region" or not planes.rest_agrees else None
     if moved_apart is not None:
         shared &= region_and_rim(moved_apart, over)
-    light, corrected = fit_light(overview, aligned_image, shared)
+    light, corrected = None, aligned_image
+    if not copies:
+        light, corrected = fit_light(overview, aligned_image, shared)
 
     # Without colour, one channel is compared: the same differences in a third of the time. What
     # was learnt is of three.
@@ -152,8 +164,9 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
     remaining = bend or alignment
     overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
     residual = 0.0 if remaining is None else remaining.residual_px * overview_px
-    patched = (small1 if frame == given1 else overview_of(reference), small2)
-    sampler = _with_displacement(patched, (reference, sampler), view, highlit, moved_apart)
+    if not copies:
+        patched = (small1 if frame == given1 else overview_of(reference), small2)
+        sampler = _with_displacement(patched, (reference, sampler), view, highlit, moved_apart)
     compared = _compared_mask(sampler, view, highlit)
     if settings.margin or roi1 is not None:
         asked = asked_area(frame, margin=settings.margin, size1=sizes[0], roi1=roi1)
@@ -162,13 +175,20 @@ def compare_finely(  # noqa: PLR0915  (one step after the other)
 
     def found_in(sampler: Sampler, compared: Mask) -> list[Area]:
         return areas_that_differ(
-            reference, sampler, light, compared, settings, slack_px=slack, learnt=learnt
+            reference,
+            sampler,
+            light,
+            compared,
+            settings,
+            slack_px=slack,
+            learnt=learnt,
+            copies=copies and frame == given1,
         )
 
     seen = _Seen(sampler, compared, found_in(sampler, compared))
     relief: tuple[ReliefPart, ...] = ()
     parallax = None
-    if seen.areas:
+    if seen.areas and not copies:
         region1 = steering_region(roi1, reduced1)
         parallax = parallax_of(gray1, target, alignment, view, region1)
     standing = parallax and find_relief(overview, aligned_image, shared, parallax)

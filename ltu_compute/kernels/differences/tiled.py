@@ -292,6 +292,7 @@ def areas_that_differ(
     *,
     slack_px: float,
     learnt: Learnt | None = None,
+    copies: bool = False,
 ) -> list[Area]:
     """Find the differences at all levels.
 
@@ -311,6 +312,8 @@ def areas_that_differ(
         Displacement beyond the edge tolerance to allow for the surface, in px of the frame.
     learnt : Learnt, optional
         What earlier good shots taught.
+    copies : bool
+        Whether they are digital copies, see `copies`.
     """
     if learnt is not None:
         learnt.begin()
@@ -318,7 +321,7 @@ def areas_that_differ(
     finest = Finest(reference, sampler, light, compared)
     if compared.size <= _KEPT_PIXELS and not (light is None and sampler.is_identity):
         finest.kept = _Kept(finest.size, reference.shape[2:])
-    samples = _equally_sharp(finest)
+    samples = _samples(finest) if copies else _equally_sharp(finest)
     level_delta_e = settings.threshold * DELTA_E_PER_THRESHOLD
     found: list[Area] = []
     level: Level = finest
@@ -346,13 +349,13 @@ def areas_that_differ(
                 if learnt is not None:
                     wide = grown(place, _SURROUNDINGS)
                     judges = learnt.within(wide, level.size, level.allowed(wide), level_delta_e)
-                exact = Exact(level_delta_e, precision, shifts, judges)
+                exact = Exact(level_delta_e, precision, shifts, judges, copies and scale == 1)
                 look = _look_at(
                     level,
                     place,
                     settings,
                     exact,
-                    bends=scale == 1 and max(level.size) > _COARSE_GRID,
+                    bends=scale == 1 and not copies and max(level.size) > _COARSE_GRID,
                 )
                 coarser.settle(grown(place, _SURROUNDINGS), look.settled)
                 reach = jitter_px(settings.edge_tolerance) + int(np.ceil(radius)) + 1
