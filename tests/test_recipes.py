@@ -16,7 +16,8 @@ from ltu_compute.cli import main
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.jobs import recipe as recipes
-from ltu_compute.jobs.limits import is_inside
+from ltu_compute.jobs.inspection import Inspector, Options, Source, Task
+from ltu_compute.jobs.limits import Limits, PlacementLimits, is_inside
 from ltu_compute.jobs.prepared_recipes import PreparedRecipe
 from tests.support import inspections
 from tests.support.client import ROOT
@@ -216,6 +217,15 @@ def test_a_part_that_slid_is_named(folder: Path, resolution: int) -> None:
     assert re.fullmatch(
         r"turn [\d.]+°, at most 2° allowed; scale off by [\d.]+ %, at most 1 % allowed", strict
     )
+    shot_file = folder / "slid.png"
+    shot_file.write_bytes(shot.content)
+    limits = Limits(9, placement=PlacementLimits(turn_degrees=2))
+    inspector = Inspector(Options(limits=limits))
+    task = Task(Source(str(folder / "reference.png")), Source(str(shot_file)))
+    outcome = inspector.inspect(task)
+    assert outcome.inspection is not None
+    assert outcome.inspection.reason.startswith("turn ")
+    assert outcome.closeups.startswith(b"\xff\xd8"), "the whole pictures, beside each other"
     shown = run("recipe", "show", folder / "recipe.json").output
     assert "9 differences, turn 2°, scale off by 1 %" in shown
 

@@ -175,7 +175,8 @@ class Outcome:
     ----------
     closeups : bytes
         JPEG: a row for each of the first differences, the reference on the left, the shot on the
-        right; the whole pictures where nothing of the reference was found; b"" for OK and ERROR.
+        right; the whole pictures where nothing of the reference was found, or where nothing but the
+        placement is beyond its limits; b"" for OK and ERROR.
     annotated : bytes
         JPEG: the shot with numbered boxes; b"" without differences beyond the limits.
     """
@@ -256,6 +257,8 @@ class Inspector:
         if not inspection.reason:
             return Outcome(inspection)
         boxes = [(Box(*d.on_reference), Box(*d.on_shot)) for d in inspection.differences]
+        if not boxes:  # the placement alone is beyond its limits
+            return Outcome(inspection, pictures.side_by_side(reference.image, shot))
         return Outcome(
             inspection,
             pictures.closeups(reference.image, shot, boxes, found.matrix1to2),

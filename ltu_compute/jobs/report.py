@@ -166,7 +166,7 @@ def _lines(
         found = [
             [_rounded(each["area_percent"]), _rounded(each["strength"])]
             for each in row["differences"][:MAX_CLOSEUPS]
-        ] or [[None, None]]  # nothing in common: a close-up of the whole pictures
+        ] or [[None, None]]  # no difference to show: the whole pictures
         closeups = row.get("closeups")
         yield separator + _in_script(
             [
