@@ -163,8 +163,11 @@ def tracked_corners(
     count, px = least_moved
     if np.count_nonzero(np.linalg.norm(end - start, axis=1)[kept] > px) < count:
         return empty, empty
-    back, kept_back = _followed(target.equalised, warped, end, criteria=_ROUGH, **how)
-    kept &= kept_back & (np.linalg.norm(back - start, axis=1) < _MAX_GAP_PX)
+    start, end = start[kept], np.ascontiguousarray(end[kept])
+    if len(start) == 0:
+        return empty, empty
+    back, kept = _followed(target.equalised, warped, end, criteria=_ROUGH, **how)
+    kept &= np.linalg.norm(back - start, axis=1) < _MAX_GAP_PX
     return start[kept], end[kept]
 
 

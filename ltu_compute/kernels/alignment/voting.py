@@ -23,6 +23,8 @@ from ltu_compute.kernels.keypoints import Keypoints, descriptor_distances, detec
 from ltu_compute.kernels.types import Gray, Mask, Matrix
 
 MIN_PLACES = 5  # places at which keypoints must agree with a similarity
+_CELLS = 3  # fullest cells of the votes, to which similarities are fitted
+_MOST_DRAWS, _DRAWS = 2000, 10  # of two matches: at the most, and times as many as there are
 _PARTNERS = 8  # most partners of a keypoint
 _SLANTED = 1.1  # from which a view differs from a similarity
 _OBLIQUE = 2.4  # greatest scale of lengths over the least; of views from 30° it is 2.2
@@ -107,26 +109,40 @@ def similarity_by_votes(
     for shift in (0.0, 0.5):  # votes on the border of two cells are within one of the other grid
         cells = np.floor(votes + shift)
         cells[:, 2] %= 12
-        _, cell_of, counts = np.unique(row_keys(cells), return_inverse=True, return_counts=True)
-        for index in np.argsort(-counts, kind="stable")[:3]:
-            members = cell_of == index
-            if members.sum() < 3:
+        keys = row_keys(cells)
+        for key in _fullest(keys):
+            members = keys == key
+            count = np.count_nonzero(members)
+            if count < 3:
                 continue
             fitted, _ = cv2.estimateAffinePartial2D(
                 points1[members],
                 points2[members],
                 method=cv2.RANSAC,
                 ransacReprojThreshold=tolerance_px,
+                maxIters=min(_MOST_DRAWS, _DRAWS * count * (count - 1) // 2),
             )
             if fitted is None:
                 continue
-            matrix = np.vstack([fitted, [0, 0, 1]])
-            gap = np.linalg.norm(map_points(points1, matrix) - points2, axis=1)
-            agree = gap < tolerance_px
+            gap_x, gap_y = fitted[:, :2] @ points1.T + fitted[:, 2:] - points2.T
+            agree = np.hypot(gap_x, gap_y) < tolerance_px
+            if best is not None and np.count_nonzero(agree) <= best[2]:
+                continue
             places = min(count_places(points1[agree]), count_places(points2[agree]))
             if best is None or places > best[2]:
-                best = matrix, agree, places
+                best = np.vstack([fitted, [0, 0, 1]]), agree, places
     return best
+
+
+def _fullest(keys: NDArray[np.int64]) -> list[np.int64]:
+    """Return the `_CELLS` numbers that occur most often, the least of equals first.
+
+    NumPy sorts numbers many times as fast as it finds their order.
+    """
+    ordered = np.sort(keys)
+    firsts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(firsts, len(ordered)))
+    return list(ordered[firsts[np.argsort(-counts, kind="stable")[:_CELLS]]])
 
 
 def is_ambiguous(pair: Pair, found: Alignment, candidates: Candidates) -> bool:
