@@ -64,6 +64,27 @@ def test_a_recipe_is_made_checked_and_shown(folder: Path) -> None:
     assert "0 differences" in shown
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--max-area", "nan", "not a finite number"),
+        ("--max-displacement", "inf", "not a finite number"),
+        ("--max-turn", "181", "181"),
+        ("--name", "a\nb", "name: "),
+        ("--px-per-mm", "1e-9", "px_per_mm: "),
+    ],
+)
+def test_a_recipe_that_cannot_be_made_says_why(
+    folder: Path, option: str, value: str, words: str
+) -> None:
+    made = run(
+        "recipe", "make", folder / "reference.png", "--out", folder / "no.json", option, value
+    )
+    assert made.exit_code in (1, 2)
+    assert isinstance(made.exception, SystemExit), "no traceback"
+    assert words in made.output
+
+
 def test_a_recipe_may_hold_its_picture(folder: Path) -> None:
     made = run(
         "recipe", "make", folder / "reference.png", "--embed", "--out", folder / "whole.json"

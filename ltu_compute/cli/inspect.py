@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ltu_compute.cli.limits import LIMITS, limit_options
 from ltu_compute.cli.resources import Misuse
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import Settings, load
@@ -46,23 +47,7 @@ CHECKED = 1000  # pairs that --dry-run prints at most
     type=click.Path(path_type=Path, dir_okay=False),
     help="Recipe with reference, regions, settings and limits: name only shots.",
 )
-@click.option(
-    "--max-count",
-    type=click.IntRange(0),
-    help="Differences that a good shot may have. Default: 0, or any number where --max-area or "
-    "--max-strength is given.",
-)
-@click.option(
-    "--max-area", type=click.FloatRange(0), help="Area of all differences together, in percent."
-)
-@click.option("--max-strength", type=click.FloatRange(0), help="Strength of the strongest one.")
-@click.option(
-    "--max-displacement",
-    type=click.FloatRange(0),
-    help="Displacement that a good shot may have, in px of the reference.",
-)
-@click.option("--max-turn", type=click.FloatRange(0, 180), help="Turn, in degrees, either way.")
-@click.option("--max-scale", type=click.FloatRange(0, 100), help="Scale, in percent, either way.")
+@limit_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -133,12 +118,7 @@ _OF_RECIPES = (
     "preset",
     "fic_settings",
     "region",
-    "max_count",
-    "max_area",
-    "max_strength",
-    "max_displacement",
-    "max_turn",
-    "max_scale",
+    *LIMITS,
 )
 
 

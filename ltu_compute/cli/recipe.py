@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ltu_compute.cli.limits import FiniteRange, limit_options, recipe_limits
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import load
 
@@ -27,13 +28,8 @@ def recipe() -> None:
 @click.option("--out", type=FILE, required=True, help="The recipe's file.")
 @click.option("--name", help="Default: that of the reference's file.")
 @click.option("--preset", type=click.IntRange(1, 5), default=1, show_default=True)
-@click.option("--max-count", type=click.IntRange(0))
-@click.option("--max-area", type=click.FloatRange(0), help="In percent of the reference.")
-@click.option("--max-strength", type=click.FloatRange(0))
-@click.option("--max-displacement", type=click.FloatRange(0), help="In px of the reference.")
-@click.option("--max-turn", type=click.FloatRange(0, 180), help="In degrees, either way.")
-@click.option("--max-scale", type=click.FloatRange(0, 100), help="In percent, either way.")
-@click.option("--px-per-mm", type=click.FloatRange(0, min_open=True))
+@limit_options
+@click.option("--px-per-mm", type=FiniteRange(0, min_open=True))
 @click.option(
     "--object",
     "of_object",
@@ -65,22 +61,14 @@ def make(reference: Path, out: Path, **given: Any) -> None:
         where: dict[str, str] = {"data": base64.b64encode(content).decode()}
         if not given["embed"]:
             where = {"path": os.path.relpath(reference.resolve(), out.resolve().parent)}
-        limits = {
-            "max_count": given["max_count"],
-            "max_area_percent": given["max_area"],
-            "max_strength": given["max_strength"],
-            "max_displacement_px": given["max_displacement"],
-            "max_turn_degrees": given["max_turn"],
-            "max_scale_percent": given["max_scale"],
-        }
-        made = recipes.Recipe.model_validate(
+        made = recipes.of(
             {
                 "version": recipes.VERSION,
                 "name": given["name"] or reference.stem,
                 "reference": where | {"sha256": hashlib.sha256(content).hexdigest()},
                 "settings": recipes.own_settings(given["preset"]),
                 "regions": regions,
-                "limits": limits,
+                "limits": recipe_limits(given),
                 "px_per_mm": given["px_per_mm"],
             }
         )

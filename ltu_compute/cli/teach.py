@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ltu_compute.cli.limits import LIMITS, FiniteRange, limit_options, recipe_limits
 from ltu_compute.cli.resources import Misuse
 from ltu_compute.errors import ServiceError
 from ltu_compute.settings import Settings, load
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 # Options that a recipe which is taught has an answer of its own to.
-_OF_RECIPES = ("name", "preset", "max_count", "max_area", "max_strength", "px_per_mm", "embed")
+_OF_RECIPES = ("name", "preset", *LIMITS, "px_per_mm", "embed")
 
 
 @click.command()
@@ -32,10 +33,8 @@ _OF_RECIPES = ("name", "preset", "max_count", "max_area", "max_strength", "px_pe
 @click.option(
     "--resolution", help="Longest side compared, px; full; auto. Default: that of `recipe make`."
 )
-@click.option("--max-count", type=click.IntRange(0))
-@click.option("--max-area", type=click.FloatRange(0), help="In percent of the reference.")
-@click.option("--max-strength", type=click.FloatRange(0))
-@click.option("--px-per-mm", type=click.FloatRange(0, min_open=True))
+@limit_options
+@click.option("--px-per-mm", type=FiniteRange(0, min_open=True))
 @click.option("--embed", is_flag=True, help="Put the reference into the recipe: one file for all.")
 @click.option(
     "--keep-all", is_flag=True, help="Learn every shot, also one that differs from the others."
@@ -78,11 +77,7 @@ def _taught_anew(shots: list[str], given: dict[str, Any], settings: Settings) ->
         "name": given["name"] or "part",
         "reference": {"path": "reference", "sha256": "0" * 64},
         "settings": recipes.own_settings(given["preset"]),
-        "limits": {
-            "max_count": given["max_count"],
-            "max_area_percent": given["max_area"],
-            "max_strength": given["max_strength"],
-        },
+        "limits": recipe_limits(given),
         "px_per_mm": given["px_per_mm"],
     }
     if resolution is not None:
