@@ -15,7 +15,13 @@ from ltu_compute.cancellation import checkpoint
 from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.areas import Area
 from ltu_compute.kernels.differences.filtering import Floats
-from ltu_compute.kernels.differences.screening import Level, grown, neighbourhood, softened
+from ltu_compute.kernels.differences.screening import (
+    Level,
+    grown,
+    neighbourhood,
+    softened,
+    tile_side,
+)
 from ltu_compute.kernels.resizing import gray_of
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Points
 
@@ -50,6 +56,7 @@ _STANDS_OUT = 2.0  # times the greatest displacement beside it
 _DEVIATIONS = 16.0
 _MIDDLE_PX = 5  # px, side of the window around a bite's middle that shows its edge's contrast
 _EVEN_PX = 0.2  # px; less variation along an edge is noise
+_FEW = 8  # candidates; fewer are looked at one by one
 _AT_ONCE = 256  # candidates judged at a time, to bound memory
 
 
@@ -218,6 +225,8 @@ def bitten(level: Level, places: list[Box], limits: Limits) -> list[Area]:
     limits : Limits
         Least bite that is a difference.
     """
+    if len(places) >= _FEW and tile_side(level.size) >= max(level.size):
+        return _bitten_at_once(level, places, limits)
     areas = []
     for start in range(0, len(places), _AT_ONCE):
         several = places[start : start + _AT_ONCE]
@@ -239,6 +248,22 @@ def bitten(level: Level, places: list[Box], limits: Limits) -> list[Area]:
             rows = slice(index * whole.height, (index + 1) * whole.height)
             own = (first[rows], second[rows], allowed[rows])
             areas.append(_area_of(several[index], whole, own))
+    return areas
+
+
+def _bitten_at_once(level: Level, places: list[Box], limits: Limits) -> list[Area]:
+    """Return what `bitten` does, for many candidates of a small picture: it is softened once."""
+    margin = 2 * (_ALONG_PX + _ACROSS_PX)
+    whole = grown(Box(0, 0, *level.size), margin)
+    first, second = (gray_of(softened(each)) for each in level.pictures(whole))
+    allowed = level.allowed(whole)
+    moved = [Box(x + margin, y + margin, *extent) for x, y, *extent in places]
+    areas = []
+    for index in np.flatnonzero(_are_bites((first, second), allowed, moved, limits)).tolist():
+        wide = _surroundings(moved[index])
+        here = _within(wide)
+        around = _surroundings(places[index])
+        areas.append(_area_of(places[index], around, (first[here], second[here], allowed[here])))
     return areas
 
 
