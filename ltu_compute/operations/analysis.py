@@ -25,7 +25,10 @@ PALETTE_SIZE = 256  # px; colours and their shares do not change beyond (kernels
 SALIENT = "salient"
 """The model of the catalogue that salient objects are found with."""
 
-OBJECT_RIM = 0.01  # of the longest side: distance of a region from its object
+OBJECT_RIMS = (0.01, 0.02, 0.04, 0.08)
+"""Distance of a region from its object, as a share of the longest side. A larger one is taken where
+the outline has more vertices than anybody edits: gaps between teeth are closed."""
+OBJECT_VERTICES = 200
 OBJECT_MOST = 0.95  # share of the picture; a larger object leaves no background out
 
 MaskAlgorithm = Literal["sobel", "quantization", "otsu"]
@@ -114,7 +117,7 @@ def object_polygon(
     """Return a polygon around the biggest object, for a region of a recipe.
 
     The polygon keeps a distance from the object's outline, so that the edges of the part are
-    compared, too.
+    compared, too; see `OBJECT_RIMS`.
 
     Parameters
     ----------
@@ -139,7 +142,10 @@ def object_polygon(
             f"{image.name}: the object fills the picture; there is no background to leave out",
             parameter=image.name,
         )
-    found = contour_kernel.polygon_around(mask, rim=OBJECT_RIM, tolerance=OBJECT_RIM / 2)
+    for rim in OBJECT_RIMS:
+        found = contour_kernel.polygon_around(mask, rim=rim, tolerance=rim / 2)
+        if len(found) <= OBJECT_VERTICES:
+            break
     return tuple((round(x, 1), round(y, 1)) for x, y in found.tolist())
 
 

@@ -244,8 +244,9 @@ def _tolerance(
 def object_region(reference: Image, params: ObjectParams) -> ObjectRegion:
     """Find the part on a reference, and return a region around it for a recipe.
 
-    The region keeps 1 % of the longest side off the part's outline. 422 where no object stands out
-    from the background, or it fills the picture.
+    The region keeps 1 % of the longest side off the part's outline, or more where it would have
+    more than 200 corners. 422 where no object stands out from the background, or it fills the
+    picture.
     """
     found = recipes.object_region(reference, params.algorithm)
     polygon = [[x, y] for x, y in found.polygon]
