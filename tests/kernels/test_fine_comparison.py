@@ -262,6 +262,20 @@ def test_the_rim_of_a_wider_pad_is_no_spur() -> None:
     assert compared(*pads).differences == ()
 
 
+def test_the_wedge_between_pads_of_which_one_grew_is_no_spur() -> None:
+    """Where two pads of 29 px meet, a px all around fills more than a px of the wedge."""
+    shots = []
+    for seed, grown in enumerate((0, 1)):
+        pads = np.full((300, 400, 3), GROUND, np.uint8)
+        for x in range(60, 400, 90):
+            for middle, wider in ((x, grown), (x + 26, 0)):
+                cv2.line(pads, (middle, 20), (middle, 200), COPPER, 9 + wider)
+                cv2.circle(pads, (middle, 200), 14 + wider, COPPER, cv2.FILLED)
+                cv2.circle(pads, (middle, 200), 5, GROUND, cv2.FILLED)
+        shots.append(photographed(np.asarray(cv2.GaussianBlur(pads, (0, 0), 0.6), np.uint8), seed))
+    assert compared(*shots).differences == ()
+
+
 def long_strip(depths: tuple[int, int], *, scratch: bool = False) -> Bgr:
     """Draw tracks whose left sides are etched by `depths` px: along all, and in the middle."""
     picture = np.zeros((400, 600, 3), np.uint8)

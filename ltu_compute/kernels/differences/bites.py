@@ -348,7 +348,8 @@ def measured(
     typical = np.maximum(typical, 1)[:, None]
     # Light that a displaced edge adds across it is its displacement times its contrast.
     displacement = change.sum(axis=1) / typical
-    beside = ~own & (contrast > _SEEN * typical) & (known > 0).all(axis=1)
+    sharp = contrast > _SEEN * typical
+    beside = ~own & _continued(sharp | own) & (known > 0).all(axis=1)
     # A corner or the rim of a small pad leaves the strip: no course to compare with.
     position = (edge - lowest[:, None]).sum(axis=1) / typical
     beside &= np.abs(position - _medians(position, own)[:, None]) <= _STRAIGHT_PX
@@ -376,6 +377,16 @@ def measured(
     return Bites(
         *(np.where(good, each, 0).astype(np.float32) for each in (depth, peak, np.abs(area)))
     )
+
+
+def _continued(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which columns are reached from the middle of their row without a gap.
+
+    Behind a gap in a wedge between two pads, the strip shows another edge.
+    """
+    before, behind = seen[:, _ALONG_PX::-1], seen[:, _ALONG_PX:]
+    before, behind = (np.logical_and.accumulate(each, axis=1) for each in (before, behind))
+    return np.asarray(np.hstack([before[:, :0:-1], behind]), np.bool_)
 
 
 def _medians(values: Floats, within: NDArray[np.bool_]) -> Floats:
