@@ -200,3 +200,39 @@ def test_print_that_disappears_in_grey_is_aligned(settings: ComparisonSettings) 
     found = compared(sheet, by_hand(sheet, 3), settings)
     assert found.aligned
     assert found.motion.turn_degrees == pytest.approx(-0.8, abs=0.1)
+
+
+def thermal(seed: int, *, broken: bool = False) -> Bgr:
+    """Draw thin dark violet wires and orange boxes on black, as thermal cameras colour them."""
+    rng = np.random.default_rng(seed)
+    scene = np.full((480, 640, 3), (4, 2, 4), np.uint8)
+    for _ in range(14):
+        top, bottom = (int(x) for x in rng.integers(0, 640, 2))
+        cv2.line(scene, (top, 0), (bottom, 479), (110, 20, 70), 3, cv2.LINE_AA)
+    for _ in range(5):
+        x, y = int(rng.integers(60, 560)), int(rng.integers(60, 400))
+        cv2.rectangle(scene, (x, y), (x + 50, y + 40), (0, 150, 250), cv2.FILLED)
+        if broken:
+            cv2.rectangle(scene, (x + 10, y + 8), (x + 34, y + 30), (0, 60, 120), cv2.FILLED)
+    return scene
+
+
+def by_thermal_camera(scene: Bgr, x: float, y: float, turn_degrees: float) -> Bgr:
+    """Shoot at 320 x 240 px, as a JPEG with half of the colours' resolution."""
+    affine = cv2.getRotationMatrix2D((320, 240), turn_degrees, 0.5)
+    affine[:, 2] += x - 160, y - 120
+    return stored(cv2.warpAffine(scene, affine, (320, 240), borderMode=cv2.BORDER_REFLECT))
+
+
+@pytest.mark.parametrize(
+    ("seed", "motion"), [(2, (1.5, 0.7, 0)), (3, (2.3, -1.6, 0.3)), (6, (1.5, 0.7, 0))]
+)
+def test_thin_lines_of_dark_colours_in_small_shots_are_no_difference(
+    seed: int, motion: tuple[float, float, float]
+) -> None:
+    """At their own pixels, colours at half the resolution are not averaged out."""
+    reference = by_thermal_camera(thermal(seed), 0, 0, 0)
+    shot = by_thermal_camera(thermal(seed), *motion)
+    assert compared(reference, shot, PRESETS[1]).differences == ()
+    broken = by_thermal_camera(thermal(seed, broken=True), *motion)
+    assert len(compared(reference, broken, PRESETS[1]).differences) >= 4

@@ -31,6 +31,8 @@ _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
 _FINER = 1.5  # times the reference size; larger images are also compared at the pixels' own scale
 _RINGING = 0.05  # share of the contrast of colours near a pixel: waves of JPEG at quality 85
 _RINGING_PX = 8.0  # px of a file: reach of the waves in a block of 16 px
+_HALVED_PX = 1.0  # sigma, px of a file, of a blur that colours at half the resolution have
+_HALVED_FROM_PX = 4  # px compared, reach of ringing: half a px to one of the file; averaged below
 _LEAST_RINGING_PX = 2  # px compared; waves that reach less far are averaged out
 _COLOURED = 8.0  # ΔE from grey; a picture with less everywhere is grey
 _BRIGHT = (225, 250)  # levels between which doubt grows from 0 to 1: the light was brighter
@@ -99,6 +101,8 @@ def measure(
     np.copyto(other, reference, where=~compared[..., None])
     first, second = _equally_sharp(reference, other, compared, settings)
     ringing = ringing_allowance(first, second, ringing_px)
+    if ringing is not None and ringing_px >= _HALVED_FROM_PX and not settings.use_hsv:
+        ringing += _halved_colours_allowance(reference, other, settings, ringing_px)
     softness = contrast_allowance(reference, aligned_image)
     radius = settings.edge_tolerance + slack * max(1.0, scale)
     sigmas = [sigma * scale for sigma in _SCALES]
@@ -378,6 +382,31 @@ def ringing_allowance(first: Floats, second: Floats, reach: int) -> Floats | Non
         for hue in hues
     )
     return np.asarray(cv2.merge([np.zeros_like(a), a, b]), np.float32)
+
+
+def _halved_colours_allowance(
+    reference: Bgr, other: Floats, settings: ComparisonSettings, reach: int
+) -> Floats:
+    """Return how far colours may differ because files store them at half the resolution, ΔE.
+
+    That is what a blur of the colours changes, where both pictures have the detail that it changes:
+    thin lines and borders of saturated, dark colours. It has the shape of the pictures, and is 0
+    for lightness. `reach` is that of `ringing_allowance`.
+    """
+    sigma = _HALVED_PX * reach / _RINGING_PX
+    kernel = np.ones((3, 3), np.uint8)
+    changes = [
+        cv2.dilate(
+            cv2.absdiff(
+                coordinates(each, settings), coordinates(softer_colours(each, sigma), settings)
+            ),
+            kernel,
+        )
+        for each in (reference, other)
+    ]
+    allowance = np.asarray(cv2.min(*changes), np.float32)
+    allowance[..., 0] = 0
+    return allowance
 
 
 def beyond_range(
