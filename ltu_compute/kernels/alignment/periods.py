@@ -7,7 +7,6 @@ right. They are found in both images, and correlated over all shifts at once.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -41,21 +40,16 @@ _SQUARE = 0.06  # cosine of the angle between the periods of a square pattern: t
 _SOFT = 1.0  # sigma, px, before the pattern is compared with itself
 _ALIKE_PX = 2  # px by which a pattern may deviate from exact repetition
 _NOISE = 6.0  # levels; less does not interrupt the pattern
+_CLEAR = 24.0  # levels beyond; more counts no more, or one strong defect would outweigh all screws
 _FARTHEST = 0.6  # of the shorter side: greatest shift
-_CANDIDATES = 4  # alignments that are tried
+_PEAKS = (12, 5)  # shifts that are compared without a turn, and with each turn
+_CANDIDATES = 3  # alignments that are improved, the best of these
 _BETTER = 0.004  # mean correlation of blocks: least gain of another alignment
 _LOST = 0.1  # of correlation: price of an alignment under which the images share nothing
 _LEAST_SHARED = 0.4  # of image 2: least part that image 1 shows
 
 _Floats = NDArray[np.float32]
 _Vector = NDArray[np.float64]
-
-
-class _Symmetry(NamedTuple):
-    """A symmetry of the pattern of image 1."""
-
-    score: float
-    matrix: Matrix
 
 
 def among_periods(found: Alignment, gray1: Gray, gray2: Gray, target: Target) -> Alignment:
@@ -85,11 +79,8 @@ def among_periods(found: Alignment, gray1: Gray, gray2: Gray, target: Target) ->
     if len(periods) < 2:  # stripes have no place along them
         return found
     start = rescale_homography(found.matrix, from_sizes=sizes, to_sizes=smalls)
-    proposals = list(_proposals(small1, small2, start, periods))
-    if not proposals:
-        return found
     best, least = None, _score(start, small1, small2) + _BETTER
-    for proposal in proposals:
+    for proposal in _proposals(small1, small2, start, periods):
         checkpoint()
         matrix = climbed_homography(proposal, small1, small2)
         if matrix is None or not is_plausible(matrix, *smalls):
@@ -192,10 +183,8 @@ def _correlation(
     return np.asarray(values[np.ix_(shifts, shifts)], np.float32)
 
 
-def _proposals(
-    small1: Gray, small2: Gray, start: Matrix, periods: list[_Vector]
-) -> Iterator[Matrix]:
-    """Propose other alignments, the likeliest first; none if the present one is the likeliest."""
+def _proposals(small1: Gray, small2: Gray, start: Matrix, periods: list[_Vector]) -> list[Matrix]:
+    """Propose other alignments, the likeliest first."""
     frame = size_of(small1)
     seen = warp_onto(small2, inverse(start), frame)
     shown = overlap_mask(inverse(start), size_of(small2), frame)
@@ -205,25 +194,29 @@ def _proposals(
     reach = round(_FARTHEST * min(frame))
     spectrum1 = _spectrum(marks1, reach)
     least = 0.5 * min(float(np.linalg.norm(period)) for period in periods)
-    symmetries = []
+    compared = []
     for turn in _turns(periods):
+        checkpoint()
         turned = _turned(frame, turn)
         marks = cv2.warpPerspective(marks2, turned, frame, flags=cv2.WARP_INVERSE_MAP)
         spectrum2 = _spectrum(np.asarray(marks, np.float32), reach)
         scores = _correlation(spectrum2, spectrum1, small1.shape, reach)
-        for score, shift in _highest(scores, reach, least):
-            present = turn == 0 and np.linalg.norm(shift) < least
+        for shift in _highest(scores, reach, least, count=_PEAKS[turn != 0]):
+            if turn == 0 and np.linalg.norm(shift) < least:
+                continue  # the present one
             moved = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
-            matrix = start if present else start @ turned @ moved
-            symmetries.append((present, _Symmetry(score, matrix)))
-    symmetries.sort(key=lambda entry: -entry[1].score)
-    if symmetries and symmetries[0][0]:
-        return
-    yield from [each.matrix for present, each in symmetries if not present][:_CANDIDATES]
+            matrix = start @ turned @ moved
+            if is_plausible(matrix, frame, size_of(small2)):
+                compared.append((_score(matrix, small1, small2), matrix))
+    compared.sort(key=lambda entry: -entry[0])
+    return [matrix for score, matrix in compared[:_CANDIDATES] if score > 0]
 
 
 def _interruptions(gray: Gray, shown: NDArray[np.uint8], periods: list[_Vector]) -> _Floats:
-    """Return by how much each place differs from all places a period away, in levels."""
+    """Return by how much each place differs from all places a period away, in levels.
+
+    It is at most `_CLEAR`.
+    """
     pattern = _pattern(gray)
     height, width = pattern.shape
     kernel = np.ones((2 * _ALIKE_PX + 1,) * 2, np.uint8)
@@ -238,7 +231,7 @@ def _interruptions(gray: Gray, shown: NDArray[np.uint8], periods: list[_Vector])
             beyond = np.maximum(low[places] - pattern, pattern - high[places])
             differs = np.where(inside, np.minimum(differs, beyond), differs)
     usable = np.isfinite(differs) & (shown > 0)
-    return np.where(usable, np.maximum(differs - _NOISE, 0), 0).astype(np.float32)
+    return np.where(usable, np.clip(differs - _NOISE, 0, _CLEAR), 0).astype(np.float32)
 
 
 def _turns(periods: list[_Vector]) -> list[int]:
@@ -261,14 +254,14 @@ def _turned(frame: Size, turn: int) -> Matrix:
     return np.vstack([cv2.getRotationMatrix2D(middle, turn, 1.0), [0, 0, 1]])
 
 
-def _highest(scores: _Floats, reach: int, apart: float) -> Iterator[tuple[float, _Vector]]:
-    """Yield the highest scores and their shifts in x and y, none within `apart` px of another."""
+def _highest(scores: _Floats, reach: int, apart: float, *, count: int) -> Iterator[_Vector]:
+    """Yield the shifts in x and y of the highest scores, none within `apart` px of another."""
     values = scores.copy()
-    for _ in range(_CANDIDATES):
+    for _ in range(count):
         _, score, _, (x, y) = cv2.minMaxLoc(values)
         if score <= 0:
             return
-        yield score, np.array([x - reach, y - reach], np.float64)
+        yield np.array([x - reach, y - reach], np.float64)
         cv2.circle(values, (x, y), int(np.ceil(apart)), 0.0, cv2.FILLED)
 
 
