@@ -14,7 +14,7 @@ from ltu_compute.kernels.homography import map_points, resizing, size_of
 from ltu_compute.kernels.resizing import brightest_channel, gray_of
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask
 
-_SAMPLED = 1 << 20  # px, about: the rows that are looked at
+_SAMPLED = 1 << 18  # px, about: the rows that are looked at
 _DETAIL = 24  # levels, of 255, between neighbours: flat ground is equal in any two pictures
 _LEAST_DETAIL = 200  # px
 _EQUAL = 0.75  # least share of the detail that is equal to the bit; two shots have next to none
