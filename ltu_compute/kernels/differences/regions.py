@@ -17,11 +17,14 @@ from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 UNLIKE = 1.15
-"""Multiple of the usual distance of neighbourhoods that is a difference by itself; as the two below
-found on MVTec's transistor and screw, test pictures of even numbers."""
+"""Multiple of the usual distance of neighbourhoods that is a difference by itself.
+
+As the three below, it was found on MVTec's transistor and screw, test pictures of even numbers.
+"""
 
 _SUPPORT = 8  # power of the unlikeness by which the excess of pixels counts
 _LEAST_EXCESS = 0.7  # of what is usual, where neighbourhoods are as unlike as usual
+_PLAIN_EXCESS = 3.0  # of what is usual: counts in any neighbourhood, as a displaced part does
 _HALO = 0.35  # share of the strongest value nearby; below, a difference is the other's halo
 _MERGED_GAP = 12  # px; fragments no farther apart are one difference
 
@@ -145,7 +148,8 @@ class Usual(NamedTuple):
         if self.unlikeness is None:
             return excess > 1
         unlike = float(self.unlikeness[own].max())
-        return unlike > UNLIKE or excess * unlike**_SUPPORT > _LEAST_EXCESS
+        supported = excess * unlike**_SUPPORT > _LEAST_EXCESS
+        return unlike > UNLIKE or supported or excess > _PLAIN_EXCESS
 
 
 def pieces_of(
