@@ -31,6 +31,7 @@ _OBLIQUE = 2.4  # greatest scale of lengths over the least; of views from 30° i
 _ELSEWHERE = 0.02  # of the longest side: a candidate that far off does not belong to a matrix
 _TOLERANCE = 0.01  # of the longest side: how far off a candidate is that belongs to a similarity
 _FEW_PLACES = 0.15  # of the places that a matrix explains: a rival of fewer does not count
+_ALL_OVER = 0.9  # least share of blocks that are alike a period away; ripples of water have less
 _LESS_ALIKE = 0.1  # correlation by which blocks may be less alike under a rival
 _NEARLY_AS_NEAR, _LEAST_GAP = 1.25, 0.05  # times the nearest's distance, and more, of a partner
 
@@ -275,4 +276,5 @@ def _repeats(gray: Gray, region: Mask, known: Keypoints | None, agreement: float
     if not is_plausible(rival[0], size, size):
         return False
     theirs = block_agreement(rival[0], gray, gray, region)
-    return theirs.median >= max(MIN_AGREEMENT, agreement - _LESS_ALIKE)
+    alike = theirs.median >= max(MIN_AGREEMENT, agreement - _LESS_ALIKE)
+    return alike and theirs.share >= _ALL_OVER
