@@ -164,7 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{report.machine()}, load {load}.",
             (
                 "`differences` with preset 1, from the files' bytes to those of the reply: one "
-                "thread, medians of processor time. Pairs as in [Speed](#speed)."
+                "thread, medians of processor time. Pairs as in [Speed](#speed). Beside other "
+                "work, processor time is up to a fifth more, because caches and memory are shared."
             ),
             report.table(HEAD, (row.cells() for row in rows)),
         ]
