@@ -24,7 +24,7 @@ As the three below, it was found on MVTec's transistor and screw, test pictures 
 
 _SUPPORT = 8  # power of the unlikeness by which the excess of pixels counts
 _LEAST_EXCESS = 0.7  # of what is usual, where neighbourhoods are as unlike as usual
-_PLAIN_EXCESS = 3.0  # of what is usual: counts in any neighbourhood, as a displaced part does
+_PLAIN_EXCESS = 1.25  # of what is usual: counts in any neighbourhood, as a displaced part does
 _HALO = 0.35  # share of the strongest value nearby; below, a difference is the other's halo
 _MERGED_GAP = 12  # px; fragments no farther apart are one difference
 
