@@ -79,6 +79,7 @@ from ltu_compute.kernels.resizing import (
     is_colourless,
     reduced,
     reduced_size,
+    roughly_reduced,
     shrunk,
 )
 from ltu_compute.kernels.stripes import striped_areas
@@ -364,6 +365,12 @@ CASES = [
         ("bgr",),
         lambda image: reduced(image, 50),
         lambda small, image: max(small.shape[:2]) == min(50, max(image.shape[:2])),
+    ),
+    Case(
+        roughly_reduced,
+        ("bgr",),
+        lambda image: roughly_reduced(image, 50),
+        lambda small, image: max(small.shape[:2]) <= min(60, max(image.shape[:2])),
     ),
     Case(
         shrunk,
