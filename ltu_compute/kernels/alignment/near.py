@@ -44,7 +44,7 @@ _MIN_AGREEMENT = 0.7  # least mean correlation of blocks of an accepted alignmen
 _HIGHEST_CLIMB = 0.25  # correlation that improving may add at the most; a tenth is much
 _SAME_PX = 0.25  # px; proposals that are closer together lead to the same alignment
 _LEAST_CONTRAST = 1.0  # levels; a blank picture agrees with none
-_HOPELESS = 0.4  # mean correlation below which no shift by a period helps
+_HOPELESS = 0.4  # mean correlation below which neither a shift by a period nor tracking helps
 _FARTHEST = 0.3  # of the longest side: how far a corner may have moved
 
 
@@ -78,8 +78,9 @@ def align_near(gray1: Gray, gray2: Gray) -> Alignment | None:
         if better[0] <= best[0] + 0.001:
             break
         best = better
-    if best is None or best[0] < _MIN_AGREEMENT:
+    if best is None or best[0] < _HOPELESS:
         return None
+    # Tracked corners may make exact what the steps above did not.
     matrix = rescale_homography(best[1], from_sizes=pair.sizes, to_sizes=sizes)
     return _accepted(matrix, gray1, gray2)
 
