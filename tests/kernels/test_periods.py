@@ -85,3 +85,22 @@ def test_periods_are_those_of_a_pattern_and_not_of_lines() -> None:
     lengths = sorted(tuple(abs(each).tolist()) for each in periods)
     assert lengths == [(0.0, PITCH), (PITCH, 0.0)]
     assert len(periods_of(plate(rows=False))) < 2
+
+
+@pytest.mark.parametrize("stripe", [(9, 8), (7, -30)])
+def test_oblique_stripes_have_one_period(stripe: tuple[int, int]) -> None:
+    """Along stripes, displacements alike reach beyond those that are measured."""
+    x, y = np.meshgrid(np.arange(384), np.arange(384))
+    phase = (x * stripe[0] + y * stripe[1]) / np.square(stripe).sum()
+    (period,) = periods_of(np.where(phase % 1 < 0.5, 60, 200).astype(np.uint8))
+    assert abs(period @ stripe) == pytest.approx(np.square(stripe).sum(), rel=0.02)
+
+
+def test_a_period_as_long_as_what_is_measured() -> None:
+    """Their difference, (135, 0), is longer than a quarter of the picture, which is the most."""
+    one, other = np.array([-39, 96]), np.array([96, 96])
+    picture = np.full((384, 384), 60, np.uint8)
+    for i in range(-6, 7):
+        for j in range(-6, 7):
+            cv2.circle(picture, (200 + i * one + j * other).tolist(), 14, 200, cv2.FILLED)
+    assert [abs(each).tolist() for each in periods_of(picture)] == [[39, 96]]

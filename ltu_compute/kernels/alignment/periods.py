@@ -134,6 +134,8 @@ def periods_of(gray: Gray) -> list[_Vector]:
     lengths = np.hypot(*places.T)
 
     def is_distinct(place: _Vector) -> bool:
+        if np.abs(np.rint(place)).max() > reach:  # longer than what is measured
+            return False
         x, y = np.rint(place).astype(int) + reach
         half_x, half_y = np.rint(place / 2).astype(int) + reach
         return bool(repeats[y, x] - repeats[half_y, half_x] >= _DISTINCT)
