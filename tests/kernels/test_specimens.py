@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
-from ltu_compute.kernels.differences import PRESETS, Specimens, Tolerance
+from ltu_compute.kernels.differences import PRESETS, Specimens, Tolerance, compare
 from ltu_compute.kernels.differences.regions import UNLIKE
 from ltu_compute.kernels.differences.specimens import (
     LEAST_DISTANCE_STEPS,
@@ -142,6 +142,20 @@ def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is
         pytest.approx(120, abs=24),
     )
     assert strange.max() > 2 * UNLIKE
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_a_map_of_zeros_allows_nothing_and_divides_by_nothing(channels: int) -> None:
+    """Anybody may send a map with a recipe; what was learnt has no value so low."""
+    reference = np.full((60, 80, 3), 120, np.uint8)
+    shot = reference.copy()
+    shot[20:30, 20:40] = 250
+    lesson = Specimens((reference.copy(),), np.zeros((60, 80, channels), np.uint8))
+    size = Size(80, 60)
+    found = compare(reference, shot, PRESETS[1], size1=size, size2=size, learnt=lesson)
+    assert found is not None
+    assert len(found.differences) == 1
+    assert np.isfinite(found.difference_map).all()
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,8 @@ class Specimens:
         own = size_of(self.pictures[0])
         cells = described(_resized(shot, own))
         away = self._neighbourhoods.distances(cells, described(_resized(reference, own)))
-        usual = cv2.resize(self.usual[..., 2], size_of(shot), interpolation=cv2.INTER_NEAREST)
+        steps = np.maximum(self.usual[..., 2], LEAST_DISTANCE_STEPS)  # a map may be made by hand
+        usual = cv2.resize(steps, size_of(shot), interpolation=cv2.INTER_NEAREST)
         there = cv2.resize(away, size_of(shot), interpolation=cv2.INTER_LINEAR)
         return np.asarray(there / (usual.astype(np.float32) / STEPS_PER_DISTANCE), np.float32)
 
@@ -197,7 +198,7 @@ class Specimens:
         there = cv2.resize(self.usual, frame, interpolation=cv2.INTER_NEAREST).astype(np.float32)
         return Usual(
             np.asarray(LEAST_SCORE * np.exp2(there[..., 0] / STEPS_PER_DOUBLING), np.float32),
-            there[..., 1] / np.float32(LEVELS_PER_DELTA_E),
+            np.maximum(there[..., 1], 1) / np.float32(LEVELS_PER_DELTA_E),  # by which is divided
         )
 
 
