@@ -17,11 +17,12 @@ from ltu_compute.kernels.differences import (
 )
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
 from ltu_compute.kernels.differences.evidence import Precision, exact_difference
+from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.sharpness import blur_to_settle
 from ltu_compute.kernels.homography import map_points, size_of
 from ltu_compute.kernels.resizing import gray_of, is_colourless
-from ltu_compute.kernels.types import Bgr, Box, Matrix
+from ltu_compute.kernels.types import Bgr, Box, Matrix, Size
 
 AT_FULL = replace(PRESETS[1], resolution=FULL)
 GROUND, COPPER = (40, 70, 30), (70, 150, 190)
@@ -106,6 +107,29 @@ def test_a_corner_of_two_pixels_beyond_the_tiles_is_compared(width: int, height:
     cv2.rectangle(bad, (251, 251), (262, 262), (255, 255, 255), cv2.FILLED)
     [difference] = compared(picture, bad).differences
     assert holds(difference.on1.box, 256, 256)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 1), (1, 40), (15, 32_766)])
+def test_pictures_of_the_least_and_the_greatest_sides_are_compared(shape: tuple[int, int]) -> None:
+    """A picture 1 px wide has no neighbours along rows. OpenCV's maps have less than 2¹⁵ px."""
+    plain = np.full((*shape, 3), 200, np.uint8)
+    assert compared(plain, plain).differences == ()
+    noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    compared(noise, np.roll(noise, 1, axis=0))
+
+
+def test_sides_that_are_too_long_for_a_map_are_sampled_in_parts() -> None:
+    ramp = (np.arange(32_766) // 129).astype(np.uint8)[None].repeat(8, axis=0)
+    for scale in (1, 4):
+        frame = Size(len(ramp[0]) // scale, 8 // scale)
+        matrix = np.diag([scale, scale, 1.0])
+        matrix[0, 2] = 0.5
+        sampler = Sampler(ramp, matrix, frame)
+        whole = sampler.tile(Box(-32, 0, frame.width + 64, 2))
+        part = sampler.tile(Box(frame.width // 2 - 10, 0, 40, 2))
+        here = whole[:, frame.width // 2 + 22 :][:, :40]
+        assert cv2.absdiff(here, part).max() <= 1
+        assert (whole.shape, whole[0, 0], whole[0, -1]) == ((2, frame.width + 64), 0, 253)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 0.8, 7.0])

@@ -58,6 +58,7 @@ _MIDDLE_PX = 5  # px, side of the window around a bite's middle that shows its e
 _EVEN_PX = 0.2  # px; less variation along an edge is noise
 _FEW = 8  # candidates; fewer are looked at one by one
 _AT_ONCE = 256  # candidates judged at a time, to bound memory
+_LONGEST_AT_ONCE = 1 << 14  # px, longest side of a picture softened at once; OpenCV's maps have 2¹⁵
 
 
 class Limits(NamedTuple):
@@ -225,7 +226,8 @@ def bitten(level: Level, places: list[Box], limits: Limits) -> list[Area]:
     limits : Limits
         Least bite that is a difference.
     """
-    if len(places) >= _FEW and tile_side(level.size) >= max(level.size):
+    longest = max(level.size)
+    if len(places) >= _FEW and longest <= min(tile_side(level.size), _LONGEST_AT_ONCE):
         return _bitten_at_once(level, places, limits)
     areas = []
     for start in range(0, len(places), _AT_ONCE):

@@ -40,7 +40,7 @@ def align_copies(image1: Bgr, image2: Bgr, gray1: Gray, gray2: Gray) -> Alignmen
         In px of the reduced pictures. None if the pictures are not equal to the bit in most of
         their detail.
     """
-    if image1.shape != image2.shape:
+    if image1.shape != image2.shape or image1.shape[1] < 2:
         return None
     step = max(1, image1.shape[0] * image1.shape[1] // _SAMPLED)
     one, other = (np.ascontiguousarray(image[::step]) for image in (image1, image2))

@@ -18,6 +18,8 @@ from ltu_compute.kernels.types import Box, Matrix, Points, Size
 _GRID_STEP = 16  # px between exactly mapped places; a homography is almost linear in between
 _RELIEF_STEP = 4  # the same near parts above the plane: their borders are sharp
 _REACH_PX = 4  # px beyond a rectangle that interpolation and blurring use
+_LONGEST_PX = (1 << 15) - 2  # longest side of images that OpenCV's `remap` takes
+_MOST_PX = 1 << 26  # px of the shot at a time: more than any shot has
 
 
 Sample = TypeVar("Sample", np.uint8, np.float32)
@@ -126,6 +128,8 @@ class Sampler:
         """Return the shot's pixels warped into a rectangle of the frame."""
         if self.is_identity:
             return crop(self.image, place)
+        if max(place.width, place.height) > _LONGEST_PX:
+            return self._in_halves(place)
         step = _RELIEF_STEP if self._shows_relief(place) else _GRID_STEP
         columns, rows = (-(-extent // step) + 2 for extent in (place.width, place.height))
         # Half a step off, so that enlarging interpolates between exactly these places.
@@ -136,6 +140,10 @@ class Sampler:
         mapped = self.onto_shot(grid.reshape(-1, 2))
         low = np.floor(mapped.min(axis=0)).astype(int) - _REACH_PX
         high = np.ceil(mapped.max(axis=0)).astype(int) + _REACH_PX
+        extent = high - low + 1
+        if max(extent) > _LONGEST_PX or float(extent[0]) * float(extent[1]) > _MOST_PX:
+            last = np.array(self.image.shape[1::-1]) - 1  # beyond it, `remap` repeats the border
+            low, high = np.clip(low, 0, last), np.clip(high, 0, last)
         source = self._source(Box(int(low[0]), int(low[1]), *(int(v) for v in high - low + 1)))
         coarse = (mapped - low).astype(np.float32).reshape(rows, columns, 2)
         size = (columns * step, rows * step)
@@ -149,6 +157,17 @@ class Sampler:
             borderMode=cv2.BORDER_REPLICATE,
         )
         return np.asarray(seen, np.uint8)
+
+    def _in_halves(self, place: Box) -> NDArray[np.uint8]:
+        """Return what `tile` does for a rectangle that is too long for `remap`."""
+        x, y, width, height = place
+        if width > height:
+            half = width // 2
+            sides = Box(x, y, half, height), Box(x + half, y, width - half, height)
+            return np.hstack([self.tile(side) for side in sides])
+        half = height // 2
+        parts = Box(x, y, width, half), Box(x, y + half, width, height - half)
+        return np.vstack([self.tile(part) for part in parts])
 
     def _cells(self, points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows and columns of the relief's cells that hold points of the frame."""
