@@ -430,10 +430,10 @@ def _loaded_specimens(image: Image, name: str) -> Specimens:
     if first.shape[1] > 1 and first[0, 1, 1] >= LEAST_DISTANCE_STEPS:
         first[0, 0, 1] = first[0, 1, 1]  # in place of the number of blocks
         channels.append(1)
-    return Specimens(
-        tuple(np.ascontiguousarray(each) for each in pictures),
-        np.ascontiguousarray(first[..., channels]),
-    )
+    usual = np.ascontiguousarray(first[..., channels])
+    if not usual[..., 1:].all():
+        raise _wrong("not a map: its usual strengths and distances are 1 to 255", name)
+    return Specimens(tuple(np.ascontiguousarray(each) for each in pictures), usual)
 
 
 def picture(lesson: Lesson, reference: Image) -> bytes:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ltu_compute.errors import BadParameters
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.kernels.differences import PRESETS, Specimens, Tolerance, compare
@@ -114,6 +115,16 @@ def test_specimens_come_back_from_their_file(channels: int, method: str) -> None
     assert teaching.method_of(again) == method
     shown = again.unlikeness(pictures[0], pictures[1])
     assert (shown is not None) == (channels == 3)
+
+
+@pytest.mark.parametrize("channel", [1, 2])
+def test_a_file_of_usual_differences_of_nothing_is_refused(channel: int) -> None:
+    """Differences are divided by the usual ones: with 0, results were no numbers."""
+    usual = np.full((7, 9, 3), LEAST_DISTANCE_STEPS, np.uint8)
+    usual[4, 4, channel] = 0
+    content = teaching.dumped(Specimens((np.zeros((7, 9, 3), np.uint8),), usual))
+    with pytest.raises(BadParameters, match="usual strengths and distances are 1 to 255"):
+        teaching.loaded(content)
 
 
 def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is_not() -> None:
