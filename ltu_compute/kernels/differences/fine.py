@@ -15,7 +15,7 @@ from ltu_compute.kernels.differences.copies import align_copies
 from ltu_compute.kernels.differences.describing import described, overview_map
 from ltu_compute.kernels.differences.difference_map import registration_slack
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE
-from ltu_compute.kernels.differences.light import fit_light
+from ltu_compute.kernels.differences.light import Light, fit_light
 from ltu_compute.kernels.differences.merging import joined
 from ltu_compute.kernels.differences.registration import (
     View,
@@ -69,7 +69,8 @@ from ltu_compute.kernels.resizing import (
     reduced,
     roughly_reduced,
 )
-from ltu_compute.kernels.types import Bgr, Box, Mask, Size
+from ltu_compute.kernels.surface import Bend
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Size
 
 _OVERVIEW_PX = 1024  # longest side, px, up to 3:1, at which fine comparisons are aligned
 _PATCHED_PX = 512  # px, longest side of the image on which places of patches are chosen
@@ -88,7 +89,7 @@ def overview_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return roughly_reduced(image, longest_for(size_of(image), _OVERVIEW_PX))
 
 
-def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
+def compare_finely(
     image1: Bgr,
     image2: Bgr,
     settings: ComparisonSettings,
@@ -103,53 +104,20 @@ def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
     The pictures of the result are reduced to 400 px.
     """
     given1, given2 = size_of(image1), size_of(image2)
-    small1, small2 = overview_of(image1), overview_of(image2)
-    gray1, gray2 = gray_pair(small1, small2)
-    reduced1, reduced2 = size_of(small1), size_of(small2)
-    target = Target(gray2)
-    # Nothing is displaced or lit anew on a digital copy, except what was changed.
-    copy = None if learnt is not None else align_copies(image1, image2, gray1, gray2)
-    if copy is not None:
-        planes = Planes(copy, "image")
-    else:
-        found = align_settled(gray1, gray2) or find_alignment(gray1, target)
-        planes = choose_planes(
-            gray1, target, found, steering_region(roi1, reduced1), specimens=specimens
-        )
-    copies = copy is not None
-    alignment = planes.alignment
-    matrix = matrix_of(alignment, sizes, (reduced1, reduced2))
+    pair = _aligned(image1, image2, roi1, learnt=learnt, specimens=specimens)
+    alignment, copies, smalls = pair.planes.alignment, pair.copies, pair.sizes
+    matrix = matrix_of(alignment, sizes, smalls)
     if matrix is None:
         return None
-    smalls = (reduced1, reduced2)
-    bend = None if copies else find_bend_of(gray1, target, alignment)
-
-    # Light and highlights vary slowly and are measured on an overview.
-    overview = reduced(small1, _LIGHT_SIZE)
-    over = size_of(overview)
-    view = View(
-        rescale_homography(matrix, from_sizes=smalls, to_sizes=(over, reduced2)),
-        bend,
-        over,
-        reduced2,
-    )
-    aligned_image = view.of(small2)
-    highlit = np.zeros((over.height, over.width), np.bool_)
-    if not copies:
-        highlit = moved_highlights(small1, small2, view, ALL_FADES)
-    shared = view.shared() & ~highlit
-    moved_apart = roi1 if planes.followed == "region" or not planes.rest_agrees else None
-    if moved_apart is not None:
-        shared &= region_and_rim(moved_apart, over)
-    light, corrected = None, aligned_image
-    if not copies:
-        light, corrected = fit_light(overview, aligned_image, shared)
+    bend = None if copies else find_bend_of(pair.gray1, pair.target, alignment)
+    overview = _overview(pair, matrix, bend, roi1)
+    over = size_of(overview.picture)
 
     # Without colour, one channel is compared: the same differences in a third of the time. What
     # was learnt is of three.
     if learnt is None and is_colourless(image1) and is_colourless(image2):
         image1, image2 = first_channel(image1), first_channel(image2)
-    shown = scale_at_centre(matrix, reduced1) * max(reduced1) * max(given2) / max(reduced2)
+    shown = scale_at_centre(matrix, smalls[0]) * max(smalls[0]) * max(given2) / max(smalls[1])
     limit = min(max(given1), settings.working_size(given1))
     reference = reduced(image1, round(np.clip(shown, 32, limit)))
     frame = size_of(reference)
@@ -158,16 +126,19 @@ def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
         rescale_homography(matrix, from_sizes=smalls, to_sizes=(frame, given2)),
         frame,
         bend,
-        max(given2) / max(reduced2),
+        max(given2) / max(smalls[1]),
     )
     px2 = scale_at_centre(sampler.matrix, frame)  # px of image 2 per px compared
     remaining = bend or alignment
-    overview_px = max(given2) / max(reduced2) / px2  # px compared per px of the reduced image 2
+    overview_px = max(given2) / max(smalls[1]) / px2  # px compared per px of the reduced image 2
     residual = 0.0 if remaining is None else remaining.residual_px * overview_px
     if not copies:
-        patched = (small1 if frame == given1 else overview_of(reference), small2)
-        sampler = _with_displacement(patched, (reference, sampler), view, highlit, moved_apart)
-    compared = _compared_mask(sampler, view, highlit)
+        patched = (pair.small1 if frame == given1 else overview_of(reference), pair.small2)
+        moved_apart = _moved_apart(roi1, pair.planes)
+        sampler = _with_displacement(
+            patched, (reference, sampler), overview.view, overview.highlit, moved_apart
+        )
+    compared = _compared_mask(sampler, overview.view, overview.highlit)
     if settings.margin or roi1 is not None:
         asked = asked_area(frame, margin=settings.margin, size1=sizes[0], roi1=roi1)
         compared &= asked.view(np.uint8) * 255
@@ -177,7 +148,7 @@ def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
         return areas_that_differ(
             reference,
             sampler,
-            light,
+            overview.light,
             compared,
             settings,
             slack_px=slack,
@@ -186,22 +157,18 @@ def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
         )
 
     seen = _Seen(sampler, compared, found_in(sampler, compared))
-    relief: tuple[ReliefPart, ...] = ()
-    parallax = None
+    standing: Relief | None = None
     if seen.areas and not copies:
-        region1 = steering_region(roi1, reduced1)
-        parallax = parallax_of(gray1, target, alignment, view, region1)
-    standing = parallax and find_relief(overview, aligned_image, shared, parallax)
-    if standing:
-        standing = _without_measured(standing, over, sampler)
+        standing = _relief(pair, overview, roi1, sampler)
         standing, seen = _seen_with(standing, over, reference, seen, found_in)
-        if standing:
-            relief = described_parts(standing, view.onto2, over, sizes, reduced2)
+    relief: tuple[ReliefPart, ...] = ()
+    if standing is not None:
+        relief = described_parts(standing, overview.view.onto2, over, sizes, smalls[1])
     matrix1to2 = rescale_homography(matrix, from_sizes=smalls, to_sizes=sizes)
     least = settings.min_area_percent / 100 * frame.width * frame.height
     differences = described(
         [area for area in joined(seen.areas) if area.pixels >= least],
-        Finest(reference, seen.sampler, light, seen.compared),
+        Finest(reference, seen.sampler, overview.light, seen.compared),
         settings,
         sizes,
     )
@@ -210,7 +177,7 @@ def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
         alignment=alignment,
         residual_px=float("nan") if alignment is None else alignment.residual_px * overview_px,
         bend_px=0.0 if bend is None else bend.largest_px * overview_px,
-        **motions(planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
+        **motions(pair.planes, matrix1to2, roi1, reduced_sizes=smalls, sizes=sizes),
         matrix1to2=matrix1to2,
         relief=relief,
         differences=differences,
@@ -218,12 +185,93 @@ def compare_finely(  # noqa: C901, PLR0915  (one step after the other)
         compared_percent=100.0 * cv2.countNonZero(seen.compared) / seen.compared.size,
         resolution=max(frame),
         offered=max(sizes[0]),
-        reference=overview,
-        aligned_image=aligned_image,
-        corrected_image=corrected,
+        reference=overview.picture,
+        aligned_image=overview.aligned_image,
+        corrected_image=overview.corrected,
         difference_map=overview_map(seen.areas, frame, over),
-        highlights=highlight_boxes(highlit, sizes[0]),
+        highlights=highlight_boxes(overview.highlit, sizes[0]),
     )
+
+
+class _Pair(NamedTuple):
+    """The images as reduced for their alignment, and how they are aligned."""
+
+    small1: Bgr
+    small2: Bgr
+    gray1: Gray
+    target: Target  # of image 2
+    planes: Planes
+    copies: bool  # digital copies; see `copies`
+
+    @property
+    def sizes(self) -> tuple[Size, Size]:
+        """Sizes of the reduced images, px."""
+        return size_of(self.small1), size_of(self.small2)
+
+
+class _Overview(NamedTuple):
+    """Light, highlights and the shared scene, measured on a small reference: they vary slowly."""
+
+    picture: Bgr  # image 1, the other pictures are of its size
+    view: View
+    aligned_image: Bgr
+    corrected: Bgr  # in the light of image 1
+    light: Light | None
+    highlit: NDArray[np.bool_]  # moved highlights
+    shared: NDArray[np.bool_]  # where both show the scene, off these
+
+
+def _aligned(
+    image1: Bgr, image2: Bgr, roi1: Mask | None, *, learnt: Learnt | None, specimens: bool
+) -> _Pair:
+    """Reduce both images, and choose what is aligned."""
+    small1, small2 = overview_of(image1), overview_of(image2)
+    gray1, gray2 = gray_pair(small1, small2)
+    target = Target(gray2)
+    # Nothing is displaced or lit anew on a digital copy, except what was changed.
+    copy = None if learnt is not None else align_copies(image1, image2, gray1, gray2)
+    if copy is not None:
+        return _Pair(small1, small2, gray1, target, Planes(copy, "image"), copies=True)
+    found = align_settled(gray1, gray2) or find_alignment(gray1, target)
+    planes = choose_planes(
+        gray1, target, found, steering_region(roi1, size_of(small1)), specimens=specimens
+    )
+    return _Pair(small1, small2, gray1, target, planes, copies=False)
+
+
+def _moved_apart(roi1: Mask | None, planes: Planes) -> Mask | None:
+    """Return the region of interest if it moved in another way than the rest."""
+    return roi1 if planes.followed == "region" or not planes.rest_agrees else None
+
+
+def _overview(pair: _Pair, matrix: Matrix, bend: Bend | None, roi1: Mask | None) -> _Overview:
+    """Measure light and highlights. Copies have none that differ, except what was changed."""
+    picture = reduced(pair.small1, _LIGHT_SIZE)
+    over, reduced2 = size_of(picture), size_of(pair.small2)
+    onto2 = rescale_homography(matrix, from_sizes=pair.sizes, to_sizes=(over, reduced2))
+    view = View(onto2, bend, over, reduced2)
+    aligned_image = view.of(pair.small2)
+    highlit = np.zeros((over.height, over.width), np.bool_)
+    if not pair.copies:
+        highlit = moved_highlights(pair.small1, pair.small2, view, ALL_FADES)
+    shared = view.shared() & ~highlit
+    moved_apart = _moved_apart(roi1, pair.planes)
+    if moved_apart is not None:
+        shared &= region_and_rim(moved_apart, over)
+    light, corrected = None, aligned_image
+    if not pair.copies:
+        light, corrected = fit_light(picture, aligned_image, shared)
+    return _Overview(picture, view, aligned_image, corrected, light, highlit, shared)
+
+
+def _relief(pair: _Pair, overview: _Overview, roi1: Mask | None, sampler: Sampler) -> Relief | None:
+    """Return the parts above the plane that no patch has measured; None if there are none."""
+    region1 = steering_region(roi1, size_of(pair.small1))
+    parallax = parallax_of(pair.gray1, pair.target, pair.planes.alignment, overview.view, region1)
+    if parallax is None:
+        return None
+    found = find_relief(overview.picture, overview.aligned_image, overview.shared, parallax)
+    return found and _without_measured(found, size_of(overview.picture), sampler)
 
 
 def _without_measured(relief: Relief, over: Size, sampler: Sampler) -> Relief | None:
