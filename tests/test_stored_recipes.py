@@ -282,12 +282,14 @@ def test_good_shots_have_their_bounds(ask: Ask, monkeypatch: pytest.MonkeyPatch)
 def test_a_region_around_the_object_is_offered(ask: Ask) -> None:
     picture = np.full((60, 80, 3), 200, np.uint8)
     picture[20:40, 30:60] = 40
-    found = ask("POST", "/object-region", data={"reference": (io.BytesIO(png(picture)), "r.png")})
+    found = ask("POST", "/regions/object", data={"reference": (io.BytesIO(png(picture)), "r.png")})
     assert (found["name"], found["use"]) == ("object", "include")
     ask("POST", status=201, data=form(regions=[found]))
     assert ask("GET", "/cover")["recipe"]["regions"] == [found]
     blank = {"reference": (io.BytesIO(png(picture[:10])), "r.png")}
-    assert "no object stands out" in ask("POST", "/object-region", status=422, data=blank)["detail"]
+    assert (
+        "no object stands out" in ask("POST", "/regions/object", status=422, data=blank)["detail"]
+    )
 
 
 def test_differences_take_a_recipe(ask: Ask, app: Flask, token: str) -> None:

@@ -237,7 +237,7 @@ def _tolerance(
 
 @dialect.endpoint(
     "objectRegion",
-    paths=("/object-region",),
+    paths=("/regions/object",),
     images=(ImageField(REFERENCE, "The reference of a recipe that is to be made."),),
     methods=("POST",),
 )
