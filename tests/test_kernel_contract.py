@@ -57,7 +57,7 @@ from ltu_compute.kernels.differences import (
 from ltu_compute.kernels.distance import image_distance
 from ltu_compute.kernels.edges import canny_edges
 from ltu_compute.kernels.heat_map import keypoint_heat_map
-from ltu_compute.kernels.highlights import find_highlights, highlight_mask
+from ltu_compute.kernels.highlights import find_highlights
 from ltu_compute.kernels.homography import size_of, warp_mask_onto, warp_onto
 from ltu_compute.kernels.image_quality import histogram_picture, image_quality
 from ltu_compute.kernels.keypoints import detect_keypoints, detect_orb_keypoints, keypoint_places
@@ -270,7 +270,6 @@ CASES = [
         size_of,
         lambda size, gray: (size.height, size.width) == gray.shape,
     ),
-    Case(highlight_mask, ("bgr",), highlight_mask, is_mask),
     Case(
         find_highlights,
         ("bgr",),

@@ -55,24 +55,6 @@ class Highlights(NamedTuple):
     possible_cores: Mask
 
 
-def highlight_mask(image: Bgr, fades: float = VISIBLE_FADES) -> Mask:
-    """Find the certain highlights of a picture.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-        The picture; 512 to 1800 px are enough to distinguish a fade from an edge.
-    fades : float
-        How far beyond its core a highlight reaches, in fades.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W)
-        255 on highlights, what fades around them included, else 0.
-    """
-    return find_highlights(image, fades).certain
-
-
 @of_reference
 def find_highlights(image: Bgr, fades: float = VISIBLE_FADES) -> Highlights:
     """Find the certain and the possible highlights of a picture.
@@ -83,6 +65,11 @@ def find_highlights(image: Bgr, fades: float = VISIBLE_FADES) -> Highlights:
         The picture; 512 to 1800 px are enough to distinguish a fade from an edge.
     fades : float
         How far beyond its core a highlight reaches, in fades.
+
+    Returns
+    -------
+    Highlights
+        Masks of the picture's size.
     """
     level = cv2.GaussianBlur(darkest_channel(image), (3, 3), 0)
     core = (level >= _CORE_LEVEL).astype(np.uint8)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ltu_compute.kernels.highlights import ALL_FADES, VISIBLE_FADES, highlight_mask
+from ltu_compute.kernels.highlights import ALL_FADES, VISIBLE_FADES, find_highlights
 from ltu_compute.kernels.types import Bgr
 
 
@@ -33,13 +33,13 @@ def lamp(radius: int, blur: float, ground: int = 90) -> Bgr:
     ids=["lamp", "on black", "dot", "soft dot", "on white", "surface", "white", "grey"],
 )
 def test_a_highlight_fades_and_a_white_mark_does_not(image: Bgr, found: bool) -> None:
-    assert highlight_mask(image).any() == found
+    assert find_highlights(image).certain.any() == found
 
 
 @pytest.mark.parametrize(("fades", "levels"), [(VISIBLE_FADES, 60), (ALL_FADES, 2)])
 def test_the_mask_holds_what_fades_and_little_more(fades: float, levels: int) -> None:
     image = lamp(12, 6)
-    mask = highlight_mask(image, fades)
+    mask = find_highlights(image, fades).certain
     brightened = image[..., 0] > 90 + levels
     assert (mask[brightened] == 255).mean() > 0.95
     assert (mask > 0).sum() < 6 * brightened.sum()

@@ -141,7 +141,7 @@ def _the_same_light(own: Highlights, other: Highlights, reach: int) -> NDArray[n
     accepted = np.zeros(own.possible.shape, bool)
     if not (own.possible.any() and other.certain.any()):
         return accepted
-    candidates, labels, lights = (
+    candidates, known, lights = (
         _Cores(cores) for cores in (own.possible_cores, own.certain_cores, other.certain_cores)
     )
     _, wholes = cv2.connectedComponents((own.possible > 0).astype(np.uint8))
@@ -154,11 +154,11 @@ def _the_same_light(own: Highlights, other: Highlights, reach: int) -> NDArray[n
             continue
         around = np.isin(lights.labels, near)
         light = lights.amounts[near].sum()
-        known = labels.amounts[labels.within(around, reach)].sum()
-        known += candidates.amounts[
+        shown = known.amounts[known.within(around, reach)].sum()
+        shown += candidates.amounts[
             [each for each in candidates.within(around, reach) if each in taken]
         ].sum()
-        missing = light - known
+        missing = light - shown
         if missing >= _MISSING * light and candidates.amounts[candidate] < 2 * missing:
             taken.append(candidate)
             covered = np.unique(wholes[candidates.labels == candidate])
