@@ -11,12 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.differences.filtering import Floats, blurred, hysteresis
+from ltu_compute.kernels.differences.filtering import (
+    Floats,
+    blurred,
+    hysteresis,
+    smoothing_sigma,
+)
 from ltu_compute.kernels.types import Mask
 from ltu_compute.kernels.vectors import lengths, norms
 
 _LEAST = 0.5  # ΔE; pixels that differ by less are not examined
-_LEAST_SIGMA = 0.05  # px; less smoothing is none
 _BESIDE_PX = 3  # px around a difference whose pixels decide what of it is a blur or a halo
 _TWO_HUES = 15.0  # ΔE between two hues, without lightness, whose blends leave their range
 _HUE_SHARE = 0.14  # of the distance of two hues: lens and JPEG blur colours differently
@@ -85,7 +89,7 @@ def that_may_count(difference: Floats, level: float, smooth: float) -> Mask:
     """Return where blends decide about a difference: 255.
 
     That is wherever it would reach the threshold without them, and around these places. Blends only
-    reduce a difference, and take most of the time of a comparison in color.
+    reduce a difference, and take most of the time of a comparison in colour.
 
     Parameters
     ----------
@@ -96,8 +100,8 @@ def that_may_count(difference: Floats, level: float, smooth: float) -> Mask:
     smooth : float
         Smoothing of the difference; see `ComparisonSettings`.
     """
-    sigma = 2.5 * smooth
-    judged = blurred(difference, sigma) if sigma > _LEAST_SIGMA else difference
+    sigma = smoothing_sigma(smooth)
+    judged = blurred(difference, sigma) if sigma else difference
     mask = hysteresis(judged, 0.5 * level, level)
     if not cv2.countNonZero(mask):
         return mask

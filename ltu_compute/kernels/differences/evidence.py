@@ -17,7 +17,12 @@ from ltu_compute.kernels.differences.difference_map import (
     lengths_beyond,
     ringing_allowance,
 )
-from ltu_compute.kernels.differences.filtering import Floats, blurred, hysteresis
+from ltu_compute.kernels.differences.filtering import (
+    Floats,
+    blurred,
+    hysteresis,
+    smoothing_sigma,
+)
 from ltu_compute.kernels.differences.sampling import crop
 from ltu_compute.kernels.differences.screening import BASE_BLUR, neighbourhood, outside, softened
 from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
@@ -156,8 +161,9 @@ def look_at(
     inside = np.where(allowed > 0, np.uint8(1), np.uint8(0))
     difference = exact_difference(reference, shot, settings, precision, exact.judges, inside=inside)
     judged = difference.copy()
-    if settings.smooth > 0.02:
-        judged = blurred(difference, 2.5 * settings.smooth) * inside
+    sigma = smoothing_sigma(settings.smooth)
+    if sigma:
+        judged = blurred(difference, sigma) * inside
     mask = hysteresis(judged, 0.5 * level, level)
     difference[difference < _HALO * cv2.dilate(difference, np.ones((5, 5), np.uint8))] = 0
     mask &= np.where(difference > 0.5 * level, np.uint8(255), np.uint8(0))

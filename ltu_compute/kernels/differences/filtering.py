@@ -12,6 +12,9 @@ Floats = NDArray[np.float32]
 REFERENCE_SIZE = 400
 """Longest side, in px, of the image to which lengths of the comparison refer."""
 
+_SIGMA_PER_SMOOTH = 2.5  # px per unit of `ComparisonSettings.smooth`
+_LEAST_SIGMA = 0.05  # px; a blur by less changes nothing
+
 
 @of_reference
 def blurred(values: Floats | Bgr, sigma: float) -> Floats:
@@ -19,6 +22,12 @@ def blurred(values: Floats | Bgr, sigma: float) -> Floats:
     return np.asarray(
         cv2.GaussianBlur(values.astype(np.float32, copy=False), (0, 0), sigma), np.float32
     )
+
+
+def smoothing_sigma(smooth: float) -> float:
+    """Return the sigma, in px compared, of `ComparisonSettings.smooth`; 0 where it is invisible."""
+    sigma = _SIGMA_PER_SMOOTH * smooth
+    return sigma if sigma > _LEAST_SIGMA else 0.0
 
 
 def hysteresis(values: Floats, low: float, high: float) -> Mask:

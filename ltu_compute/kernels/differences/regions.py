@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.appearance import RING_PX, appearance
 from ltu_compute.kernels.differences.difference_map import beyond_rim, coordinates
-from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, blurred, hysteresis
+from ltu_compute.kernels.differences.filtering import (
+    REFERENCE_SIZE,
+    Floats,
+    blurred,
+    hysteresis,
+    smoothing_sigma,
+)
 from ltu_compute.kernels.differences.registration import View, edge_to_edge
 from ltu_compute.kernels.differences.results import Difference, Spot
 from ltu_compute.kernels.differences.settings import DELTA_E_PER_THRESHOLD, ComparisonSettings
@@ -209,8 +215,8 @@ def _smoothed(difference_map: Floats, compared: NDArray[np.bool_], smooth: float
     """Erase small differences, and the halos that blurring leaves."""
     longest = max(compared.shape)
     smoothed = difference_map.copy()
-    sigma = 2.5 * smooth
-    if sigma > 0.05:
+    sigma = smoothing_sigma(smooth)
+    if sigma:
         smoothed = blurred(difference_map, sigma) * beyond_rim(compared)
     # A weak border beside something much stronger is not part of it.
     reach = 2 * max(1, round(6 * longest / REFERENCE_SIZE)) + 1
