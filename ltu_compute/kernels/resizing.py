@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.types import Bgr, Gray, Size
 
-_AREA = cv2.INTER_AREA
 _STRIPE_PIXELS = 1 << 17
 _LEAST_HALVED = 3  # times the wanted size, from which a picture is halved first
 _ELONGATED = 3  # aspect ratio from which a picture keeps its short side when it is reduced
@@ -85,7 +84,7 @@ def roughly_reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]
     """Return a picture with its longest side reduced to about a limit, by the mean of areas.
 
     It is reduced by a whole number that divides both sides, where that gives 0.8 to 1.2 times
-    `longest`: OpenCV takes 44 ms to reduce 12 MP in color to 1,024 px and 5 ms to reduce them to
+    `longest`: OpenCV takes 44 ms to reduce 12 MP in colour to 1,024 px and 5 ms to reduce them to
     1,000 px. Otherwise it is halved once before, if it is large.
 
     Parameters
@@ -112,14 +111,15 @@ def roughly_reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]
     else:
         size = reduced_size(Size(width, height), longest)
     if not (height % 2 or width % 2) and min(width // size.width, height // size.height) >= 2:
-        image = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=_AREA))
+        half = (width // 2, height // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
     return image if image.shape[1::-1] == size else shrunk(image, size)
 
 
 def shrunk(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Return a picture at a smaller size, by the mean of areas.
 
-    It is halved while it is three times as large: OpenCV takes 0.5 ms to halve 2 MP in color and
+    It is halved while it is three times as large: OpenCV takes 0.5 ms to halve 2 MP in colour and
     7 ms to reduce them by another factor. An odd last row or column of a large picture is left out.
     Areas that do not begin with a halved pixel are blurred by up to a third of a pixel.
 

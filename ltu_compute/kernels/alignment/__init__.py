@@ -5,9 +5,10 @@ to a fraction of a pixel (pyramidal Lucas-Kanade: Bouguet, Intel 2000), and the 
 word: a matrix under which the images do not look alike is not returned, nor one that they do not
 determine.
 
-`search` finds an alignment by keypoints, `still` and `near` without them, and `shape` that of
-another specimen. `periods` chooses among those that differ by a symmetry of a pattern.
-`refinement` makes it exact by `tracking`; `agreement` and `precision` judge it.
+`search` finds an alignment by keypoints, and by `views` of them; `voting` refuses one of several
+that are as good. `still` and `near` find one without keypoints, and `shape` that of another
+specimen. `periods` chooses among those that differ by a symmetry of a pattern. `refinement` makes
+it exact by `tracking`; `agreement` and `precision` judge it, and `verification` does all three.
 `planes` chooses between things that moved differently, `region` aligns one of them, and `motion`
 puts an alignment into words.
 """

@@ -1,6 +1,7 @@
 """Find the homography between two images by their keypoints.
 
-SIFT is tried where ORB fails, and then fainter keypoints. The agreement of the pixels decides.
+SIFT is tried where ORB fails, then fainter keypoints, and then other sizes and viewpoints; see
+`views`. The agreement of the pixels decides.
 """
 
 from dataclasses import replace

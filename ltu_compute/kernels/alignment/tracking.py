@@ -56,6 +56,8 @@ class Target:
         The image.
     size : Size
         Its size, in px.
+    last : _Tracked or None
+        Corners of the whole image that `corners_beyond` tracked last.
     """
 
     def __init__(self, gray: Gray) -> None:
@@ -90,7 +92,11 @@ def corners_beyond(
     least_moved: tuple[int, float] = (0, 0.0),
     region1: Mask | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return `tracked_corners`; those of the whole image are only tracked once for a matrix."""
+    """Return `tracked_corners` ; keep those of the whole image for the next call.
+
+    They are those of the last call if matrix and image 1 are the same, even if fewer have moved
+    than `least_moved` asks for.
+    """
     last = target.last
     known = region1 is None and last is not None and last.gray1 is gray1
     if known and last is not None and np.array_equal(last.matrix, matrix):

@@ -24,7 +24,8 @@ from ltu_compute.kernels.types import Gray, Mask, Matrix
 
 MIN_PLACES = 5  # places at which keypoints must agree with a similarity
 _CELLS = 3  # fullest cells of the votes, to which similarities are fitted
-_MOST_DRAWS, _DRAWS = 2000, 10  # of two matches: at the most, and times as many as there are
+_MOST_DRAWS = 2000  # samples of two matches that RANSAC draws at the most, as OpenCV's default
+_DRAWS_PER_PAIR = 10  # samples drawn per pair of matches, where there are few
 _PARTNERS = 8  # most partners of a keypoint
 _SLANTED = 1.1  # from which a view differs from a similarity
 _OBLIQUE = 2.4  # greatest scale of lengths over the least; of views from 30° it is 2.2
@@ -121,7 +122,7 @@ def similarity_by_votes(
                 points2[members],
                 method=cv2.RANSAC,
                 ransacReprojThreshold=tolerance_px,
-                maxIters=min(_MOST_DRAWS, _DRAWS * count * (count - 1) // 2),
+                maxIters=min(_MOST_DRAWS, _DRAWS_PER_PAIR * count * (count - 1) // 2),
             )
             if fitted is None:
                 continue

@@ -33,6 +33,7 @@ from ltu_compute.kernels.resizing import gray_of, reduced, reduced_size
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
 _CORNER = 0.15  # ratio of a structure tensor's eigenvalues: least of a corner
+_LEAST_SCALE = 0.7  # px of image 2 per px of the view, at the far side of an oblique shot
 _SEARCH_SIZE = 512  # px, longest side of the searched images
 _STEP_PX = 0.5  # px between displacements that are tried
 _MOST_STEPS = 128  # bounds the time: longer displacements are tried in wider steps
@@ -122,8 +123,7 @@ def parallax_of(
     """
     if alignment is None or alignment.method in ("still", "shape"):
         return None
-    # The scale varies over an image that is seen at an angle.
-    least_moved = (LEAST_MOVED, 0.7 * MOVED_PX) if view.bend is None else (0, 0.0)
+    least_moved = (LEAST_MOVED, _LEAST_SCALE * MOVED_PX) if view.bend is None else (0, 0.0)
     start, end = corners_beyond(
         alignment.matrix, gray1, target, least_moved=least_moved, region1=region1
     )

@@ -58,8 +58,6 @@ _LEAST_GAIN = 100.0  # px that differ fully, which a seam must explain beyond on
 _GAIN_SHARE = 0.5  # of what remains off the strip: least gain of a seam
 _MOST_UNSURE_PX = 8  # px in which a seam may be, besides its strip
 _OWN_PX = 3  # px around an area that are its own blur, and no evidence of a seam
-
-
 _STIFF_PX = 30.0  # px from a patch at which it says as much of the slope as the prior of none
 _REFITTED = 3  # times that patches are chosen anew by the displacement fitted to them
 

@@ -63,7 +63,7 @@ from ltu_compute.kernels.resizing import gray_of, reduced
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Matrix, Size
 
 _AT_ONCE = 1 << 20  # px; the patches of a smaller frame are cut out of the whole, warped once
-_KEPT_PIXELS = 1 << 24  # px of a frame whose shot is kept once computed: 50 MB in color
+_KEPT_PIXELS = 1 << 24  # px of a frame whose shot is kept once computed: 50 MB in colour
 _AROUND = 32  # px around the frame, in which places at its rim are looked at
 _COARSEST = 200  # px, least longest side of a reduced picture
 _SURROUNDINGS = 14  # px around a suspect place that an exact examination needs
