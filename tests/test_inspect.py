@@ -101,6 +101,21 @@ def test_limits_make_the_verdict(limits: Limits, reason: str) -> None:
     assert Limits.of(asdict(limits)) == limits
 
 
+@pytest.mark.parametrize(
+    ("most", "found", "reason"),
+    [
+        (40, 40.04, "displacement 40.04 px, at most 40 px allowed"),
+        (999.5, 1234.5678, "displacement 1235 px, at most 999.5 px allowed"),
+        (0, 0.00007512345, "displacement 0.00007512 px, at most 0 px allowed"),
+    ],
+)
+def test_reasons_have_figures_that_differ_from_the_limit(
+    most: float, found: float, reason: str
+) -> None:
+    limits = PlacementLimits(displacement_px=most)
+    assert limits.broken(Placement(found, 0.0, 100.0)) == [reason]
+
+
 def test_a_placement_that_is_not_known_breaks_its_limits() -> None:
     found: Any = SimpleNamespace(differences=[], aligned=False)
     limits = Limits(placement=PlacementLimits(turn_degrees=90))

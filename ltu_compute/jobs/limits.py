@@ -10,6 +10,9 @@ from ltu_compute.kernels import differences as kernel
 from ltu_compute.kernels.differences import Comparison
 from ltu_compute.kernels.types import Box, Size
 
+_DIGITS = 4  # significant ones: three hide what a limit of three digits is exceeded by
+_MOST_DECIMALS = 12  # less is 0
+
 
 class Placement(NamedTuple):
     """How the part is placed in a shot, compared with the reference.
@@ -79,7 +82,9 @@ class PlacementLimits:
 
     def distance(self, px: float) -> str:
         """Return a displacement in words."""
-        return f"{px:.3g} px" if self.px_per_mm is None else f"{px / self.px_per_mm:.3g} mm"
+        if self.px_per_mm is None:
+            return f"{_figure(px)} px"
+        return f"{_figure(px / self.px_per_mm)} mm"
 
     def broken(self, placement: Placement | None) -> list[str]:
         """Return which limits a placement breaks, in words; one that is not known breaks all."""
@@ -94,10 +99,10 @@ class PlacementLimits:
             broken.append(f"displacement {measured}, at most {self.distance(most)} allowed")
         turn, most = abs(placement.turn_degrees), self.turn_degrees
         if most is not None and turn > most:
-            broken.append(f"turn {turn:.3g}°, at most {most:g}° allowed")
+            broken.append(f"turn {_figure(turn)}°, at most {most:g}° allowed")
         off, most = abs(placement.scale_percent - 100), self.scale_percent
         if most is not None and off > most:
-            broken.append(f"scale off by {off:.3g} %, at most {most:g} % allowed")
+            broken.append(f"scale off by {_figure(off)} %, at most {most:g} % allowed")
         return broken
 
     def in_words(self) -> list[str]:
@@ -179,8 +184,8 @@ class Limits:
     def area(self, percent: float) -> str:
         """Return an area in words."""
         if self.mm2 is None:
-            return f"{percent:.3g} %"
-        return f"{percent / 100 * self.mm2:.3g} mm²"
+            return f"{_figure(percent)} %"
+        return f"{_figure(percent / 100 * self.mm2)} mm²"
 
 
 def broken_limits(found: Comparison, limits: Limits, placement: Placement | None) -> str:
@@ -225,8 +230,15 @@ def _broken(
         measured, most = limits.area(area), limits.area(own.area_percent)
         broken.append(f"area {measured}, at most {most} allowed")
     if own.strength is not None and strength > own.strength:
-        broken.append(f"strength {strength:.3g}, at most {own.strength:g} allowed")
+        broken.append(f"strength {_figure(strength)}, at most {own.strength:g} allowed")
     return broken
+
+
+def _figure(value: float) -> str:
+    """Return a number of 0 or more with `_DIGITS` significant digits, never with an exponent."""
+    magnitude = math.floor(math.log10(value)) if value else 0
+    words = f"{value:.{min(_MOST_DECIMALS, max(0, _DIGITS - 1 - magnitude))}f}"
+    return words.rstrip("0").rstrip(".") if "." in words else words
 
 
 def is_inside(point: tuple[float, float], polygon: Sequence[tuple[float, float]]) -> bool:
