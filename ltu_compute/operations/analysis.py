@@ -31,7 +31,7 @@ the outline has more vertices than anybody edits: gaps between teeth are closed.
 OBJECT_VERTICES = 200
 OBJECT_MOST = 0.95  # share of the picture; a larger object leaves no background out
 
-MaskAlgorithm = Literal["sobel", "quantization", "otsu"]
+MaskAlgorithm = Literal["quantization", "sobel", "otsu"]
 
 
 def image_quality(image: Image, *, bins: int, tolerance: float) -> ImageQuality:
