@@ -117,6 +117,14 @@ def test_specimens_come_back_from_their_file(channels: int, method: str) -> None
     assert (shown is not None) == (channels == 3)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 300), (5, 9)])
+def test_slivers_are_no_specimens(shape: tuple[int, int]) -> None:
+    """They have no neighbourhoods, and nothing is left of them at the size they are sorted at."""
+    pictures = np.random.default_rng(2).integers(0, 256, (5, *shape, 3), np.uint8)
+    others = [Specimen(each, np.ones(shape, bool), 0) for each in pictures[1:]]
+    assert (learned_specimens(pictures[0], others, PRESETS[1]) is None) == (min(shape) < 5)
+
+
 @pytest.mark.parametrize("channel", [1, 2])
 def test_a_file_of_usual_differences_of_nothing_is_refused(channel: int) -> None:
     """Differences are divided by the usual ones: with 0, results were no numbers."""

@@ -219,7 +219,7 @@ def learned_specimens(
     Returns
     -------
     Specimens or None
-        None if there are too few, or they are too large to be stored.
+        None if there are too few, or they are too large to be stored, or a px or a few wide.
     """
     frame = size_of(reference)
     resized = [
@@ -232,7 +232,7 @@ def learned_specimens(
         for each in others
     ]
     room = min(MOST, MOST_PIXELS // (frame.width * frame.height) - 1, len(resized))
-    if room < _FEW - 1:
+    if room < _FEW - 1 or min(frame) < max(2, max(frame) / _SMALL):
         return None
     kept = _most_unlike(reference, resized, room)
     reach = max(1, round(_NEAR * max(frame)))
