@@ -16,8 +16,10 @@ from ltu_compute.kernels.differences import (
     compare,
 )
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
+from ltu_compute.kernels.differences.areas import Area
 from ltu_compute.kernels.differences.evidence import Precision, exact_difference
 from ltu_compute.kernels.differences.sampling import Sampler
+from ltu_compute.kernels.differences.seams import MOST_AREAS, Seams
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.sharpness import blur_to_settle
 from ltu_compute.kernels.homography import map_points, size_of
@@ -536,6 +538,16 @@ def test_a_strip_at_the_seam_of_boards_that_moved_is_no_difference() -> None:
     boxes = [each.on1.box for each in compared(good, photographed(shot, 1)).differences]
     assert any(holds(box, 1001, 280) for box in boxes)
     assert not any(holds(box, x, 252) for box in boxes for x in (79, 306, 440, 890, 1160))
+
+
+def test_seams_are_looked_for_among_a_bounded_number_of_areas() -> None:
+    area = Area.of(Box(0, 0, 9, 2), np.full((2, 9), 255, np.uint8), 50.0, 40.0)
+    untouched: Any = None  # to look at any area needs the pictures
+    seams = Seams(untouched, untouched, untouched)
+    many = [area] * (MOST_AREAS + 1)
+    assert seams.without_strips(many) is many
+    with pytest.raises(AttributeError):
+        seams.without_strips(many[1:])
 
 
 @pytest.mark.parametrize(("angle_deg", "resolution"), [(0.6, 800), (20.0, 400)])
