@@ -110,6 +110,8 @@ def test_a_recipe_may_be_for_the_part_alone(tmp_path: Path) -> None:
     assert corners.min(axis=0) == pytest.approx([146, 116], abs=2)
     assert corners.max(axis=0) == pytest.approx([253, 183], abs=2)
     assert run("recipe", "check", tmp_path / "r.json").exit_code == 0
+    by = [each for each in arguments if each != "--object"] + ["--object-by", "sobel"]
+    assert "--object-by needs --object" in run(*by).output
     comb = np.full((400, 1000, 3), 200, np.uint8)
     comb[190:210, 20:980] = 40
     comb[20:380, 24:980:26] = comb[20:380, 25:980:26] = comb[20:380, 26:980:26] = 40

@@ -39,9 +39,8 @@ def recipe() -> None:
 @click.option(
     "--object-by",
     type=click.Choice(["quantization", "sobel", "otsu"]),
-    default="quantization",
-    show_default=True,
-    help="How the object is found: other colours than along the border, closed edges, brightness.",
+    help="How the object is found: other colours than along the border, closed edges, brightness. "
+    "Default: quantization.",
 )
 @click.option("--embed", is_flag=True, help="Put the picture into the recipe: one file for all.")
 def make(reference: Path, out: Path, **given: Any) -> None:
@@ -51,13 +50,16 @@ def make(reference: Path, out: Path, **given: Any) -> None:
     from ltu_compute.jobs import recipe as recipes
     from ltu_compute.jobs.inspection import file_content
 
+    if given["object_by"] and not given["of_object"]:
+        raise click.UsageError("--object-by needs --object")
     settings = load()
     try:
         content = file_content(str(reference), settings.max_upload_bytes, "reference")
         image = _image(content, str(reference))
         regions = []
         if given["of_object"]:
-            regions.append(recipes.object_region(image, given["object_by"]).model_dump())
+            by = [given["object_by"]] if given["object_by"] else []
+            regions.append(recipes.object_region(image, *by).model_dump())
         where: dict[str, str] = {"data": base64.b64encode(content).decode()}
         if not given["embed"]:
             where = {"path": os.path.relpath(reference.resolve(), out.resolve().parent)}
