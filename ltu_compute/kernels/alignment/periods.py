@@ -42,7 +42,8 @@ _ALIKE_PX = 2  # px by which a pattern may deviate from exact repetition
 _NOISE = 6.0  # levels; less does not interrupt the pattern
 _CLEAR = 24.0  # levels beyond; more counts no more, or one strong defect would outweigh all screws
 _FARTHEST = 0.6  # of the shorter side: greatest shift
-_PEAKS = (12, 5)  # shifts that are compared without a turn, and with each turn
+_PEAKS_UNTURNED = 12  # shifts that are compared without a turn
+_PEAKS_TURNED = 5  # and with each turn
 _CANDIDATES = 3  # alignments that are improved, the best of these
 _BETTER = 0.004  # mean correlation of blocks: least gain of another alignment
 _LOST = 0.1  # of correlation: price of an alignment under which the images share nothing
@@ -203,7 +204,8 @@ def _proposals(small1: Gray, small2: Gray, start: Matrix, periods: list[_Vector]
         marks = cv2.warpPerspective(marks2, turned, frame, flags=cv2.WARP_INVERSE_MAP)
         spectrum2 = _spectrum(np.asarray(marks, np.float32), reach)
         scores = _correlation(spectrum2, spectrum1, small1.shape, reach)
-        for shift in _highest(scores, reach, least, count=_PEAKS[turn != 0]):
+        count = _PEAKS_TURNED if turn else _PEAKS_UNTURNED
+        for shift in _highest(scores, reach, least, count=count):
             if turn == 0 and np.linalg.norm(shift) < least:
                 continue  # the present one
             moved = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])

@@ -33,7 +33,7 @@ def verified(
     inliers: Matches,
     *,
     min_agreement: float = MIN_AGREEMENT,
-    min_share: float = 0.5,
+    min_share: float = _MIN_SHARE_FEW,
 ) -> Alignment | None:
     """Refine a matrix and return it if the pixels agree under it and determine it."""
     size1, size2 = pair.size1, pair.size2
