@@ -165,7 +165,7 @@ def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is
 
 @pytest.mark.parametrize("channels", [2, 3])
 def test_a_map_of_zeros_allows_nothing_and_divides_by_nothing(channels: int) -> None:
-    """Anybody may send a map with a recipe; what was learnt has no value so low."""
+    """Such a map may be stored from before it was refused; what was learnt has no value so low."""
     reference = np.full((60, 80, 3), 120, np.uint8)
     shot = reference.copy()
     shot[20:30, 20:40] = 250

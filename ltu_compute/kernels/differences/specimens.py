@@ -184,7 +184,7 @@ class Specimens:
         own = size_of(self.pictures[0])
         cells = described(_resized(shot, own))
         away = self._neighbourhoods.distances(cells, described(_resized(reference, own)))
-        steps = np.maximum(self.usual[..., 2], LEAST_DISTANCE_STEPS)  # a map may be made by hand
+        steps = np.maximum(self.usual[..., 2], LEAST_DISTANCE_STEPS)  # a stored map may have less
         usual = cv2.resize(steps, size_of(shot), interpolation=cv2.INTER_NEAREST)
         there = cv2.resize(away, size_of(shot), interpolation=cv2.INTER_LINEAR)
         return np.asarray(there / (usual.astype(np.float32) / STEPS_PER_DISTANCE), np.float32)
