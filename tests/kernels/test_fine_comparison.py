@@ -17,6 +17,7 @@ from ltu_compute.kernels.differences import (
 )
 from ltu_compute.kernels.differences.appearance import _mean_ciede2000
 from ltu_compute.kernels.differences.areas import Area
+from ltu_compute.kernels.differences.copies import align_copies
 from ltu_compute.kernels.differences.evidence import Precision, exact_difference
 from ltu_compute.kernels.differences.sampling import Sampler
 from ltu_compute.kernels.differences.seams import MOST_AREAS, Seams
@@ -669,6 +670,14 @@ def test_changes_of_screenshots_are_found(page: Bgr, change: str, resolution: An
         assert place.y - 2 <= y
         assert y + height <= place.y + place.height + 2
         assert unequal[y : y + height, x : x + width].any()
+
+
+def test_specks_all_over_a_screenshot_are_no_noise(page: Bgr) -> None:
+    other = page.copy()
+    for x, y in ((5, 5), (5, 6), (6, 5), (6, 6)):
+        other[y::7, x::7] = (0, 0, 255)
+    assert align_copies(page, other, gray_of(page), gray_of(other)) is not None
+    assert compared(page, other).differences
 
 
 def test_what_is_equal_to_the_bit_is_no_difference(page: Bgr) -> None:

@@ -330,8 +330,11 @@ def areas_that_differ(
         checkpoint()
         radius = settings.edge_tolerance + slack_px / scale
         ringing = ringing_reach(px_of_file / scale)
-        precision = Precision(radius, _noise(samples, settings), ringing)
-        noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(precision.noise.max())
+        noise = _noise(samples, settings)
+        if copies:
+            noise[:] = 0  # of copies, it would be their changes
+        precision = Precision(radius, noise, ringing)
+        noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(noise.max())
         sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
         bites = scale == 1 and learnt is None and settings.smooth <= _CRISP
         limits = Limits.of(radius, level_delta_e)
@@ -340,8 +343,9 @@ def areas_that_differ(
         coarser = _Reduced(*survey.halved)
         areas = []
         last = max(level.size) < 2 * _COARSEST or min(level.size) < 32
-        # If nearly everything differs at this level, coarser levels show it at less cost.
-        if survey.share <= _MOSTLY or last:
+        # If nearly everything differs at this level, coarser levels show it at less cost. But they
+        # blend the changes of copies with what is equal.
+        if survey.share <= _MOSTLY or last or (copies and scale == 1):
             for place, own in suspect_places(survey.cells, level.size):
                 checkpoint()
                 shifts = sampler.alternatives(place, scale)
