@@ -37,7 +37,7 @@ def shifted(columns: int, rows: int) -> Matrix:
 
 
 def turned(degrees: float) -> Matrix:
-    """Turn about the middle, which lies between holes."""
+    """Turn about the middle, which is between holes."""
     angle = np.deg2rad(degrees)
     turn = np.array(
         [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]

@@ -11,7 +11,6 @@ shots agree everywhere off the strip: one side displaced like its patches, the o
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -27,6 +26,7 @@ from ltu_compute.kernels.differences.displacement import (
 )
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.screening import (
+    Level,
     grown,
     neighbourhood,
     outside,
@@ -34,7 +34,7 @@ from ltu_compute.kernels.differences.screening import (
 )
 from ltu_compute.kernels.homography import map_points
 from ltu_compute.kernels.resizing import brightest_channel, gray_of
-from ltu_compute.kernels.types import Bgr, Box, Mask, Matrix
+from ltu_compute.kernels.types import Box, Matrix
 
 SPACING = 64
 """Distance of patches beside a seam, in px."""
@@ -65,16 +65,6 @@ _STIFF_PX = 30.0  # px from a patch at which it says as much of the slope as the
 _REFITTED = 3  # times that patches are chosen anew by the displacement fitted to them
 
 
-class Pictures(Protocol):
-    """A reference and a shot, warped into it."""
-
-    def pictures(self, place: Box) -> tuple[Bgr, Bgr]:
-        """Return the pixels of a rectangle, of both."""
-
-    def allowed(self, place: Box) -> Mask:
-        """Return where in a rectangle they are compared: 255, elsewhere 0."""
-
-
 @dataclass(eq=False)
 class Seams:
     """Seams between pieces of a frame.
@@ -90,13 +80,13 @@ class Seams:
         Places of patches beside seams, `SPACING` px apart.
     """
 
-    moved_by: Callable[[Matrix], Pictures]
+    moved_by: Callable[[Matrix], Level]
     displacement: Displacement
     grid: Grid
     _found: dict[tuple[int, int], tuple[NDArray[np.float64], float]] = field(default_factory=dict)
 
     @cached_property
-    def _in_place(self) -> Pictures:
+    def _in_place(self) -> Level:
         return self.moved_by(np.eye(3))
 
     def without_strips(self, areas: list[Area]) -> list[Area]:
