@@ -214,7 +214,9 @@ class Tolerance(_Model):
         "doublings of 0.3: percent of the picture times ΔE. A difference counts, too, if its peak "
         "exceeds the red channel, in 1/2.55 ΔE. The green channel is the number of maps and shots. "
         "specimens-2: the same, but only the first value of the green channel is that number. The "
-        "others are the usual distance of neighbourhoods there, in 1/64."
+        "others are the usual distance of neighbourhoods there, in 1/64. specimens-3: the same, "
+        "but the number is greater by 16, and the last map is the usual distance of patches there, "
+        "in 1/16 ΔE."
     )
 
 

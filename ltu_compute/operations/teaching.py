@@ -50,17 +50,21 @@ _TYPICAL_SIZE = 160  # px, longest side at which shots are compared with their m
 _FIRST_TRIES = 3  # shots tried as a reference until half of the others align with it
 _RESOLUTION = 400  # px, longest side at which the most typical shot is looked for
 _OVERVIEW = 1024  # px, longest side at which shots are seen to be settled
+_PASSES = 2  # of a few shots, before all are learnt by the edges that these share
 _LEFT_OUT = 5  # most shots that are left out in turn to choose a method
 _DETAIL = 2.0
 """Score, in percent of the picture times ΔE: less is a detail. A tolerance leaves differences on
 good shots that were left out. Their median was 0.06 on MVTec's transistor and 0.12 on its screw:
 there, specimens serve better. It was 5.5 on a drawn plain part under a reflection that wanders."""
 
+_WITH_PATCHES = 16  # more than there are blocks
+
 Lesson = Tolerance | Specimens
 """Tolerance of each place, or good specimens and their usual differences."""
 
-Method = Literal["variation-1", "specimens-1", "specimens-2"]
-"""Name of a way to learn: a tolerance; specimens; specimens, and how unlike their parts are."""
+Method = Literal["variation-1", "specimens-1", "specimens-2", "specimens-3"]
+"""Name of a way to learn: a tolerance; specimens; and how unlike their neighbourhoods, or these and
+their patches, are."""
 
 Load = Callable[[int], Image]
 """Returns a shot by its number; it is asked more than once, so that few are in memory."""
@@ -165,7 +169,8 @@ def _taught(
         reference = load(chosen)
     others = [number for number in range(count) if number != chosen]
     settings = _decided(reference, others, load, settings)
-    lesson = _lesson(reference, others, load, settings)
+    alike = _alike(reference, others, load, settings)
+    lesson = _lesson(reference, others, load, settings, alike)
     if not lesson.notes:
         reasons = "; ".join(f"shot {number + 1}: {why}" for number, why in lesson.left_out)
         raise _wrong(f"no other shot is like the reference ({reasons})")
@@ -251,13 +256,35 @@ class _Lesson(NamedTuple):
     by_shape: int = 0
 
 
+def _alike(
+    reference: Image, numbers: list[int], load: Load, settings: ComparisonSettings
+) -> tuple[Bgr, ...]:
+    """Return a few shots in place of the reference, by whose common edges all will be aligned.
+
+    None are returned unless most are aligned by their shape. They are aligned once more by the
+    edges that they share, because a thread or a board below misled one or another at first.
+    """
+    places = np.linspace(0, len(numbers) - 1, min(len(numbers), MOST)).round().astype(int)
+    few = [numbers[place] for place in places]
+    alike: tuple[Bgr, ...] = ()
+    if settings.is_fine:
+        return alike
+    for _ in range(_PASSES):
+        lesson = _lesson(reference, few, load, settings, alike)
+        if 2 * lesson.by_shape <= len(few):
+            break
+        alike = tuple(each.picture for _, each in sorted(lesson.specimens.items()))
+    return alike
+
+
 def _lesson(
     reference: Image,
     numbers: list[int],
     load: Load,
     settings: ComparisonSettings,
+    alike: tuple[Bgr, ...],
 ) -> _Lesson:
-    """Compare shots with the reference."""
+    """Compare shots with the reference; `alike` are good specimens in its place."""
     prepared = PreparedReference(reference)
     compared = settings.resolution if isinstance(settings.resolution, int) else max(reference.size)
     size = map_size(reference.size, compared, len(numbers))
@@ -280,7 +307,7 @@ def _lesson(
             lesson.left_out.append(LeftOut(number, "the same file as another"))
             continue
         known.add(digest)
-        recorder = Recorder(size)
+        recorder = Recorder(size, alike)
         try:
             found = differences(prepared, shot, settings, learnt=recorder)
         except ServiceError as error:
@@ -365,16 +392,18 @@ def dumped(lesson: Lesson) -> bytes:
     A tolerance is grey: lighter, darker, chroma and edges, one below the other. Specimens are in
     colour, in blocks of one size. The first one holds the usual scores in blue, the usual distances
     of neighbourhoods in green and the usual strengths in red. The first value of green is the
-    number of blocks; without distances, all are. Each other block is a picture.
+    number of blocks; without distances, all are. Each other block is a picture. With the usual
+    distances of patches, that number is greater by `_WITH_PATCHES`, and the last block holds them.
     """
     if isinstance(lesson, Tolerance):
         return png(np.ascontiguousarray(np.vstack(np.dsplit(lesson.map, 4))[..., 0]))
     scores, strengths, *distances = np.moveaxis(lesson.usual, 2, 0)
     blocks = len(lesson.pictures) + 1
     green = distances[0].copy() if distances else np.full_like(scores, blocks)
-    green[0, 0] = blocks
+    last = [cv2.merge([distances[1]] * 3)] if lesson.has_patches else []
+    green[0, 0] = blocks + len(last) + (_WITH_PATCHES if last else 0)
     first = np.dstack([scores, green, strengths])
-    return png(np.ascontiguousarray(np.vstack([first, *lesson.pictures])))
+    return png(np.ascontiguousarray(np.vstack([first, *lesson.pictures, *last])))
 
 
 def loaded(content: bytes, name: str = "tolerance") -> Lesson:
@@ -412,6 +441,8 @@ def method_of(lesson: Lesson) -> Method:
     """Return the name of the way in which a lesson was learnt, as recipes have it."""
     if isinstance(lesson, Tolerance):
         return "variation-1"
+    if lesson.has_patches:
+        return "specimens-3"
     return "specimens-2" if lesson.has_distances else "specimens-1"
 
 
@@ -419,18 +450,23 @@ def _loaded_specimens(image: Image, name: str) -> Specimens:
     """Return the specimens that a picture holds."""
     pixels = image.fit(max(image.size))
     blocks = int(pixels[0, 0, 1])
-    if not 2 <= blocks <= MOST + 1 or image.height % blocks:
+    has_patches = blocks > _WITH_PATCHES
+    blocks -= _WITH_PATCHES * has_patches
+    if not 2 <= blocks - has_patches <= MOST + 1 or image.height % blocks:
         raise _wrong(
             f"{image.width} x {image.height} px are not a map and 1 to {MOST} pictures", name
         )
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height // blocks * (blocks - has_patches) > MOST_PIXELS:
         raise _wrong(f"{image.width} x {image.height} px; {MOST_PIXELS} px are allowed", name)
     first, *pictures = np.vsplit(pixels.copy(), blocks)
+    patches = [pictures.pop()[..., 0]] if has_patches else []
     channels = [0, 2]
     if first.shape[1] > 1 and first[0, 1, 1] >= LEAST_DISTANCE_STEPS:
         first[0, 0, 1] = first[0, 1, 1]  # in place of the number of blocks
         channels.append(1)
-    usual = np.ascontiguousarray(first[..., channels])
+    elif has_patches:
+        raise _wrong("not a map: patches have distances of neighbourhoods beside them", name)
+    usual = np.dstack([first[..., channels], *patches])
     if not usual[..., 1:].all():
         raise _wrong("not a map: its usual strengths and distances are 1 to 255", name)
     return Specimens(tuple(np.ascontiguousarray(each) for each in pictures), usual)

@@ -84,6 +84,35 @@ def test_a_region_is_followed_on_a_board_that_moved_differently() -> None:
     assert off_px(found.alignment.matrix, truth) < 1.5
 
 
+def bolt(at: float, phase: float) -> Gray:
+    """Draw a bolt whose head is at some column, and whose thread has a phase of its own."""
+    drawn = np.full(SIZE[::-1], 200, np.uint8)
+    cv2.rectangle(drawn, (round(at), 110), (round(at) + 30, 210), 90, -1)
+    cv2.rectangle(drawn, (round(at) + 30, 145), (round(at) + 200, 175), 90, -1)
+    for tooth in range(9):
+        x = at + 40 + phase + 16 * tooth
+        crest = np.array(
+            [[x, 145], [x + 5, 132], [x + 10, 145], [x + 10, 175], [x + 5, 188], [x, 175]]
+        )
+        cv2.fillPoly(drawn, [np.rint(crest).astype(np.int32)], 90)
+        cv2.line(drawn, (round(x), 175), (round(x) + 10, 145), 150, 2)
+    return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 0.8), np.uint8)
+
+
+def test_edges_that_good_specimens_share_say_where_a_bolt_is_and_its_thread_does_not() -> None:
+    """The shot lies 6 px farther, and its thread where that of the reference is."""
+    reference, shot = bolt(60, 0), bolt(66, -6)
+    ends = np.array([[60, 110], [60, 210]], np.float64)
+
+    def off(alike: list[Gray]) -> float:
+        found = align_shape(reference, shot, alike=alike)
+        assert found is not None
+        return float(np.abs(map_points(ends, found.alignment.matrix) - ends - (6, 0)).max())
+
+    assert off([bolt(60, phase) for phase in (3, 6, 9, 12)]) < 1.5
+    assert off([]) > 3
+
+
 def test_nothing_else_has_the_shape_and_a_disc_is_not_turned() -> None:
     reference = specimen(1)
     others = np.full(SIZE[::-1], 200, np.uint8)

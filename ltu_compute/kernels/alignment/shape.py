@@ -9,9 +9,13 @@ Candidates are refined by least squares along the normals of edges, with Tukey's
 and Manocha, "Robust algorithms for object localization", IJCV 1998). Parts that moved are outliers
 there: they do not bend the pose.
 
+Where good specimens are known, an edge counts by the share of them that show it. A thread turns
+with its screw, and edges of its turns, though most of all, say nothing of where the screw is.
+
 The shape is that of a region, or of the subject before a plain background, or of all of image 1.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import cv2
@@ -30,7 +34,7 @@ from ltu_compute.kernels.homography import (
 )
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import reduced, reduced_size
-from ltu_compute.kernels.types import Gray, Mask, Matrix
+from ltu_compute.kernels.types import Gray, Mask, Matrix, Size
 from ltu_compute.kernels.vectors import lengths
 
 _SEARCH_SIZE = 160  # px, longest side of image 2 at which poses are searched
@@ -53,6 +57,7 @@ _ROUND = 0.01  # of the best known direction of a pose: what a raster alone says
 _SIGMA = 1.0  # px: Gaussian before gradients
 _STRONG = 0.25  # of the 99th percentile of gradients: edges
 _LEAST_GRADIENT = 24.0  # Sobel's units, of 8 bits: weaker ones are noise
+_LEAST_WEIGHT = 0.02  # of an edge that no good specimen shows
 _INDEPENDENT = 60  # edge points: errors of neighbours are alike
 _MIN_AGREEMENT = 0.2  # share of edges: other things reach a tenth
 _ALIKE = 0.8  # correlation of blocks: a plate's holes fit others, a period away, no better
@@ -76,11 +81,12 @@ class Shaped(NamedTuple):
 class _Model(NamedTuple):
     """Edges of image 1: points, in px of image 1, and unit vectors towards their lighter sides.
 
-    The arrays have the shape (N, 2).
+    The arrays have the shape (N, 2); `weights`, by how much each edge counts, has (N,).
     """
 
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
+    weights: NDArray[np.float64]
     subject: Subject
 
 
@@ -96,7 +102,12 @@ _FINE = _Level(1024, (8, 6, 5, 4, 3, 3))
 
 
 def align_shape(
-    gray1: Gray, gray2: Gray, *, region1: Mask | None = None, known: Alignment | None = None
+    gray1: Gray,
+    gray2: Gray,
+    *,
+    region1: Mask | None = None,
+    known: Alignment | None = None,
+    alike: Sequence[Gray] = (),
 ) -> Shaped | None:
     """Find the similarity that maps the shape that image 1 shows onto image 2.
 
@@ -108,6 +119,9 @@ def align_shape(
         Region of image 1 that has the shape: 255 within.
     known : Alignment, optional
         An alignment of the images, in px of both, which suffices where most edges agree under it.
+    alike : sequence of ndarray of uint8, shapes (H, W)
+        Good specimens in the place of image 1, of any size. An edge counts by the share of them
+        that show it. Default: all edges count the same.
 
     Returns
     -------
@@ -118,6 +132,8 @@ def align_shape(
     model = _model(gray1, region1)
     if len(model.points) < _FEWEST_POINTS:
         return None
+    if alike:
+        model = _weighed(model, size_of(gray1), alike)
     judge = _Judge(gray1, gray2, model)
     own = 0.0 if known is None else judge.share(known.matrix)
     if own >= _GOOD:
@@ -214,7 +230,18 @@ def _model(gray1: Gray, region1: Mask | None) -> _Model:
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     onto1 = resizing(size_of(small), size_of(gray1))
     points = map_points(np.stack([columns, rows], axis=1).astype(np.float32), onto1)
-    return _Model(points, normals, subject)
+    return _Model(points, normals, np.ones(len(points)), subject)
+
+
+def _weighed(model: _Model, size1: Size, alike: Sequence[Gray]) -> _Model:
+    """Weigh edges by the share of pictures of the frame of image 1 that show them, squared."""
+    agree = np.zeros(len(model.points))
+    for picture in alike:
+        small = reduced(picture, _JUDGED_SIZE)
+        points = map_points(model.points, resizing(size1, size_of(small)))
+        offsets, weights = _offsets(_gradients(small), points, model.normals, _JUDGED_REACH)
+        agree += (weights > 0) & (np.abs(offsets) <= _AGREES_PX)
+    return model._replace(weights=np.maximum(_LEAST_WEIGHT, (agree / len(alike)) ** 2))
 
 
 def _subject(gray1: Gray) -> Mask | None:
@@ -264,7 +291,8 @@ def _candidates(model: _Model, gray1: Gray, gray2: Gray) -> list[Matrix]:
     scores: list[tuple[float, Matrix]] = []
     for degrees in range(0, 360, _TURN_STEP):
         turn = _rotation(degrees)
-        template, corner = _template(centred @ turn.T, model.normals @ turn.T)
+        normals = model.normals * model.weights[:, None]
+        template, corner = _template(centred @ turn.T, normals @ turn.T)
         pad = [side // 2 for side in template.shape[:2]]
         padded = cv2.copyMakeBorder(
             field, pad[0], pad[0], pad[1], pad[1], cv2.BORDER_CONSTANT, value=0
@@ -352,6 +380,7 @@ def _fitted(matrix: Matrix, model: _Model, gray1: Gray, gray2: Gray, level: _Lev
         seen, normals = _mapped(points, model.normals, pose)
         offsets, weights = _offsets(fields, seen, normals, reach)
         near = weights > 0
+        weights = weights * model.weights
         if near.sum() < _FEWEST_POINTS:
             return None
         # Tukey's biweight: edges of parts that moved do not count.
@@ -453,6 +482,7 @@ class _Judge:
         self._smalls = size_of(small1), size_of(small2)
         self._points = map_points(model.points, resizing(self._sizes[0], self._smalls[0]))
         self._normals = model.normals
+        self._weights = model.weights
         self._fields = _gradients(small2)
 
     def share(self, matrix: Matrix) -> float:
@@ -460,4 +490,5 @@ class _Judge:
         pose = rescale_homography(matrix, from_sizes=self._sizes, to_sizes=self._smalls)
         seen, normals = _mapped(self._points, self._normals, pose)
         offsets, weights = _offsets(self._fields, seen, normals, _JUDGED_REACH)
-        return float(np.mean((weights > 0) & (np.abs(offsets) <= _AGREES_PX)))
+        agree = (weights > 0) & (np.abs(offsets) <= _AGREES_PX)
+        return float(np.average(agree, weights=self._weights))

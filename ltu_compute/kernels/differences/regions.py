@@ -138,11 +138,15 @@ class Usual(NamedTuple):
         How unlike those of good parts its neighbourhoods are, if that was learnt. A difference
         counts if one of them is quite unlike. The less unlike they are, the more must it exceed
         what is usual.
+    needs_unlike : bool
+        Whether no excess alone makes a difference count, however great, because patches of the
+        surroundings distinguish a displaced part from a familiar one.
     """
 
     scores: Floats
     strengths: Floats
     unlikeness: Floats | None = None
+    needs_unlike: bool = False
 
     def is_exceeded_by(self, pieces: Pieces, label: int) -> bool:
         """Return whether a difference counts."""
@@ -155,7 +159,8 @@ class Usual(NamedTuple):
             return excess > 1
         unlike = float(self.unlikeness[own].max())
         supported = excess * unlike**_SUPPORT > _LEAST_EXCESS
-        return unlike > UNLIKE or supported or excess > _PLAIN_EXCESS
+        plain = excess > _PLAIN_EXCESS and not self.needs_unlike
+        return unlike > UNLIKE or supported or plain
 
 
 def pieces_of(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checked
+from ltu_compute.kernels.differences import patches
 from ltu_compute.kernels.differences.difference_map import measure
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, hysteresis
 from ltu_compute.kernels.differences.neighbourhoods import Neighbourhoods, described
@@ -50,6 +51,9 @@ LEVELS_PER_DELTA_E = 2.55
 STEPS_PER_DISTANCE = 64
 """Steps of a map of distances between neighbourhoods; see `neighbourhoods`."""
 
+PATCH_STEPS_PER_DELTA_E = 16
+"""Steps of a map of distances between patches per ΔE; see `patches`."""
+
 LEAST_DISTANCE_STEPS = 16
 """Least value of a map of distances, so that it is not taken for the number of pictures."""
 
@@ -60,6 +64,9 @@ _SURROUNDINGS_PX = 24  # px at 400 px around suspect places that a measurement n
 _NEAR = 0.0125  # of the longest side: a usual difference counts so far around its place
 _MARGIN = 1.5  # on the usual difference: five specimens do not show the greatest one
 _SPREAD_PX = 8  # px at 400 px: an unlike neighbourhood counts so far around its place
+_LEAST_PATCH_STEPS = 8  # half a ΔE: noise alone makes patches so unlike
+_WHOLE_PART = 0.2  # weight of the greatest distance of patches; the rest is that nearby
+_BOTH_UNLIKE = 1.09  # on the mean of both; on MVTec's transistor and screw, even numbers
 _FAINT = 0.85  # of `UNLIKE`: extent of an unlike neighbourhood
 _UNLIKE_DELTA_E = 4.8  # ΔE of a neighbourhood at `UNLIKE`: the level of the presets
 _SMALL = 64  # px, longest side at which specimens are seen to be unlike
@@ -96,11 +103,13 @@ class Specimens:
     ----------
     pictures : tuple of ndarray of uint8, shapes (H, W, 3)
         The specimens in place and light of the whole reference.
-    usual : ndarray of uint8, shape (H, W, 3)
+    usual : ndarray of uint8, shape (H, W, 4)
         By place, the score and the strength of which a difference must exceed one: the score in
         `STEPS_PER_DOUBLING` above `LEAST_SCORE`, the strength in `LEVELS_PER_DELTA_E`. Then how far
-        neighbourhoods are from the most alike one of another specimen, in `STEPS_PER_DISTANCE`.
-        Recipes of ``specimens-1`` have two channels: their neighbourhoods are not compared.
+        neighbourhoods are from the most alike one of another specimen, in `STEPS_PER_DISTANCE`, and
+        how far patches are, in `PATCH_STEPS_PER_DELTA_E`. Recipes of ``specimens-1`` have two
+        channels and those of ``specimens-2`` three: neighbourhoods and patches, or patches, are not
+        compared.
     """
 
     pictures: tuple[Bgr, ...]
@@ -110,7 +119,7 @@ class Specimens:
         height, width = self.usual.shape[:2]
         if not 1 <= len(self.pictures) <= MOST:
             raise ValueError(f"there must be 1 to {MOST} specimens")
-        if self.usual.shape not in ((height, width, 2), (height, width, 3)) or any(
+        if self.usual.shape not in [(height, width, count) for count in (2, 3, 4)] or any(
             each.shape != (height, width, 3) for each in self.pictures
         ):
             raise ValueError("specimens and their map must have one size")
@@ -128,6 +137,16 @@ class Specimens:
     def has_distances(self) -> bool:
         """Whether neighbourhoods are compared, too."""
         return bool(self.usual.shape[2] > 2)
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether patches are compared, too."""
+        return bool(self.usual.shape[2] > 3)
+
+    @property
+    def alike(self) -> tuple[Bgr, ...]:
+        """Pictures whose common edges a shot is aligned by."""
+        return self.pictures
 
     def begin(self) -> None:
         """Do nothing: specimens do not change."""
@@ -177,7 +196,8 @@ class Specimens:
         Returns
         -------
         ndarray of float32, shape (H, W), or None
-            Multiple of the usual distance. None: it was not learnt.
+            Multiple of the usual distance: of neighbourhoods, and with patches the geometric mean
+            of both, so scaled that it has the same limit. None: it was not learnt.
         """
         if not self.has_distances:
             return None
@@ -187,7 +207,20 @@ class Specimens:
         steps = np.maximum(self.usual[..., 2], LEAST_DISTANCE_STEPS)  # a stored map may have less
         usual = cv2.resize(steps, size_of(shot), interpolation=cv2.INTER_NEAREST)
         there = cv2.resize(away, size_of(shot), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(there / (usual.astype(np.float32) / STEPS_PER_DISTANCE), np.float32)
+        unlike = np.asarray(there / (usual.astype(np.float32) / STEPS_PER_DISTANCE), np.float32)
+        if not self.has_patches:
+            return unlike
+        known = [*self._patches, patches.colours(_resized(reference, own))]
+        far = patches.distances(patches.colours(_resized(shot, own)), known)
+        least = np.maximum(self.usual[..., 3], _LEAST_PATCH_STEPS)
+        usual = cv2.resize(least, size_of(shot), interpolation=cv2.INTER_NEAREST)
+        there = cv2.resize(far, size_of(shot), interpolation=cv2.INTER_LINEAR)
+        other = there / (usual.astype(np.float32) / PATCH_STEPS_PER_DELTA_E)
+        return np.asarray(_BOTH_UNLIKE * np.sqrt(unlike * other), np.float32)
+
+    @cached_property
+    def _patches(self) -> list[Floats]:
+        return [patches.colours(picture) for picture in self.pictures]
 
     @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
@@ -199,6 +232,7 @@ class Specimens:
         return Usual(
             np.asarray(LEAST_SCORE * np.exp2(there[..., 0] / STEPS_PER_DOUBLING), np.float32),
             np.maximum(there[..., 1], 1) / np.float32(LEVELS_PER_DELTA_E),  # by which is divided
+            needs_unlike=self.has_patches,
         )
 
 
@@ -252,7 +286,9 @@ def learned_specimens(
     levels = np.ceil(LEVELS_PER_DELTA_E * strengths - 1e-3)
     distances = _usual_distances(reference, resized, kept)
     away = np.maximum(np.ceil(STEPS_PER_DISTANCE * distances - 1e-3), LEAST_DISTANCE_STEPS)
-    usual = np.asarray(np.clip(np.dstack([steps, levels, away]), 0, 255), np.uint8)
+    unlike = _usual_patch_distances(reference, resized, kept)
+    far = np.maximum(np.ceil(PATCH_STEPS_PER_DELTA_E * unlike - 1e-3), _LEAST_PATCH_STEPS)
+    usual = np.asarray(np.clip(np.dstack([steps, levels, away, far]), 0, 255), np.uint8)
     usual[0, 0, 2] = usual[0, 1, 2]  # a file has another number there
     return Specimens(tuple(resized[each].picture for each in kept), usual)
 
@@ -316,6 +352,28 @@ def _usual_distances(reference: Bgr, others: Sequence[Specimen], kept: Sequence[
         left_out = kept.index(number) if number in kept else None
         away = known.distances(described(specimen.picture), first, without=left_out)
         seen.append((away, specimen.compared))
+    return _greatest_nearby(seen, frame, 0.5)
+
+
+def _usual_patch_distances(
+    reference: Bgr, others: Sequence[Specimen], kept: Sequence[int]
+) -> Floats:
+    """Return how far patches of good specimens are from the most alike one of the others, ΔE."""
+    known = {number: patches.colours(others[number].picture) for number in kept}
+    first = patches.colours(reference)
+    compared = np.any([each.compared for each in others], axis=0)
+    seen = [(patches.distances(first, list(known.values())), compared)]
+    for number, specimen in checked(enumerate(others)):
+        rest = [first, *(each for other, each in known.items() if other != number)]
+        own = known[number] if number in known else patches.colours(specimen.picture)
+        seen.append((patches.distances(own, rest), specimen.compared))
+    return _greatest_nearby(seen, size_of(reference), _WHOLE_PART)
+
+
+def _greatest_nearby(
+    seen: Sequence[tuple[Floats, NDArray[np.bool_]]], frame: Size, whole: float
+) -> Floats:
+    """Return the greatest of several distances nearby, mixed with that of the whole part."""
     greatest = np.zeros((frame.height, frame.width), np.float32)
     for away, compared in seen:
         there = cv2.resize(away, frame, interpolation=cv2.INTER_LINEAR)
@@ -323,7 +381,7 @@ def _usual_distances(reference: Bgr, others: Sequence[Specimen], kept: Sequence[
     reach = max(1, round(_SPREAD_PX * max(frame) / REFERENCE_SIZE))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     nearby = cv2.GaussianBlur(cv2.dilate(greatest, kernel), (0, 0), 0.5 * reach)
-    return np.asarray(0.5 * (nearby + greatest.max()), np.float32)
+    return np.asarray((1 - whole) * nearby + whole * greatest.max(), np.float32)
 
 
 def with_unlike(difference_map: Floats, unlikeness: Floats, level: float) -> Floats:

@@ -1,13 +1,14 @@
 """Steps that comparing reduced images and comparing tile by tile share."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.kernels.alignment import Alignment, Planes, choose_plane
-from ltu_compute.kernels.alignment.shape import choose_shape
+from ltu_compute.kernels.alignment.shape import align_shape, choose_shape
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.components import components_of
 from ltu_compute.kernels.differences.registration import View, edge_to_edge, same_aspect
@@ -37,6 +38,34 @@ def choose_planes(
         return planes if planes.alignment else choose_plane(gray1, target, whole, region1)
     planes = choose_plane(gray1, target, whole, region1)
     return choose_shape(planes, gray1, target.gray, region1) if specimens else planes
+
+
+def planes_of_specimens(
+    gray1: Gray, gray2: Gray, region1: Mask | None, alike: Sequence[Bgr]
+) -> Planes | None:
+    """Return the alignment by the shape that good specimens share.
+
+    Parameters
+    ----------
+    gray1, gray2 : ndarray of uint8, shapes (H, W)
+        The images.
+    region1 : ndarray of uint8, shape (H, W), or None
+        Region of image 1 that is of interest: 255 within.
+    alike : sequence of ndarray of uint8, shapes (H, W, 3)
+        Good specimens in the place of image 1.
+
+    Returns
+    -------
+    Planes or None
+        None if no specimen is known, or image 2 does not show the shape.
+    """
+    if not alike:
+        return None
+    grays = [cv2.cvtColor(each, cv2.COLOR_BGR2GRAY) for each in alike]
+    found = align_shape(
+        gray1, gray2, region1=region1, alike=[np.asarray(g, np.uint8) for g in grays]
+    )
+    return Planes(found.alignment, found.subject, rest_agrees=False) if found else None
 
 
 def matrix_of(

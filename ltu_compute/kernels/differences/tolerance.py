@@ -25,7 +25,7 @@ from ltu_compute.kernels.differences.difference_map import (
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.specimens import Specimen
 from ltu_compute.kernels.homography import size_of
-from ltu_compute.kernels.types import Box, Mask, Size
+from ltu_compute.kernels.types import Bgr, Box, Mask, Size
 
 SIDE = 1024
 """Longest side of a map of tolerances, px; the reference may be larger."""
@@ -193,6 +193,9 @@ class Recorder:
     ----------
     size : Size
         Size of the map that it fills, px.
+    alike : tuple of ndarray of uint8, shapes (H, W, 3)
+        Good specimens in the reference's place, if these are known; shots are aligned by the edges
+        that they share.
 
     Attributes
     ----------
@@ -203,7 +206,8 @@ class Recorder:
         The shot itself, if it was compared as a whole.
     """
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, alike: tuple[Bgr, ...] = ()) -> None:
+        self.alike = alike
         self.specimen: Specimen | None = None
         self.seen = np.zeros((REACH_PX + 1, size.height, size.width, 3), np.uint8)
 

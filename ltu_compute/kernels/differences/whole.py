@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ltu_compute.kernels.alignment import Planes
 from ltu_compute.kernels.alignment.tracking import Target
 from ltu_compute.kernels.contrast import gray_pair
 from ltu_compute.kernels.differences.difference_map import (
@@ -42,11 +43,12 @@ from ltu_compute.kernels.differences.steps import (
     highlight_boxes,
     matrix_of,
     moved_highlights,
+    planes_of_specimens,
 )
 from ltu_compute.kernels.differences.tolerance import Learnt, Recorder, judges_of
 from ltu_compute.kernels.homography import rescale_homography, scale_at_centre, size_of
 from ltu_compute.kernels.resizing import reduced
-from ltu_compute.kernels.types import Bgr, Box, Mask, Size
+from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
 _SMALLER_COPY = 0.75  # px of image 2 per px of image 1; below, image 2 is a smaller copy
 _PIXELS_PER_PIXEL = 3  # px of a smaller copy per px compared, along a side: averages its aliases
@@ -67,13 +69,7 @@ def compare_whole(
     smalls = reduced1, reduced2 = size_of(image1), size_of(image2)
     gray1, gray2 = gray_pair(image1, image2)
     target = Target(gray2)
-    planes = choose_planes(
-        gray1,
-        target,
-        find_alignment(gray1, target),
-        steering_region(roi1, reduced1),
-        specimens=specimens,
-    )
+    planes = _followed(gray1, target, roi1, learnt, specimens=specimens)
     alignment = planes.alignment
     matrix = matrix_of(alignment, sizes, (reduced1, reduced2))
     if matrix is None:
@@ -168,6 +164,17 @@ def compare_whole(
         corrected_image=seen.corrected_image,
         difference_map=seen.difference_map,
         highlights=highlight_boxes(highlit, size1),
+    )
+
+
+def _followed(
+    gray1: Gray, target: Target, roi1: Mask | None, learnt: Learnt | None, *, specimens: bool
+) -> Planes:
+    """Return the alignment to follow; known specimens are aligned by the shape that they share."""
+    steering = steering_region(roi1, size_of(gray1))
+    alike = learnt.alike if isinstance(learnt, Recorder | Specimens) else ()
+    return planes_of_specimens(gray1, target.gray, steering, alike) or choose_planes(
+        gray1, target, find_alignment(gray1, target), steering, specimens=specimens
     )
 
 
