@@ -194,7 +194,7 @@ def _taught(
         specimens = learned_specimens(_compared(reference, settings), own, settings)
     if specimens is not None:
         kept = {number: note for number, note in lesson.notes.items() if number not in odd}
-        if not _differ_in_details(reference, kept, load, settings):
+        if not _differ_in_details(reference, kept, load, settings, alike):
             specimens = None
     return Taught(
         specimens or found.tolerance, chosen, settings, learnt, tuple(sorted(lesson.left_out))
@@ -202,7 +202,11 @@ def _taught(
 
 
 def _differ_in_details(
-    reference: Image, notes: dict[int, Seen], load: Load, settings: ComparisonSettings
+    reference: Image,
+    notes: dict[int, Seen],
+    load: Load,
+    settings: ComparisonSettings,
+    alike: tuple[Bgr, ...],
 ) -> bool:
     """Return whether what a tolerance leaves of good shots are mostly details.
 
@@ -218,7 +222,8 @@ def _differ_in_details(
         checkpoint(at_once=True)
         others = [notes[other] for other in few if other != number]
         left = learned(others, settings.threshold * DELTA_E_PER_THRESHOLD, keep_all=True)
-        prepared = PreparedReference(reference, tolerance=left.tolerance)
+        tolerance = replace(left.tolerance, alike=alike)
+        prepared = PreparedReference(reference, tolerance=tolerance)
         found = differences(prepared, load(number), settings)
         scores += [each.area_percent * each.strength for each in found.differences]
     return bool(scores) and float(np.median(scores)) < _DETAIL

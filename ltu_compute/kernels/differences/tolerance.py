@@ -50,6 +50,13 @@ _RADII = 3  # different displacements of edges in one place
 class Learnt(Protocol):
     """Lesson of earlier shots, as a comparison uses it."""
 
+    @property
+    def alike(self) -> tuple[Bgr, ...]:
+        """Good specimens in place of the reference, by whose common edges shots are aligned.
+
+        Arrays of uint8, shapes (H, W, 3). Without any, shots are aligned as without a lesson.
+        """
+
     def begin(self) -> None:
         """Prepare for a comparison of the whole frame; notes of an earlier one are dropped."""
 
@@ -90,9 +97,12 @@ class Tolerance:
     map : ndarray of uint8, shape (H, W, 4)
         Over the whole reference: by how much a shot may be lighter, darker and of another chroma,
         `LEVELS_PER_DELTA_E`, and how far its edges may be displaced, `STEPS_PER_PX`.
+    alike : tuple of ndarray of uint8, shapes (H, W, 3)
+        As for `Learnt`; no recipe has them beside a tolerance.
     """
 
     map: NDArray[np.uint8]
+    alike: tuple[Bgr, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.map.shape
@@ -194,8 +204,7 @@ class Recorder:
     size : Size
         Size of the map that it fills, px.
     alike : tuple of ndarray of uint8, shapes (H, W, 3)
-        Good specimens in the reference's place, if these are known; shots are aligned by the edges
-        that they share.
+        As for `Learnt`.
 
     Attributes
     ----------

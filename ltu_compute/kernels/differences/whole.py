@@ -172,7 +172,7 @@ def _followed(
 ) -> Planes:
     """Return the alignment to follow; known specimens are aligned by the shape that they share."""
     steering = steering_region(roi1, size_of(gray1))
-    alike = learnt.alike if isinstance(learnt, Recorder | Specimens) else ()
+    alike = learnt.alike if learnt else ()
     return planes_of_specimens(gray1, target.gray, steering, alike) or choose_planes(
         gray1, target, find_alignment(gray1, target), steering, specimens=specimens
     )
