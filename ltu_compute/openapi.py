@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from ltu_compute import __version__
 from ltu_compute.auth import keycloak
 from ltu_compute.dialects import DIALECTS
-from ltu_compute.web import health
+from ltu_compute.web import health, unused
 from ltu_compute.web.dialect import Dialect, ErrorKind
 from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Images
 from ltu_compute.web.wire import FORMS, JSON
@@ -26,6 +26,7 @@ REQUEST_ID = {
         "schema": {"type": "string"},
     }
 }
+UNUSED: Json = {unused.HEADER: {"description": unused.HEADER_MEANING, "schema": {"type": "string"}}}
 RETRY_AFTER: Json = {"Retry-After": {"schema": {"type": "integer"}}}
 ERROR_HEADERS: dict[int, Json] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
@@ -148,11 +149,14 @@ class _Described:
         if endpoint.status in statuses:  # errors that ride on the status of success
             success = {"anyOf": [success, {"$ref": REF.format(model=f"{self._word}Error")}]}
             description = f"The result, or an error. {_meanings(kinds, endpoint.status)}"
+        kind = self._dialect.success_type(endpoint)
         responses: Json = {
             str(endpoint.status): {
                 "description": description,
-                "headers": REQUEST_ID | (self._limits() if self._dialect.announces_limit else {}),
-                "content": {_media_type(self._dialect.success_type(endpoint)): {"schema": success}},
+                "headers": REQUEST_ID
+                | (self._limits() if self._dialect.announces_limit else {})
+                | (UNUSED if kind != self._dialect.content_type else {}),
+                "content": {_media_type(kind): {"schema": success}},
             }
         }
         for status in sorted(statuses - {endpoint.status}):
@@ -170,7 +174,7 @@ class _Described:
                 | self._error_headers(status)
                 | (self._limits() if status == 429 or self._dialect.announces_limit else {}),
                 "content": {
-                    _media_type(self._dialect.content_type): {
+                    _media_type(self._dialect.failure_type()): {
                         "schema": {"$ref": REF.format(model=f"{self._word}Error")}
                     }
                 },

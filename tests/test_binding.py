@@ -858,6 +858,7 @@ def test_unknown_settings_are_told(call: Caller) -> None:
     sent = {"image1": text(PNG), "image2": text(PNG), "fic_settings": settings}
     info = call.post("differences", data=sent).json["details"]["info"]
     assert info["ignored"] == ["fic_settings.treshold"]
+    assert info["did_you_mean"] == {"fic_settings.treshold": "fic_settings.threshold"}
 
 
 @pytest.fixture(scope="module")

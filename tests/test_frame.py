@@ -170,7 +170,8 @@ def test_the_root_needs_no_slash_and_no_redirect(ask: Ask, path: str) -> None:
 
 
 def test_what_was_sent_and_not_used_is_reported(ask: Ask) -> None:
-    assert inner(ask(image=picture(), tpyo="1"), 200)["ignored"] == ["tpyo"]
+    reply = inner(ask(image=picture(), tpyo="1", tags="2"), 200)
+    assert (reply["ignored"], reply["did_you_mean"]) == (["tpyo", "tags"], {"tags": "tag"})
 
 
 def test_every_reply_has_its_rate_limit_headers(app: Flask, ask: Ask) -> None:

@@ -223,6 +223,29 @@ def test_what_is_wrong_is_named(
     assert ask("GET")["total"] == 0
 
 
+def test_what_was_sent_and_not_used_is_reported(ask: Ask, queue: Jobs) -> None:
+    """In the query, a form, JSON and files; what the path has counts, whatever is sent beside."""
+    sent = form(inspections.good(), max_coutn=1, note="x", scrap=(io.BytesIO(b"1"), "s.txt"))
+    job = ask("POST", "?Max-Count=2&open=1", status=202, data=sent)
+    assert job["ignored"] == ["Max-Count", "max_coutn", "note", "scrap"]
+    assert job["did_you_mean"] == {"Max-Count": "max_count", "max_coutn": "max_count"}
+    path = f"/{job['id']}"
+    added = ask("POST", f"{path}/shots", json={"url": ["http://127.0.0.1:1/x"], "shots": []})
+    assert (added["ignored"], added["did_you_mean"]) == (["shots"], {"shots": "shot"})
+    assert ask("POST", f"{path}/start", json={"id": "another"})["ignored"] == ["id"]
+    assert "ignored" not in ask("POST", f"{path}/cancel", json={"id": job["id"]})
+    assert ask("GET", "?ofset=1&limit=2")["did_you_mean"] == {"ofset": "offset"}
+    report = ask("GET", f"{path}/report?k%C3%A9y=1&b=2")
+    assert report.headers["X-Ignored"] == "k%C3%A9y, b"
+
+
+def test_errors_are_problem_details(ask: Ask, app: Flask) -> None:
+    """RFC 9457, as docs/inspections.md says."""
+    answer = app.test_client().get(PREFIX)
+    assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
+    assert ask("GET", "/none", 404)["status"] == 404
+
+
 def test_a_broken_reference_is_refused_at_once(ask: Ask, queue: Jobs) -> None:
     sent = form(inspections.good())
     sent["reference"] = (io.BytesIO(inspections.reference()[:-50]), "r.png")

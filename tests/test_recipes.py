@@ -144,7 +144,11 @@ LEARNT = {
 }
 WRONG = {
     "of another version": ({"version": 2}, "version"),
-    "with an unknown key": ({"limit": {}}, "limit"),
+    "with an unknown key": ({"note": {}}, "note: no such key\n"),
+    "with a misspelt key": (
+        {"regions": [{"name": "a", "polygon": SQUARE, "limits": {"maxCount": 1}}]},
+        "regions.0.limits.maxCount: no such key, did you mean max_count?",
+    ),
     "with another picture": (
         {"reference": {"path": "reference.png", "sha256": "0" * 64}},
         "sha256",

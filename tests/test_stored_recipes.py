@@ -24,7 +24,7 @@ from ltu_compute.store import recipes as stored
 from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.client import token_of
-from tests.support.schemas import document
+from tests.support.schemas import schema_of
 
 Ask = Callable[..., Any]
 REFERENCE = inspections.reference()
@@ -51,11 +51,7 @@ def ask(app: Flask, token: str) -> Ask:
         assert answer.status_code == status, answer.text
         found = dialect.find(dialect.prefix + path.partition("?")[0], method)
         assert found is not None
-        reply = document()["paths"][found.path][method.lower()]["responses"][str(status)]
-        if "$ref" in reply:
-            reply = document()["components"]["responses"][reply["$ref"].rpartition("/")[2]]
-        schema = next(iter(reply["content"].values()))["schema"]
-        jsonschema.validate(answer.json, {"components": document()["components"], **schema})
+        jsonschema.validate(answer.json, schema_of(found.path, method.lower(), status))
         return answer.json
 
     return ask

@@ -266,8 +266,9 @@ def test_detections(ask: Ask) -> None:
 
 def test_names_that_are_not_used_are_listed(ask: Ask) -> None:
     body = ask("POST", "/detect", json={"image": IN_BASE64, "confidance": 0.9, "file": None}).json
-    assert list(body)[-2:] == ["model", "ignored"]
+    assert list(body)[-3:] == ["model", "ignored", "did_you_mean"]
     assert body["ignored"] == ["confidance"]
+    assert body["did_you_mean"] == {"confidance": "confidence"}
 
 
 @pytest.mark.parametrize(

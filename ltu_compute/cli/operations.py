@@ -169,7 +169,7 @@ def _computed(
     wire = local_wire(values, files)
     bound = bind(endpoint, wire, fetch=Fetcher(current).fetch, limits=limits)
     exchange = Exchange(Head("POST", endpoint.path, {}), dialect, endpoint, wire)
-    exchange.ignored = bound.ignored
+    exchange.unused = bound.unused
     began = time.perf_counter()
     resources = {Recognisers: Recognisers.from_settings(current), RecipeShelf: shelf}
     result = endpoint.run(bound.images, bound.params, resources)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import (
@@ -40,6 +40,7 @@ from ltu_compute.kernels.differences import (
 from ltu_compute.operations import teaching
 from ltu_compute.operations.analysis import MaskAlgorithm, object_polygon
 from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Method, Taught
+from ltu_compute.spelling import nearest
 
 VERSION = 1
 SCHEMA_ID = "urn:ltu-compute:recipe:1"
@@ -359,10 +360,29 @@ def _validated(read: Callable[[], Recipe], name: str) -> Recipe:
         for wrong in error.errors(include_url=False):
             where = ".".join(str(part) for part in wrong["loc"])
             message = wrong["msg"].removeprefix("Value error, ")
+            if wrong["type"] == "extra_forbidden":
+                message = _unknown_key(wrong["loc"])
             problems.append(
                 Problem(name, f"{name}: {where}: {message}" if where else f"{name}: {message}")
             )
         raise BadParameters(*problems) from None
+
+
+def _unknown_key(loc: tuple[int | str, ...]) -> str:
+    """Return what is said of a key that the schema does not name: the one that is like it."""
+    model: type[BaseModel] = Recipe
+    for part in loc[:-1]:
+        if part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation) or model
+    near = nearest(str(loc[-1]), model.model_fields)
+    return f"no such key, did you mean {near}?" if near else "no such key"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that a field holds, alone or several of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def load(path: Path) -> Recipe:

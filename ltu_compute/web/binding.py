@@ -25,10 +25,10 @@ from ltu_compute.errors import (
 from ltu_compute.image import COMMON, Image, transport
 from ltu_compute.web.complaints import problems_of, shown
 from ltu_compute.web.endpoint import Endpoint, ImageField, ImageList, Images, Params
+from ltu_compute.web.unused import Unused
 from ltu_compute.web.wire import Upload, Wire, as_text
 
 URL_SCHEMES = ("http://", "https://")
-MOST_IGNORED = 100  # names that a reply lists
 MAX_VALUE_BYTES = 64 << 10  # of a value that is no image: JSON of that size becomes some 5 MB
 
 
@@ -89,13 +89,13 @@ class Bound:
         An `Image` or None for each `ImageField`, a list of `ReceivedImage` for each `ImageList`.
     params : Params
         Validated parameters.
-    ignored : list of str
+    unused : Unused
         Names that were sent and not used.
     """
 
     images: list[Any]
     params: Params
-    ignored: list[str]
+    unused: Unused
 
     @property
     def pictures(self) -> list[Image]:
@@ -145,9 +145,6 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
     if problems or params is None:
         raise _error_of(problems)
 
-    known = {*endpoint.params.wire_names(), *endpoint.params.tolerated, *_image_names(endpoint)}
-    sent = dict.fromkeys([*wire.values, *wire.files])
-    ignored = [name for name in sent if name not in known][:MOST_IGNORED]
     if params.image_referer:
         fetch = partial(fetch, referer=params.image_referer)
     images: list[Any] = []
@@ -156,7 +153,27 @@ def bind(endpoint: Endpoint, wire: Wire, *, fetch: Fetch, limits: Limits) -> Bou
             images.append(_all_received(image, source, fetch, limits))
         else:
             images.append(None if source is None else _image(image.name, source, fetch, limits))
-    return Bound(images, params, ignored + params.unknown_names)
+    return Bound(images, params, _unused(endpoint, wire, params))
+
+
+def _unused(endpoint: Endpoint, wire: Wire, params: Params) -> Unused:
+    """Return the names that were sent and not used; the known ones are those declared."""
+    in_path = {*endpoint.path_names}
+    declared = [*endpoint.params.wire_names(), *_image_names(endpoint)]
+    known = {*declared, *endpoint.params.tolerated} - in_path
+    ignored = [
+        name
+        for name in dict.fromkeys([*wire.values, *wire.files])
+        if name not in known and not (name in in_path and _repeats_path(name, wire))
+    ]
+    nameable = [name for name in declared if name not in in_path]
+    return Unused.among([*ignored, *params.unknown_names], [*nameable, *params.nested_names])
+
+
+def _repeats_path(name: str, wire: Wire) -> bool:
+    """Return whether a parameter of the path was sent beside it, with the same value."""
+    sent = [*map(as_text, wire.values.get(name, ())), *wire.files.get(name, ())]
+    return all(value == wire.path.get(name) for value in sent)
 
 
 class _NoImage(Problem):

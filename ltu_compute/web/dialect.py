@@ -30,6 +30,7 @@ from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.store import Account
 from ltu_compute.web.endpoint import Endpoint, Handler, Images, Method, Params, declared_endpoint
+from ltu_compute.web.unused import Unused
 from ltu_compute.web.wire import Wire
 
 Json = dict[str, Any]
@@ -124,7 +125,7 @@ class Exchange:
         What was sent; empty before the body has been read.
     caller : Caller or None
         Who asks; None before authentication, and for public endpoints.
-    ignored : list of str
+    unused : Unused
         Names that were sent and not used.
     allowance : Allowance or None
         What the rate limit leaves, once the request was counted.
@@ -141,7 +142,7 @@ class Exchange:
     endpoint: Endpoint | None = None
     wire: Wire = field(default_factory=Wire)
     caller: Caller | None = None
-    ignored: list[str] = field(default_factory=list)
+    unused: Unused = field(default_factory=Unused)
     allowance: Allowance | None = None
     resources: Mapping[type, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -324,6 +325,10 @@ class Dialect(ABC):
     def success_type(self, endpoint: Endpoint) -> str:
         """Return the content type of `answer`."""
         del endpoint
+        return self.content_type
+
+    def failure_type(self) -> str:
+        """Return the content type of `refuse`."""
         return self.content_type
 
     @abstractmethod

@@ -82,6 +82,11 @@ class Params(BaseModel):
         return []
 
     @property
+    def nested_names(self) -> list[str]:
+        """Names within structured values that are known."""
+        return []
+
+    @property
     def computes(self) -> bool:
         """Whether the request takes a computing slot, if its endpoint computes."""
         return True

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from flask import Flask, Response, request
 
 from ltu_compute.settings import Settings
+from ltu_compute.web import unused
 from ltu_compute.web.dialect import Dialect
 
 # Replies are for programs: nothing in them is to be run, drawn or framed. Pages bring their own.
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 ACCEPTED = "Authorization, Content-Type, X-Request-ID"
-EXPOSED = ("X-Request-ID", "Retry-After", "WWW-Authenticate")
+EXPOSED = ("X-Request-ID", "Retry-After", "WWW-Authenticate", unused.HEADER)
 PREFLIGHT_AGE_S = 600
 
 

@@ -83,7 +83,7 @@ def _answer(
             _admit(service, dialect, exchange, exchange.caller)
     limits = dataclasses.replace(service.limits, formats=dialect.formats)
     bound = binding.bind(endpoint, exchange.wire, fetch=service.fetch, limits=limits)
-    exchange.ignored = bound.ignored
+    exchange.unused = bound.unused
     g.images = bound.pictures
     if not endpoint.computes or not bound.params.computes:
         return _run(service, exchange, bound, service.recognisers)

@@ -94,7 +94,7 @@ class Fictitious(Dialect):
     def answer(self, exchange: Exchange, result: Any) -> Answer:
         """Return a signed success."""
         status = exchange.endpoint.status if exchange.endpoint else 200
-        return self._signed(status, {"code": 0, "data": result, "ignored": exchange.ignored})
+        return self._signed(status, {"code": 0, "data": result, **exchange.unused.keys()})
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
         """Return a signed error."""

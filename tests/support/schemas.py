@@ -16,5 +16,5 @@ def schema_of(path: str, method: str, status: int) -> dict[str, Any]:
     answer = document()["paths"][path][method]["responses"][str(status)]
     if "$ref" in answer:
         answer = document()["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    schema = answer["content"]["application/json"]["schema"]
+    schema = next(iter(answer["content"].values()))["schema"]
     return {"components": document()["components"], **schema}

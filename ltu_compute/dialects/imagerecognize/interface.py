@@ -29,6 +29,7 @@ from ltu_compute.errors import (
     UnsupportedBody,
     UnsupportedFormat,
 )
+from ltu_compute.web import unused
 from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
 from ltu_compute.web.endpoint import Endpoint
 from ltu_compute.web.wire import Wire
@@ -95,9 +96,7 @@ class ImageRecognizeDialect(Dialect):
     def answer(self, exchange: Exchange, result: Any) -> Answer:
         """Return the body of a success."""
         body = {"status": 200, "message": "Success", "data": result}
-        if exchange.ignored:
-            body["ignored"] = exchange.ignored
-        return _harmless(body, 200)
+        return _harmless(body | exchange.unused.keys(), 200)
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
         """Return the body of an error: the document's words, and beside them what is wrong.
@@ -128,7 +127,7 @@ class ImageRecognizeDialect(Dialect):
                 "status": {"const": endpoint.status},
                 "message": {"const": "Success"},
                 "data": schema(endpoint.result),
-                "ignored": {"type": "array", "items": {"type": "string"}},
+                **unused.SCHEMA["properties"],
             },
             "required": ["status", "message", "data"],
         }

@@ -24,6 +24,7 @@ from ltu_compute.errors import (
     Unprocessable,
     UnsupportedFormat,
 )
+from ltu_compute.web import unused
 from ltu_compute.web.dialect import (
     Answer,
     Caller,
@@ -35,7 +36,7 @@ from ltu_compute.web.dialect import (
     Json,
 )
 from ltu_compute.web.endpoint import Endpoint
-from ltu_compute.web.failures import listed, reportable_problems
+from ltu_compute.web.failures import PROBLEM_JSON, problem, reportable_problems
 from ltu_compute.web.wire import Wire
 
 LIMIT = "X-RateLimit-Limit"
@@ -105,28 +106,32 @@ class InspectionsDialect(Dialect):
         return Caller(gate.bearer(head))
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:
-        """Return a result as JSON, or as the page that it is."""
+        """Return a result as JSON, or as the page that it is, and the names that were not used."""
         status = exchange.endpoint.status if exchange.endpoint else 200
         if isinstance(result, Page):
-            headers = {"Content-Security-Policy": REPORT_POLICY}
+            headers = {"Content-Security-Policy": REPORT_POLICY} | exchange.unused.headers()
             return Answer(status, bytes(result), HTML, headers)
-        return Answer.json(result, status)
+        return Answer.json({**result, **exchange.unused.keys()}, status)
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
-        """Return the status, what is wrong, and which parameters are."""
+        """Return problem details (RFC 9457): what is wrong, and which parameters are."""
         del exchange
         status = self.kind_of(error).status
-        errors = listed(reportable_problems(error))
-        body = {"status": status, "detail": str(error), "code": error.code, "errors": errors}
-        return Answer.json(body, status)
+        return problem(status, str(error), reportable_problems(error), code=error.code)
 
     def success_schema(self, endpoint: Endpoint, schema: Callable[[Any], Json]) -> Json:
         """Return the schema of the declared type; a page is a text."""
-        return {"type": "string"} if endpoint.result is Page else schema(endpoint.result)
+        if endpoint.result is Page:
+            return {"type": "string"}
+        return {"allOf": [schema(endpoint.result), unused.SCHEMA]}
 
     def success_type(self, endpoint: Endpoint) -> str:
         """Return the type of a page, or that of JSON."""
         return HTML if endpoint.result is Page else self.content_type
+
+    def failure_type(self) -> str:
+        """Return the type of problem details."""
+        return PROBLEM_JSON
 
     def failure_schema(self) -> Json:
         """Return the schema of an error."""

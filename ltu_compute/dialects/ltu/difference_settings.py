@@ -145,6 +145,11 @@ def unknown_names(given: FicSettings) -> list[str]:
     return [f"fic_settings.{name}" for name in given.model_extra or ()]
 
 
+def settings_names() -> list[str]:
+    """Return the names that ``fic_settings`` may hold, as the reply would list them."""
+    return [f"fic_settings.{name}" for name in FicSettings.model_fields]
+
+
 def changed(preset: kernel.ComparisonSettings, given: FicSettings) -> kernel.ComparisonSettings:
     """Return a preset, overridden by the settings that were given."""
     values = {name: getattr(given, name) for name in given.model_fields_set & SHARED}

@@ -11,6 +11,7 @@ from ltu_compute.dialects.ltu.difference_settings import (
     PRESETS,
     FicSettings,
     changed,
+    settings_names,
     settings_object,
     unknown_names,
 )
@@ -110,6 +111,11 @@ class DifferencesParams(LtuParams):
     def unknown_names(self) -> list[str]:
         """Names within ``fic_settings`` that mean nothing."""
         return unknown_names(self.fic_settings)
+
+    @property
+    def nested_names(self) -> list[str]:
+        """Names within ``fic_settings``."""
+        return settings_names()
 
     def settings(self) -> kernel.ComparisonSettings:
         """Return the preset, changed by what ``fic_settings`` says."""

@@ -222,8 +222,7 @@ class LtuDialect(Dialect):
     def body(self, exchange: Exchange, reply: Reply[Any, Any]) -> dict[str, Any]:
         """Return the body of a reply."""
         operation = _operation_of(exchange.endpoint)
-        ignored = exchange.ignored
-        info = {**reply.info, "ignored": ignored} if ignored else reply.info
+        info = {**reply.info, **exchange.unused.keys()}
         details = {
             "name": operation.label,
             "score": reply.score,
@@ -344,6 +343,9 @@ class Info(TypedDict, total=False):
     """Keys that every ``details.info`` may have."""
 
     ignored: Annotated[list[str], Field(description="Parameters sent that nobody knows.")]
+    did_you_mean: Annotated[
+        dict[str, str], Field(description="Known parameters that are like ignored ones.")
+    ]
     remarks: Annotated[
         list[Remark], Field(description="Reservations about the result, also in the message.")
     ]

@@ -10,6 +10,7 @@ from ltu_compute.dialects.ltu.difference_settings import (
     PURPOSES,
     FicSettings,
     changed,
+    settings_names,
     settings_object,
     unknown_names,
     wire_settings,
@@ -93,6 +94,11 @@ class CountsParams(LtuParams):
     def unknown_names(self) -> list[str]:
         """Names within ``fic_settings`` that mean nothing."""
         return unknown_names(self.fic_settings)
+
+    @property
+    def nested_names(self) -> list[str]:
+        """Names within ``fic_settings``."""
+        return settings_names()
 
 
 class PresetCount(TypedDict):

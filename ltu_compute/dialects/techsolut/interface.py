@@ -29,6 +29,7 @@ from ltu_compute.errors import (
 )
 from ltu_compute.image.formats import format_of
 from ltu_compute.settings import Rate
+from ltu_compute.web import unused
 from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
 from ltu_compute.web.endpoint import Endpoint
 from ltu_compute.web.wire import Wire
@@ -112,9 +113,9 @@ class TechsolutDialect(Dialect):
         """
         if isinstance(result, Picture):
             found = format_of(result)
-            return Answer(200, bytes(result), f"image/{found.lower()}" if found else BYTES)
-        if exchange.ignored:
-            result = {**result, "ignored": exchange.ignored}
+            kind = f"image/{found.lower()}" if found else BYTES
+            return Answer(200, bytes(result), kind, exchange.unused.headers())
+        result = {**result, **exchange.unused.keys()}
         return Answer.json(result, exchange.endpoint.status if exchange.endpoint else 200)
 
     def refuse(self, exchange: Exchange, error: ServiceError) -> Answer:
@@ -133,10 +134,7 @@ class TechsolutDialect(Dialect):
         """Return the schema of the declared type, with the names that were not used."""
         if endpoint.result is Picture:
             return {"type": "string", "format": "binary"}
-        described = "Names that were sent and not used."
-        names = {"type": "array", "items": {"type": "string"}, "description": described}
-        ignored = {"type": "object", "properties": {"ignored": names}}
-        return {"allOf": [schema(endpoint.result), ignored]}
+        return {"allOf": [schema(endpoint.result), unused.SCHEMA]}
 
     def success_type(self, endpoint: Endpoint) -> str:
         """Return the type of pictures, or that of JSON."""

@@ -156,15 +156,13 @@ def replied(exchange: Exchange, result: Mapping[str, Any]) -> Json:
 
 
 def _trailer(exchange: Exchange, code: int, message: str) -> Json:
-    trailer: Json = {
+    return {
         "code": code,
         "message": message,
         "nonce": exchange.wire.first("nonce")[:LONGEST_NONCE],  # who sent more is refused
         "timestamp": time.time_ns() // 1_000_000,
+        **exchange.unused.keys(),
     }
-    if exchange.ignored:
-        trailer["ignored"] = exchange.ignored
-    return trailer
 
 
 def _signed(exchange: Exchange, body: Json) -> Answer:
