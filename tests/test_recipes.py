@@ -1,8 +1,10 @@
 """Recipes: the format, the command, and batches by them."""
 
+import copy
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
+from ltu_compute.errors import BadParameters
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.inspection import Inspector, Options, Source, Task
 from ltu_compute.jobs.limits import Limits, PlacementLimits, is_inside
 from ltu_compute.jobs.prepared_recipes import PreparedRecipe
+from ltu_compute.jobs.recipe import RecipeLimits
 from tests.support import inspections
 from tests.support.client import ROOT
 
@@ -133,6 +137,88 @@ def test_the_schema_of_the_documentation_is_current(update_golden: bool) -> None
     if update_golden:
         SCHEMA.write_text(text)
     assert SCHEMA.read_text() == text
+
+
+WHOLE: dict[str, Any] = {
+    "version": 1,
+    "name": "part",
+    "reference": {"path": "part.jpg", "data": None, "sha256": "0" * 64},
+    "settings": {
+        "preset": 1,
+        "threshold": 1.5,
+        "smooth": 0,
+        "margin": 0,
+        "resolution": 400,
+        "use_hsv": False,
+        "min_area_percent": 0.1,
+        "edge_tolerance": 1,
+    },
+    "regions": [
+        {"name": "a", "use": "include", "polygon": SQUARE, "limits": {"max_area_mm2": 1}},
+        {"name": "b", "use": "ignore", "polygon": SQUARE, "limits": None},
+    ],
+    "limits": {
+        **dict.fromkeys(RecipeLimits.model_fields, 1),
+        "max_area_mm2": None,
+        "max_displacement_mm": None,
+    },
+    "px_per_mm": 10,
+    "tolerance": {
+        "method": "variation-1",
+        "good_shots": 5,
+        "reference_sha256": "0" * 64,
+        "learnt_with": {"resolution": 400, "use_hsv": False, "edge_tolerance": 1},
+        "map": {"path": None, "data": "eA==", "sha256": "0" * 64},
+    },
+}
+VALUES = [True, False, None, 0, 1, 1.0, 1.5, -1, 33.0, 5e4, 1e11, "", "1", "1.5", "true", "full"]
+VALUES += ["ignore", "A" * 64, "0" * 64, "x" * 256, [], {}, [1], [1, 2], [[1, 2]] * 3, {"x": 1}]
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths of all values of a JSON text, those that hold others included."""
+    if path:
+        yield path
+    within = dict(enumerate(node)) if isinstance(node, list) else node
+    if isinstance(within, dict):
+        for key, value in within.items():
+            yield from places(value, (*path, key))
+
+
+def changed(path: tuple[Any, ...], value: Any) -> Any:
+    """Return the whole recipe with another value at a place, or without it."""
+    found = node = copy.deepcopy(WHOLE)
+    for key in path[:-1]:
+        node = node[key]
+    if value is ...:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return found
+
+
+def test_reading_agrees_with_the_schema() -> None:
+    """Whatever value is anywhere: what the schema allows is read, and nothing else.
+
+    No schema can say that names differ, or that a tolerance was learnt with other settings.
+    """
+    schema = jsonschema.Draft202012Validator(recipes.schema())
+    accepted = 0
+    for path in [*places(WHOLE), ("note",)]:
+        if any(isinstance(part, int) and part > 0 for part in path):
+            continue  # regions and corners are alike: the first one does
+        for value in [*VALUES, ...] if path != ("note",) else [1]:
+            named = changed(path, value)
+            message = ""
+            try:
+                recipes.parsed(json.dumps(named))
+                accepted += 1
+            except BadParameters as error:
+                message = str(error)
+            if re.search("teach again|same name", message):
+                continue
+            assert schema.is_valid(named) == (not message), f"{path} = {value!r}: {message}"
+    assert accepted > 100
 
 
 LEARNT = {

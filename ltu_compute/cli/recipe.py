@@ -171,7 +171,7 @@ def _loaded(file: Path) -> "tuple[Recipe, Image]":
         recipes.tolerance_of(found, file.parent)
         return found, _image(source.content or b"", source.name)
     except ServiceError as error:
-        raise click.ClickException("\n".join(str(error).split("; "))) from error
+        raise click.ClickException("\n".join(p.message for p in error.problems)) from error
 
 
 def _image(content: bytes, name: str) -> "Image":

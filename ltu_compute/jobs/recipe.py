@@ -7,6 +7,7 @@ read it. Its format has a version and a JSON Schema; see docs/recipes.md.
 
 import base64
 import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,14 +16,15 @@ from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
@@ -30,7 +32,6 @@ from ltu_compute.jobs.inspection import Source, file_content
 from ltu_compute.jobs.limits import Limits, PlacementLimits, RegionLimits
 from ltu_compute.kernels.differences import (
     AUTO,
-    FULL,
     MAX_FINE_RESOLUTION,
     MAX_RESOLUTION,
     OWN_PRESETS,
@@ -48,6 +49,7 @@ LARGEST = 72 << 20  # bytes of a recipe file: a picture of 50 MB as text, and th
 MOST_REGIONS = 100
 MOST_VERTICES = 1000  # of a region
 NAME_LENGTH = 255  # characters
+SHOWN = 80  # characters of a wrong value that an error repeats
 
 Name = Annotated[
     str,
@@ -58,15 +60,39 @@ Name = Annotated[
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=10**9)]
+
+
+def _whole(value: Any) -> Any:
+    """Return 5 for 5.0, which is an integer by JSON Schema; true is none."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Count = Annotated[int, Field(ge=0, le=10**9), WHOLE]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _given(name: str, kind: str) -> dict[str, Any]:
+    """Return the schema of an object in which a key has a value of a type."""
+    return {"required": [name], "properties": {name: {"type": kind}}}
+
+
+def _not_given(*names: str) -> dict[str, Any]:
+    """Return the schema of an object that lacks keys, or has null for them."""
+    return {"properties": {name: {"type": "null"} for name in names}}
 
 
 class Picture(_Model):
     """A picture: beside the recipe, or within it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_given("path", "string"), _given("data", "string")]}
+    )
 
     path: str | None = Field(
         None, min_length=1, max_length=4096, description="File, relative to the recipe's folder."
@@ -119,6 +145,13 @@ class RecipeLimits(DifferenceLimits):
 class Region(_Model):
     """A part of the reference."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["use"], "properties": {"use": {"const": "ignore"}}},
+            "then": _not_given("limits"),
+        }
+    )
+
     name: Name
     use: Literal["include", "ignore"] = Field(
         "include",
@@ -141,25 +174,15 @@ class Region(_Model):
         return self
 
 
-def _resolution(value: int | str) -> int | str:
-    if isinstance(value, str) and value not in (FULL, AUTO):
-        raise ValueError(f'must be a number of px, "{FULL}" or "{AUTO}"')
-    return value
-
-
 class RecipeSettings(_Model):
     """How shots are compared: a preset, changed by what is given."""
 
-    preset: int = Field(1, ge=1, le=5)
+    preset: Annotated[int, Field(ge=1, le=5), WHOLE] = 1
     threshold: Annotated[float, Field(ge=0, le=100)] | None = None
     smooth: Annotated[float, Field(ge=0, le=100)] | None = None
-    margin: Annotated[int, Field(ge=0, le=65535)] | None = None
+    margin: Annotated[int, Field(ge=0, le=65535), WHOLE] | None = None
     resolution: (
-        Annotated[
-            Annotated[int, Field(ge=32, le=MAX_FINE_RESOLUTION)] | Literal["full", "auto"],
-            AfterValidator(_resolution),
-        ]
-        | None
+        Annotated[int, Field(ge=32, le=MAX_FINE_RESOLUTION), WHOLE] | Literal["full", "auto"] | None
     ) = None
     use_hsv: bool | None = None
     min_area_percent: Annotated[float, Field(ge=0, le=100)] | None = None
@@ -192,7 +215,7 @@ def object_region(reference: Image, algorithm: MaskAlgorithm = "quantization") -
 class LearntWith(_Model):
     """Settings that decide what is measured; with others, the tolerance does not hold."""
 
-    resolution: int | Literal["full", "auto"]
+    resolution: Annotated[int, WHOLE] | Literal["full", "auto"]
     use_hsv: bool
     edge_tolerance: Annotated[float, Field(ge=0, le=20)]
 
@@ -201,8 +224,8 @@ class Tolerance(_Model):
     """Differences of good parts, learnt from several of them."""
 
     method: Method = Field(description="How it was learnt, and what the map means.")
-    good_shots: int = Field(
-        ge=LEAST_SHOTS, le=MOST_SHOTS, description="Shots learnt, the reference among them."
+    good_shots: Annotated[int, Field(ge=LEAST_SHOTS, le=MOST_SHOTS), WHOLE] = Field(
+        description="Shots learnt, the reference among them."
     )
     reference_sha256: Sha256 = Field(description="Of the reference that it was learnt for.")
     learnt_with: LearntWith
@@ -224,7 +247,23 @@ class Tolerance(_Model):
 class Recipe(_Model):
     """A recipe, version 1."""
 
-    version: Literal[1] = Field(description="Of the format.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                _given("px_per_mm", "number"),
+                {
+                    "properties": {
+                        "limits": _not_given("max_area_mm2", "max_displacement_mm"),
+                        "regions": {
+                            "items": {"properties": {"limits": _not_given("max_area_mm2")}}
+                        },
+                    }
+                },
+            ]
+        }
+    )
+
+    version: Annotated[Literal[1], WHOLE] = Field(description="Of the format.")
     name: Name
     reference: Picture
     settings: RecipeSettings = RecipeSettings()
@@ -337,35 +376,53 @@ def _percent(limits: DifferenceLimits, mm2: float | None) -> float | None:
 
 
 def parsed(text: bytes | str, name: str = "recipe") -> Recipe:
-    """Return the recipe that a text holds.
+    """Return the recipe that a text holds: JSON whose values have the types of the schema.
 
     Raises
     ------
     BadParameters
         Each problem, by its place in the file.
     """
-    return _validated(lambda: Recipe.model_validate_json(text), name)
+    return _validated(lambda: Recipe.model_validate_json(text, strict=True), name)
 
 
 def of(named: Mapping[str, Any], name: str = "recipe") -> Recipe:
     """Return the recipe that an object holds, as `parsed` does."""
-    return _validated(lambda: Recipe.model_validate(named), name)
+    return parsed(orjson.dumps(named), name)
 
 
 def _validated(read: Callable[[], Recipe], name: str) -> Recipe:
     try:
         return read()
     except ValidationError as error:
-        problems = []
+        found: dict[str, str] = {}
         for wrong in error.errors(include_url=False):
-            where = ".".join(str(part) for part in wrong["loc"])
-            message = wrong["msg"].removeprefix("Value error, ")
-            if wrong["type"] == "extra_forbidden":
-                message = _unknown_key(wrong["loc"])
-            problems.append(
-                Problem(name, f"{name}: {where}: {message}" if where else f"{name}: {message}")
-            )
-        raise BadParameters(*problems) from None
+            # A value that may be of two types has a problem with each, which is no place.
+            where = ".".join(str(part) for part in wrong["loc"] if "[" not in str(part))
+            message = _message(wrong)
+            if where in found:
+                message = f"{found[where]} or {message.rpartition(ALLOWED)[2]}"
+            found[where] = message
+        problems = (
+            f"{name}: {where}: {message}" if where else f"{name}: {message}"
+            for where, message in found.items()
+        )
+        raise BadParameters(*(Problem(name, problem) for problem in problems)) from None
+
+
+ALLOWED = ", allowed is "
+
+
+def _message(wrong: ErrorDetails) -> str:
+    """Return the value received and what is allowed, or what else is wrong."""
+    if wrong["type"] == "extra_forbidden":
+        return _unknown_key(wrong["loc"])
+    allowed = wrong["msg"].removeprefix("Input should be ")
+    if allowed == wrong["msg"]:
+        return allowed.removeprefix("Value error, ")
+    received = json.dumps(wrong["input"], ensure_ascii=False)
+    shown = received if len(received) <= SHOWN else f"{received[:SHOWN]}…"
+    return f"received {shown}{ALLOWED}{allowed}"
 
 
 def _unknown_key(loc: tuple[int | str, ...]) -> str:
