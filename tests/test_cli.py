@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ltu_compute.cli import main
+from ltu_compute.cli.group import OPERATIONS
+from ltu_compute.cli.operations import dialect_groups, short_forms
 from ltu_compute.cli.summaries import summary
 from ltu_compute.settings import load, table
 from tests.support.calls import PART, SHOT, post
@@ -29,6 +31,24 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return CliRunner().invoke(main, [str(a) for a in arguments], input=stdin)
 
     return invoke
+
+
+def test_the_list_of_commands_is_current(run: Any, update_golden: bool) -> None:
+    """It is read from a file, so that no interface is loaded for it."""
+    declared = {**dialect_groups(), **short_forms()}
+    text = json.dumps(
+        {name: str(found.help).partition("\n")[0] for name, found in declared.items()}, indent=2
+    )
+    if update_golden:
+        OPERATIONS.write_text(text + "\n")
+    assert OPERATIONS.read_text() == text + "\n"
+    lines = run("--help").output.splitlines()
+    listed = {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
+    assert {"serve", "worker", *declared} <= listed
+    program = "import sys; from ltu_compute.cli import main; main(['--help'], standalone_mode=0); "
+    program += "sys.exit(bool({'numpy', 'cv2', 'flask', 'sqlalchemy'} & sys.modules.keys()))"
+    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False)
+    assert ended.returncode == 0, "slow packages are imported for a list of names"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """The command line's root: finds commands, and reports errors in a line."""
 
+import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ltu_compute import __version__
 from ltu_compute.errors import ServiceError
+
+OPERATIONS = Path(__file__).with_name("operations.json")
 
 
 class Group(click.Group):
@@ -46,9 +50,29 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        from ltu_compute.cli.operations import dialect_groups, short_forms
+        return [*super().list_commands(ctx), *declared_operations()]
 
-        return [*super().list_commands(ctx), *dialect_groups(), *short_forms()]
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands; that of operations without loading any."""
+        operations = [
+            click.Command(name, help=text) for name, text in declared_operations().items()
+        ]
+        found = [super(Group, self).get_command(ctx, name) for name in super().list_commands(ctx)]
+        listed = [each for each in (*found, *operations) if each is not None and not each.hidden]
+        room = formatter.width - 6 - max(len(str(each.name)) for each in listed)  # as click leaves
+        rows = [(str(each.name), each.get_short_help_str(room)) for each in listed]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def declared_operations() -> dict[str, str]:
+    """Return the names of groups and operations, with what each does.
+
+    They are read from a file: to load every interface takes two seconds. A test compares it with
+    the declarations, and ``make golden`` rewrites it.
+    """
+    found: dict[str, str] = json.loads(OPERATIONS.read_text())
+    return found
 
 
 def folded(name: str) -> str:

@@ -46,5 +46,5 @@ def _curl_line(address: str, account: Credentials) -> str:
     return (
         f'curl -sS -H "Authorization: Bearer $({token})"'
         f" -F image1=@{IMAGES / 'part-reference.jpg'} -F image2=@{IMAGES / 'part-shot.jpg'}"
-        f" -F preset=4 -F mask_type=contours {address}/v2/services/image/differences"
+        f" -F preset=1 -F mask_type=contours {address}/v2/services/image/differences"
     )
