@@ -3,12 +3,13 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ltu_compute.cli.limits import FiniteRange, limit_options, recipe_limits
 from ltu_compute.errors import ServiceError
+from ltu_compute.operations.choices import FOUND_BY, MASK_ALGORITHM, MaskAlgorithm
 from ltu_compute.settings import load
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ def recipe() -> None:
 )
 @click.option(
     "--object-by",
-    type=click.Choice(["quantization", "sobel", "otsu"]),
-    help="How the object is found: other colours than along the border, closed edges, brightness. "
-    "Default: quantization.",
+    type=click.Choice(get_args(MaskAlgorithm)),
+    help=f"{FOUND_BY} Default: {MASK_ALGORITHM}.",
 )
 @click.option("--embed", is_flag=True, help="Put the picture into the recipe: one file for all.")
 def make(reference: Path, out: Path, **given: Any) -> None:

@@ -39,7 +39,8 @@ from ltu_compute.kernels.differences import (
     ComparisonSettings,
 )
 from ltu_compute.operations import teaching
-from ltu_compute.operations.analysis import MaskAlgorithm, object_polygon
+from ltu_compute.operations.analysis import object_polygon
+from ltu_compute.operations.choices import MASK_ALGORITHM, MaskAlgorithm
 from ltu_compute.operations.teaching import LEAST_SHOTS, MOST_SHOTS, Method, Taught
 from ltu_compute.spelling import nearest
 
@@ -201,7 +202,7 @@ def own_settings(preset: int) -> dict[str, Any]:
     return {"preset": preset, "resolution": resolution}
 
 
-def object_region(reference: Image, algorithm: MaskAlgorithm = "quantization") -> Region:
+def object_region(reference: Image, algorithm: MaskAlgorithm = MASK_ALGORITHM) -> Region:
     """Return the region of a new recipe that holds the part, but no background.
 
     Raises

@@ -1,7 +1,6 @@
 """Analysis of one image: quality, colours, keypoints, objects' masks and outlines, edges."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from ltu_compute.kernels.image_quality import ImageQuality
 from ltu_compute.kernels.image_quality import image_quality as measured
 from ltu_compute.kernels.keypoints import WORKING_SIZE
 from ltu_compute.kernels.types import Bgr, Mask, Region
+from ltu_compute.operations.choices import MASK_ALGORITHM, MaskAlgorithm
 from ltu_compute.recognisers.available import Recognisers
 
 HUES = 180  # grey levels of a hue channel in OpenCV's 8-bit HSV and HLS
@@ -30,8 +30,6 @@ OBJECT_RIMS = (0.01, 0.02, 0.04, 0.08)
 the outline has more vertices than anybody edits: gaps between teeth are closed."""
 OBJECT_VERTICES = 200
 OBJECT_MOST = 0.95  # share of the picture; a larger object leaves no background out
-
-MaskAlgorithm = Literal["quantization", "sobel", "otsu"]
 
 
 def image_quality(image: Image, *, bins: int, tolerance: float) -> ImageQuality:
@@ -112,7 +110,7 @@ def object_mask_of(
 
 
 def object_polygon(
-    image: Image, *, algorithm: MaskAlgorithm = "quantization"
+    image: Image, *, algorithm: MaskAlgorithm = MASK_ALGORITHM
 ) -> tuple[tuple[float, float], ...]:
     """Return a polygon around the biggest object, for a region of a recipe.
 

@@ -79,12 +79,20 @@ class Params(BaseModel):
     @property
     def unknown_names(self) -> list[str]:
         """Names within structured values that are not known."""
-        return []
+        return [
+            f"{at}.{name}" for at, value in self._structured() for name in value.model_extra or ()
+        ]
 
     @property
     def nested_names(self) -> list[str]:
         """Names within structured values that are known."""
-        return []
+        return [
+            f"{at}.{name}" for at, value in self._structured() for name in type(value).model_fields
+        ]
+
+    def _structured(self) -> list[tuple[str, BaseModel]]:
+        """Return the values that have names within, by their own names."""
+        return [(name, value) for name, value in self if isinstance(value, BaseModel)]
 
     @property
     def computes(self) -> bool:

@@ -9,7 +9,7 @@ import { resultOf } from "./reply.js";
 /** @typedef {import("./operations.js").Field} Field */
 
 const LISTED = "models"; // an operation beside those that it is about
-const REMOTE = "Google";
+export const REMOTE = "Google"; // the provider that is elsewhere
 /** @type {Record<string, string>} tasks of models, by operation */
 const TASKS = { classification: "classification", objectDetection: "detection" };
 

@@ -5,12 +5,12 @@
 import { h, replace, svg } from "./dom.js";
 import { boxAround } from "./geometry.js";
 import { t } from "./i18n.js";
+import { NUDGE_PX } from "./keys.js";
 
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {{class: string, x1: number, y1: number, x2: number, y2: number}} Box */
 
 const LEAST_PX = 4; // on the screen; a shorter drag is a click
-const NUDGE_PX = 4; // an arrow key, on the screen
 const SHARE = 0.3; // of the picture: the sides of a box made by keyboard
 const CORNERS = /** @type {const} */ ([
   ["x1", "y1"],

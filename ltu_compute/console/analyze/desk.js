@@ -2,6 +2,7 @@
  * An operation with all that the user has set for it and got from it.
  * @module
  */
+import { RECIPE } from "./comparison.js";
 import { isUnfit } from "./file-kinds.js";
 import { Form } from "./form.js";
 import { firstJudging } from "./limits.js";
@@ -14,7 +15,6 @@ import { viewOf } from "./views/index.js";
 /** @typedef {import("./operations.js").Operation} Operation */
 /** @typedef {import("./pictures.js").Picture} Picture */
 
-const RECIPE = "recipe"; // parameter that takes the name of a stored recipe
 const REGION = /_roi$/; // names of parameters that take a region of the picture named before
 
 export class Desk {

@@ -11,6 +11,9 @@ const CLICK_MS = 50; // after a pointer's release, in which its click follows: a
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open", "selected"]);
 
+/** Attributes of a small button. */
+export const SMALL = { type: "button", class: "small" };
+
 /**
  * Return an HTML element. `on…` are listeners, `style` an object of CSS properties.
  * @template {keyof HTMLElementTagNameMap} K

@@ -2,6 +2,7 @@
  * The settings of an operation as a form, made from what the service declares of them.
  * @module
  */
+import { RECIPE } from "./comparison.js";
 import { newId, numberField } from "./controls.js";
 import { fill, h, replace } from "./dom.js";
 import { known, languageName, number, read, t, written } from "./i18n.js";
@@ -19,7 +20,6 @@ import { wordsOf } from "./reply.js";
  */
 /** @typedef {Record<string, any>} Values */
 
-const RECIPE = "recipe"; // a parameter that has a section of its own
 const PRESET = "preset"; // the parameter that chooses one of an operation's presets
 const STEPS = 1000; // of a slider
 const WIDE = 20; // times what is usual: from there on a slider is finer at its low end

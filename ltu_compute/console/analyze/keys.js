@@ -4,6 +4,8 @@
  */
 
 const KEPT = "ltu-compute-keys";
+/** Step of an arrow key, in px on the screen. */
+export const NUDGE_PX = 4;
 const TYPED = 'select, textarea, [contenteditable], input:not([type="checkbox"], [type="radio"], [type="range"])';
 
 /** Return whether single keys act. */

@@ -6,6 +6,7 @@ import { Abilities } from "./abilities.js";
 import { Account } from "./account.js";
 import { Api, Failure, Latest } from "./api.js";
 import { Bench } from "./bench.js";
+import { OPERATION } from "./comparison.js";
 import { Counts } from "./counts.js";
 import { deskOf } from "./desk.js";
 import { byId, debounced, fill, h, replace, throttled } from "./dom.js";
@@ -37,8 +38,6 @@ import { hold } from "./views/over.js";
 
 const DESCRIPTION = "/openapi.json";
 const FETCH_PICTURE = "/analyze/picture";
-const FIRST_OPERATION = "differences"; // where the page opens
-const JUDGED = "differences"; // whose result is OK or NG
 const SHOT = 1; // place of the picture that is compared with the reference
 const NO_MATCH = "images-do-not-match"; // code where no comparison was possible
 const OBJECT_REGION = "/v1/recipes/regions/object";
@@ -106,7 +105,7 @@ const panel = new Panel({
   session,
   shots: (chosen) => shots.section(chosen, service.paths),
   recipes: (chosen) => recipes.section(chosen, service.paths),
-  judges: ({ name }) => name === JUDGED,
+  judges: ({ name }) => name === OPERATION,
   judgingChanged: () => {
     showReply();
     shots.show(); // all are judged again
@@ -146,7 +145,7 @@ async function choose(name) {
     return;
   }
   const named = (/** @type {string} */ wanted) => operations.find((each) => each.name === wanted);
-  const operation = named(name) ?? named(FIRST_OPERATION) ?? operations[0];
+  const operation = named(name) ?? named(OPERATION) ?? operations[0];
   const chosen = desks.get(operation.name) ?? (await deskOf(operation, pictures, acts));
   if (location.hash.slice(1) !== name) return; // another one was chosen meanwhile
   desks.set(operation.name, chosen);
@@ -515,7 +514,7 @@ async function runNow(asked, moving) {
     if (LOCAL_PROVIDERS.has(infoOf(reply).provider)) now.memo.local = now.provider;
     clearProblems();
     await showReply();
-    if (now.operation.name === JUDGED && reference && shot) {
+    if (now.operation.name === OPERATION && reference && shot) {
       shots.record(sent.shot, outcomeOfReply(reply, reference, shot), sent.under);
     }
     counts.ask(now);
@@ -605,7 +604,7 @@ async function explain({ kind, message, problems, retryAfter, code }, { shot, un
     return;
   }
   const sentence = kind === "refused" ? "" : t(`error-${kind}`);
-  if (desk.operation.name === JUDGED && code === NO_MATCH) {
+  if (desk.operation.name === OPERATION && code === NO_MATCH) {
     clearProblems();
     shots.record(shot, apart(), under);
     showNoMatch(bench);
@@ -613,7 +612,7 @@ async function explain({ kind, message, problems, retryAfter, code }, { shot, un
     return;
   }
   const ofShot = problems.some(({ parameter }) => parameter === desk.slots.at(-1)?.field.name);
-  if (desk.operation.name === JUDGED && (ofShot || kind === "format")) shots.record(shot, failed(message), under);
+  if (desk.operation.name === OPERATION && (ofShot || kind === "format")) shots.record(shot, failed(message), under);
   const elsewhere = desk.form.tell(problems);
   const ofAll = (/** @type {string} */ text) =>
     desk.slots.length > 1 && desk.slots.every(({ field }) => text.includes(field.name));

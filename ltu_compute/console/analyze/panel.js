@@ -3,7 +3,7 @@
  * @module
  */
 import { confirmed, copyButton, section } from "./controls.js";
-import { byId, h, replace } from "./dom.js";
+import { SMALL, byId, h, replace } from "./dom.js";
 import { blobOfBase64, save } from "./files.js";
 import { bytes, language, t } from "./i18n.js";
 import { limitsSection } from "./limits.js";
@@ -15,7 +15,6 @@ import { asCurl, asJson, asPython, asToken } from "./snippets.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 
-const SMALL = { type: "button", class: "small" };
 
 export class Panel {
   /**

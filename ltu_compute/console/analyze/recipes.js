@@ -3,8 +3,9 @@
  * @module
  */
 import { Failure } from "./api.js";
+import { OPERATION, SETTINGS } from "./comparison.js";
 import { confirmed, section } from "./controls.js";
-import { h, redraw, replace } from "./dom.js";
+import { SMALL, h, redraw, replace } from "./dom.js";
 import { blobOfBase64, bytesOf, save } from "./files.js";
 import { kindOf } from "./file-kinds.js";
 import { presetName } from "./form.js";
@@ -23,10 +24,7 @@ import { sha256 } from "./sha256.js";
  */
 
 const PATH = "/v1/recipes";
-const OPERATION = "differences";
-const SETTINGS = ["threshold", "smooth", "margin", "resolution"]; // within fic_settings, too
 const MOST = 200; // of the list
-const SMALL = { type: "button", class: "small" };
 /** @type {Record<string, string>} */
 const TYPES = { jpeg: "image/jpeg", png: "image/png", gif: "image/gif" };
 

@@ -5,6 +5,7 @@
 import { h, replace, svg } from "./dom.js";
 import { areaOf, boxAround, corners } from "./geometry.js";
 import { t } from "./i18n.js";
+import { NUDGE_PX } from "./keys.js";
 import { blobOf, canvasOf, pictureOf, release } from "./pictures.js";
 
 /** @typedef {import("./geometry.js").Point} Point */
@@ -13,7 +14,6 @@ import { blobOf, canvasOf, pictureOf, release } from "./pictures.js";
 /** @typedef {{use: Use, name: string, points: Point[]}} Shape */
 /** @typedef {{name: string, width: number, height: number, shapes: Shape[]}} Lost */
 
-const NUDGE_PX = 4; // an arrow key, on the screen
 const CLICK_PX = 5; // on the screen: a shorter way is a click, a longer one a drag
 const CLOSE_PX = 12; // from the first corner: ends a polygon
 const FIRST = 0.2; // where the corners of a region made by keyboard are, in shares

@@ -6,8 +6,9 @@
  * @module
  */
 import { Failure } from "./api.js";
+import { OPERATION, SETTINGS } from "./comparison.js";
 import { check, confirmed, section, segments } from "./controls.js";
-import { h, redraw, replace } from "./dom.js";
+import { SMALL, h, redraw, replace } from "./dom.js";
 import { save } from "./files.js";
 import { keysOn, switchKeys } from "./keys.js";
 import { number, t } from "./i18n.js";
@@ -22,8 +23,6 @@ import { plainLimits } from "./verdict.js";
 /** @typedef {import("./verdict.js").Rules} Rules */
 
 const PATH = "/v1/inspections";
-const OPERATION = "differences"; // whose pictures and settings a job takes
-const SETTINGS = ["threshold", "smooth", "margin", "resolution"]; // within fic_settings
 const MOST = 1000; // shots of a queue
 const PAGE = 1000; // results in one reply
 const GROUP_FILES = 50; // in one request
@@ -36,7 +35,6 @@ const PASSING = ["offline", "busy", "fault"]; // a job goes on meanwhile
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 /** @type {Verdict[]} worst first */
 const ORDER = ["NG", "ERROR", "OK", ""];
-const SMALL = { type: "button", class: "small" };
 
 export class Shots {
   /**

@@ -3,7 +3,7 @@
  * @module
  */
 import { segments } from "./controls.js";
-import { h } from "./dom.js";
+import { SMALL, h } from "./dom.js";
 import { percent, t } from "./i18n.js";
 
 /** @typedef {import("./train.js").DataSet} DataSet */
@@ -11,7 +11,6 @@ import { percent, t } from "./i18n.js";
 
 /** @typedef {{open: boolean, name: string, kind: Kind}} Draft of a data set */
 
-const SMALL = { type: "button", class: "small" };
 
 /**
  * Ask for an API key, or say that there is one.

@@ -7,7 +7,7 @@
 import { Failure } from "./api.js";
 import { BoxEditor } from "./boxes.js";
 import { meter, segments } from "./controls.js";
-import { byId, debounced, h, redraw, replace, svg } from "./dom.js";
+import { SMALL, byId, debounced, h, redraw, replace, svg } from "./dom.js";
 import { isUnfit } from "./file-kinds.js";
 import { number, percent, t } from "./i18n.js";
 import { pictureOf, release } from "./pictures.js";
@@ -42,7 +42,6 @@ const BETTER = { detection: 50, classification: 20 };
 const COLORS = ["#ffd60a", "#4cc9f0", "#ff7ab6", "#80ed99", "#ffa94d", "#c8b6ff"];
 /** @type {Set<import("./api.js").Kind>} what is wrong with one file, and not with the next */
 const OF_FILES = new Set(/** @type {const} */ (["refused", "format", "too-large"]));
-const SMALL = { type: "button", class: "small" };
 const SKIPPED = 20; // names of files of an archive that are listed
 const TYPES = "image/jpeg,image/png,image/gif"; // of a picture to try
 

@@ -8,7 +8,7 @@
 import { h } from "./dom.js";
 import { areaWords, number, percent, t } from "./i18n.js";
 
-const NOT_ALIGNED = "none"; // method of a pair that was compared as it is
+export const NOT_ALIGNED = "none"; // method of a pair that was compared as it is
 
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {{box: Box, area_percent: number, strength: number}} Weighed a difference; its box on the reference */

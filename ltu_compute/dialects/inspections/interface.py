@@ -1,6 +1,5 @@
 """Common parts of all endpoints under ``/v1/inspections``: authentication, replies, errors."""
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
@@ -8,8 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ltu_compute.admission.rate_limit import Allowance
-from ltu_compute.auth.keycloak import TOKEN_PATH
+from ltu_compute.auth.token_dialect import TokenDialect
 from ltu_compute.errors import (
     BadParameters,
     Busy,
@@ -27,21 +25,13 @@ from ltu_compute.errors import (
 from ltu_compute.web import unused
 from ltu_compute.web.dialect import (
     Answer,
-    Caller,
-    Dialect,
     ErrorKind,
     Exchange,
-    Gate,
-    Head,
     Json,
 )
 from ltu_compute.web.endpoint import Endpoint
 from ltu_compute.web.failures import PROBLEM_JSON, problem, reportable_problems
-from ltu_compute.web.wire import Wire
 
-LIMIT = "X-RateLimit-Limit"
-REMAINING = "X-RateLimit-Remaining"
-RESET = "X-RateLimit-Reset"
 HTML = "text/html; charset=utf-8"
 # The report brings its own styles and script, and asks nobody for anything.
 REPORT_POLICY = (
@@ -77,7 +67,7 @@ class Page(bytes):
     """A reply that is a page, not JSON."""
 
 
-class InspectionsDialect(Dialect):
+class InspectionsDialect(TokenDialect):
     """Plain JSON; errors have ``status``, ``detail`` and ``errors``."""
 
     name = "inspections"
@@ -99,11 +89,6 @@ class InspectionsDialect(Dialect):
         Busy: ErrorKind(503, UNAVAILABLE),
         Unavailable: ErrorKind(503, UNAVAILABLE),
     }
-
-    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
-        """Return the account of an access token."""
-        del wire
-        return Caller(gate.bearer(head))
 
     def answer(self, exchange: Exchange, result: Any) -> Answer:
         """Return a result as JSON, or as the page that it is, and the names that were not used."""
@@ -146,32 +131,6 @@ class InspectionsDialect(Dialect):
             "errors": {"type": "array", "items": listed},
         }
         return {"type": "object", "properties": properties, "required": list(properties)}
-
-    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
-        """Return the same tokens as for the first interface."""
-        if issuer:
-            bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-            return {"account": bearer | {"description": f"An access token of {issuer}"}}
-        password = {"tokenUrl": TOKEN_PATH, "refreshUrl": TOKEN_PATH, "scopes": {}}
-        return {"account": {"type": "oauth2", "flows": {"password": password}}}
-
-    def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
-        """Return what the account has left, if its request was counted."""
-        if allowance is None:
-            return {}
-        return {
-            LIMIT: str(allowance.rate.requests),
-            REMAINING: str(allowance.remaining),
-            RESET: str(math.ceil(allowance.ends_at)),
-        }
-
-    def header_meanings(self) -> Mapping[str, str]:
-        """Return what the rate-limit headers mean."""
-        return {
-            LIMIT: "Requests that the account may make in a time.",
-            REMAINING: "How many of them are left.",
-            RESET: "When the count begins anew, in seconds since 1970.",
-        }
 
 
 dialect = InspectionsDialect()

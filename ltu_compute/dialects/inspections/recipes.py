@@ -23,7 +23,7 @@ from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.kinds import REFERENCE, TOLERANCE
 from ltu_compute.jobs.prepared_recipes import PreparedRecipes, stored_recipe
-from ltu_compute.operations.analysis import MaskAlgorithm
+from ltu_compute.operations.choices import FOUND_BY, MASK_ALGORITHM, MaskAlgorithm
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store.recipes import MOST_RECIPES, StoredRecipe
@@ -130,11 +130,7 @@ class Deleted(TypedDict):
 class ObjectParams(Params):
     """See `object_region`."""
 
-    algorithm: MaskAlgorithm = Field(
-        "quantization",
-        description="How the object differs from the background. quantization: by other colours "
-        "than those along the border. sobel: by a closed border. otsu: by brightness.",
-    )
+    algorithm: MaskAlgorithm = Field(MASK_ALGORITHM, description=FOUND_BY)
 
 
 class ObjectRegion(TypedDict):

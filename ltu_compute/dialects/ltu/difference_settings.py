@@ -140,16 +140,6 @@ PURPOSES = {  # from benchmarks/README.md and the part of fixtures/images, whose
 """Name and use of each preset, the most sensitive first."""
 
 
-def unknown_names(given: FicSettings) -> list[str]:
-    """Return the names within ``fic_settings`` that mean nothing, as the reply lists them."""
-    return [f"fic_settings.{name}" for name in given.model_extra or ()]
-
-
-def settings_names() -> list[str]:
-    """Return the names that ``fic_settings`` may hold, as the reply would list them."""
-    return [f"fic_settings.{name}" for name in FicSettings.model_fields]
-
-
 def changed(preset: kernel.ComparisonSettings, given: FicSettings) -> kernel.ComparisonSettings:
     """Return a preset, overridden by the settings that were given."""
     values = {name: getattr(given, name) for name in given.model_fields_set & SHARED}

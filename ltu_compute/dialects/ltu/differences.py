@@ -11,9 +11,7 @@ from ltu_compute.dialects.ltu.difference_settings import (
     PRESETS,
     FicSettings,
     changed,
-    settings_names,
     settings_object,
-    unknown_names,
 )
 from ltu_compute.dialects.ltu.interface import (
     DIFFERENCES,
@@ -106,16 +104,6 @@ class DifferencesParams(LtuParams):
         """The colour of outlines: blue, green, red, opacity."""
         blue, green, red, opacity = (*map(int, self.mask_color.split(",")), OPAQUE)[:4]
         return blue, green, red, opacity
-
-    @property
-    def unknown_names(self) -> list[str]:
-        """Names within ``fic_settings`` that mean nothing."""
-        return unknown_names(self.fic_settings)
-
-    @property
-    def nested_names(self) -> list[str]:
-        """Names within ``fic_settings``."""
-        return settings_names()
 
     def settings(self) -> kernel.ComparisonSettings:
         """Return the preset, changed by what ``fic_settings`` says."""

@@ -23,7 +23,7 @@ from ltu_compute.dialects.ltu.interface import (
 from ltu_compute.image import Image
 from ltu_compute.kernels.object_mask import COLOR_CHANNELS
 from ltu_compute.operations import analysis
-from ltu_compute.operations.analysis import MaskAlgorithm
+from ltu_compute.operations.choices import MaskAlgorithm
 from ltu_compute.recognisers.available import Recognisers
 from ltu_compute.web.endpoint import Flag
 

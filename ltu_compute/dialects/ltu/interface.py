@@ -11,8 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from ltu_compute import __version__
-from ltu_compute.admission.rate_limit import Allowance
-from ltu_compute.auth.keycloak import TOKEN_PATH
+from ltu_compute.auth.token_dialect import TokenDialect
 from ltu_compute.errors import (
     BadParameters,
     Busy,
@@ -33,17 +32,12 @@ from ltu_compute.image import encoding, transport
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Vertices
 from ltu_compute.web.dialect import (
     Answer,
-    Caller,
-    Dialect,
     ErrorKind,
     Exchange,
-    Gate,
-    Head,
     Json,
 )
 from ltu_compute.web.endpoint import Endpoint, ImageField, Method, Params
 from ltu_compute.web.failures import listed, reportable_problems
-from ltu_compute.web.wire import Wire
 
 Result = TypeVar("Result")
 InfoType = TypeVar("InfoType")
@@ -51,11 +45,6 @@ Handler = TypeVar("Handler", bound=Callable[..., "Reply[Any, Any]"])
 
 OK = "ok"
 BLANKS = " \t\r\n"
-SCHEME = "account"  # name of the OpenAPI security scheme
-
-LIMIT = "X-RateLimit-Limit"
-REMAINING = "X-RateLimit-Remaining"
-RESET = "X-RateLimit-Reset"
 
 UNAVAILABLE = "Busy, or a part of the service does not answer; try again after Retry-After seconds."
 
@@ -154,7 +143,7 @@ class LtuParams(Params):
         return bare or value  # a value of only whitespace is a value, not a missing one
 
 
-class LtuDialect(Dialect):
+class LtuDialect(TokenDialect):
     """``{"result", "details": {"name", "score", "message", "info"}, "version"}`` and variants."""
 
     name = "ltu"
@@ -186,11 +175,6 @@ class LtuDialect(Dialect):
         Busy: ErrorKind(503, UNAVAILABLE),
         Unavailable: ErrorKind(503, UNAVAILABLE),
     }
-
-    def authenticate(self, head: Head, wire: Wire, gate: Gate) -> Caller:
-        """Return the account of an access token."""
-        del wire
-        return Caller(gate.bearer(head))
 
     def operation(
         self,
@@ -289,33 +273,6 @@ class LtuDialect(Dialect):
         )
         schema["properties"]["code"] = {"type": "integer", "description": "The HTTP status."}
         return schema
-
-    def security_schemes(self, issuer: str) -> Mapping[str, Json]:
-        """Return the password flow of the service's own realm, or the provider's tokens."""
-        if issuer:
-            described = f"An access token of {issuer}"
-            bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-            return {SCHEME: bearer | {"description": described}}
-        password = {"tokenUrl": TOKEN_PATH, "refreshUrl": TOKEN_PATH, "scopes": {}}
-        return {SCHEME: {"type": "oauth2", "flows": {"password": password}}}
-
-    def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
-        """Return what the account has left, if its request was counted."""
-        if allowance is None:
-            return {}
-        return {
-            LIMIT: str(allowance.rate.requests),
-            REMAINING: str(allowance.remaining),
-            RESET: str(math.ceil(allowance.ends_at)),
-        }
-
-    def header_meanings(self) -> Mapping[str, str]:
-        """Return what the rate-limit headers mean."""
-        return {
-            LIMIT: "Requests that the account may make in a time.",
-            REMAINING: "How many of them are left.",
-            RESET: "When the count begins anew, in seconds since 1970.",
-        }
 
 
 def _operation_of(endpoint: Endpoint | None) -> Operation:

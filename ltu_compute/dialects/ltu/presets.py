@@ -10,9 +10,7 @@ from ltu_compute.dialects.ltu.difference_settings import (
     PURPOSES,
     FicSettings,
     changed,
-    settings_names,
     settings_object,
-    unknown_names,
     wire_settings,
 )
 from ltu_compute.dialects.ltu.interface import (
@@ -89,16 +87,6 @@ class CountsParams(LtuParams):
         "include and exclude.",
         json_schema_extra={"example": {}},
     )
-
-    @property
-    def unknown_names(self) -> list[str]:
-        """Names within ``fic_settings`` that mean nothing."""
-        return unknown_names(self.fic_settings)
-
-    @property
-    def nested_names(self) -> list[str]:
-        """Names within ``fic_settings``."""
-        return settings_names()
 
 
 class PresetCount(TypedDict):

@@ -6,14 +6,13 @@ import { figures, folded, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { boxAround, project } from "../geometry.js";
 import { areaWords, number, percent, t } from "../i18n.js";
-import { judged, limitFigures, placementOf } from "../verdict.js";
+import { NOT_ALIGNED, judged, limitFigures, placementOf } from "../verdict.js";
 import { dataUrl, messageOf, numbersOf, outlineOf } from "../reply.js";
 import { closeUps } from "../close-up.js";
 import { marksToggle, showMarks } from "./marks.js";
 import { comparePair } from "./over.js";
 
 const CLOSE_UP = { width: 84, height: 63 }; // CSS px
-const NOT_ALIGNED = "none"; // method of a pair that was compared as it is
 
 /** First values of the form: the matrices overlay the pictures. */
 export const start = { transform: true };

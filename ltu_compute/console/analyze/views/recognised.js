@@ -2,10 +2,9 @@
  * Who has recognised something, and what the scores mean.
  * @module
  */
+import { REMOTE } from "../abilities.js";
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
-
-const REMOTE = "Google";
 
 /**
  * Name the provider, if it is not this machine, and the model.

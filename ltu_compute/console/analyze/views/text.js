@@ -2,6 +2,7 @@
  * textDetection: the words at their places, to be selected over the picture.
  * @module
  */
+import { REMOTE } from "../abilities.js";
 import { copyButton, readout } from "../controls.js";
 import { h, replace } from "../dom.js";
 import { languageName, number, percent, t } from "../i18n.js";
@@ -26,7 +27,7 @@ export function show({ result, info, panes, bench, details, memo }) {
       [t("text-language"), summary.language ? languageName(summary.language) : "–"],
       [t("rotation"), `${number(info.rotation ?? 0, 1)}°`],
       [t("confidence"), sure.length ? percent(sure.reduce((a, b) => a + b) / sure.length, 0) : "–"],
-      ...(info.provider === "Google" ? answeredBy(info) : []),
+      ...(info.provider === REMOTE ? answeredBy(info) : []),
     ]),
   );
   if (!words.length) {
