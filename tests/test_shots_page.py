@@ -167,6 +167,68 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     page.click("#shots-watch")
 
 
+def test_a_queue_goes_on_whatever_fails(
+    page: Page, app: Flask, settings: Settings, folder: Path
+) -> None:
+    """Requests fail and lose their replies, a shot is refused, another is gone: all are done."""
+    page.locator(".slot input[multiple]").first.set_input_files(folder / "reference.png")
+    expect(page.locator(".slot .file").first).to_be_visible()
+    failures = {  # by the last part of the path: how requests end, in turn
+        "inspections": ["offline", "503"],
+        "shots": ["408"],
+        "start": ["lost"],
+        "results": ["500"],
+    }
+    accepted: list[str] = []
+
+    def disturb(route: Route) -> None:
+        last = route.request.url.partition("?")[0].rpartition("/")[2]
+        left = failures.get(last, [])
+        how = left.pop(0) if left else ""
+        if last == "shots" and not how:
+            body = route.request.post_data_buffer or b""
+            names = [each.decode() for each in re.findall(rb'filename="([^"]+)"', body)]
+            how = "413" if "00.png" in names else "" if accepted else "lost"
+            accepted.extend([] if how == "413" else names)
+        if how == "lost":
+            route.fetch()
+        if how in ("lost", "offline"):
+            route.abort()
+        elif how:
+            route.fulfill(status=int(how), json={"detail": "too much", "code": "", "errors": []})
+        else:
+            route.continue_()
+
+    page.route("**/v1/inspections**", disturb)
+    good, bad = ((folder / "shots" / f"shot-00{n}.png").read_bytes() for n in (0, 2))
+    page.locator("#shots summary").click()
+    page.evaluate(GONE)
+    named = [(f"{n:02}.png", bad if n == 50 else good) for n in range(51)]
+    files = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in named]
+    page.set_input_files("#shots-files", files)
+    runner = Runner(service_of(app).store.jobs, settings, nice=0)
+    thread = runner.start()
+    page.click("#shots-start")
+    expect(page.locator("#shots-said")).to_have_text("51 of 51 inspected, 3 not OK. Finished.")
+    runner.stop()
+    thread.join()
+    wrong = page.locator(".verdicts .ng, .verdicts .error")
+    names = [re.compile(rf"{name}\.png") for name in ("50", "00", "07")]
+    expect(wrong).to_have_text(names)
+    expect(wrong.nth(1)).to_contain_text("too much")
+    expect(wrong.nth(2)).to_contain_text("The file is gone")
+    assert sorted(accepted) == [f"{n:02}.png" for n in range(51) if n not in (0, 7)], "each once"
+    expect(page.locator("#shots .problem")).to_have_count(0)
+
+
+GONE = """() => {
+  const { slice } = Blob.prototype;
+  Blob.prototype.slice = function (...range) {
+    const found = slice.apply(this, range);
+    if (this.name === "07.png") found.arrayBuffer = () => Promise.reject(new DOMException());
+    return found;
+  };
+}"""
 HOLD = """() => {
   const { decode } = HTMLImageElement.prototype;
   HTMLImageElement.prototype.decode = async function () {

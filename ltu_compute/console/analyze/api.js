@@ -12,7 +12,7 @@ import { Refused } from "./session.js";
 /** @typedef {"offline" | "expired" | "busy" | "too-large" | "format" | "refused" | "fault"} Kind */
 
 /** @type {Record<number, Kind>} */
-const KINDS = { 401: "expired", 413: "too-large", 415: "format", 429: "busy", 503: "busy" };
+const KINDS = { 401: "expired", 408: "busy", 413: "too-large", 415: "format", 429: "busy", 503: "busy" };
 
 /** A request without a result. */
 export class Failure extends Error {

@@ -5,15 +5,15 @@
  * what the page has just computed of it.
  * @module
  */
-import { Failure } from "./api.js";
 import { OPERATION, SETTINGS } from "./comparison.js";
 import { check, confirmed, section, segments } from "./controls.js";
 import { SMALL, h, redraw, replace } from "./dom.js";
 import { save } from "./files.js";
 import { keysOn, switchKeys } from "./keys.js";
 import { number, t } from "./i18n.js";
-import { asCsv, asPage, outcomeOf, verdictOf } from "./parts.js";
+import { asCsv, asPage, verdictOf } from "./parts.js";
 import { comparisonOf, comparisonWords } from "./recipes.js";
+import { PASSING, PATH, Run } from "./run.js";
 import { Camera, canWatch, hasCamera, isPicture, sorted, watchFolder } from "./sources.js";
 import { plainLimits } from "./verdict.js";
 
@@ -22,17 +22,8 @@ import { plainLimits } from "./verdict.js";
 /** @typedef {import("./parts.js").Verdict} Verdict */
 /** @typedef {import("./verdict.js").Rules} Rules */
 
-const PATH = "/v1/inspections";
 const MOST = 1000; // shots of a queue
-const PAGE = 1000; // results in one reply
-const GROUP_FILES = 50; // in one request
-const GROUP_BYTES = 24e6;
-const POLL_MS = 400; // between two looks at a job, and longer with many results
-const MISSED = 20; // looks at a job without an answer, after which the user is asked to go on
-const LONGEST_MS = 15_000; // between two looks where the service does not answer
-/** @type {import("./api.js").Kind[]} */
-const PASSING = ["offline", "busy", "fault"]; // a job goes on meanwhile
-const ENDED = new Set(["completed", "failed", "cancelled"]);
+const BACKLOG = 3; // shots that arrived and wait for their turn: more are inspected together
 /** @type {Verdict[]} worst first */
 const ORDER = ["NG", "ERROR", "OK", ""];
 
@@ -63,16 +54,15 @@ export class Shots {
     this.arrived = [];
     this.filter = "all";
     this.ids = 0;
-    /** @type {{id: string, parts: number[], under: string} | null} the job at work */
-    this.running = null;
+    /** @type {import("./run.js").Plan | null} what is being inspected, or was when the page was left */
+    this.plan = null;
+    /** @type {Run | null} the last one */
+    this.run = null;
     this.open = false;
     /** @type {Desk | undefined} */
     this.desk = undefined;
-    /** @type {any} the last known state of the job */
-    this.job = null;
-    /** @type {(Part | undefined)[]} those that it inspects */
-    this.judged = [];
     this.busy = false;
+    this.cancelled = false;
     this.trouble = "";
     this.remark = "";
     /** @type {AbortController | null} of the folder that is watched */
@@ -185,7 +175,15 @@ export class Shots {
    */
   takeFolder(files) {
     const [first] = this.take(sorted(files));
-    if (first && this.desk?.pictures[0] && !this.busy) this.start();
+    if (first && this.desk?.pictures[0]) this.#inspectMore();
+  }
+
+  /** Inspect what is pending: at once, or with what is being inspected. */
+  #inspectMore() {
+    const { plan, under } = this;
+    if (!this.busy) return this.start();
+    if (plan?.under !== under) return; // a button offers it afterwards
+    plan.parts.push(...this.pending.map(({ id }) => id).filter((id) => !plan.parts.includes(id)));
   }
 
   /**
@@ -197,8 +195,10 @@ export class Shots {
     if (!part) return;
     const { at } = this;
     const busy = this.arrived.length > 0 || (this.awaiting && at && !at.outcome);
-    if (busy) this.arrived.push(part);
-    else {
+    if (busy) {
+      this.arrived.push(part);
+      if (this.arrived.length >= BACKLOG) this.#inspectMore(); // faster than one by one
+    } else {
       this.look(part);
       this.awaiting = true;
     }
@@ -270,7 +270,9 @@ export class Shots {
     if (!part || !this.parts.includes(part)) return;
     this.#hold(part);
     Object.assign(part, { outcome, under });
-    const next = part === this.at ? this.arrived.shift() : undefined;
+    const waiting = this.arrived.filter(({ outcome: known }) => !known); // others were inspected meanwhile
+    const next = part === this.at ? waiting.shift() : undefined;
+    if (part === this.at) this.arrived = waiting;
     if (part === this.at) this.awaiting = next !== undefined;
     if (next) this.look(next);
     else this.show();
@@ -299,7 +301,7 @@ export class Shots {
     if (!parts.length) return {};
     const files = parts.map(({ id, file }) => [`part-${id}`, file]);
     return {
-      queue: { filter, current: current?.id, running: this.running, parts: parts.map(({ file: _, ...part }) => part) },
+      queue: { filter, current: current?.id, plan: this.plan, parts: parts.map(({ file: _, ...part }) => part) },
       ...Object.fromEntries(files),
     };
   }
@@ -319,25 +321,21 @@ export class Shots {
     this.filter = queue.filter;
     this.current = this.parts.find(({ id }) => id === queue.current) ?? null;
     if (this.current && shot) this.owners.set(shot, this.current);
-    this.running = queue.running;
+    this.plan = queue.plan ?? null;
   }
 
-  /** Go on with the job that was at work when the page was left. */
+  /** Go on with what was being inspected when the page was left. */
   async resume() {
-    if (!this.running || this.busy) return;
-    const { id, parts } = this.running;
-    const sent = parts.map((each) => this.parts.find((part) => part.id === each));
-    Object.assign(this, { busy: true, trouble: "" });
-    this.job = { id, state: "", shots: parts.length, inspected: 0 };
-    this.judged = sent;
-    await this.#quietly(() => this.#followToTheEnd(sent));
-    this.#end();
+    if (!this.plan || this.busy) return;
+    const form = this.plan.under === this.under && this.desk?.pictures[0] ? this.#form() : null;
+    await this.#inspect(this.plan, form);
   }
 
   clear() {
+    this.run?.cancel();
     this.#stopWatching();
     this.camera.stop();
-    Object.assign(this, { parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, running: null, filter: "all", job: null, trouble: "", remark: "" });
+    Object.assign(this, { parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, plan: null, run: null, filter: "all", trouble: "", remark: "" });
     this.show();
     this.acts.changed();
   }
@@ -352,7 +350,7 @@ export class Shots {
   #draw() {
     const focused = this.place.contains(document.activeElement) && document.activeElement?.id;
     const scrolled = this.place.querySelector(".verdicts")?.scrollTop ?? 0;
-    const { parts, job } = this;
+    const { parts, run } = this;
     replace(
       this.place,
       this.#sources(),
@@ -362,7 +360,7 @@ export class Shots {
       this.remark && h("p", { class: "help" }, this.remark),
       parts.length > 0 && this.#start(),
       this.trouble && h("p", { class: "problem", role: "alert" }, this.trouble),
-      job && this.#progress(),
+      run && this.#progress(run),
       parts.length > 0 && [this.#filters(), this.#list(), this.#exports()],
       this.#keys(),
     );
@@ -414,19 +412,19 @@ export class Shots {
     ];
   }
 
-  #progress() {
-    const { job } = this;
-    const ended = ENDED.has(job.state);
-    const verdicts = this.judged.map((part) => part && (part.decision || verdictOf(part, this.rules).verdict));
+  /** @param {Run} run */
+  #progress({ plan, over, error }) {
+    const judged = plan.done.flatMap((id) => this.#part(id) ?? []);
+    const verdicts = judged.map((part) => part.decision || verdictOf(part, this.rules).verdict);
     const bad = verdicts.filter((verdict) => verdict === "NG" || verdict === "ERROR").length;
-    const progress = t(ended ? "shots-ended" : "shots-running", { done: job.inspected, all: job.shots, bad: t("shots-bad", { n: bad }) });
-    const cancel = () => this.#quietly(() => this.#ask("POST", "/cancel"), false);
+    const [done, all] = [plan.done.length, plan.parts.length];
+    const progress = t(over ? "shots-ended" : "shots-running", { done, all, bad: t("shots-bad", { n: bad }) });
     return h(
       "div",
       {},
-      h("progress", { class: "wide", max: job.shots, "aria-label": t("shots"), value: job.inspected }, progress),
-      h("p", { role: "status", id: "shots-said" }, progress, job.error && ` ${job.error}`),
-      !ended && h("button", { ...SMALL, id: "shots-cancel", onclick: cancel }, t("shots-cancel")),
+      h("progress", { class: "wide", max: all, "aria-label": t("shots"), value: done }, progress),
+      h("p", { role: "status", id: "shots-said" }, progress, error && ` ${error}`),
+      !over && h("button", { ...SMALL, id: "shots-cancel", onclick: () => this.#cancel() }, t("shots-cancel")),
     );
   }
 
@@ -625,167 +623,72 @@ export class Shots {
   /** Inspect what is not inspected yet, or everything once more. */
   async start() {
     if (this.busy || !this.desk?.pictures[0] || !(await this.acts.signedIn())) return;
+    if (this.plan) return this.resume(); // that was left before it had ended
+    const { pending, under } = this;
     const present = this.parts.filter(({ file }) => file);
-    if (this.running) return this.resume(); // that one was left before it had ended
-    const { pending } = this;
-    const sent = pending.length ? pending : present;
-    Object.assign(this, { busy: true, trouble: "", job: null, judged: sent });
+    const parts = (pending.length ? pending : present).map(({ id }) => id);
+    await this.#inspect({ under, parts, done: [], jobs: [] }, this.#form());
+  }
+
+  /**
+   * @param {import("./run.js").Plan} plan
+   * @param {import("./run.js").Entry[] | null} form
+   */
+  async #inspect(plan, form) {
+    const acts = {
+      signedIn: this.acts.signedIn,
+      part: (/** @type {number} */ id) => this.#part(id),
+      changed: () => {
+        this.trouble = run.trouble;
+        this.show();
+        this.acts.changed();
+      },
+    };
+    const run = new Run(this.api, acts, plan, form);
+    Object.assign(this, { busy: true, trouble: "", plan, run, cancelled: false });
     this.show();
-    const { under } = this;
-    await this.#quietly(async () => {
-      const form = this.#form();
-      form.append("open", "true");
-      const answer = await this.#send(PATH, { method: "POST", body: form });
-      this.job = await answer.json();
-      for (const group of groups(sent)) {
-        const more = new FormData();
-        for (const { file, name } of group) more.append("shot", /** @type {Blob} */ (file), name);
-        await this.#ask("POST", "/shots", more);
-      }
-      await this.#ask("POST", "/start");
-      this.running = { id: this.job.id, parts: sent.map(({ id }) => id), under };
-      this.acts.changed();
-      await this.#followToTheEnd(sent);
-    });
-    this.#end();
-  }
-
-  /** @param {(Part | undefined)[]} sent */
-  async #followToTheEnd(sent) {
-    const { running } = this;
-    let [taken, missed] = [0, 0];
-    while (this.running === running) { // else the queue was emptied
-      const wait = missed ? Math.min(1000 * 2 ** missed, LONGEST_MS) : POLL_MS + 2 * taken;
-      await new Promise((resolve) => setTimeout(resolve, wait));
-      try {
-        taken = await this.#follow(sent, taken);
-        if (missed) this.trouble = "";
-        missed = 0;
-        if (ENDED.has(this.job.state)) break;
-      } catch (error) {
-        if (!(error instanceof Failure) || !PASSING.includes(error.kind) || missed === MISSED) throw error;
-        missed += 1;
-        this.trouble = t("shots-waits", { why: error.message });
-      }
-      this.show();
-    }
-    this.running = null;
-  }
-
-  #end() {
+    const failure = await run.go();
+    if (this.run !== run) return; // the queue was emptied
     this.busy = false;
+    const waits = failure && (failure.kind === "expired" || PASSING.includes(failure.kind));
+    if (!waits) this.plan = null; // else the same button goes on with it
+    const { length: n } = run.left;
+    const why = failure ? failure.message || t("error-offline-long") : "";
+    this.trouble = n && !this.cancelled ? t("shots-left", { n, why }) : why;
     this.show();
     this.acts.changed();
   }
 
+  async #cancel() {
+    this.cancelled = true;
+    await this.run?.cancel();
+  }
+
+  /** @param {number} id */
+  #part(id) {
+    return this.parts.find((part) => part.id === id);
+  }
+
+  /** @returns {import("./run.js").Entry[]} a job without its shots */
   #form() {
     const desk = /** @type {Desk} */ (this.desk);
     const { values, pictures, region, regionField, rules, recipe } = desk;
-    const form = new FormData();
-    if (recipe && desk.byRecipe) {
-      form.append("recipe", recipe.name);
-      return form;
-    }
+    if (recipe && desk.byRecipe) return [["recipe", recipe.name]];
+    /** @type {import("./run.js").Entry[]} */
+    const form = [];
     const [reference] = pictures;
-    if (reference) form.append("reference", reference.blob, reference.name);
+    if (reference) form.push(["reference", reference.blob, reference.name]);
     if (region?.picture && regionField) {
-      form.append("region", region.picture.blob, region.picture.name);
+      form.push(["region", region.picture.blob, region.picture.name]);
     }
-    if (values.preset !== undefined) form.append("preset", String(values.preset));
+    if (values.preset !== undefined) form.push(["preset", String(values.preset)]);
     for (const name of SETTINGS) {
       const value = values.fic_settings?.[name];
-      if (value !== undefined) form.append(name, String(value));
+      if (value !== undefined) form.push([name, String(value)]);
     }
     for (const [name, value] of Object.entries(plainLimits(rules))) {
-      form.append(name, String(value));
+      form.push([name, String(value)]);
     }
     return form;
   }
-
-  /**
-   * Ask for the job's progress, and take its results so far.
-   * @param {(Part | undefined)[]} sent
-   * @param {number} taken results that are known
-   * @returns {Promise<number>} those that are known now
-   */
-  async #follow(sent, taken) {
-    await this.#ask("GET", "");
-    let known = ENDED.has(this.job.state) ? 0 : taken; // a gap is filled where several compute
-    while (known < this.job.inspected) {
-      const answer = await this.#send(`${PATH}/${this.job.id}/results?offset=${known}&limit=${PAGE}`);
-      const { results } = await answer.json();
-      if (!results.length) break;
-      for (const row of results) {
-        const part = sent[row.position];
-        if (part) Object.assign(part, { outcome: outcomeOf(row, false), under: this.running?.under ?? "" });
-      }
-      known += results.length;
-    }
-    return known;
-  }
-
-  /**
-   * @param {string} method
-   * @param {string} path under the job's
-   * @param {FormData} [body]
-   */
-  async #ask(method, path, body) {
-    const answer = await this.#send(`${PATH}/${this.job.id}${path}`, { method, body });
-    this.job = await answer.json();
-  }
-
-  /**
-   * Ask the service; where the session has ended, ask for the password and go on.
-   * @param {string} path
-   * @param {RequestInit} [request]
-   */
-  async #send(path, request) {
-    try {
-      return await this.api.ask(path, request);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.kind !== "expired") throw error;
-      if (!(await this.acts.signedIn(t("session-expired")))) throw new Failure("expired", t("error-expired"));
-      return this.api.ask(path, request);
-    }
-  }
-
-  /**
-   * Do something, and say in the section what is wrong with it.
-   * @param {() => Promise<void>} act
-   * @param {boolean} [ends] whether the job is not watched any more then
-   */
-  async #quietly(act, ends = true) {
-    try {
-      await act();
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      this.trouble = error.message || t("error-offline-long");
-      const passing = error.kind === "expired" || PASSING.includes(error.kind);
-      if (ends && !passing) this.running = null; // else it is watched again by the same button
-      this.show();
-    }
-  }
-}
-
-/**
- * Part shots into groups that one request may have.
- * @param {Part[]} parts
- * @returns {Part[][]}
- */
-function groups(parts) {
-  /** @type {Part[][]} */
-  const parted = [];
-  let bytes = 0;
-  for (const part of parts) {
-    const last = parted.at(-1);
-    const size = part.file?.size ?? 0;
-    if (!last || last.length >= GROUP_FILES || bytes + size > GROUP_BYTES) {
-      parted.push([part]);
-      bytes = 0;
-    } else {
-      last.push(part);
-    }
-    bytes += size;
-  }
-  return parted;
 }
