@@ -1,5 +1,6 @@
 """The queue of shots on the Analyze page in a real browser: verdicts, decisions, files of them."""
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.browser import Tab, settle, sign_in, wait_until_kept
 from tests.support.client import Live
+from tests.support.timing import until
 
 NAME, WORD = "shots-page", "a password for shots"
 
@@ -160,11 +162,44 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     expect(page.locator("#shots-cancel")).to_be_visible()  # nobody computes it
     page.click("#shots-cancel")
     expect(page.locator("#shots-said")).to_have_text("0 of 5 inspected, 0 not OK. Finished.")
-    watched = page.evaluate(WATCH)
+
+
+def test_a_folder_is_watched(page: Page, folder: Path) -> None:
+    """Files are half written, renamed, written anew, no pictures; the page is loaded again."""
+    page.locator(".slot input[multiple]").first.set_input_files(folder / "reference.png")
+    expect(page.locator(".slot .file").first).to_be_visible()
+    good, bad = ((folder / "shots" / f"shot-00{n}.png").read_bytes() for n in (0, 2))
+    named = page.locator(".verdicts li span")
+
+    def put(name: str, content: bytes) -> None:
+        page.evaluate(PUT, [name, base64.b64encode(content).decode()])
+
+    page.locator("#shots summary").click()
+    page.evaluate(WATCHED)
+    put("old.png", good)
     page.click("#shots-watch")
-    expect(page.locator(".verdicts li")).to_have_count(7)
-    expect(page.locator(".slot .file").last).to_have_text(watched)
+    expect(page.locator("#shots")).to_contain_text("Watching line 3")
+    until(lambda: page.evaluate("window.looks > 1"))  # the first one is over
+    put("half.png", bad[: len(bad) // 2])
+    put("notes.txt", b"text")
+    put("good.png", good)
+    expect(named).to_have_text(["good.png"])  # the half of a picture waits
+    expect(page.locator(".verdicts b")).to_have_text(["OK"])
+    page.evaluate(RENAME, ["good.png", "moved.png"])
+    put("half.png", bad)
+    expect(page.locator(".verdicts b")).to_have_text(["OK", "NG"])
+    expect(named).to_have_text(["good.png", "half.png"])
+    wait_until_kept(page)
+    page.reload()
+    sign_in(page, NAME, WORD)
+    expect(page.locator("#shots")).to_contain_text("Watching line 3")
+    page.evaluate(WATCHED)
+    page.evaluate("(name) => folder.removeEntry(name)", "half.png")
+    put("late.png", good)
+    expect(named).to_have_count(3)
+    expect(page.locator(".slot .file").last).to_have_text("late.png")
     page.click("#shots-watch")
+    expect(page.locator("#shots")).not_to_contain_text("Watching line 3")
 
 
 def test_a_queue_goes_on_whatever_fails(
@@ -264,15 +299,21 @@ CAMERA = """() => {
   setInterval(() => paint.fillRect(0, 0, 300, 150), 50);
   navigator.mediaDevices.getUserMedia = async () => canvas.captureStream();
 }"""
-WATCH = """() => {
-  const old = new File(["x"], "old.png", { type: "image/png", lastModified: 1 });
-  const fresh = new File(["y"], "fresh.png", { type: "image/png", lastModified: 2 });
-  let looks = 0;
-  const values = () => (looks++ ? [old, fresh] : [old]).map((file) => (
-    { kind: "file", getFile: async () => file }));
-  window.showDirectoryPicker = async () => ({ name: "line 3", values });
-  return fresh.name;
+WATCHED = """async () => {
+  const root = await navigator.storage.getDirectory();
+  window.folder = await root.getDirectoryHandle("line 3", { create: true });
+  const { values } = folder;
+  window.looks = 0;
+  folder.values = () => (window.looks++, values.call(folder));
+  window.showDirectoryPicker = async () => folder;
 }"""
+PUT = """async ([name, content]) => {
+  const file = await folder.getFileHandle(name, { create: true });
+  const stream = await file.createWritable();
+  await stream.write(Uint8Array.from(atob(content), (sign) => sign.charCodeAt(0)));
+  await stream.close();
+}"""
+RENAME = "async ([from, to]) => (await folder.getFileHandle(from)).move(to)"
 
 
 def test_a_job_is_cancelled(page: Page, folder: Path) -> None:

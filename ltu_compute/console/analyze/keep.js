@@ -194,7 +194,7 @@ function bounded(entries) {
  * @param {unknown} value
  */
 function signed(value) {
-  return value instanceof Blob ? value : JSON.stringify(value);
+  return value instanceof Blob ? value : JSON.stringify(value, (_, each) => (each instanceof Map ? [...each] : each));
 }
 
 /**

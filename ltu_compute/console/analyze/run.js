@@ -1,8 +1,8 @@
 /**
- * The inspection of a queue: job after job of the service, so that a long queue needs little room
- * there, has its first verdicts soon, and loses little where something fails.
+ * The inspection of a queue by one job of the service after the other. A long queue needs little
+ * room there, has its first verdicts soon, and loses little where something fails.
  *
- * What repeating can help is repeated. A shot that cannot be sent fails alone.
+ * Requests that may succeed later are repeated. A shot that cannot be sent fails alone.
  * @module
  */
 import { Failure } from "./api.js";

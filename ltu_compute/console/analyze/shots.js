@@ -21,6 +21,7 @@ import { plainLimits } from "./verdict.js";
 /** @typedef {import("./parts.js").Part} Part */
 /** @typedef {import("./parts.js").Verdict} Verdict */
 /** @typedef {import("./verdict.js").Rules} Rules */
+/** @typedef {{folder: any, known: Map<string, import("./sources.js").Seen>}} Watched */
 
 const MOST = 1000; // shots of a queue
 const BACKLOG = 3; // shots that arrived and wait for their turn: more are inspected together
@@ -67,7 +68,8 @@ export class Shots {
     this.remark = "";
     /** @type {AbortController | null} of the folder that is watched */
     this.watching = null;
-    this.watched = "";
+    /** @type {Watched | null} the folder that is watched, or was when the page was left */
+    this.watched = null;
     this.camera = new Camera();
     this.place = h("div", { class: "shots" });
     this.bar = h("div", { class: "part-bar" }); // above the stage: the part at hand
@@ -191,7 +193,9 @@ export class Shots {
    * @param {File} file
    */
   takeNext(file) {
-    const [part] = this.take([file]);
+    const broken = this.parts.find(({ name, outcome, decision }) => name === file.name && outcome?.error && !decision);
+    if (broken) Object.assign(broken, { file, outcome: null }); // it was written once more
+    const [part] = broken ? [broken] : this.take([file]);
     if (!part) return;
     const { at } = this;
     const busy = this.arrived.length > 0 || (this.awaiting && at && !at.outcome);
@@ -270,7 +274,8 @@ export class Shots {
     if (!part || !this.parts.includes(part)) return;
     this.#hold(part);
     Object.assign(part, { outcome, under });
-    const waiting = this.arrived.filter(({ outcome: known }) => !known); // others were inspected meanwhile
+    const together = new Set(this.busy ? this.plan?.parts : []); // those that a job inspects
+    const waiting = this.arrived.filter(({ id, outcome: known }) => !known && !together.has(id));
     const next = part === this.at ? waiting.shift() : undefined;
     if (part === this.at) this.arrived = waiting;
     if (part === this.at) this.awaiting = next !== undefined;
@@ -297,11 +302,12 @@ export class Shots {
 
   /** @returns {import("./keep.js").Entries} */
   get entries() {
-    const { parts, current, filter } = this;
-    if (!parts.length) return {};
+    const { parts, current, filter, watched } = this;
+    if (!parts.length) return watched ? { watched } : {};
     const files = parts.map(({ id, file }) => [`part-${id}`, file]);
     return {
       queue: { filter, current: current?.id, plan: this.plan, parts: parts.map(({ file: _, ...part }) => part) },
+      ...(watched ? { watched } : {}),
       ...Object.fromEntries(files),
     };
   }
@@ -312,6 +318,7 @@ export class Shots {
    */
   restore(entries, shot) {
     const queue = /** @type {any} */ (entries.queue);
+    this.watched = /** @type {Watched | undefined} */ (entries.watched) ?? null;
     if (!queue) return;
     this.parts = queue.parts.map((/** @type {Part} */ part) => ({
       ...part,
@@ -326,6 +333,8 @@ export class Shots {
 
   /** Go on with what was being inspected when the page was left. */
   async resume() {
+    const { watched, watching } = this;
+    if (watched && !watching && (await watched.folder.queryPermission({ mode: "read" })) === "granted") this.#watch(watched);
     if (!this.plan || this.busy) return;
     const form = this.plan.under === this.under && this.desk?.pictures[0] ? this.#form() : null;
     await this.#inspect(this.plan, form);
@@ -354,7 +363,7 @@ export class Shots {
     replace(
       this.place,
       this.#sources(),
-      this.watched && h("p", { class: "help", role: "status" }, t("shots-watching", { name: this.watched })),
+      this.watching && h("p", { class: "help", role: "status" }, t("shots-watching", { name: this.watched?.folder.name })),
       this.camera.stream && this.#camera(),
       parts.length > 0 && !this.desk?.pictures[0] && h("p", { class: "help" }, t("shots-reference")),
       this.remark && h("p", { class: "help" }, this.remark),
@@ -390,7 +399,10 @@ export class Shots {
       canWatch() &&
         (this.watching
           ? button("shots-watch", "shots-watch-stop", () => this.#stopWatching())
-          : button("shots-watch", "shots-watch", () => this.#watch())),
+          : button("shots-watch", "shots-watch", () => this.#chooseFolder())),
+      this.watched &&
+        !this.watching &&
+        h("button", { ...SMALL, id: "shots-watch-again", onclick: () => this.#watchAgain() }, t("shots-watch-again", { name: this.watched.folder.name })),
       hasCamera() &&
         (this.camera.stream
           ? button("shots-camera", "shots-camera-stop", () => this.#stopCamera())
@@ -565,32 +577,49 @@ export class Shots {
 
   // ------------------------------------------------------------------- folder and camera
 
-  async #watch() {
-    let folder;
+  async #chooseFolder() {
     try {
-      folder = await /** @type {any} */ (window).showDirectoryPicker();
+      const folder = await /** @type {any} */ (window).showDirectoryPicker();
+      await this.#watch({ folder, known: new Map() });
     } catch (error) {
-      if (error instanceof DOMException) return; // none was chosen
-      throw error;
+      if (!(error instanceof DOMException)) throw error; // none was chosen
     }
+  }
+
+  /** Go on with the folder that was watched when the page was left, if the user lets it. */
+  async #watchAgain() {
+    const { watched } = this;
+    if ((await watched?.folder.requestPermission({ mode: "read" })) === "granted") await this.#watch(watched);
+  }
+
+  /** @param {Watched | null} watched */
+  async #watch(watched) {
+    if (!watched) return;
+    const { folder, known } = watched;
     const watching = (this.watching = new AbortController());
-    this.watched = folder.name;
+    this.watched = watched;
     this.trouble = "";
     this.#reveal();
+    const give = (/** @type {File} */ file) => {
+      this.takeNext(file);
+      this.acts.changed();
+    };
     try {
-      await watchFolder(folder, (file) => this.takeNext(file), watching.signal);
+      await watchFolder(folder, give, watching.signal, known);
     } catch (error) {
       if (!(error instanceof DOMException)) throw error;
       this.trouble = t("shots-watch-lost", { name: folder.name });
     }
-    if (this.watching === watching) this.#stopWatching();
+    if (this.watching !== watching) return;
+    this.watching = null; // it may be watched again
+    this.show();
   }
 
   #stopWatching() {
     this.watching?.abort();
-    this.watching = null;
-    this.watched = "";
+    this.watching = this.watched = null;
     this.show();
+    this.acts.changed();
   }
 
   async #startCamera() {

@@ -6,6 +6,8 @@ import { h } from "./dom.js";
 
 const PICTURE = /\.(jpe?g|png|gif|webp|avif|bmp|tiff?|hei[cf])$/i;
 const WATCH_MS = 1000; // between two looks at a folder
+const LOOKS_MISSED = 10; // one after the other, before a folder is lost
+const LOOKS_UNENDED = 10; // at a file that lacks its end, before it is given as it is
 const QUALITY = 0.95; // of a camera's JPEG
 
 /**
@@ -70,30 +72,106 @@ export function hasCamera() {
 }
 
 /**
- * Give each picture that appears in a folder, once it has stopped growing.
+ * @typedef {object} Seen of a file in a folder that is watched
+ * @property {number} size
+ * @property {number} at when it was changed last
+ * @property {number} looks that found it as it is
+ * @property {boolean} given
+ */
+
+/**
+ * Give each picture that appears in a folder, once it is written whole, the oldest first.
  * @param {any} folder a FileSystemDirectoryHandle
  * @param {(file: File) => void} give
  * @param {AbortSignal} signal
+ * @param {Map<string, Seen>} known files by name; empty: what is there now is not given
  * @returns {Promise<void>} resolved when it is over; rejected when the folder is gone
  */
-export async function watchFolder(folder, give, signal) {
-  /** @type {Map<string, {size: number, at: number, given: boolean}>} */
-  const known = new Map();
-  for (let first = true; !signal.aborted; first = false) {
-    for await (const entry of folder.values()) {
-      if (entry.kind !== "file") continue;
-      const file = await entry.getFile();
-      if (!isPicture(file)) continue;
-      const { size, lastModified: at } = file;
-      const before = known.get(file.name);
-      const same = before !== undefined && before.size === size && before.at === at;
-      const had = first || (same && before.given); // one that is written anew is a new shot
-      const given = had || (same && size > 0);
-      if (given && !had) give(file);
-      known.set(file.name, { size, at, given });
+export async function watchFolder(folder, give, signal, known) {
+  let first = known.size === 0;
+  for (let missed = 0; !signal.aborted; ) {
+    try {
+      for (const file of await changedIn(folder, known, first)) if (!signal.aborted) give(file);
+      first = false;
+      missed = 0;
+    } catch (error) {
+      missed += 1; // a drive of the network may be back soon
+      if (!(error instanceof DOMException) || missed > LOOKS_MISSED) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
   }
+}
+
+/**
+ * Look into a folder, and return the pictures that are new and whole.
+ * @param {any} folder
+ * @param {Map<string, Seen>} known what is there, as of the look before
+ * @param {boolean} first whether this is the first look
+ * @returns {Promise<File[]>} copies: a camera's program may delete or replace its files
+ */
+async function changedIn(folder, known, first) {
+  /** @type {Map<string, File>} */
+  const present = new Map();
+  for await (const entry of folder.values()) {
+    const file = entry.kind === "file" && (await read(() => entry.getFile()));
+    if (file && isPicture(file)) present.set(file.name, file);
+  }
+  const key = (/** @type {{size: number, at: number}} */ { size, at }) => `${size} ${at}`;
+  const gone = [...known].filter(([name]) => !present.has(name));
+  const renamed = new Set(gone.filter(([, seen]) => seen.given).map(([, seen]) => key(seen)));
+  for (const [name] of gone) known.delete(name);
+  /** @type {File[]} */
+  const whole = [];
+  for (const [name, file] of present) {
+    const now = { size: file.size, at: file.lastModified };
+    const before = known.get(name);
+    const same = before !== undefined && key(before) === key(now);
+    const had = first || (same ? before.given : before === undefined && renamed.has(key(now)));
+    const seen = { ...now, looks: same ? before.looks + 1 : 0, given: had };
+    known.set(name, seen);
+    if (had || !same || !file.size) continue;
+    if (seen.looks < LOOKS_UNENDED && !(await read(() => isWhole(file)))) continue;
+    const content = await read(() => file.arrayBuffer());
+    if (!content) continue;
+    seen.given = true;
+    whole.push(new File([content], name, { type: file.type, lastModified: file.lastModified }));
+  }
+  return whole.sort((one, other) => one.lastModified - other.lastModified);
+}
+
+/**
+ * Return what is read of a file, or nothing if it was moved or is being written meanwhile.
+ * @template T
+ * @param {() => Promise<T>} act
+ * @returns {Promise<T | undefined>}
+ */
+async function read(act) {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    return undefined;
+  }
+}
+
+/** @type {[number[], number[]][]} how files of a format begin and end */
+const ENDS = [
+  [[0xff, 0xd8], [0xff, 0xd9]],
+  [[0x89, 0x50], [0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82]],
+  [[0x47, 0x49], [0x3b]],
+];
+const END_BYTES = 4096; // some cameras write a few after the end of the picture
+
+/**
+ * Return whether a file ends as its format does; one of another format does.
+ * @param {File} file
+ */
+async function isWhole(file) {
+  const head = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+  const tail = new Uint8Array(await file.slice(-END_BYTES).arrayBuffer());
+  const text = String.fromCharCode(...tail);
+  const format = ENDS.find(([begin]) => begin.every((byte, at) => head[at] === byte));
+  return !format || text.includes(String.fromCharCode(...format[1]));
 }
 
 /** A camera: its picture live, and shots of it. */
