@@ -156,9 +156,24 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     page.click("#shots-shoot")
     expect(page.locator(".slot .file").last).to_have_text("camera-001.jpg")
     expect(page.locator(".verdicts .ng")).to_have_count(1)
+    wait_until_kept(page)
+    page.reload()
+    sign_in(page, NAME, WORD)
+    page.evaluate(CAMERA)
     page.click("#shots-camera")
+    video = page.locator("video").element_handle()
+    for _ in range(2):
+        page.click("#shots-shoot")
+    names = [f"camera-00{number}.jpg" for number in (1, 2, 3)]
+    expect(page.locator(".verdicts .ng span")).to_have_text(names)
+    assert video.evaluate("(video) => video.isConnected && !video.paused"), "it is not drawn anew"
+    page.select_option("#language", "fr")
+    expect(page.locator("#shots-shoot")).to_have_text("Prendre une photo")
+    page.evaluate("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    expect(page.locator("#shots .problem")).to_contain_text("La caméra a disparu")
+    page.select_option("#language", "en")
     page.set_input_files("#shots-folder", str(folder / "shots"))  # is inspected at once
-    expect(page.locator(".verdicts li")).to_have_count(6)
+    expect(page.locator(".verdicts li")).to_have_count(8)
     expect(page.locator("#shots-cancel")).to_be_visible()  # nobody computes it
     page.click("#shots-cancel")
     expect(page.locator("#shots-said")).to_have_text("0 of 5 inspected, 0 not OK. Finished.")
@@ -297,7 +312,7 @@ CAMERA = """() => {
   const canvas = document.createElement("canvas");
   const paint = canvas.getContext("2d");
   setInterval(() => paint.fillRect(0, 0, 300, 150), 50);
-  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream();
+  navigator.mediaDevices.getUserMedia = async () => (window.stream = canvas.captureStream());
 }"""
 WATCHED = """async () => {
   const root = await navigator.storage.getDirectory();

@@ -98,6 +98,7 @@ export const french = {
   "shots-shoot": "Prendre une photo",
   "shots-no-camera":
     "Le navigateur ne donne pas de caméra : il n’y en a pas, ou elle n’est pas permise à cette page.",
+  "shots-camera-lost": "La caméra a disparu : débranchée, ou prise par un autre programme.",
   "shots-others_one": "{n} fichier n’est pas une image et a été laissé.",
   "shots-others_many": "{n} fichiers ne sont pas des images et ont été laissés.",
   "shots-others_other": "{n} fichiers ne sont pas des images et ont été laissés.",

@@ -91,6 +91,7 @@ export const english = {
   "shots-shoot": "Take a shot",
   "shots-no-camera":
     "The browser gives no camera: none is there, or it is not allowed for this page.",
+  "shots-camera-lost": "The camera is gone: it was unplugged, or another program uses it.",
   "shots-others_one": "{n} file is no picture and was left out.",
   "shots-others_other": "{n} files are no pictures and were left out.",
   "shots-most_one": "{n} shot was left out: a queue holds {most}.",

@@ -24,6 +24,7 @@ import { plainLimits } from "./verdict.js";
 /** @typedef {{folder: any, known: Map<string, import("./sources.js").Seen>}} Watched */
 
 const MOST = 1000; // shots of a queue
+const CAMERA_FILE = /^camera-(\d+)\.jpg$/;
 const BACKLOG = 3; // shots that arrived and wait for their turn: more are inspected together
 /** @type {Verdict[]} worst first */
 const ORDER = ["NG", "ERROR", "OK", ""];
@@ -71,7 +72,11 @@ export class Shots {
     /** @type {Watched | null} the folder that is watched, or was when the page was left */
     this.watched = null;
     this.camera = new Camera();
-    this.place = h("div", { class: "shots" });
+    this.taken = 0; // number of the last shot of the camera
+    this.above = h("div", { class: "shots-part" });
+    this.cameraPlace = h("div", { class: "shots-part" }); // is not drawn anew: its picture would stop
+    this.below = h("div", { class: "shots-part" });
+    this.place = h("div", { class: "shots" }, this.above, this.cameraPlace, this.below);
     this.bar = h("div", { class: "part-bar" }); // above the stage: the part at hand
     /** @type {{part: Part, verdict: Verdict} | null} the part at hand keeps its place in the list, as of this verdict */
     this.held = null;
@@ -91,6 +96,7 @@ export class Shots {
       return null;
     }
     this.desk = desk;
+    replace(this.cameraPlace); // drawn in the language of the page
     const whole = section(
       t("shots"),
       this.open || this.parts.length > 0,
@@ -344,7 +350,7 @@ export class Shots {
     this.run?.cancel();
     this.#stopWatching();
     this.camera.stop();
-    Object.assign(this, { parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, plan: null, run: null, filter: "all", trouble: "", remark: "" });
+    Object.assign(this, { taken: 0, parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, plan: null, run: null, filter: "all", trouble: "", remark: "" });
     this.show();
     this.acts.changed();
   }
@@ -361,10 +367,14 @@ export class Shots {
     const scrolled = this.place.querySelector(".verdicts")?.scrollTop ?? 0;
     const { parts, run } = this;
     replace(
-      this.place,
+      this.above,
       this.#sources(),
       this.watching && h("p", { class: "help", role: "status" }, t("shots-watching", { name: this.watched?.folder.name })),
-      this.camera.stream && this.#camera(),
+    );
+    if (this.camera.stream && !this.cameraPlace.firstChild) replace(this.cameraPlace, ...this.#camera());
+    if (!this.camera.stream) replace(this.cameraPlace);
+    replace(
+      this.below,
       parts.length > 0 && !this.desk?.pictures[0] && h("p", { class: "help" }, t("shots-reference")),
       this.remark && h("p", { class: "help" }, this.remark),
       parts.length > 0 && this.#start(),
@@ -625,7 +635,11 @@ export class Shots {
   async #startCamera() {
     this.trouble = "";
     try {
-      await this.camera.start();
+      await this.camera.start(() => {
+        this.#stopCamera();
+        this.trouble = t("shots-camera-lost");
+        this.show();
+      });
     } catch (error) {
       if (!(error instanceof DOMException)) throw error;
       this.camera.stop();
@@ -641,10 +655,16 @@ export class Shots {
   }
 
   #camera() {
-    const shoot = { type: "button", class: "primary wide", id: "shots-shoot", onclick: async () => this.takeNext(await this.camera.shot()) };
+    const shoot = { type: "button", class: "primary wide", id: "shots-shoot", onclick: () => this.#shoot() };
     const { video } = this.camera;
     queueMicrotask(() => video.play().catch(() => {})); // it stops when it is placed anew
-    return h("div", { class: "camera-place" }, video, h("button", shoot, t("shots-shoot")));
+    return [video, h("button", shoot, t("shots-shoot"))];
+  }
+
+  async #shoot() {
+    const taken = this.parts.map(({ name }) => Number(CAMERA_FILE.exec(name)?.[1] ?? 0));
+    const number = (this.taken = Math.max(this.taken, ...taken) + 1); // goes on after a reload
+    this.takeNext(await this.camera.shot(`camera-${String(number).padStart(3, "0")}.jpg`));
   }
 
   // ------------------------------------------------------------------------------ the job

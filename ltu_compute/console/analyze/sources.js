@@ -181,12 +181,13 @@ export class Camera {
     this.video.muted = true;
     /** @type {MediaStream | null} */
     this.stream = null;
-    this.count = 0;
   }
 
-  async start() {
+  /** @param {() => void} lost called where the camera goes away by itself */
+  async start(lost) {
     const wanted = { facingMode: "environment", width: { ideal: 4096 }, height: { ideal: 4096 } };
     this.stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    for (const track of this.stream.getTracks()) track.onended = lost;
     this.video.srcObject = this.stream;
     await this.video.play();
   }
@@ -196,13 +197,14 @@ export class Camera {
     this.stream = this.video.srcObject = null;
   }
 
-  /** @returns {Promise<File>} */
-  async shot() {
+  /**
+   * @param {string} name of the file
+   * @returns {Promise<File>}
+   */
+  async shot(name) {
     const { videoWidth: width, videoHeight: height } = this.video;
     const canvas = h("canvas", { width, height });
     canvas.getContext("2d")?.drawImage(this.video, 0, 0);
-    this.count += 1;
-    const name = `camera-${String(this.count).padStart(3, "0")}.jpg`;
     return new Promise((resolve, reject) =>
       canvas.toBlob(
         (blob) =>
