@@ -171,7 +171,24 @@ WHOLE: dict[str, Any] = {
         "map": {"path": None, "data": "eA==", "sha256": "0" * 64},
     },
 }
-VALUES = [True, False, None, 0, 1, 1.0, 1.5, -1, 33.0, 5e4, 1e11, "", "1", "1.5", "true", "full"]
+VALUES: list[Any] = [
+    True,
+    False,
+    None,
+    0,
+    1,
+    1.0,
+    1.5,
+    -1,
+    33.0,
+    5e4,
+    1e11,
+    "",
+    "1",
+    "1.5",
+    "true",
+    "full",
+]
 VALUES += ["ignore", "A" * 64, "0" * 64, "x" * 256, [], {}, [1], [1, 2], [[1, 2]] * 3, {"x": 1}]
 
 

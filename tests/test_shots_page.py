@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from ltu_compute.jobs.runner import Runner
 from ltu_compute.settings import Settings
@@ -254,7 +254,9 @@ def test_a_queue_goes_on_whatever_fails(
     page.locator("#shots summary").click()
     page.evaluate(GONE)
     named = [(f"{n:02}.png", bad if n == 50 else good) for n in range(51)]
-    files = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in named]
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "image/png", "buffer": content} for name, content in named
+    ]
     page.set_input_files("#shots-files", files)
     runner = Runner(service_of(app).store.jobs, settings, nice=0)
     thread = runner.start()

@@ -24,6 +24,7 @@ from ltu_compute.store import recipes as stored
 from ltu_compute.web.service import service_of
 from tests.support import inspections
 from tests.support.client import token_of
+from tests.support.images import chunk
 from tests.support.schemas import schema_of
 
 Ask = Callable[..., Any]
@@ -245,6 +246,14 @@ def test_a_tolerance_is_stored_and_comes_back(ask: Ask, app: Flask, token: str) 
     ask("POST", status=201, data=other)
     wrong = form("other", tolerance=learnt) | {"tolerance": (io.BytesIO(REFERENCE), "t.png")}
     assert "not that of the map" in ask("POST", status=400, data=wrong)["detail"]
+    at = content.index(b"IDAT") - 4
+    altered = content[:at] + chunk(b"tRNS", b"\0\x09") + content[at:]  # where it says 9: no limit
+    data = {
+        "data": base64.b64encode(altered).decode(),
+        "sha256": hashlib.sha256(altered).hexdigest(),
+    }
+    refused = ask("POST", status=400, data=form("other", tolerance=learnt | {"map": data}))
+    assert "a chunk tRNS" in refused["detail"]
     unnamed = form("other") | {"tolerance": (io.BytesIO(content), "t.png")}
     assert "leave it out" in ask("POST", status=400, data=unnamed)["detail"]
     client, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}

@@ -100,6 +100,26 @@ def walk_png(content: bytes, admit: Admit) -> Structure:
     )
 
 
+_ALTERING = frozenset({b"tRNS", b"iCCP", b"eXIf"})  # one sample placed on white; converted; turned
+
+
+def altering_chunk(content: bytes) -> str:
+    """Return the first chunk by which pixels are read as others than the samples; "" for none.
+
+    Parameters
+    ----------
+    content : bytes
+        A PNG whose samples are data, not a picture.
+
+    Raises
+    ------
+    MalformedError
+        It ends before its end chunk.
+    """
+    kinds = (kind for kind, _, _ in _png_chunks(content))
+    return next((kind.decode() for kind in kinds if kind in _ALTERING), "")
+
+
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples a pixel, by colour type
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
 _ADAM7_PASSES = (*_ADAM7, (0, 1, 1, 2))  # first column and row, steps right and down

@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ltu_compute.errors import BadParameters, Problem
 from ltu_compute.image import Image
+from ltu_compute.image.png import altering_chunk
 from ltu_compute.jobs.inspection import Source, file_content
 from ltu_compute.jobs.limits import Limits, PlacementLimits, RegionLimits
 from ltu_compute.kernels.differences import (
@@ -524,6 +525,8 @@ def check_tolerance(recipe: Recipe, content: bytes) -> None:
             f"{found[:12]}…"
         )
     lesson = teaching.loaded(content, "tolerance.map")
+    if chunk := altering_chunk(content):
+        raise _wrong(f"tolerance.map: it has a chunk {chunk}, which would change its values")
     if teaching.method_of(lesson) != recipe.tolerance.method:
         raise _wrong(f"tolerance.map: not a map of {recipe.tolerance.method}")
 
