@@ -7,7 +7,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from ltu_compute.kernels.types import Box, Mask
+from ltu_compute.kernels.types import Box, Mask, Size
 
 Point = tuple[int, int]
 Line = tuple[Point, Point]
@@ -128,6 +128,17 @@ def _meeting(pieces: Sequence[_Piece], place: Box) -> Iterator[tuple[_Piece, Box
         common = overlap(piece.place, place)
         if common is not None:
             yield piece, common
+
+
+def drawn(areas: Sequence[Area], frame: Size) -> Mask:
+    """Return a mask of the frame: 255 in areas, without lines, and elsewhere 0."""
+    mask = np.zeros((frame.height, frame.width), np.uint8)
+    for area in areas:
+        place = overlap(area.place, Box(0, 0, frame.width, frame.height))
+        if place is not None:
+            here = mask[place.y : place.y + place.height, place.x : place.x + place.width]
+            np.maximum(here, area.within(place), out=here)
+    return mask
 
 
 def overlap(one: Box, other: Box) -> Box | None:

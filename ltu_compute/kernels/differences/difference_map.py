@@ -23,10 +23,12 @@ from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD
 from ltu_compute.kernels.types import Bgr, Mask
 
+NOISE_FLOOR = 1.0
+"""Noise of any camera, ΔE."""
+
 _SHARPNESS = 0.15  # share of the local contrast by which a pixel may exceed the range
 _SHARPNESS_AT_CLIPPING = 0.5
 _CLIPPED = 250  # level, of 255, from which a channel may be overexposed
-_NOISE_FLOOR = 1.0  # ΔE, noise of any camera
 _SCALES = (0.5, 1.2, 2.5)  # sigmas at which the images are compared
 _FINER = 1.5  # times the reference size; larger images are also compared at the pixels' own scale
 _RINGING = 0.05  # share of the contrast of colours near a pixel: waves of JPEG at quality 85
@@ -37,6 +39,7 @@ _LEAST_RINGING_PX = 2  # px compared; waves that reach less far are averaged out
 _COLOURED = 8.0  # ΔE from grey; a picture with less everywhere is grey
 _BRIGHT = (225, 250)  # levels between which doubt grows from 0 to 1: the light was brighter
 _DARK = (12, 4)  # levels between which doubt grows from 0 to 1: the light was darker
+_MOST_NOISE = (4.0, 8.0, 8.0)  # ΔE by coordinate: a camera's noise of 25 levels, softened
 _BLOCK_PX = 9  # px, side of the blocks of which the quietest tenth bounds the noise
 _NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
 
@@ -309,7 +312,8 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     """Estimate the residual's standard deviation per channel, from the median deviation.
 
     If most of the image differs, the median measures the difference instead of the noise. The
-    estimate is therefore bounded by that of the quietest tenth of the image.
+    estimate is therefore bounded by that of the quietest tenth of the image. It is also bounded by
+    the noise of any camera: a fine texture that was exchanged everywhere has no quiet tenth.
     """
     if residual.ndim == 2:
         residual = residual[..., None]
@@ -325,7 +329,7 @@ def noise_of(residual: Floats, compared: NDArray[np.bool_]) -> Floats:
     for channel, values in enumerate(sampled_values):
         deviation = DEVIATIONS_PER_MAD * median(np.abs(values - np.float32(median(values))))
         quiet = math.sqrt(percentile(variances[:, channel], 10)) if len(variances) else 0.0
-        noise[channel] = min(deviation, max(_NOISE_FLOOR, 3 * quiet))
+        noise[channel] = min(deviation, max(NOISE_FLOOR, 3 * quiet), _MOST_NOISE[channel])
     return noise
 
 

@@ -5,7 +5,7 @@ other picture's neighbourhood by more than noise and contrast explain.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
+from ltu_compute.kernels.homography import size_of
 from ltu_compute.kernels.prepared import of_reference
 from ltu_compute.kernels.resizing import brightest_channel
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
@@ -96,6 +97,19 @@ class Survey:
     halved: tuple[Bgr, Bgr, Mask]
     places: list[Box]
 
+    def outside(self, known: Mask) -> "Survey":
+        """Return the survey without places that are known to differ: not 0 in the level's mask."""
+        first, second, mask = self.halved
+        rows, columns = self.cells.shape
+        sides = rows * CELL - known.shape[0], columns * CELL - known.shape[1]
+        whole = cv2.copyMakeBorder(known, 0, sides[0], 0, sides[1], cv2.BORDER_REPLICATE)
+        within = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA) == 255
+        cells = self.cells & ~within
+        left = int(np.count_nonzero(cells)) / max(1, int(np.count_nonzero(self.cells)))
+        free = cv2.resize(known, size_of(mask), interpolation=cv2.INTER_AREA) == 0
+        mask = np.where(free, mask, np.uint8(0))
+        return replace(self, cells=cells, share=left * self.share, halved=(first, second, mask))
+
 
 def surveyed(
     level: Level,
@@ -165,14 +179,17 @@ def _counts(mask: Mask) -> NDArray[np.int32]:
     return np.asarray(np.diff(np.diff(integral, axis=0), axis=1) // 255, np.int32)
 
 
-def suspect_places(cells: NDArray[np.bool_], size: Size) -> Iterator[tuple[Box, Mask]]:
+def suspect_places(
+    cells: NDArray[np.bool_], size: Size, most: int | None = None
+) -> Iterator[tuple[Box, Mask]]:
     """Return rectangles around connected suspect cells, and masks of these cells: 255.
 
-    A group of cells that is larger than a tile yields several rectangles, side by side.
+    A group of cells that is larger than `most` px a side yields several rectangles, side by side.
+    Default: a tile.
     """
     grown_cells = cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(grown_cells, connectivity=8)
-    step = tile_side(size) // CELL
+    step = (most or tile_side(size)) // CELL
     for label in range(1, count):
         x, y, width, height, _ = (int(v) for v in stats[label])
         for top in range(y, y + height, step):

@@ -10,15 +10,17 @@ the shot as the frame sees it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checkpoint
-from ltu_compute.kernels.differences.areas import Area, overlap
+from ltu_compute.kernels.differences.areas import Area, drawn, overlap
 from ltu_compute.kernels.differences.bites import MOST, Limits, bitten, candidates
 from ltu_compute.kernels.differences.difference_map import (
+    NOISE_FLOOR,
     coordinates,
     noise_of,
     ringing_reach,
@@ -38,6 +40,7 @@ from ltu_compute.kernels.differences.evidence import (
     jitter_px,
     look_at,
 )
+from ltu_compute.kernels.differences.exchange import PATCH, exchanged, that_agree
 from ltu_compute.kernels.differences.filtering import blurred
 from ltu_compute.kernels.differences.light import Light
 from ltu_compute.kernels.differences.sampling import Sampler, crop
@@ -45,6 +48,7 @@ from ltu_compute.kernels.differences.screening import (
     BASE_BLUR,
     Level,
     Sensitivity,
+    Survey,
     grown,
     surveyed,
     suspect_places,
@@ -67,12 +71,16 @@ _KEPT_PIXELS = 1 << 24  # px of a frame whose shot is kept once computed: 50 MB 
 _AROUND = 32  # px around the frame, in which places at its rim are looked at
 _COARSEST = 200  # px, least longest side of a reduced picture
 _SURROUNDINGS = 14  # px around a suspect place that an exact examination needs
-_SAMPLE = 48  # px, side of the patches on which noise and sharpness are measured
+_SAMPLE = PATCH  # px, side of the patches on which noise and sharpness are measured
 _SAMPLES_PER_SIDE = 5
+_WIDELY = 2  # samples that show different textures: a twentieth of the pictures may be exchanged
 _LEVELS_PER_DELTA_E = 2.55  # a grey step of 255 is 100 ΔE
 _NOISE_MULTIPLE = 2.5  # standard deviations of noise that are not a difference
 _EXPLAINED = 0.2  # least share of a coarse area that finer areas must fill to replace it
 _MOSTLY = 0.2  # share of suspect pixels; above, nearly everything differs
+# If nearly everything differs: side, px, of the places of a level that are examined, and how many.
+_PLACE = 128
+_MOST_PLACES = 16
 _COARSE_GRID = 1344  # px, longest side of a frame; patches of a larger one are over 112 px apart
 _BENT_PX = 12  # px, farthest displacement of pieces beyond the grid: that of the grid's patches
 _CRISP = 0.4  # of `smooth`; above, differences as small as bites are erased
@@ -321,7 +329,7 @@ def areas_that_differ(
     finest = Finest(reference, sampler, light, compared)
     if compared.size <= _KEPT_PIXELS and not (light is None and sampler.is_identity):
         finest.kept = _Kept(finest.size, reference.shape[2:])
-    samples = _samples(finest) if copies else _equally_sharp(finest)
+    samples, unlike = (_samples(finest), 0) if copies else _equally_sharp(finest)
     level_delta_e = settings.threshold * DELTA_E_PER_THRESHOLD
     found: list[Area] = []
     level: Level = finest
@@ -329,63 +337,118 @@ def areas_that_differ(
     while True:
         checkpoint()
         radius = settings.edge_tolerance + slack_px / scale
-        ringing = ringing_reach(px_of_file / scale)
         noise = _noise(samples, settings)
         if copies:
             noise[:] = 0  # of copies, it would be their changes
-        precision = Precision(radius, noise, ringing)
+        precision = Precision(radius, noise, ringing_reach(px_of_file / scale))
         noise_levels = _NOISE_MULTIPLE * _LEVELS_PER_DELTA_E * float(noise.max())
         sensitivity = Sensitivity.of(level_delta_e, noise_levels, radius)
         bites = scale == 1 and learnt is None and settings.smooth <= _CRISP
         limits = Limits.of(radius, level_delta_e)
         also = partial(candidates, limits=limits) if bites else None
         survey = surveyed(level, sensitivity, also)
-        coarser = _Reduced(*survey.halved)
         areas = []
+        if scale == 1 and learnt is None and unlike >= _WIDELY:
+            areas = exchanged(level, survey.cells, level_delta_e)
+            known = drawn(areas, level.size)
+            finest.mask = np.where(known > 0, np.uint8(0), compared)
+            survey = survey.outside(known)
+        coarser = _Reduced(*survey.halved)
         last = max(level.size) < 2 * _COARSEST or min(level.size) < 32
-        # If nearly everything differs at this level, coarser levels show it at less cost. But they
-        # blend the changes of copies with what is equal.
-        if survey.share <= _MOSTLY or last or (copies and scale == 1):
-            for place, own in suspect_places(survey.cells, level.size):
-                checkpoint()
-                shifts = sampler.alternatives(place, scale)
-                judges = None
-                if learnt is not None:
-                    wide = grown(place, _SURROUNDINGS)
-                    judges = learnt.within(wide, level.size, level.allowed(wide), level_delta_e)
-                exact = Exact(level_delta_e, precision, shifts, judges, copies and scale == 1)
-                look = _look_at(
-                    level,
-                    place,
-                    settings,
-                    exact,
-                    bends=scale == 1 and not copies and max(level.size) > _COARSE_GRID,
-                )
-                coarser.settle(grown(place, _SURROUNDINGS), look.settled)
-                reach = jitter_px(settings.edge_tolerance) + int(np.ceil(radius)) + 1
-                areas += [
-                    area
-                    for area in _areas_of(look, place, own)
-                    if not _lies_at_the_rim(area, level.size, reach)
-                ]
+        # The coarsest level takes little time. Coarser levels blend the changes of copies with what
+        # is equal.
+        every = survey.share <= _MOSTLY or last or (copies and scale == 1)
+        terms = _Terms(
+            settings, level_delta_e, precision, sampler, scale, learnt, copies and scale == 1
+        )
+        for place, own in _places(level.size, survey, every=every):
+            areas += _areas_at(level, place, own, terms, coarser)
         if survey.share <= _MOSTLY:
             areas += _bites(level, survey.places, areas, limits)
         found = _with_coarser(found, areas, scale)
         if last:
             return _without_seams(found, finest)
         level = coarser
-        samples = _samples(level)
+        samples = _samples(level) if copies else _that_agree(_samples(level))
         scale *= 2
 
 
-def _equally_sharp(finest: Finest) -> _Samples:
-    """Find the blurs that make both shots equally sharp; return samples of them."""
-    samples = _samples(finest)
+class _Terms(NamedTuple):
+    """How the suspect places of a level are examined."""
+
+    settings: ComparisonSettings
+    level_delta_e: float
+    precision: Precision
+    sampler: Sampler
+    scale: int  # px of the frame per px of the level
+    learnt: Learnt | None
+    copies: bool  # whether these are the pixels of digital copies
+
+    def at(self, level: Level, place: Box) -> Exact:
+        """Return the parameters of a place's examination."""
+        judges = None
+        if self.learnt is not None:
+            wide = grown(place, _SURROUNDINGS)
+            judges = self.learnt.within(wide, level.size, level.allowed(wide), self.level_delta_e)
+        shifts = self.sampler.alternatives(place, self.scale)
+        return Exact(self.level_delta_e, self.precision, shifts, judges, self.copies)
+
+
+def _areas_at(level: Level, place: Box, own: Mask, terms: _Terms, coarser: _Reduced) -> list[Area]:
+    """Return the areas that differ at a place; settle displaced edges in the coarser level."""
+    checkpoint()
+    bends = terms.scale == 1 and not terms.copies and max(level.size) > _COARSE_GRID
+    look = _look_at(level, place, terms.settings, terms.at(level, place), bends=bends)
+    coarser.settle(grown(place, _SURROUNDINGS), look.settled)
+    reach = jitter_px(terms.settings.edge_tolerance) + int(np.ceil(terms.precision.radius)) + 1
+    return [
+        area
+        for area in _areas_of(look, place, own)
+        if not _lies_at_the_rim(area, level.size, reach)
+    ]
+
+
+def _places(size: Size, survey: Survey, *, every: bool) -> list[tuple[Box, Mask]]:
+    """Return suspect places to examine: `every` one, or some from all over the level.
+
+    If nearly everything differs, coarser levels show it at less cost. But they do not show a fine
+    texture that was exchanged for another.
+    """
+    if every:
+        return list(suspect_places(survey.cells, size))
+    places = list(suspect_places(survey.cells, size, _PLACE))
+    chosen = np.linspace(0, len(places) - 1, min(len(places), _MOST_PLACES)).round().astype(int)
+    return [places[number] for number in chosen.tolist()]
+
+
+def _equally_sharp(finest: Finest) -> tuple[_Samples, int]:
+    """Find the blurs that make both shots equally sharp.
+
+    Returns
+    -------
+    samples : tuple
+        Samples of them in which they show the same.
+    unlike : int
+        How many samples show different textures.
+    """
+    whole = samples = _samples(finest)
     finest.blur = _blur_of(samples)
     if any(finest.blur):
-        samples = _samples(finest)
+        samples = _again(finest, samples)
+    agreeing = _that_agree(samples)
+    unlike = np.count_nonzero(samples[2]) - np.count_nonzero(agreeing[2])
+    if unlike:
+        finest.blur = _blur_of((*whole[:2], agreeing[2]))
+        samples = _again(finest, agreeing)
     finest.softer = chroma_blur_to_match(*samples)
-    return _samples(finest) if any(finest.softer) else samples
+    if any(finest.softer):
+        samples = _again(finest, samples)
+    return samples, round(unlike / PATCH**2)
+
+
+def _again(level: Level, samples: _Samples) -> _Samples:
+    """Return the same samples of a level that is blurred now."""
+    return (*_samples(level)[:2], samples[2])
 
 
 def _without_seams(areas: list[Area], finest: Finest) -> list[Area]:
@@ -533,6 +596,19 @@ def _samples(level: Level) -> _Samples:
     return first, second, mask > 0
 
 
+def _that_agree(samples: _Samples) -> _Samples:
+    """Return samples without the patches in which the pictures, equally sharp, show other textures.
+
+    A part of them was exchanged, or is displaced: its difference is no noise, and its sharpness is
+    that of another thing.
+    """
+    first, second, inside = samples
+    side = inside.shape[0] // _SAMPLES_PER_SIDE
+    if side < PATCH:
+        return samples
+    return first, second, that_agree(first, second, inside, side)
+
+
 def _blur_of(samples: _Samples) -> tuple[float, float]:
     """Return the sigmas, px, by which to blur reference and shot to make them equally sharp."""
     first, second, inside = samples
@@ -545,6 +621,8 @@ def _blur_of(samples: _Samples) -> tuple[float, float]:
 def _noise(samples: _Samples, settings: ComparisonSettings) -> NDArray[np.float32]:
     """Measure the deviation of the softened pictures' difference, in ΔE per channel."""
     first, second, inside = samples
+    if not inside.any():
+        return np.full(1 if first.ndim == 2 else 3, NOISE_FLOOR, np.float32)
     softened1, softened2 = (
         blurred(coordinates(each, settings), BASE_BLUR) for each in (first, second)
     )
