@@ -145,8 +145,6 @@ class Inspection:
         Duration of the inspection.
     worker : str
         Machine and process that made it.
-    code : str
-        Kind of what went wrong, for programs; "" where that is not known, and unless ERROR.
     """
 
     shot: str
@@ -167,7 +165,6 @@ class Inspection:
     region_sha256: str = ""
     seconds: float = 0.0
     worker: str = ""
-    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,7 @@ class Inspector:
             shot = self._image(content, "shot")
             outcome = self._compared(reference, shot, inspection)
         except ServiceError as error:
-            outcome = Outcome(replace(inspection, reason=str(error), code=error.code))
+            outcome = Outcome(replace(inspection, reason=str(error)))
         if outcome.inspection is not None:
             seconds = round(time.perf_counter() - started, 4)
             outcome = replace(

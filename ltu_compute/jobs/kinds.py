@@ -105,7 +105,7 @@ class Kind:
 INSPECTION = "inspection"
 REFERENCE, REGION, TOLERANCE = "reference", "region", "tolerance"  # what all parts share
 MAP = "map"  # what the report shows of a tolerance
-NAME, SHOT, URL, PROBLEM, CODE = "name", "shot", "url", "problem", "code"  # and of a part's own
+NAME, SHOT, URL, PROBLEM = "name", "shot", "url", "problem"  # and of a part's own
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class InspectionJob:
     Notes
     -----
     A part has the input `NAME`, and one of `SHOT`, the file; `URL`, an address that is fetched when
-    it is compared; `PROBLEM`, what was wrong with a file that was sent, with its `CODE`.
+    it is compared; `PROBLEM`, what was wrong with a file that was sent.
     """
 
     settings: ComparisonSettings
@@ -171,7 +171,6 @@ def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> 
 def _give_up_inspection(parameters: str, inputs: Inputs, reason: str) -> Computed:
     job = InspectionJob.loads(parameters)
     failed = Inspection(inputs[NAME].decode(), job.reference, Verdict.ERROR, reason)
-    failed = replace(failed, code=inputs.get(CODE, b"").decode())
     return Computed(orjson.dumps(record(failed)))
 
 

@@ -3,7 +3,7 @@
  * @module
  */
 import { h } from "./dom.js";
-import { language, number, percent, t, translated } from "./i18n.js";
+import { language, number, percent, t } from "./i18n.js";
 import { infoOf, resultOf } from "./reply.js";
 import { brokenWords, judged, placementOf } from "./verdict.js";
 
@@ -55,7 +55,7 @@ export function apart() {
 export function outcomeOf(row, byRecipe) {
   const { verdict, reason, count, aligned, differences } = row;
   const { displacement_px, turn_degrees, scale_percent } = row;
-  if (verdict === "ERROR") return failed(translated(row.code ?? "", reason, { parameter: "" }));
+  if (verdict === "ERROR") return failed(reason);
   if (count === null) return apart();
   return {
     differences: differences.map((/** @type {any} */ each) => ({

@@ -21,7 +21,6 @@ from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs import report
 from ltu_compute.jobs.kinds import (
-    CODE,
     INSPECTION,
     MAP,
     NAME,
@@ -218,10 +217,6 @@ class ShotResult(TypedDict):
     differences: list[ShotDifference]
     shot_sha256: str
     seconds: float
-    code: Annotated[
-        str | None,
-        Field(description="Kind of error, for programs; null: of an earlier version."),
-    ]
 
 
 class ResultList(TypedDict):
@@ -414,7 +409,6 @@ def _files(shots: list[ReceivedImage]) -> list[dict[str, bytes]]:
         part = {NAME: _name(shot.name or f"shot {number}")}
         if shot.image is None:
             part[PROBLEM] = str(shot.error or "shot: not readable").encode()
-            part[CODE] = (shot.error.code if shot.error else "").encode()
         else:
             part[SHOT] = shot.image.content
         parts.append(part)
