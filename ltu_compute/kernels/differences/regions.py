@@ -28,6 +28,9 @@ UNLIKE = 1.15
 As the three below, it was found on MVTec's transistor and screw, test pictures of even numbers.
 """
 
+MOST_VERTICES = 2000
+"""Most vertices of an outline; beyond, it is drawn more coarsely, because a reply is bounded."""
+
 _SUPPORT = 8  # power of the unlikeness by which the excess of pixels counts
 _LEAST_EXCESS = 0.7  # of what is usual, where neighbourhoods are as unlike as usual
 _PLAIN_EXCESS = 1.25  # of what is usual: counts in any neighbourhood, as a displaced part does
@@ -270,14 +273,23 @@ def _bridged(mask: Mask, gap: float) -> Mask:
 
 
 def outline_of(region: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the outline of a connected region, around its pixels, not through their centres."""
+    """Return the outline of a connected region, around its pixels, not through their centres.
+
+    It is within half a px of the region's, or coarser where it has more than `MOST_VERTICES`.
+    """
     factor = 4
     fine = cv2.resize(
         region.astype(np.uint8), None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST
     )
     contours, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     contour = max(contours, key=cv2.contourArea)
-    contour = cv2.approxPolyDP(contour, 1.5, closed=True).reshape(-1, 2)
+    within = 1.5
+    exact = contour
+    contour = cv2.approxPolyDP(exact, within, closed=True)
+    while len(contour) > MOST_VERTICES:  # stripes that differ as one are a comb of thousands
+        within *= 2
+        contour = cv2.approxPolyDP(exact, within, closed=True)
+    contour = contour.reshape(-1, 2)
     return np.asarray((contour + 0.5) / factor - 0.5, np.float64)
 
 
