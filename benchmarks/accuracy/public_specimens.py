@@ -35,7 +35,7 @@ GOOD_SHOTS = 5
 METHODS = ("one reference", "one reference, by shape", "five good shots")
 HALVES = {
     "tuned": "those of even numbers, on which constants were set",
-    "unseen": "those of odd numbers, on which no limit was set",
+    "unseen": "those of odd numbers, which set no limit",
 }
 """Halves of the test pictures."""
 
@@ -197,11 +197,11 @@ numpy {np.__version__}.
 
 `teach` on public sets of photographs of specimens, such as MVTec AD (Bergmann et al., IJCV 2021;
 research use, no part of this repository). The reference is the first training picture, and four
-others, evenly spread, are the good shots. Test pictures: {half}. The recipe of the
-transistor has a region around body and leads, drawn by hand on the reference. Where nothing aligns,
-a good part has one false alarm at least, and a bad one is NG. A mask is touched if a difference
-comes within {100 * _NEAR:g} % of the longest side of it. *By shape*: the one reference is aligned
-as specimens are, which `differences` does not do without good shots.
+others, evenly spread, are the good shots. Test pictures: {half}.
+The recipe of the transistor has a region around body and leads, drawn by hand on the reference.
+Where nothing aligns, a good part has one false alarm at least, and a bad one is NG. A mask is
+touched if a difference is within {100 * _NEAR:g} % of the longest side of it. *By shape*: the one
+reference is aligned as specimens are, which `differences` does not do without good shots.
 
 Sizes and reach of patches were chosen on all pictures of screw and transistor, and limits on those
 of even numbers. Nothing was chosen on other categories.

@@ -100,7 +100,7 @@ def bolt(at: float, phase: float) -> Gray:
 
 
 def test_edges_that_good_specimens_share_say_where_a_bolt_is_and_its_thread_does_not() -> None:
-    """The shot lies 6 px farther, and its thread where that of the reference is."""
+    """The shot is 6 px farther, and its thread is where that of the reference is."""
     reference, shot = bolt(60, 0), bolt(66, -6)
     ends = np.array([[60, 110], [60, 210]], np.float64)
 
