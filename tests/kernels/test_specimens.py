@@ -127,14 +127,26 @@ def test_slivers_are_no_specimens(shape: tuple[int, int]) -> None:
     assert (learned_specimens(pictures[0], others, PRESETS[1]) is None) == (min(shape) < 5)
 
 
-@pytest.mark.parametrize("channel", [1, 2])
+@pytest.mark.parametrize("channel", [1, 2, 3])
 def test_a_file_of_usual_differences_of_nothing_is_refused(channel: int) -> None:
     """Differences are divided by the usual ones: with 0, results were no numbers."""
-    usual = np.full((7, 9, 3), LEAST_DISTANCE_STEPS, np.uint8)
+    usual = np.full((7, 9, max(3, channel + 1)), LEAST_DISTANCE_STEPS, np.uint8)
     usual[4, 4, channel] = 0
     content = teaching.dumped(Specimens((np.zeros((7, 9, 3), np.uint8),), usual))
     with pytest.raises(BadParameters, match="usual strengths and distances are 1 to 255"):
         teaching.loaded(content)
+
+
+@pytest.mark.parametrize("number", [1, 16, 17, 18, 27, 255])
+def test_a_file_of_another_number_of_blocks_is_refused(number: int) -> None:
+    """With patches, the number is 16 more than there are: one map, pictures, and another map."""
+    usual = np.full((36, 9, 4), LEAST_DISTANCE_STEPS, np.uint8)
+    content = teaching.dumped(Specimens((np.zeros((36, 9, 3), np.uint8),), usual))
+    pixels = Image.from_bytes(content, max_pixels=10**5).fit(108).copy()
+    assert pixels[0, 0, 1] == 19
+    pixels[0, 0, 1] = number
+    with pytest.raises(BadParameters, match="not a map"):
+        teaching.loaded(png(pixels))
 
 
 def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is_not() -> None:
