@@ -861,6 +861,29 @@ def test_unknown_settings_are_told(call: Caller) -> None:
     assert info["did_you_mean"] == {"fic_settings.treshold": "fic_settings.threshold"}
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("fic_settings.resolution", "fic_settings"),
+        ("fic_settings[resolution]", "fic_settings"),
+        ("ficSettings.resolution", "fic_settings"),
+        ("resolution", "fic_settings.resolution"),
+        ("resolutoin", "fic_settings.resolution"),
+        ("maskThickness", "mask_thickness"),
+        ("image1.resolution", "image1"),
+        ("colour.depth", None),
+        ("x", None),
+    ],
+)
+def test_a_setting_that_was_sent_beside_its_object(
+    call: Caller, name: str, meant: str | None
+) -> None:
+    sent = {"image1": text(PNG), "image2": text(PNG), name: "400"}
+    info = call.post("differences", data=sent).json["details"]["info"]
+    assert info["ignored"] == [name]
+    assert info.get("did_you_mean", {}).get(name) == meant
+
+
 @pytest.fixture(scope="module")
 def gallery(serve: Any) -> str:
     """Serve pictures, and nothing else, on this machine."""

@@ -167,7 +167,8 @@ def _unused(endpoint: Endpoint, wire: Wire, params: Params) -> Unused:
         if name not in known and not (name in in_path and _repeats_path(name, wire))
     ]
     nameable = [name for name in declared if name not in in_path]
-    return Unused.among([*ignored, *params.unknown_names], [*nameable, *params.nested_names])
+    inner = Unused.among(params.unknown_names, params.nested_names)
+    return Unused.among(ignored, nameable, params.nested_names).plus(inner)
 
 
 def _repeats_path(name: str, wire: Wire) -> bool:
