@@ -1002,6 +1002,8 @@ def test_french(browser: Browser, service: Live, clock: Clock, pair: Pair, tmp_p
     sign_in(page, USERNAME, PASSWORD)
     expect(page.locator("html")).to_have_attribute("lang", "fr")
     expect(page.locator(".rail a[aria-current]")).to_have_text("Différences")
+    page.get_by_role("button", name="Analyser").click()
+    expect(page.locator(".notice")).to_contain_text("manque des images\u00a0: image1 et image2.")
     shot = tmp_path / "shot.png"
     shot.write_bytes(inspections.faint())
     after(page, lambda: give(page, pair[0], shot))

@@ -93,10 +93,16 @@ export class Desk {
     return { values: { ...others, [RECIPE]: this.recipe?.name }, pictures };
   }
 
-  /** Return how many pictures must still be given; a file that is none does not count. */
+  /**
+   * Return the names of the pictures that must still be given; a file that is none does not count.
+   * @returns {string[]}
+   */
   get missing() {
     const { sent } = this;
-    return this.slots.filter(({ field }) => field.required && !sent[field.name]).length;
+    return this.slots
+      .map(({ field }) => field)
+      .filter(({ required, name }) => required && !sent[name])
+      .map(({ name }) => name);
   }
 
   /**

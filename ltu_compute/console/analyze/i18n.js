@@ -224,8 +224,8 @@ export const english = {
   report: "Report",
   "sign-in-first": "Sign in to analyze.",
   "left-out": "Not taken, for want of a place: {names}.",
-  "need-picture_one": "One picture is missing.",
-  "need-picture_other": "{n} pictures are missing.",
+  "need-picture_one": "A picture is missing: {names}.",
+  "need-picture_other": "Pictures are missing: {names}.",
   failed: "No result",
   "see-settings": "No result: a setting is refused. The reason is beside it.",
   "error-offline": "The service cannot be reached. Everything is kept; asked again in {n} s.",
@@ -514,6 +514,14 @@ export function languageName(code) {
     if (error instanceof RangeError) return code; // not of ISO 639
     throw error;
   }
+}
+
+/**
+ * Return names as a list in the page's language.
+ * @param {string[]} names
+ */
+export function listed(names) {
+  return new Intl.ListFormat(current).format(names);
 }
 
 /**

@@ -12,7 +12,7 @@ import { deskOf } from "./desk.js";
 import { byId, debounced, fill, h, replace, throttled } from "./dom.js";
 import { Keeper } from "./keep.js";
 import { listenToKeys } from "./keys.js";
-import { language, number as amount, setLanguage, startLanguage, t } from "./i18n.js";
+import { language, listed, number as amount, setLanguage, startLanguage, t } from "./i18n.js";
 import { button, Notice } from "./notice.js";
 import { serviceOf } from "./operations.js";
 import { Panel } from "./panel.js";
@@ -491,8 +491,8 @@ async function runNow(asked, moving) {
     notice.tell(t("sign-in-first"), "", button("sign-in", () => account.signIn()));
     return;
   }
-  if (missing) {
-    if (asked) notice.tell(t("need-picture", { n: missing }));
+  if (missing.length) {
+    if (asked) notice.tell(t("need-picture", { n: missing.length, names: listed(missing) }));
     return;
   }
   if (!asked && (now.signature === now.answered || !now.live)) return;
@@ -541,7 +541,7 @@ async function showReply() {
   bench.fitStage();
   panel.showActions(desk);
   const shot = pictures[slots.length - 1];
-  if (!reply && shot?.width && !desk.missing && desk.live && session.open) {
+  if (!reply && shot?.width && !desk.missing.length && desk.live && session.open) {
     bench.wait(shot); // for the next reply, in the view that there is
     details.inert = true;
     return;
