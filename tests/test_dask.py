@@ -121,6 +121,7 @@ def test_a_batch_comes_to_the_same_with_a_worker_killed(
     assert killed
     assert summary.total == len(pairs)
     assert list(map(lasting, results(out))) == here
+    assert [row["code"] for row in here] == [""] * 9 + ["not-found"]
 
 
 def test_jobs_come_to_the_same(
@@ -129,7 +130,7 @@ def test_jobs_come_to_the_same(
     settings = Settings(data_dir=tmp_path, dask=local.scheduler_address, job_lease=5.0)
     store = Store(settings)
     store.migrate()
-    job = submit(store.jobs, 9)
+    job = submit(store.jobs, 10, "http://127.0.0.1:1/shot.png")
     runner = next(
         each for each in runners_for(store, settings, compose={}) if isinstance(each, ClusterRunner)
     )
@@ -141,8 +142,9 @@ def test_jobs_come_to_the_same(
     thread.join(PATIENCE_S)
     assert store.jobs.job(ANN, job.id).state is State.COMPLETED
     found = [orjson.loads(result.content) for result in store.jobs.results(job.id)]
-    assert [row["verdict"] for row in found] == [row["verdict"] for row in here[:9]]
-    assert [row["differences"] for row in found] == [row["differences"] for row in here[:9]]
+    assert [row["verdict"] for row in found] == [row["verdict"] for row in here]
+    assert [row["differences"] for row in found] == [row["differences"] for row in here]
+    assert [row["code"] for row in found] == [""] * 9 + ["fetch-failed"]
     store.close()
 
 

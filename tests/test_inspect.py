@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from ltu_compute.dialects.inspections.jobs import InspectionParams
 from ltu_compute.errors import BadParameters
 from ltu_compute.jobs import batch, ledger, report
 from ltu_compute.jobs.batch import Summary
-from ltu_compute.jobs.inspection import Options, Verdict
+from ltu_compute.jobs.inspection import Options, Outcome, Task, Verdict
 from ltu_compute.jobs.ledger import DiskFull, FolderInUse, Ledger, ResultsExist
 from ltu_compute.jobs.limits import Limits, Placement, PlacementLimits, broken_limits
 from ltu_compute.jobs.process import MAX_ATTEMPTS, Failed, Pool
@@ -164,13 +164,38 @@ def test_unreadable_pictures_are_rows_of_errors(tmp_path: Path, shots: Path) -> 
     words = ["truncated", "empty", "JPEG, PNG or GIF", "JPEG, PNG or GIF", "not a file"]
     for row, word in zip(rows, [*words, "", "52428800 bytes", "", "does not exist"], strict=True):
         assert word in row["reason"]
+    codes = ["unreadable-image", *["unsupported-format"] * 3]
+    codes += ["unreadable-image", "", "too-many-bytes", "", "not-found"]
+    assert [row["code"] for row in rows] == codes
     assert "9 shots: 2 OK, 0 NG, 7 ERROR" in done.output
 
 
 def test_a_missing_reference_is_reported_for_each_shot(tmp_path: Path, shots: Path) -> None:
-    summary = batch.run([Pair("nowhere.png", str(shots / "shot-000.png"))], Options())
+    rows: list[dict[str, Any]] = []
+    pairs = [Pair("nowhere.png", str(shots / "shot-000.png"))]
+    summary = batch.run(pairs, Options(), on_row=rows.append)
     assert summary.verdicts[Verdict.ERROR] == 1
     assert summary.exit_status == 2
+    assert rows[0]["code"] == "not-found"
+
+
+def test_a_shot_that_no_worker_can_compute_is_an_error(shots: Path) -> None:
+    class Dying:
+        """An engine whose processes die."""
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def map(self, tasks: Iterator[Task]) -> Iterator[tuple[int, Outcome | Failed]]:
+            yield from ((at, Failed("it died")) for at, _ in enumerate(tasks))
+
+    rows: list[dict[str, Any]] = []
+    batch.run([Pair("r.png", "s.png")], Options(), engine=Dying(), on_row=rows.append)
+    found = [rows[0][name] for name in ("verdict", "reason", "code")]
+    assert found == ["ERROR", "it died", "not-computed"]
 
 
 def test_another_thing_is_not_good(tmp_path: Path, shots: Path) -> None:

@@ -143,6 +143,8 @@ def test_shots_are_inspected(ask: Ask, running: None) -> None:
     assert [row["verdict"] for row in rows] == ["OK", "NG", "ERROR", "ERROR"]
     assert rows[1]["count"] == len(rows[1]["differences"]) == 1
     assert "truncated" in rows[2]["reason"]
+    codes = [row["code"] for row in rows]
+    assert codes == ["", "", "unreadable-image", "fetch-failed"]
     page = ask("GET", f"/{state['id']}/results?offset=1&limit=2")["results"]
     assert page == rows[1:3]
     assert [each["id"] for each in ask("GET")["inspections"]] == [state["id"]]

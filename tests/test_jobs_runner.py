@@ -19,7 +19,16 @@ import pytest
 from ltu_compute.errors import Unavailable
 from ltu_compute.jobs import detection, kinds, records, runner
 from ltu_compute.jobs.detection import DETECTION, IMAGE, DetectionJob
-from ltu_compute.jobs.kinds import SHOT, InspectionJob, Kind
+from ltu_compute.jobs.kinds import (
+    CODE,
+    INSPECTION,
+    NAME,
+    PROBLEM,
+    REFERENCE,
+    SHOT,
+    InspectionJob,
+    Kind,
+)
 from ltu_compute.jobs.limits import Limits
 from ltu_compute.jobs.process import Process
 from ltu_compute.jobs.runner import Runner
@@ -105,6 +114,7 @@ def test_an_inspection(jobs: Jobs, settings: Settings) -> None:
     assert [row["shot"] for row in rows] == ["shot-0", "shot-1", "shot-2", "remote"]
     assert rows[2]["count"] == 1
     assert "not public" in rows[3]["reason"] or "ports" in rows[3]["reason"]
+    assert [row["code"] for row in rows] == ["", "", "", "fetch-failed"]
     assert str(jobs.attachment(job.id, 2))[:20].startswith("b'\\xff\\xd8")
     assert jobs.attachment(job.id, 0) is None
 
@@ -128,6 +138,22 @@ def test_a_part_that_kills_its_worker_ends_with_the_reason(jobs: Jobs, settings:
         assert ended(jobs, job).state is State.COMPLETED
     found = [result.content for result in jobs.results(job.id)]
     assert found == [b"alive", b"the worker process was ended by SIGKILL"]
+
+
+def test_an_inspection_without_a_result_names_the_kind_of_its_error(settings: Settings) -> None:
+    kind, asked = kinds.KINDS[INSPECTION], InspectionJob(ComparisonSettings(), Limits(), "r")
+    named = {NAME: b"s"}
+    lost = kind.give_up(asked.dumps(), named, "it died")
+    inspect = kind.prepare(asked.dumps(), {REFERENCE: b""}, settings)
+    refused = inspect({**named, PROBLEM: b"too large", CODE: b"too-many-bytes"})
+    earlier = inspect({**named, PROBLEM: b"too large"})  # stored by an earlier version
+    rows = [orjson.loads(each.result) for each in (lost, refused, earlier)]
+    found = [(row["verdict"], row["reason"], row["code"]) for row in rows]
+    assert found == [
+        ("ERROR", "it died", "not-computed"),
+        ("ERROR", "too large", "too-many-bytes"),
+        ("ERROR", "too large", ""),
+    ]
 
 
 def test_a_part_that_fails_fails_the_job(jobs: Jobs, settings: Settings) -> None:

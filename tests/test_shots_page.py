@@ -105,6 +105,11 @@ def test_shots_get_verdicts_and_a_report(
     assert Axe().run(page).response["violations"] == []
     page.locator(".filters label", has_text="Error 1").click()
     expect(page.locator(".verdicts li")).to_have_count(1)
+    expect(page.locator(".verdicts small")).to_contain_text("not a JPEG, PNG or GIF")
+    page.select_option("#language", "fr")
+    said = "pas une image d\u2019un format que le service lit"
+    expect(page.locator(".verdicts small")).to_contain_text(said)
+    page.select_option("#language", "en")
     page.fill("#limits [name=max_count]", "1")  # judges all again, without the service
     page.locator(".filters label", has_text="OK 4").click()
     expect(page.locator(".verdicts li")).to_have_count(4)

@@ -25,11 +25,13 @@ from ltu_compute.jobs.inspection import (
     Inspection,
     Inspector,
     Known,
+    NotComputed,
     Options,
     Outcome,
     Source,
     Task,
     Verdict,
+    failed,
     readable,
     record,
 )
@@ -252,8 +254,8 @@ def _row(
 ) -> dict[str, Any]:
     if isinstance(outcome, Failed) or outcome.inspection is None:
         reason = outcome.reason if isinstance(outcome, Failed) else ""
-        inspection = Inspection(pair.shot, pair.reference, Verdict.ERROR, reason)
-        outcome = Outcome(inspection)
+        begun = Inspection(pair.shot, pair.reference, Verdict.ERROR)
+        outcome = Outcome(failed(begun, reason, NotComputed.code))
     row = record(outcome.inspection) if outcome.inspection else {}
     named = {ANNOTATED: outcome.annotated, CLOSEUPS: outcome.closeups}
     file = f"{_file_stem(pair.shot)}-{_key(pair.reference, pair.shot).hex()[:10]}.jpg"

@@ -270,7 +270,7 @@ class Cluster:
         except ServiceError as error:
             digests = [*(file.sha256 for file in files), "", ""]
             return Inspector(self._options).refused(
-                task, str(error), reference_sha256=digests[0], region_sha256=digests[1]
+                task, error, reference_sha256=digests[0], region_sha256=digests[1]
             )
         reference, region = (file.future for file in files)
         future = self._client.submit(

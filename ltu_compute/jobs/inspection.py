@@ -38,6 +38,10 @@ KEPT_REFERENCES = 16  # references that a worker keeps prepared
 KEPT_BYTES = 256 << 20  # of memory that they take together; the last is kept whatever its size
 
 
+class NotComputed(ServiceError):
+    """The worker that computed an inspection ended, or raised, each time."""
+
+
 class Verdict(StrEnum):
     """Verdict of an inspection."""
 
@@ -145,6 +149,8 @@ class Inspection:
         Duration of the inspection.
     worker : str
         Machine and process that made it.
+    code : str
+        Kind of what went wrong, for programs: `ServiceError.code`; "" unless ERROR.
     """
 
     shot: str
@@ -165,6 +171,22 @@ class Inspection:
     region_sha256: str = ""
     seconds: float = 0.0
     worker: str = ""
+    code: str = ""
+
+
+def failed(begun: Inspection, reason: str, code: str) -> Inspection:
+    """Return the result where no comparison was possible.
+
+    Parameters
+    ----------
+    begun : Inspection
+        Names, and hashes of the files that were read.
+    reason : str
+        What went wrong.
+    code : str
+        Its kind: `ServiceError.code`.
+    """
+    return replace(begun, verdict=Verdict.ERROR, reason=reason, code=code)
 
 
 @dataclass(frozen=True)
@@ -224,7 +246,7 @@ class Inspector:
             shot = self._image(content, "shot")
             outcome = self._compared(reference, shot, inspection)
         except ServiceError as error:
-            outcome = Outcome(replace(inspection, reason=str(error)))
+            outcome = Outcome(failed(inspection, str(error), error.code))
         if outcome.inspection is not None:
             seconds = round(time.perf_counter() - started, 4)
             outcome = replace(
@@ -234,20 +256,23 @@ class Inspector:
         return outcome
 
     def refused(
-        self, task: Task, reason: str, *, reference_sha256: str = "", region_sha256: str = ""
+        self,
+        task: Task,
+        error: ServiceError,
+        *,
+        reference_sha256: str = "",
+        region_sha256: str = "",
     ) -> Outcome:
         """Return the outcome of a task that cannot even begin."""
-        return Outcome(
-            Inspection(
-                task.shot.name,
-                task.reference.name,
-                Verdict.ERROR,
-                reason,
-                reference_sha256=reference_sha256,
-                region_sha256=region_sha256,
-                worker=self._worker,
-            )
+        begun = Inspection(
+            task.shot.name,
+            task.reference.name,
+            Verdict.ERROR,
+            reference_sha256=reference_sha256,
+            region_sha256=region_sha256,
+            worker=self._worker,
         )
+        return Outcome(failed(begun, str(error), error.code))
 
     def _compared(self, reference: "_Reference", shot: Image, inspection: Inspection) -> Outcome:
         settings, limits = self._options.settings, self._options.limits

@@ -18,10 +18,12 @@ from ltu_compute.jobs.detection import DETECTION, DetectionJob
 from ltu_compute.jobs.inspection import (
     Inspection,
     Inspector,
+    NotComputed,
     Options,
     Source,
     Task,
     Verdict,
+    failed,
     record,
 )
 from ltu_compute.jobs.limits import Limits
@@ -105,7 +107,7 @@ class Kind:
 INSPECTION = "inspection"
 REFERENCE, REGION, TOLERANCE = "reference", "region", "tolerance"  # what all parts share
 MAP = "map"  # what the report shows of a tolerance
-NAME, SHOT, URL, PROBLEM = "name", "shot", "url", "problem"  # and of a part's own
+NAME, SHOT, URL, PROBLEM, CODE = "name", "shot", "url", "problem", "code"  # and of a part's own
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class InspectionJob:
     Notes
     -----
     A part has the input `NAME`, and one of `SHOT`, the file; `URL`, an address that is fetched when
-    it is compared; `PROBLEM`, what was wrong with a file that was sent.
+    it is compared; `PROBLEM`, what was wrong with a file that was sent, with its `CODE`.
     """
 
     settings: ComparisonSettings
@@ -156,7 +158,8 @@ def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> 
 
     def inspect(inputs: Inputs) -> Computed:
         if PROBLEM in inputs:
-            return _give_up_inspection(parameters, inputs, inputs[PROBLEM].decode())
+            code = inputs.get(CODE, b"").decode()  # an earlier version stored none
+            return _not_inspected(job, inputs, inputs[PROBLEM].decode(), code)
         name = inputs[NAME].decode()
         shot = Source(inputs[URL].decode()) if URL in inputs else Source(name, inputs[SHOT])
         outcome = inspector.inspect(Task(reference, shot, region))
@@ -169,9 +172,12 @@ def _prepare_inspection(parameters: str, shared: Inputs, settings: Settings) -> 
 
 
 def _give_up_inspection(parameters: str, inputs: Inputs, reason: str) -> Computed:
-    job = InspectionJob.loads(parameters)
-    failed = Inspection(inputs[NAME].decode(), job.reference, Verdict.ERROR, reason)
-    return Computed(orjson.dumps(record(failed)))
+    return _not_inspected(InspectionJob.loads(parameters), inputs, reason, NotComputed.code)
+
+
+def _not_inspected(job: InspectionJob, inputs: Inputs, reason: str, code: str) -> Computed:
+    begun = Inspection(inputs[NAME].decode(), job.reference, Verdict.ERROR)
+    return Computed(orjson.dumps(record(failed(begun, reason, code))))
 
 
 # -------------------------------------------------------------------------- detections

@@ -420,6 +420,7 @@ export const french = {
   "!not-enabled": "Cela n’est pas activé sur ce service.",
   "!provider-failed": "Le fournisseur a refusé, ou n’a pas répondu comme il faut.",
   "!unavailable": "Une partie du service ne répond pas.",
+  "!not-computed": "Le calcul s’est arrêté sans résultat.",
   "!not-installed": "Un programme nécessaire n’est pas installé sur le service.",
   "!model-failed": "Le modèle ne se charge pas ou ne calcule pas.",
   "!few-pixels":

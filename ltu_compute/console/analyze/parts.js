@@ -3,7 +3,7 @@
  * @module
  */
 import { h } from "./dom.js";
-import { language, number, percent, t } from "./i18n.js";
+import { language, number, percent, t, translated } from "./i18n.js";
 import { infoOf, resultOf } from "./reply.js";
 import { brokenWords, judged, placementOf } from "./verdict.js";
 
@@ -18,6 +18,7 @@ import { brokenWords, judged, placementOf } from "./verdict.js";
  * @property {import("./verdict.js").Placement | null} placement null: not known
  * @property {boolean} apart nothing of the reference was found
  * @property {string} error why there was no comparison; else empty
+ * @property {string} [code] kind of error, as the service names it; an earlier version kept none
  * @property {{verdict: Verdict, reason: string} | null} said by the service, where only it knows the limits
  */
 /**
@@ -36,9 +37,13 @@ const SIDE_PX = 180; // of a close-up
 const AROUND = 2; // sides of a difference that are shown
 const LEAST_PX = 48; // of the picture in a close-up
 
-/** @returns {Outcome} */
-export function failed(/** @type {string} */ error) {
-  return { differences: [], aligned: false, placement: null, apart: false, error, said: null };
+/**
+ * @param {string} error
+ * @param {string} [code] by which it is said in the language of the page
+ * @returns {Outcome}
+ */
+export function failed(error, code = "") {
+  return { differences: [], aligned: false, placement: null, apart: false, error, code, said: null };
 }
 
 /** @returns {Outcome} */
@@ -55,7 +60,7 @@ export function apart() {
 export function outcomeOf(row, byRecipe) {
   const { verdict, reason, count, aligned, differences } = row;
   const { displacement_px, turn_degrees, scale_percent } = row;
-  if (verdict === "ERROR") return failed(reason);
+  if (verdict === "ERROR") return failed(reason, row.code ?? "");
   if (count === null) return apart();
   return {
     differences: differences.map((/** @type {any} */ each) => ({
@@ -112,7 +117,10 @@ function boxOf([x, y, width, height]) {
  */
 export function verdictOf({ outcome }, rules) {
   if (!outcome) return { verdict: "", reason: "" };
-  if (outcome.error) return { verdict: "ERROR", reason: outcome.error };
+  if (outcome.error) {
+    const reason = translated(outcome.code ?? "", outcome.error, { parameter: "" });
+    return { verdict: "ERROR", reason };
+  }
   if (outcome.apart) return { verdict: "NG", reason: t("not-the-same") };
   if (outcome.said) return outcome.said;
   const reason = brokenWords(judged(outcome.differences, outcome.placement ?? null, rules), rules);

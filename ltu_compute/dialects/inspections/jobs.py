@@ -16,11 +16,12 @@ from ltu_compute.dialects.inspections.interface import (
     dialect,
     iso_time,
 )
-from ltu_compute.errors import BadParameters, NotFound, Problem
+from ltu_compute.errors import BadParameters, NotFound, Problem, UnreadableImage
 from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs import report
 from ltu_compute.jobs.kinds import (
+    CODE,
     INSPECTION,
     MAP,
     NAME,
@@ -217,6 +218,13 @@ class ShotResult(TypedDict):
     differences: list[ShotDifference]
     shot_sha256: str
     seconds: float
+    code: Annotated[
+        str | None,
+        Field(
+            description="Kind of error, for programs, as unreadable-image; empty unless ERROR. "
+            "null: of an earlier version."
+        ),
+    ]
 
 
 class ResultList(TypedDict):
@@ -408,7 +416,8 @@ def _files(shots: list[ReceivedImage]) -> list[dict[str, bytes]]:
     for number, shot in enumerate(shots, 1):
         part = {NAME: _name(shot.name or f"shot {number}")}
         if shot.image is None:
-            part[PROBLEM] = str(shot.error or "shot: not readable").encode()
+            error = shot.error or UnreadableImage("shot: not readable", parameter="shot")
+            part |= {PROBLEM: str(error).encode(), CODE: error.code.encode()}
         else:
             part[SHOT] = shot.image.content
         parts.append(part)
