@@ -346,6 +346,7 @@ def _text(gray: Gray, _wanted: Collection[str]) -> list[Candidate]:
     return [
         Candidate("Text", tuple(region.features.tolist()), _corners(region.box, scale))
         for region in text_regions(scaled)
+        if not region.is_pattern
     ]
 
 

@@ -161,6 +161,28 @@ def test_text_is_found():
     assert line.text == ""
 
 
+@pytest.mark.parametrize("warped", [False, True])
+@pytest.mark.parametrize("mark", ["hole", "window", "pad"])
+def test_rows_of_one_mark_are_no_text(mark, warped):
+    picture = np.full((300, 400, 3), 205, np.uint8)
+    for y in range(45, 270, 45):
+        for x in range(30, 380, 30):
+            if mark == "hole":
+                cv2.circle(picture, (x, y), 9, (60, 60, 60), -1, cv2.LINE_AA)
+            else:
+                width, height = {"window": (12, 26), "pad": (18, 18)}[mark]
+                cv2.rectangle(picture, (x, y), (x + width, y + height), (60, 60, 60), -1)
+    if warped:
+        corners = np.float32([[0, 0], [400, 0], [400, 300], [0, 300]])
+        seen = np.float32([[20, 10], [390, 25], [370, 285], [5, 295]])
+        matrix = cv2.getPerspectiveTransform(corners, seen)
+        picture = cv2.warpPerspective(picture, matrix, (400, 300), borderMode=cv2.BORDER_REPLICATE)
+    assert detect_objects(picture, classes=("Text",)) == ()
+    cv2.rectangle(picture, (60, 120), (340, 200), (205, 205, 205), -1)
+    cv2.putText(picture, "LOT 0042", (70, 175), cv2.FONT_HERSHEY_DUPLEX, 1.6, (60, 60, 60), 3)
+    assert detect_objects(picture, classes=("Text",))
+
+
 def test_best_first_and_no_more_than_wanted(astronaut):
     found = detect_objects(astronaut)
     scores = [each.score for each in found]
