@@ -232,9 +232,12 @@ def test_a_reload_keeps_what_is_looked_at(page: Page) -> None:
 def test_another_tab_or_account_finds_nothing(page: Page) -> None:
     give(page, 0, "reference.png", inspections.reference())
     wait_until_kept(page)
+    page.evaluate("BroadcastChannel.prototype.postMessage = () => {}")  # too busy to answer
     other = page.context.new_page()
     other.goto(page.url)
     expect(other.locator("#sample")).to_be_visible()
+    own = page.evaluate("sessionStorage.getItem('ltu-compute-tab')")
+    assert other.evaluate(OPENED, own) == [True, []], "a copy of the tab"
     other.close()
     page.reload()
     expect(page.locator(".slot .file")).to_have_text("reference.png")
@@ -242,6 +245,25 @@ def test_another_tab_or_account_finds_nothing(page: Page) -> None:
     expect(page.locator("#sample")).to_be_visible()
     page.locator("#account").click()
     expect(page.locator("#kept")).to_contain_text("keeps nothing")
+    page.evaluate("Object.defineProperty(navigator, 'locks', { value: undefined })")  # plain http
+    first = page.evaluate(KEPT)
+    assert page.evaluate(OPENED, first) == [True, []]
+
+
+OPENED = """async (id) => {
+  sessionStorage.setItem("ltu-compute-tab", id);
+  const { Keeper } = await import("/analyze/keep.js");
+  const keeper = new Keeper();
+  const entries = await keeper.open();
+  return [keeper.tab !== id, Object.keys(entries)];
+}"""
+KEPT = """async () => {
+  const { Keeper } = await import("/analyze/keep.js");
+  const keeper = new Keeper();
+  await keeper.open();
+  await keeper.keep({ name: "of the first" });
+  return keeper.tab;
+}"""
 
 
 def test_a_recipe_is_made_used_changed_and_taught(page: Page) -> None:

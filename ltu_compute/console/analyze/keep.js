@@ -11,6 +11,7 @@ const STORE = "kept"; // entries by the id of their tab and their name
 const ABOUT = "about"; // name of the entry about the others of a tab
 const FORM = 1; // of the entries: those of another one are not read
 const TAB = "ltu-compute-tab"; // id of a tab, for as long as it is open
+const LEAVING_MS = 1000; // for the page that is being left to let go of its tab
 const ANSWER_MS = 150; // for other tabs to say that they are open
 const MOST_BYTES = 512e6; // of files together
 const MOST_DAYS = 30; // without a change
@@ -39,43 +40,41 @@ export class Keeper {
    * @returns {Promise<Entries>}
    */
   async open() {
-    const others = await openTabs();
+    let database;
     try {
       const request = indexedDB.open(DATABASE, 1);
       request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-      const database = await done(request);
-      database.onversionchange = () => { // another page deletes or changes the store: it must not wait
-        database.close();
-        this.database = null;
-      };
-      this.database = database;
+      database = await done(request);
     } catch (error) {
       if (error instanceof DOMException) return {}; // private windows of some browsers
       throw error;
     }
-    const store = this.database.transaction(STORE, "readwrite").objectStore(STORE);
-    const [keys, values] = await Promise.all([done(store.getAllKeys()), done(store.getAll())]);
-    /** @type {Map<string, Entries>} */
-    const tabs = new Map();
-    keys.forEach((key, at) => {
-      const [tab, name] = String(key).split("/");
-      tabs.set(tab, { ...tabs.get(tab), [name]: values[at] });
-    });
-    const about = (/** @type {string} */ tab) => /** @type {About | undefined} */ (tabs.get(tab)?.[ABOUT]);
-    const free = [...tabs.keys()]
-      .filter((tab) => !others.has(tab))
-      .sort((one, other) => (about(other)?.at ?? 0) - (about(one)?.at ?? 0));
+    this.database = database;
+    database.onversionchange = () => { // another page deletes or changes the store: it must not wait
+      this.database?.close();
+      this.database = null;
+    };
+    const claim = navigator.locks ? locked : await asked();
     const own = sessionStorage.getItem(TAB) ?? "";
-    const [taken = ""] = free.includes(own) ? [own] : own && !others.has(own) ? [] : free;
-    const known = about(taken);
+    let taken = own && (await claim(own, LEAVING_MS)) ? own : "";
+    for (const tab of await newest(database)) {
+      if (tab === own) continue; // it is this tab's or that of its copy
+      const release = await claim(tab);
+      if (!release) continue; // it is open
+      if (taken) {
+        await done(stored(database).delete(within(tab))); // that was closed before the last
+        release();
+      } else taken = tab;
+    }
+    const entries = await entriesOf(database, taken);
+    const known = /** @type {About | undefined} */ (entries[ABOUT]);
     const fits = known?.form === FORM && Date.now() - known.at < MOST_DAYS * DAY_MS;
-    this.tab = fits ? taken : newId();
+    if (taken && !fits) await done(stored(database).delete(within(taken)));
+    this.tab = taken || newId();
+    if (!taken) await claim(this.tab);
     sessionStorage.setItem(TAB, this.tab);
-    answerOthers(this.tab);
-    const old = free.filter((tab) => tab !== this.tab); // of tabs that were closed before the last
-    await Promise.all(old.map((tab) => done(store.delete(within(tab)))));
-    const entries = fits ? (tabs.get(taken) ?? {}) : {};
-    this.account = fits && known ? known.account : "";
+    if (!fits) return {};
+    this.account = known.account;
     this.written = new Map(Object.entries(entries).map(([name, value]) => [name, signed(value)]));
     return entries;
   }
@@ -130,8 +129,7 @@ export class Keeper {
     this.written.clear();
     this.full = false;
     if (!this.database) return;
-    const store = this.database.transaction(STORE, "readwrite").objectStore(STORE);
-    await done(store.delete(within(this.tab)));
+    await done(stored(this.database).delete(within(this.tab)));
   }
 }
 
@@ -148,24 +146,79 @@ function within(tab) {
 }
 
 /**
- * Ask which other tabs of the page are open.
- * @returns {Promise<Set<string>>} their ids
+ * Return the ids of all tabs of which something is kept, the one that was changed last first.
+ * @param {IDBDatabase} database
  */
-async function openTabs() {
-  /** @type {Set<string>} */
-  const open = new Set();
-  const channel = new BroadcastChannel(TAB);
-  channel.onmessage = ({ data }) => data.here && open.add(data.here);
-  channel.postMessage({ asked: true });
-  await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
-  channel.close();
-  return open;
+async function newest(database) {
+  const store = database.transaction(STORE).objectStore(STORE);
+  const ids = new Set((await done(store.getAllKeys())).map((key) => String(key).split("/")[0]));
+  const changed = await Promise.all(
+    [...ids].map(async (tab) => ({ tab, at: (await done(store.get(`${tab}/${ABOUT}`)))?.at ?? 0 })),
+  );
+  return changed.sort((one, other) => other.at - one.at).map(({ tab }) => tab);
 }
 
-/** @param {string} tab */
-function answerOthers(tab) {
-  const channel = new BroadcastChannel(TAB);
-  channel.onmessage = ({ data }) => data.asked && channel.postMessage({ here: tab });
+/**
+ * @param {IDBDatabase} database
+ * @param {string} tab
+ * @returns {Promise<Entries>}
+ */
+async function entriesOf(database, tab) {
+  const store = database.transaction(STORE).objectStore(STORE);
+  const [keys, values] = await Promise.all([done(store.getAllKeys(within(tab))), done(store.getAll(within(tab)))]);
+  return Object.fromEntries(keys.map((key, at) => [String(key).split("/")[1], values[at]]));
+}
+
+/** @param {IDBDatabase} database */
+function stored(database) {
+  return database.transaction(STORE, "readwrite").objectStore(STORE);
+}
+
+/**
+ * Makes a tab this page's own, unless an open page has it: returns what lets go of it, or null.
+ * @typedef {(tab: string, patience?: number) => Promise<(() => void) | null>} Claim
+ */
+
+/**
+ * Claim a tab by a lock, which the browser keeps until the page is closed or left.
+ * @type {Claim}
+ */
+function locked(tab, patience = 0) {
+  const giving = new AbortController();
+  if (patience) setTimeout(() => giving.abort(), patience);
+  const options = patience ? { signal: giving.signal } : { ifAvailable: true };
+  return new Promise((resolve, reject) => {
+    const held = (/** @type {Lock | null} */ lock) => {
+      if (!lock) return resolve(null);
+      return new Promise((release) => resolve(() => release(undefined)));
+    };
+    navigator.locks.request(`${TAB}/${tab}`, options, held).catch((error) => {
+      if (error.name === "AbortError") resolve(null);
+      else reject(error);
+    });
+  });
+}
+
+/**
+ * Ask other pages for their tabs, where the browser has no locks: it gives them to pages of https and
+ * of this machine only. A page that does not answer within `ANSWER_MS` is taken for closed.
+ * @returns {Promise<Claim>}
+ */
+async function asked() {
+  /** @type {Set<string>} */
+  const open = new Set();
+  const [others, own] = [new BroadcastChannel(TAB), new Set()];
+  others.onmessage = ({ data }) => {
+    if (data.here) open.add(data.here);
+    if (data.asked) for (const here of own) others.postMessage({ here });
+  };
+  others.postMessage({ asked: true });
+  await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
+  return async (tab) => {
+    if (open.has(tab)) return null;
+    own.add(tab);
+    return () => own.delete(tab);
+  };
 }
 
 /**
