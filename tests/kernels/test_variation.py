@@ -17,6 +17,7 @@ from ltu_compute.kernels.differences import (
     Tolerance,
     compare,
 )
+from ltu_compute.kernels.differences.difference_map import range_within
 from ltu_compute.kernels.differences.tolerance import CHROMA, DARKER, EDGE, LIGHTER
 from ltu_compute.kernels.types import Bgr, Size
 from ltu_compute.kernels.variation import Variation, drawn, learned, map_size, most_typical
@@ -105,6 +106,25 @@ def test_displacements_of_edges_are_learnt() -> None:
     assert len(compared(part(edge=3, seed=9), strict, None).differences) >= 1
     assert len(compared(part(edge=2, seed=9), strict, tolerance).differences) == 0
     assert len(compared(part((192, 100, RED), edge=2, seed=9), strict, tolerance).differences) == 1
+
+
+@pytest.mark.parametrize("radius", [24, 25, 26.5, 40, 61, 10**9])
+def test_the_range_within_any_radius(radius: float) -> None:
+    values = np.random.default_rng(1).random((30, 50, 3)).astype(np.float32)
+    low, high = range_within(values, radius)
+    square = np.ones((2 * min(int(radius), 50) + 1,) * 2, np.uint8)
+    around = np.ones((3, 3), np.uint8)
+    part = radius % 1
+    least, most = cv2.erode(values, square), cv2.dilate(values, square)
+    least = (1 - part) * least + part * cv2.erode(least, around)
+    most = (1 - part) * most + part * cv2.dilate(most, around)
+    np.testing.assert_allclose(low, least, rtol=1e-5)
+    np.testing.assert_allclose(high, most, rtol=1e-5)
+
+
+def test_a_map_of_a_px_that_allows_any_displacement() -> None:
+    anywhere = Tolerance(np.full((1, 1, 4), 255, np.uint8))
+    assert not compared(part((80, 60, BRIGHT), seed=4), WHOLE, anywhere).differences
 
 
 def test_a_tolerance_of_nothing_changes_nothing() -> None:
