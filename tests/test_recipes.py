@@ -217,7 +217,8 @@ def changed(path: tuple[Any, ...], value: Any) -> Any:
 def test_reading_agrees_with_the_schema() -> None:
     """Whatever value is anywhere: what the schema allows is read, and nothing else.
 
-    No schema can say that names differ, or that a tolerance was learnt with other settings.
+    No schema can say that names differ, that corners enclose something, or that a tolerance was
+    learnt with other settings.
     """
     schema = jsonschema.Draft202012Validator(recipes.schema())
     accepted = 0
@@ -232,7 +233,7 @@ def test_reading_agrees_with_the_schema() -> None:
                 accepted += 1
             except BadParameters as error:
                 message = str(error)
-            if re.search("teach again|same name", message):
+            if re.search("teach again|same name|enclose nothing", message):
                 continue
             assert schema.is_valid(named) == (not message), f"{path} = {value!r}: {message}"
     assert accepted > 100
@@ -265,6 +266,10 @@ WRONG = {
     "of signs beyond ASCII": ({"reference": {"data": "é", "sha256": "0" * 64}}, "base64"),
     "with a scale whose square is 0": ({"px_per_mm": 1e-200}, "px_per_mm"),
     "with a line for a region": ({"regions": [{"name": "a", "polygon": SQUARE[:2]}]}, "polygon"),
+    "with corners in one line": (
+        {"regions": [{"name": "a", "polygon": [[10, 10], [60, 60], [20, 20.01], [35, 35]]}]},
+        "regions.0: the corners are in one line and enclose nothing\n",
+    ),
     "with two regions of one name": ({"regions": [{"name": "a", "polygon": SQUARE}] * 2}, "name"),
     "with a region beyond": (
         {"regions": [{"name": "far", "polygon": [[0, 0], [999, 0], [0, 9]]}]},
@@ -293,6 +298,25 @@ def test_a_recipe_that_is_wrong_is_refused_by_name(folder: Path, case: str) -> N
     found = run("recipe", "check", folder / "recipe.json")
     assert found.exit_code == 1
     assert word in found.output
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [('"name": "b"', "name"), ('"limits": {"max_count": 1, "max_count": 5}', "max_count")],
+)
+def test_a_key_that_is_there_twice_is_refused(more: str, key: str) -> None:
+    reference = json.dumps({"path": "a.png", "sha256": "0" * 64})
+    text = f'{{"version": 1, "name": "a", "reference": {reference}, {more}}}'
+    with pytest.raises(BadParameters, match=f"recipe: the key {key} is there twice"):
+        recipes.parsed(text)
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [[[0, 0], [1, 0], [1, 1]], [[0, 0], [9, 9], [9, 0], [0, 9]], [[1e5, 0], [-1e5, 0], [0, 1]]],
+)
+def test_a_thin_or_crossing_region_is_allowed(polygon: list[list[float]]) -> None:
+    recipes.Region(name="a", polygon=polygon)
 
 
 def test_batches_use_reference_regions_and_limits(folder: Path) -> None:

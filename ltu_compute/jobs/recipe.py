@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ SCHEMA_ID = "urn:ltu-compute:recipe:1"
 LARGEST = 72 << 20  # bytes of a recipe file: a picture of 50 MB as text, and the rest
 MOST_REGIONS = 100
 MOST_VERTICES = 1000  # of a region
+LEAST_CROSS_PX2 = 1.0  # px²: twice the area of half a pixel
 NAME_LENGTH = 255  # characters
 SHOWN = 80  # characters of a wrong value that an error repeats
 
@@ -61,6 +63,7 @@ Name = Annotated[
 ]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
+Corner = tuple[Coordinate, Coordinate]
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
@@ -160,7 +163,7 @@ class Region(_Model):
         description="include: only the area of included regions is compared. ignore: the area "
         "is not compared.",
     )
-    polygon: tuple[tuple[Coordinate, Coordinate], ...] = Field(
+    polygon: tuple[Corner, ...] = Field(
         min_length=3, max_length=MOST_VERTICES, description="Vertices x, y in px of the reference."
     )
     limits: DifferenceLimits | None = Field(
@@ -174,6 +177,20 @@ class Region(_Model):
         if self.use == "ignore" and self.limits is not None:
             raise ValueError("an ignored region has no limits")
         return self
+
+    @model_validator(mode="after")
+    def _encloses_something(self) -> "Region":
+        start = self.polygon[0]
+        end = max(self.polygon, key=lambda corner: math.dist(start, corner))
+        if max(abs(_cross(start, end, corner)) for corner in self.polygon) < LEAST_CROSS_PX2:
+            raise ValueError("the corners are in one line and enclose nothing")
+        return self
+
+
+def _cross(start: Corner, end: Corner, corner: Corner) -> float:
+    """Return twice the signed area of a triangle, px²."""
+    (x, y), (end_x, end_y) = start, end
+    return (end_x - x) * (corner[1] - y) - (end_y - y) * (corner[0] - x)
 
 
 class RecipeSettings(_Model):
@@ -383,9 +400,18 @@ def parsed(text: bytes | str, name: str = "recipe") -> Recipe:
     Raises
     ------
     BadParameters
-        Each problem, by its place in the file.
+        Each problem, by its place in the file. A key that is there twice is one: which of two
+        limits holds is not for the reader to guess.
     """
-    return _validated(lambda: Recipe.model_validate_json(text, strict=True), name)
+    found = _validated(lambda: Recipe.model_validate_json(text, strict=True), name)
+
+    def once(members: list[tuple[str, Any]]) -> None:
+        (key, count), *_ = [*Counter(key for key, _ in members).most_common(1), ("", 0)]
+        if count > 1:
+            raise BadParameters(Problem(name, f"{name}: the key {key} is there twice"))
+
+    json.loads(text, object_pairs_hook=once)
+    return found
 
 
 def of(named: Mapping[str, Any], name: str = "recipe") -> Recipe:
