@@ -161,11 +161,17 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     page.click("#shots-shoot")
     expect(page.locator(".slot .file").last).to_have_text("camera-001.jpg")
     expect(page.locator(".verdicts .ng")).to_have_count(1)
+    which = page.locator("#shots-which")
+    expect(which.locator("option")).to_have_text(["Above", "Camera 2"])
+    expect(which).to_have_value("above")
+    page.select_option("#shots-which", "side")
+    expect(which).to_be_focused()
     wait_until_kept(page)
     page.reload()
     sign_in(page, NAME, WORD)
     page.evaluate(CAMERA)
     page.click("#shots-camera")
+    expect(which).to_have_value("side")  # as it was chosen
     video = page.locator("video").element_handle()
     for _ in range(2):
         page.click("#shots-shoot")
@@ -176,12 +182,69 @@ def test_a_folder_dropped_and_a_camera_fill_the_queue(page: Page, folder: Path) 
     expect(page.locator("#shots-shoot")).to_have_text("Prendre une photo")
     page.evaluate("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
     expect(page.locator("#shots .problem")).to_contain_text("La caméra a disparu")
+    page.evaluate("cameras.pop()")
+    page.click("#shots-camera")
+    expect(page.locator("#shots .problem")).to_contain_text("Celle-ci est Above.")
+    expect(which).to_have_count(0)
     page.select_option("#language", "en")
     page.set_input_files("#shots-folder", str(folder / "shots"))  # is inspected at once
     expect(page.locator(".verdicts li")).to_have_count(8)
     expect(page.locator("#shots-cancel")).to_be_visible()  # nobody computes it
     page.click("#shots-cancel")
     expect(page.locator("#shots-said")).to_have_text("0 of 5 inspected, 0 not OK. Finished.")
+
+
+def test_a_full_queue_lets_the_oldest_leave(page: Page) -> None:
+    """A folder is watched for days: OK leave first; what is looked at or not judged yet stays."""
+    found = page.evaluate(FULL)
+    assert found["first"] == {
+        "left": ["shot-1"],
+        "kept": 1000,
+        "released": {"OK": 1, "NG": 0, "ERROR": 0},
+        "parts": [3, 0, 1001],
+        "done": [0],
+    }
+    assert found["restored"] == {"OK": 1, "NG": 0, "ERROR": 0}
+    assert found["words"].startswith("A queue holds 1,000. 1 older shot has left it: 1 OK, 0 NG")
+    assert found["second"] == ["shot-0", "shot-1"], "no other is OK"
+    assert found["full"] == ["new-3", "1 shot was left out: a queue holds 1,000."], "none is judged"
+
+
+FULL = """async () => {
+  const { Shots } = await import("/analyze/shots.js");
+  const { failed } = await import("/analyze/parts.js");
+  const acts = { look() {}, changed() {}, hint() {}, signedIn: async () => false, about: () => [] };
+  const shots = new Shots(null, acts);
+  const good = { ...failed(""), aligned: true };
+  const file = (name) => new File(["x"], name, { type: "image/png" });
+  const part = (id) => ({ ...unseen, id, name: `shot-${id}`, file: file(`shot-${id}`) });
+  const unseen = { under: "", decision: "", outcome: null };
+  shots.parts = [...Array(1000).keys()].map(part);
+  shots.ids = 1000;
+  const all = shots.parts.slice();
+  const left = () => all.filter((each) => !shots.parts.includes(each)).map(({ name }) => name);
+  shots.parts[0].outcome = failed("unreadable");
+  shots.parts[1].outcome = good;
+  shots.parts[2].outcome = good;
+  shots.current = shots.parts[2];
+  shots.parts[3].outcome = good; // of another reference: a job inspects it again
+  shots.plan = { under: "", parts: [3, 0, 1, 1001], done: [0, 1], jobs: [] };
+  shots.run = { left: [3, 1001], plan: shots.plan, over: true };
+  shots.takeNext(file("new-1.png"));
+  const { parts, done } = shots.plan;
+  const first = { left: left(), kept: shots.parts.length, released: shots.released, parts, done };
+  const again = new Shots(null, acts);
+  again.restore(shots.entries);
+  const words = shots.below.querySelector("#shots-released").textContent;
+  shots.takeNext(file("new-2.png"));
+  const second = left();
+  Object.assign(shots, { current: null });
+  for (const each of shots.parts) each.outcome = null;
+  const before = shots.parts.length;
+  shots.takeNext(file("new-3.png"));
+  const full = [shots.parts.length === before ? "new-3" : "taken", shots.remark];
+  return { first, restored: again.released, words, second, full };
+}"""
 
 
 def test_a_folder_is_watched(page: Page, folder: Path) -> None:
@@ -319,7 +382,19 @@ CAMERA = """() => {
   const canvas = document.createElement("canvas");
   const paint = canvas.getContext("2d");
   setInterval(() => paint.fillRect(0, 0, 300, 150), 50);
-  navigator.mediaDevices.getUserMedia = async () => (window.stream = canvas.captureStream());
+  window.cameras = [["above", "Above"], ["side", ""]];
+  const { mediaDevices } = navigator;
+  mediaDevices.enumerateDevices = async () => [
+    { kind: "audioinput", deviceId: "microphone", label: "Microphone" },
+    ...cameras.map(([deviceId, label]) => ({ kind: "videoinput", deviceId, label })),
+  ];
+  mediaDevices.getUserMedia = async ({ video }) => {
+    window.stream = canvas.captureStream();
+    const wanted = video.deviceId?.exact ?? cameras[0][0];
+    if (!cameras.some(([id]) => id === wanted)) throw new DOMException("", "OverconstrainedError");
+    stream.getVideoTracks()[0].getSettings = () => ({ deviceId: wanted });
+    return stream;
+  };
 }"""
 WATCHED = """async () => {
   const root = await navigator.storage.getDirectory();

@@ -98,6 +98,9 @@ export const french = {
   "shots-shoot": "Prendre une photo",
   "shots-no-camera":
     "Le navigateur ne donne pas de caméra : il n’y en a pas, ou elle n’est pas permise à cette page.",
+  "shots-which": "Quelle caméra",
+  "shots-camera-nth": "Caméra {n}",
+  "shots-camera-other": "La caméra choisie n’est pas là. Celle-ci est {name}.",
   "shots-camera-lost": "La caméra a disparu : débranchée, ou prise par un autre programme.",
   "shots-others_one": "{n} fichier n’est pas une image et a été laissé.",
   "shots-others_many": "{n} fichiers ne sont pas des images et ont été laissés.",
@@ -105,6 +108,12 @@ export const french = {
   "shots-most_one": "{n} photo a été laissée : une file en contient {most}.",
   "shots-most_many": "{n} photos ont été laissées : une file en contient {most}.",
   "shots-most_other": "{n} photos ont été laissées : une file en contient {most}.",
+  "shots-released_one":
+    "Une file en contient {most}. {n} photo plus ancienne en est sortie : {ok} OK, {ng} NG, {error} en erreur.",
+  "shots-released_many":
+    "Une file en contient {most}. {n} photos plus anciennes en sont sorties : {ok} OK, {ng} NG, {error} en erreur.",
+  "shots-released_other":
+    "Une file en contient {most}. {n} photos plus anciennes en sont sorties : {ok} OK, {ng} NG, {error} en erreur.",
   "shots-reference": "Donner d’abord la référence : c’est la première image.",
   "shots-start_one": "Contrôler {n} photo",
   "shots-start_many": "Contrôler {n} photos",

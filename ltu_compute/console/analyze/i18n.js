@@ -91,11 +91,18 @@ export const english = {
   "shots-shoot": "Take a shot",
   "shots-no-camera":
     "The browser gives no camera: none is there, or it is not allowed for this page.",
+  "shots-which": "Which camera",
+  "shots-camera-nth": "Camera {n}",
+  "shots-camera-other": "The camera that was chosen is not there. This is {name}.",
   "shots-camera-lost": "The camera is gone: it was unplugged, or another program uses it.",
   "shots-others_one": "{n} file is no picture and was left out.",
   "shots-others_other": "{n} files are no pictures and were left out.",
   "shots-most_one": "{n} shot was left out: a queue holds {most}.",
   "shots-most_other": "{n} shots were left out: a queue holds {most}.",
+  "shots-released_one":
+    "A queue holds {most}. {n} older shot has left it: {ok} OK, {ng} NG, {error} errors.",
+  "shots-released_other":
+    "A queue holds {most}. {n} older shots have left it: {ok} OK, {ng} NG, {error} errors.",
   "shots-reference": "Give the reference first: it is the first picture.",
   "shots-start_one": "Inspect {n} shot",
   "shots-start_other": "Inspect {n} shots",

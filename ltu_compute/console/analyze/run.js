@@ -255,7 +255,8 @@ export class Run {
 
   /** @param {number} id of a part that has an outcome now */
   #settle(id) {
-    if (!this.plan.done.includes(id)) this.plan.done.push(id);
+    const { parts, done } = this.plan;
+    if (parts.includes(id) && !done.includes(id)) done.push(id); // it may have left the queue
   }
 
   /**

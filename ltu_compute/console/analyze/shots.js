@@ -26,6 +26,7 @@ import { plainLimits } from "./verdict.js";
 const MOST = 1000; // shots of a queue
 const CAMERA_FILE = /^camera-(\d+)\.jpg$/;
 const BACKLOG = 3; // shots that arrived and wait for their turn: more are inspected together
+const NONE_RELEASED = { OK: 0, NG: 0, ERROR: 0 };
 /** @type {Verdict[]} worst first */
 const ORDER = ["NG", "ERROR", "OK", ""];
 
@@ -73,6 +74,8 @@ export class Shots {
     this.watched = null;
     this.camera = new Camera();
     this.taken = 0; // number of the last shot of the camera
+    /** Shots that left the queue, by their verdicts. */
+    this.released = NONE_RELEASED;
     this.above = h("div", { class: "shots-part" });
     this.cameraPlace = h("div", { class: "shots-part" }); // is not drawn anew: its picture would stop
     this.below = h("div", { class: "shots-part" });
@@ -201,6 +204,7 @@ export class Shots {
   takeNext(file) {
     const broken = this.parts.find(({ name, outcome, decision }) => name === file.name && outcome?.error && !decision);
     if (broken) Object.assign(broken, { file, outcome: null }); // it was written once more
+    if (!broken && this.parts.length >= MOST) this.#release();
     const [part] = broken ? [broken] : this.take([file]);
     if (!part) return;
     const { at } = this;
@@ -212,6 +216,26 @@ export class Shots {
       this.look(part);
       this.awaiting = true;
     }
+  }
+
+  /**
+   * Let the oldest shot leave that is judged, OK before others: a folder or a camera goes on for
+   * days. Those stay that are looked at, or wait for their verdict.
+   */
+  #release() {
+    const { plan, rules } = this;
+    const verdict = (/** @type {Part} */ part) => part.decision || verdictOf(part, rules).verdict;
+    const staying = new Set([this.current, this.coming, ...this.arrived]);
+    const working = new Set(this.run?.left);
+    const judged = this.parts.filter((part) => part.outcome && !staying.has(part) && !working.has(part.id));
+    const gone = judged.find((part) => verdict(part) === "OK") ?? judged[0];
+    const said = gone && verdict(gone);
+    if (!said) return;
+    this.released = { ...this.released, [said]: this.released[said] + 1 };
+    this.parts = this.parts.filter((part) => part !== gone);
+    if (!plan) return;
+    plan.parts = plan.parts.filter((id) => id !== gone.id);
+    plan.done = plan.done.filter((id) => id !== gone.id);
   }
 
   #reveal() {
@@ -312,7 +336,7 @@ export class Shots {
     if (!parts.length) return watched ? { watched } : {};
     const files = parts.map(({ id, file }) => [`part-${id}`, file]);
     return {
-      queue: { filter, current: current?.id, plan: this.plan, parts: parts.map(({ file: _, ...part }) => part) },
+      queue: { filter, current: current?.id, plan: this.plan, taken: this.taken, released: this.released, parts: parts.map(({ file: _, ...part }) => part) },
       ...(watched ? { watched } : {}),
       ...Object.fromEntries(files),
     };
@@ -335,6 +359,8 @@ export class Shots {
     this.current = this.parts.find(({ id }) => id === queue.current) ?? null;
     if (this.current && shot) this.owners.set(shot, this.current);
     this.plan = queue.plan ?? null;
+    this.taken = queue.taken ?? 0;
+    this.released = queue.released ?? NONE_RELEASED;
   }
 
   /** Go on with what was being inspected when the page was left. */
@@ -350,7 +376,7 @@ export class Shots {
     this.run?.cancel();
     this.#stopWatching();
     this.camera.stop();
-    Object.assign(this, { taken: 0, parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, plan: null, run: null, filter: "all", trouble: "", remark: "" });
+    Object.assign(this, { taken: 0, released: NONE_RELEASED, parts: [], arrived: [], current: null, coming: null, shown: undefined, held: null, plan: null, run: null, filter: "all", trouble: "", remark: "" });
     this.show();
     this.acts.changed();
   }
@@ -377,6 +403,7 @@ export class Shots {
       this.below,
       parts.length > 0 && !this.desk?.pictures[0] && h("p", { class: "help" }, t("shots-reference")),
       this.remark && h("p", { class: "help" }, this.remark),
+      this.#left(),
       parts.length > 0 && this.#start(),
       this.trouble && h("p", { class: "problem", role: "alert" }, this.trouble),
       run && this.#progress(run),
@@ -432,6 +459,13 @@ export class Shots {
       stale && h("p", { class: "help" }, t("shots-stale")),
       h("div", { class: "row spread" }, h("button", start, words), clear),
     ];
+  }
+
+  /** Say how many shots left the queue. */
+  #left() {
+    const { OK: ok, NG: ng, ERROR: error } = this.released;
+    const n = ok + ng + error;
+    return n > 0 && h("p", { class: "help", id: "shots-released" }, t("shots-released", { n, ok, ng, error, most: MOST }));
   }
 
   /** @param {Run} run */
@@ -633,18 +667,21 @@ export class Shots {
   }
 
   async #startCamera() {
+    const { camera } = this;
     this.trouble = "";
     try {
-      await this.camera.start(() => {
+      await camera.start(() => {
         this.#stopCamera();
         this.trouble = t("shots-camera-lost");
         this.show();
       });
     } catch (error) {
       if (!(error instanceof DOMException)) throw error;
-      this.camera.stop();
+      camera.stop();
       this.trouble = t("shots-no-camera");
     }
+    const name = camera.all.find(({ id }) => id === camera.id)?.name ?? "";
+    if (camera.isOther) this.trouble = t("shots-camera-other", { name });
     this.show();
     document.getElementById("shots-shoot")?.focus();
   }
@@ -658,7 +695,24 @@ export class Shots {
     const shoot = { type: "button", class: "primary wide", id: "shots-shoot", onclick: () => this.#shoot() };
     const { video } = this.camera;
     queueMicrotask(() => video.play().catch(() => {})); // it stops when it is placed anew
-    return [video, h("button", shoot, t("shots-shoot"))];
+    return [this.#cameras(), video, h("button", shoot, t("shots-shoot"))];
+  }
+
+  /** Return a choice among cameras, or nothing where there is one. */
+  #cameras() {
+    const { camera } = this;
+    if (camera.all.length < 2) return null;
+    const options = camera.all.map(({ id, name }, at) =>
+      h("option", { value: id, selected: id === camera.id }, name || t("shots-camera-nth", { n: number(at + 1) })),
+    );
+    const choice = h("select", { id: "shots-which" }, options);
+    choice.addEventListener("change", async () => {
+      camera.choose(choice.value);
+      this.#stopCamera();
+      await this.#startCamera();
+      document.getElementById("shots-which")?.focus();
+    });
+    return h("label", { class: "field" }, t("shots-which"), choice);
   }
 
   async #shoot() {

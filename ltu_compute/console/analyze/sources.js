@@ -9,6 +9,7 @@ const WATCH_MS = 1000; // between two looks at a folder
 const LOOKS_MISSED = 10; // one after the other, before a folder is lost
 const LOOKS_UNENDED = 10; // at a file that lacks its end, before it is given as it is
 const QUALITY = 0.95; // of a camera's JPEG
+const CHOSEN = "ltu-compute-camera"; // id of the camera that was chosen last
 
 /**
  * Return whether a file is meant as a picture: folders hold other things, too.
@@ -181,15 +182,53 @@ export class Camera {
     this.video.muted = true;
     /** @type {MediaStream | null} */
     this.stream = null;
+    /** @type {{id: string, name: string}[]} those that there are, once one was allowed */
+    this.all = [];
   }
 
-  /** @param {() => void} lost called where the camera goes away by itself */
+  /** Return the id of the camera whose picture is shown, "" for none. */
+  get id() {
+    return this.stream?.getVideoTracks()[0]?.getSettings().deviceId ?? "";
+  }
+
+  /** Return whether it is another camera than the one that was chosen, which is not there. */
+  get isOther() {
+    const chosen = localStorage.getItem(CHOSEN);
+    return Boolean(chosen && this.stream && this.id !== chosen);
+  }
+
+  /**
+   * Use a camera from now on.
+   * @param {string} id
+   */
+  choose(id) {
+    localStorage.setItem(CHOSEN, id);
+  }
+
+  /**
+   * Start the camera that was chosen last, or else that of the back.
+   * @param {() => void} lost called where the camera goes away by itself
+   */
   async start(lost) {
-    const wanted = { facingMode: "environment", width: { ideal: 4096 }, height: { ideal: 4096 } };
-    this.stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    const chosen = localStorage.getItem(CHOSEN);
+    const ask = (/** @type {MediaTrackConstraints} */ which) => {
+      const video = { ...which, width: { ideal: 4096 }, height: { ideal: 4096 } };
+      return navigator.mediaDevices.getUserMedia({ video });
+    };
+    const other = { facingMode: "environment" };
+    this.stream = await (chosen ? ask({ deviceId: { exact: chosen } }) : ask(other)).catch((error) => {
+      if (error.name !== "OverconstrainedError") throw error;
+      return ask(other); // the one that was chosen is not there
+    });
     for (const track of this.stream.getTracks()) track.onended = lost;
+    const devices = await navigator.mediaDevices.enumerateDevices(); // have names only now
+    this.all = devices
+      .filter(({ kind }) => kind === "videoinput")
+      .map(({ deviceId: id, label: name }) => ({ id, name }));
     this.video.srcObject = this.stream;
-    await this.video.play();
+    await this.video.play().catch((error) => {
+      if (error.name !== "AbortError") throw error; // it was placed on the page, and plays anew
+    });
   }
 
   stop() {
