@@ -10,8 +10,11 @@ may be displaced in any direction.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ltu_compute.kernels.robust import DEVIATIONS_PER_MAD, biweight
 
 MOVED_PX = 1.0  # px, least shift beyond the plane that is no error of tracking
 _MOVED_RATIO = 4.0  # of the median shift: the plane itself may bend
@@ -20,6 +23,10 @@ _ASIDE_PX = 0.4  # px, greatest distance from its line of a corner that agrees: 
 _ASIDE_RATIO = 0.12  # of its shift, in addition
 _LEAST_AGREEING = 0.6  # share of the corners off the plane; by chance it is a fifth
 _OTHER_SIDE = 0.25  # share of them that may be on the plane's other side: tracks repeat to either
+_RIGID = 0.8  # share of the corners off the plane that a part that moved has
+_RIGID_PX = 1.0  # px from the affine map of a part that moved: error of tracking at its borders
+_AMONG = 0.2  # corners of the plane, per corner of a part, that may be among its corners
+_REFITTED = 5  # times that the affine map is fitted anew without corners that disagree
 _ROUNDS = 300  # pairs of corners tried: nine of ten may be wrong
 _AT_ONCE = 32  # pairs at once, so that their distances stay in the cache
 _LEAST_LENGTH = 1e-9  # px; a shorter vector has no direction
@@ -58,7 +65,9 @@ class Parallax:
         return directions
 
 
-def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> Parallax | None:
+def find_parallax(
+    places: NDArray[np.float64], shifts: NDArray[np.float64], *, several: bool = False
+) -> Parallax | None:
     """Find the epipole that explains how corners are displaced beyond a plane.
 
     Parameters
@@ -67,6 +76,8 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
         Where the plane's homography puts corners, in px.
     shifts : ndarray of float64, shape (N, 2)
         How far from there they are seen, in px.
+    several : bool
+        Whether a single rigid part is no evidence: it may have moved, and the camera not.
 
     Returns
     -------
@@ -80,6 +91,7 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
     off = lengths > max(MOVED_PX, _MOVED_RATIO * float(np.median(lengths)))
     if off.sum() < LEAST_MOVED:
         return None
+    plane = places[~off]
     places, shifts, lengths = places[off], shifts[off], lengths[off]
     lines = np.stack(
         [shifts[:, 1], -shifts[:, 0], shifts[:, 0] * places[:, 1] - shifts[:, 1] * places[:, 0]],
@@ -99,8 +111,37 @@ def find_parallax(places: NDArray[np.float64], shifts: NDArray[np.float64]) -> P
     along = (shifts[best] * found.direction_at(places[best])).sum(axis=1)
     if min((along > 0).mean(), (along < 0).mean()) > _OTHER_SIDE:
         return None
+    side = np.flatnonzero(best)[along * np.median(along) > 0]  # the others repeat to either
+    if several and _is_one_part(places[side], shifts[side], plane):
+        return None
     low, high = np.percentile(along, [2, 98]) * _BEYOND
     return Parallax(epipole, min(0.0, float(low)), max(0.0, float(high)))
+
+
+def _is_one_part(
+    places: NDArray[np.float64], shifts: NDArray[np.float64], plane: NDArray[np.float64]
+) -> bool:
+    """Return whether corners off the plane, shapes (N, 2), may all be of one part that moved.
+
+    They have no corner of the plane among them, and one affine map displaces them.
+    """
+    middle = np.median(places, axis=0)
+    near = np.linalg.norm(places - middle, axis=1)
+    core = near <= np.quantile(near, _RIGID)
+    outline = cv2.convexHull(places[core].astype(np.float32))
+    among = sum(cv2.pointPolygonTest(outline, (x, y), measureDist=False) > 0 for x, y in plane)
+    if among > _AMONG * np.count_nonzero(core):
+        return False
+    terms = np.column_stack([places - middle, np.ones(len(places))])
+    distance = np.linalg.norm(shifts - np.median(shifts, axis=0), axis=1)
+    for _ in range(_REFITTED):
+        weights = biweight(
+            distance, max(DEVIATIONS_PER_MAD * float(np.median(distance)), _ASIDE_PX)
+        )
+        weighted = terms * weights[:, None]
+        coefficients = np.linalg.lstsq(weighted.T @ terms, weighted.T @ shifts, rcond=None)[0]
+        distance = np.linalg.norm(shifts - terms @ coefficients, axis=1)
+    return bool((distance <= _RIGID_PX).mean() >= _RIGID)
 
 
 def _meetings(lines: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:

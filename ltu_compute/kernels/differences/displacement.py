@@ -6,9 +6,10 @@ place that the homography predicts. Their displacements are smoothed, so that a 
 was moved does not bend the picture around it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,13 +34,45 @@ _BLUR = 1.0  # sigma, px, before patches are matched
 _CONTRAST = 4.0  # grey levels, least standard deviation of a patch to search for
 _MIN_CORRELATION = 0.5  # least correlation of a patch found again
 _ALIKE_PX = 0.75  # px, greatest distance of displacements that count as equal
+_STEP_PX = 1.25  # px, greatest step of a continuous displacement between neighbours (joined boards)
 _NEIGHBOURS = 2  # of a patch's eight that must have moved with it to accept its displacement
+_CERTAIN = 0.8  # least correlation of a patch that certainly shows a part that moved
+_GAIN = 0.05  # by which it is greater than that with the ground's displacement
+_GROUND = 0.7  # of the other patches: least share that agrees if a part moved on common ground
+_SPAN = 0.7  # of the rows or columns of patches that a fold covers, and no part
+_LEAST_SPAN = 4  # rows or columns of patches, in which that shows
 _NODE_BLUR = 0.6  # sigma, patches, by which displacements are smoothed
 _ALTERNATIVES = 6  # displacements of neighbouring patches to try at a place
 _LOCAL_PATCH = 56  # px, side of the patches of a place that is looked at again
 _LOCAL_STEP = 28  # px between them
 _LOCAL_NEIGHBOURS = 4  # of 24, of which half overlap, that must have moved with a patch
+_LOCAL_JUMP = 2.5  # px between neighbours: a bend of 7 px in 100 px has 2 px
+SURROUNDINGS = 56
+"""Distance around a place, in px, in which a bend begins."""
+
 _SETTLED = 0.15  # px; below, patches are where expected and nothing is resampled
+
+
+class MovedPart(NamedTuple):
+    """A patch that shows a part that moved against its surroundings.
+
+    Attributes
+    ----------
+    place : Box
+        The patch, in px of the frame.
+    moved_px : float
+        How far the part moved, in px of the frame.
+    """
+
+    place: Box
+    moved_px: float
+
+    def rescaled(self, factor: float) -> "MovedPart":
+        """Return the same in px of a picture `factor` times as large."""
+        return MovedPart(
+            Box(*(round(factor * value) for value in self.place)), factor * self.moved_px
+        )
+
 
 CropOf = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Pixels of a rectangle, given by left, top, width and height, also beyond the image's edges."""
@@ -194,7 +227,7 @@ def _strongest(
 
 def measured_displacement(
     grid: Grid, reference: SoftCropOf, shot: SoftCropOf, usable: CropOf, reach: int
-) -> Displacement | None:
+) -> tuple[Displacement | None, tuple[MovedPart, ...]]:
     """Find patches of the reference again in the shot.
 
     Parameters
@@ -211,19 +244,40 @@ def measured_displacement(
 
     Returns
     -------
-    Displacement or None
+    displacement : Displacement or None
         In px of the frame: a point at p in the reference is at p plus this in the shot. None if
         the greatest displacement is within 0.15 px, or no patch was found again.
+    parts : tuple of MovedPart
+        Patches that show a part that moved against its surroundings.
     """
     vectors, weights = patches_found(grid, reference, shot, usable, reach)
     if np.count_nonzero(weights) == 0:
-        return None
+        return None, ()
     slow = _slow_variation(vectors, weights)
-    weights = weights * _supported(vectors, weights, slow)
+    found = np.where(weights[..., None] > 0, vectors, np.float32(np.nan))
+    moved = _parts(found - slow)
+    parts = []
+    for row, column in np.argwhere(_surely(moved, found, slow)).tolist():
+        place = Box(*grid.corner(column, row), grid.patch, grid.patch)
+        patch = reference(*place)
+        there, here = (
+            _correlation(patch, shot, place, each[row, column]) for each in (vectors, slow)
+        )
+        if there >= max(_CERTAIN, here + _GAIN):
+            distance = np.linalg.norm(vectors[row, column] - slow[row, column])
+            parts.append(MovedPart(place, float(distance)))
+    weights = weights * (_supported(found, slow) & ~moved)
     smoothed = _smoothed(vectors, weights, slow)
     seen = np.where(weights[..., None] > 0, vectors, np.float32(np.nan))
     displacement = Displacement(grid.spacing, smoothed, np.asarray(seen, np.float32))
-    return displacement if displacement.largest_px > _SETTLED else None
+    return displacement if displacement.largest_px > _SETTLED else None, tuple(parts)
+
+
+def _correlation(patch: Floats, shot: SoftCropOf, place: Box, moved: Floats) -> float:
+    """Return the correlation of a patch with the shot where it is displaced, to whole px."""
+    x, y = (round(float(value)) for value in moved)
+    seen = shot(place.x + x, place.y + y, place.width, place.height)
+    return float(cv2.matchTemplate(seen, patch, cv2.TM_CCOEFF_NORMED)[0, 0])
 
 
 def patches_found(
@@ -253,15 +307,17 @@ def patches_found(
     return vectors, weights
 
 
-def moved_together(reference: Floats, shot: Floats, reach: int) -> list[tuple[int, int]]:
-    """Return displacements, in whole px, of pieces of a place whose neighbours moved with them.
+def bent_by(reference: Floats, shot: Floats, reach: int) -> list[tuple[int, int]]:
+    """Return displacements, in whole px, of a place where a sheet is bent.
 
-    Between the patches of a grid, a sheet may be bent more steeply than the grid shows.
+    Between the patches of a grid, a sheet may be bent more steeply than the grid shows. Its
+    displacement is continuous: it grows from nothing, patch by patch. A part that moved has another
+    displacement than what is beside it.
 
     Parameters
     ----------
     reference : ndarray of float32, shape (H, W)
-        The place, as `matchable` returns it.
+        The place and `SURROUNDINGS` px around it, as `matchable` returns it.
     shot : ndarray of float32, shape (H + 2 reach, W + 2 reach)
         The shot there, and `reach` px around.
     reach : int
@@ -278,26 +334,53 @@ def moved_together(reference: Floats, shot: Floats, reach: int) -> list[tuple[in
     rows, columns = (
         np.arange(0, extent - _LOCAL_PATCH + 1, _LOCAL_STEP) for extent in (height, width)
     )
-    vectors = np.full((len(rows) + 2, len(columns) + 2, 2), np.nan, np.float32)
-    for row, top in enumerate(rows, 1):
-        for column, left in enumerate(columns, 1):
+    vectors = np.full((len(rows), len(columns), 2), np.nan, np.float32)
+    for row, top in enumerate(rows):
+        for column, left in enumerate(columns):
             patch = reference[top : top + _LOCAL_PATCH, left : left + _LOCAL_PATCH]
             side = _LOCAL_PATCH + 2 * reach
             found = found_again(patch, shot[top : top + side, left : left + side], reach)
             if found is not None:
                 vectors[row, column] = found[0]
-    # Patches overlap by half: those two steps away see other pixels.
-    together = []
-    for row, column in np.argwhere(np.linalg.norm(vectors, axis=2) >= 1):
-        around = vectors[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
-        close = np.linalg.norm(around - vectors[row, column], axis=2) <= _ALIKE_PX
-        if np.count_nonzero(close) > _LOCAL_NEIGHBOURS:
-            together.append(np.rint(vectors[row, column]).astype(int))
-    if not together:
-        return []
-    steps, counts = np.unique(together, axis=0, return_counts=True)
+    moved = np.linalg.norm(vectors, axis=2)
+    bent = _reached(vectors, moved < 1, _LOCAL_JUMP)
+    bent &= (moved >= 1) & (_like_neighbours(vectors, 2) >= _LOCAL_NEIGHBOURS)
+    steps, counts = np.unique(np.rint(vectors[bent]).astype(int), axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_ALTERNATIVES]
     return [(int(dx), int(dy)) for dx, dy in steps[order]]
+
+
+def _beside(values: NDArray[Any], reach: int, beyond: float | bool) -> Iterator[NDArray[Any]]:
+    """Yield `values`, shape (R, C, ...), shifted by each of up to `reach` rows and columns."""
+    rows, columns = values.shape[:2]
+    padding = [(reach, reach)] * 2 + [(0, 0)] * (values.ndim - 2)
+    padded = np.pad(values, padding, constant_values=beyond)
+    for down in range(2 * reach + 1):
+        for right in range(2 * reach + 1):
+            if (down, right) != (reach, reach):
+                yield padded[down : down + rows, right : right + columns]
+
+
+def _like_neighbours(vectors: Floats, reach: int) -> NDArray[np.intp]:
+    """Return how many neighbours of each patch are displaced like it; unknown ones are nan."""
+    close = (
+        np.linalg.norm(vectors - other, axis=2) <= _ALIKE_PX
+        for other in _beside(vectors, reach, np.nan)
+    )
+    return np.asarray(sum(each.astype(np.intp) for each in close), np.intp)
+
+
+def _reached(vectors: Floats, start: NDArray[np.bool_], jump: float) -> NDArray[np.bool_]:
+    """Return patches that are reached from some by steps of `jump` px; unknown ones are nan."""
+    steps = [
+        np.linalg.norm(vectors - other, axis=2) <= jump for other in _beside(vectors, 1, np.nan)
+    ]
+    reached, before = start.copy(), -1
+    while int(np.count_nonzero(reached)) != before:
+        before = int(np.count_nonzero(reached))
+        for step, beside in zip(steps, list(_beside(reached, 1, beyond=False)), strict=True):
+            reached |= step & beside
+    return reached
 
 
 def matchable(gray: Gray) -> Floats:
@@ -360,25 +443,66 @@ def _vertex(values: Floats, index: int) -> float:
     return min(0.5, max(-0.5, 0.5 * (before - after) / curvature)) if curvature < 0 else 0.0
 
 
-def _supported(vectors: Floats, weights: Floats, slow: Floats) -> NDArray[np.bool_]:
+def _supported(vectors: Floats, slow: Floats) -> NDArray[np.bool_]:
     """Return which patches agree with the slow variation, or with neighbouring patches.
 
-    A single part that was moved is ignored. The pieces of a sheet are kept, each with its own
-    displacement.
+    The pieces of a sheet are kept, each with its own displacement. Unknown ones are nan.
     """
     alike = np.linalg.norm(vectors - slow, axis=2) <= _ALIKE_PX
-    rows, columns = weights.shape
-    padded = np.pad(vectors, ((1, 1), (1, 1), (0, 0)))
-    known = np.pad(weights > 0, 1)
-    neighbours = np.zeros((rows, columns), int)
-    for dy in range(3):
-        for dx in range(3):
-            if (dy, dx) == (1, 1):
-                continue
-            other = padded[dy : dy + rows, dx : dx + columns]
-            close = np.linalg.norm(vectors - other, axis=2) <= _ALIKE_PX
-            neighbours += close & known[dy : dy + rows, dx : dx + columns]
-    return np.asarray(alike | (neighbours >= _NEIGHBOURS), np.bool_)
+    return np.asarray(alike | (_like_neighbours(vectors, 1) >= _NEIGHBOURS), np.bool_)
+
+
+def _parts(beyond: Floats) -> NDArray[np.bool_]:
+    """Return which patches show a part that moved on the ground around it.
+
+    Patches are placed where a cell has most texture, so that several show the same part.
+
+    Parameters
+    ----------
+    beyond : ndarray of float32, shape (R, C, 2)
+        Displacement of each patch beyond the slow variation, in px; nan where unknown.
+
+    Returns
+    -------
+    ndarray of bool, shape (R, C)
+        Groups of like displacements. No patches that are displaced by less connect them with the
+        ground, because a sheet is continuous. They do not reach across the frame, as a fold does.
+        Most of the rest is ground: the pieces of a panel have no common one.
+    """
+    ground = np.asarray(np.linalg.norm(beyond, axis=2) <= _ALIKE_PX, np.bool_)
+    left = ~np.isnan(beyond[..., 0]) & ~ground & ~_reached(beyond, ground, _STEP_PX)
+    known = np.count_nonzero(~np.isnan(beyond[..., 0]))
+    parts = np.zeros_like(ground)
+    while left.any():
+        first = np.zeros_like(ground)
+        first[*np.argwhere(left)[0]] = True
+        members = _reached(beyond, first, _ALIKE_PX)
+        left &= ~members
+        others = known - np.count_nonzero(members)
+        if np.count_nonzero(ground) >= _GROUND * others and not _spans(members):
+            parts |= members
+    return parts
+
+
+def _surely(moved: NDArray[np.bool_], found: Floats, slow: Floats) -> NDArray[np.bool_]:
+    """Return which patches of parts that moved are certain, see `_parts`.
+
+    Another patch agrees, and all others beside them that were found again are on the ground.
+    """
+    alike = _like_neighbours(found, 1)
+    known = np.asarray(~np.isnan(found[..., 0]), np.bool_)
+    on_ground = known & (np.linalg.norm(found - slow, axis=2) <= _ALIKE_PX)
+    beside = [np.asarray(each, np.intp) for each in (known, on_ground)]
+    others = [sum(each for each in _beside(counted, 1, 0)) for counted in beside]
+    return np.asarray(moved & (alike > 0) & (alike + others[1] == others[0]), np.bool_)
+
+
+def _spans(members: NDArray[np.bool_]) -> bool:
+    """Return whether a group of patches reaches from one side of the frame to the other."""
+    return any(
+        count >= _LEAST_SPAN and np.count_nonzero(members.any(axis=axis)) >= _SPAN * count
+        for axis, count in ((1, members.shape[0]), (0, members.shape[1]))
+    )
 
 
 def _smoothed(vectors: Floats, weights: Floats, slow: Floats) -> Floats:

@@ -124,6 +124,8 @@ class Exact:
         Displacements of neighbouring places in x and y, in px.
     judges : tuple of Judge, optional
         What earlier good shots taught of the place.
+    moved : ndarray of uint8, shape (H, W), or None
+        255 where a part moved in its place farther than edges jitter: they do not jitter there.
     copies : bool
         Whether the pictures are digital copies, see `copies`: their edges do not jitter.
     """
@@ -132,6 +134,7 @@ class Exact:
     precision: Precision
     shifts: list[tuple[int, int]]
     judges: Judges | None = None
+    moved: Mask | None = None
     copies: bool = False
 
 
@@ -183,6 +186,7 @@ def look_at(
         soft = (softened(reference), softened(shot))
         directions = _edge_directions(*soft)
         radius, shifts = round(precision.radius), _shifts(reach, exact.shifts)
+        whole = mask.copy()
         jitter = _Jitter(soft, allowed, radius, shifts, directions)
         ragged = _Ragged(soft, allowed, directions)
         for label, place in kept:
@@ -191,6 +195,9 @@ def look_at(
                 settled |= jitter.take_out(mask, labels, label, place)
             if at_edge or crop(settled, place).any():
                 ragged.take_out(mask, labels, label, place)
+        if exact.moved is not None:
+            mask |= cv2.bitwise_and(whole, exact.moved)
+            settled = cv2.bitwise_and(settled, cv2.bitwise_not(exact.moved))
         labels, kept, _ = _weighed(mask, difference, level, contrast)
     return Look(difference, judged, labels, kept, settled)
 

@@ -1,6 +1,7 @@
 """Compare images at full resolution, tile by tile."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -433,12 +434,15 @@ def _with_displacement(
         return mask
 
     overview = reduced(gray_of(small1), _PATCHED_PX)
-    found = displaced(small1, rough, usable(rough), _ROUGH_REACH, overview)
+    found, parts = displaced(small1, rough, usable(rough), _ROUGH_REACH, overview)
+    sampler = replace(sampler, moved=tuple(part.rescaled(factor) for part in parts))
     if found is not None:
         sampler = sampler.displaced(found.rescaled(factor))
     if factor < _NEARLY_FULL:
         return sampler
-    finer = displaced(reference, sampler, usable(sampler), int(np.ceil(factor)) + 1, overview)
+    reach = int(np.ceil(factor)) + 1
+    finer, parts = displaced(reference, sampler, usable(sampler), reach, overview)
+    sampler = replace(sampler, moved=sampler.moved + parts)
     if finer is None:
         return sampler
     return sampler.displaced(finer if found is None else found.rescaled(factor).plus(finer))

@@ -28,13 +28,14 @@ from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.differences.registration import View
 from ltu_compute.kernels.differences.results import ReliefPart
 from ltu_compute.kernels.differences.sampling import Sampler, crop
-from ltu_compute.kernels.homography import inverse, map_points, scale_at_centre, size_of
+from ltu_compute.kernels.homography import corners_of, inverse, map_points, scale_at_centre, size_of
 from ltu_compute.kernels.resizing import gray_of, reduced, reduced_size
 from ltu_compute.kernels.types import Bgr, Box, Gray, Mask, Size
 
 _CORNER = 0.15  # ratio of a structure tensor's eigenvalues: least of a corner
 _LEAST_SCALE = 0.7  # px of image 2 per px of the view, at the far side of an oblique shot
 _SEARCH_SIZE = 512  # px, longest side of the searched images
+_HARDLY_MOVED = 14 / 512  # of the longest side of image 2: as far as settled shots have moved
 _STEP_PX = 0.5  # px between displacements that are tried
 _MOST_STEPS = 128  # bounds the time: longer displacements are tried in wider steps
 _WINDOW = 3  # px, side of the window searched for at each place
@@ -140,8 +141,16 @@ def parallax_of(
     # Lengths are judged in px of image 2, in which corners were tracked.
     scale = scale_at_centre(view.matrix, view.frame)
     places = map_points(start, back) * scale
-    found = find_parallax(places, map_points(seen, back) * scale - places)
+    shifts = map_points(seen, back) * scale - places
+    found = find_parallax(places, shifts, several=_hardly_moved(view))
     return None if found is None else found.rescaled(1 / scale)
+
+
+def _hardly_moved(view: View) -> bool:
+    """Return whether the camera hardly moved: the view's corners are near those of image 2."""
+    corners, corners2 = corners_of(view.frame), corners_of(view.size2)
+    moved = np.linalg.norm(map_points(corners, view.matrix) - corners2, axis=1)
+    return bool(moved.max() <= _HARDLY_MOVED * max(view.size2))
 
 
 def find_relief(

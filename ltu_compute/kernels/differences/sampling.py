@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltu_compute.kernels.differences.displacement import Displacement
+from ltu_compute.kernels.differences.displacement import Displacement, MovedPart
 from ltu_compute.kernels.differences.filtering import Floats
 from ltu_compute.kernels.homography import map_points, scale_at_centre
 from ltu_compute.kernels.prepared import of_reference
@@ -75,6 +75,8 @@ class Sampler:
         Px of the shot per px of the bend.
     displacement : Displacement or None
         Added before the homography, in px of the frame.
+    moved : tuple of MovedPart
+        Patches that show parts that moved: the displacement does not include them.
     relief : ndarray of float32, shape (H, W, 2), or None
         Added before the displacement where a part is above the plane, in px of the frame; one
         vector per cell of the frame.
@@ -86,6 +88,7 @@ class Sampler:
     bend: Bend | None = None
     bend_scale: float = 1.0
     displacement: Displacement | None = None
+    moved: tuple[MovedPart, ...] = ()
     relief: Floats | None = None
 
     @cached_property

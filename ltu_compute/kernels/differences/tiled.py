@@ -27,11 +27,13 @@ from ltu_compute.kernels.differences.difference_map import (
     with_doubt_in_levels,
 )
 from ltu_compute.kernels.differences.displacement import (
+    SURROUNDINGS,
     Displacement,
     Grid,
+    MovedPart,
+    bent_by,
     matchable,
     measured_displacement,
-    moved_together,
 )
 from ltu_compute.kernels.differences.evidence import (
     Exact,
@@ -85,6 +87,7 @@ _COARSE_GRID = 1344  # px, longest side of a frame; patches of a larger one are 
 _BENT_PX = 12  # px, farthest displacement of pieces beyond the grid: that of the grid's patches
 _CRISP = 0.4  # of `smooth`; above, differences as small as bites are erased
 _SEAMS_REDUCED = 4  # px of the frame per px of the picture on which patches at seams are chosen
+_SURELY_PX = 0.4  # px, error of a patch's displacement at the most
 _BESIDE = 3  # px; a bite so near to a difference belongs to it
 _ABSORBED = 0.7  # least share of a finer area within a coarser one that absorbs it
 
@@ -254,8 +257,10 @@ def _allowed(mask: Mask, place: Box) -> Mask:
 
 def displaced(
     reference: Bgr, sampler: Sampler, compared: Mask, reach: int, overview: Gray
-) -> Displacement | None:
+) -> tuple[Displacement | None, tuple[MovedPart, ...]]:
     """Measure by patches the shot's displacement beyond the sampler's mapping.
+
+    See `measured_displacement` for what is returned.
 
     Parameters
     ----------
@@ -391,7 +396,21 @@ class _Terms(NamedTuple):
             wide = grown(place, _SURROUNDINGS)
             judges = self.learnt.within(wide, level.size, level.allowed(wide), self.level_delta_e)
         shifts = self.sampler.alternatives(place, self.scale)
-        return Exact(self.level_delta_e, self.precision, shifts, judges, self.copies)
+        moved = None
+        if self.scale == 1 and self.learnt is None:
+            moved = self._moved(grown(place, _SURROUNDINGS))
+        return Exact(self.level_delta_e, self.precision, shifts, judges, moved, self.copies)
+
+    def _moved(self, place: Box) -> Mask | None:
+        """Return where in a place a part moved farther than an edge jitters: 255; None: nowhere."""
+        farthest = jitter_px(self.settings.edge_tolerance) + _SURELY_PX
+        moved = np.zeros((place.height, place.width), np.uint8)
+        for part in self.sampler.moved:
+            if part.moved_px > farthest:
+                x, y = part.place.x - place.x, part.place.y - place.y
+                rows = slice(max(0, y), max(0, y + part.place.height))
+                moved[rows, max(0, x) : max(0, x + part.place.width)] = 255
+        return moved if moved.any() else None
 
 
 def _areas_at(level: Level, place: Box, own: Mask, terms: _Terms, coarser: _Reduced) -> list[Area]:
@@ -496,10 +515,12 @@ def _lies_at_the_rim(area: Area, frame: Size, reach: int) -> bool:
     return not area.mask[top:bottom, left:right].any()
 
 
-def _bends(level: Level, place: Box, reference: Bgr) -> list[tuple[int, int]]:
-    """Return displacements in a place of the reference beyond the assumed ones, in whole px."""
-    shot = gray_of(level.pictures(grown(place, _BENT_PX))[1])
-    return moved_together(matchable(gray_of(reference)), matchable(shot), _BENT_PX)
+def _bends(level: Level, place: Box) -> list[tuple[int, int]]:
+    """Return displacements in a place beyond the assumed ones, in whole px."""
+    around = grown(place, SURROUNDINGS)
+    reference, shot = (gray_of(each) for each in level.pictures(grown(around, _BENT_PX)))
+    inner = slice(_BENT_PX, -_BENT_PX)
+    return bent_by(matchable(reference)[inner, inner], matchable(shot), _BENT_PX)
 
 
 def _look_at(
@@ -511,7 +532,7 @@ def _look_at(
     look = look_at(pictures, allowed, settings, exact)
     if not (bends and look.kept):
         return look
-    others = [shift for shift in _bends(level, wide, pictures[0]) if shift not in exact.shifts]
+    others = [shift for shift in _bends(level, wide) if shift not in exact.shifts]
     if not others:
         return look
     return look_at(pictures, allowed, settings, replace(exact, shifts=exact.shifts + others))
