@@ -223,6 +223,32 @@ def test_good_shots_teach_a_recipe(ask: Ask) -> None:
     assert ask("GET", "/cover/good-shots")["total"] == 0
 
 
+@pytest.mark.parametrize("meanwhile", ["DELETE", "POST"])
+def test_a_recipe_that_changes_while_it_is_taught_stays_changed(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """A recipe that was deleted is not back, and new limits are not replaced by the former ones."""
+    ask("POST", status=201, data=form())
+    ask("POST", "/cover/good-shots", status=201, data=shot(inspections.good(1)))
+    teach = teaching.teach
+
+    def slowly(*arguments: Any, **options: Any) -> teaching.Taught:
+        found = teach(*arguments, **options)
+        if meanwhile == "DELETE":
+            ask("DELETE", "/cover")
+        else:
+            ask("POST", status=201, data=form(limits={"max_count": 3}))
+        return found
+
+    monkeypatch.setattr(teaching, "teach", slowly)
+    refused = ask("POST", "/cover/teach", status=404)
+    assert "deleted or stored anew" in refused["detail"]
+    if meanwhile == "DELETE":
+        assert ask("GET")["total"] == 0
+    else:
+        assert ask("GET", "/cover")["recipe"]["limits"] == {"max_count": 3}
+
+
 def test_a_tolerance_is_stored_and_comes_back(ask: Ask, app: Flask, token: str) -> None:
     """The map is sent as a file, within the recipe, or is that of the stored version."""
     content = teaching.dumped(Tolerance(np.full((30, 40, 4), 9, np.uint8)))

@@ -77,11 +77,18 @@ class Recipes:
         text: str,
         reference: bytes,
         tolerance: bytes | None = None,
+        *,
+        after: int | None = None,
     ) -> StoredRecipe:
         """Store a recipe: the first version of its name, or the next.
 
+        With ``after``, it is made from that version, which must still be the current one. Else a
+        recipe that was deleted meanwhile would be back, and a change of it undone.
+
         Raises
         ------
+        NotFound
+            The version ``after`` is not the current one.
         BadParameters
             The name has a slash or control characters, or is a step in a path.
         StorageFull
@@ -101,6 +108,12 @@ class Recipes:
             latest = connection.execute(
                 sa.select(sa.func.max(recipes.c.version)).where(mine, recipes.c.name == name)
             ).scalar()
+            if after is not None and latest != after:
+                raise NotFound(
+                    f"recipe {name[:80]!r} was deleted or stored anew since version {after} was "
+                    "read: try again",
+                    parameter="name",
+                )
             made = StoredRecipe(str(uuid.uuid4()), name, (latest or 0) + 1, text, size, time.time())
             connection.execute(
                 sa.insert(recipes).values(

@@ -126,7 +126,7 @@ def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings)
     """Teach a recipe by its good shots: the next version, with a tolerance.
 
     The reference stays, and is a good shot, too. A shot that differs where no other one does is
-    left out, with the reason.
+    left out, with the reason. 404 where the recipe was deleted or stored anew meanwhile.
     """
     account = caller.account.id
     current = store.recipes.get(account, params.name)
@@ -149,7 +149,7 @@ def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings)
     )
     text = recipes.dumped(stripped(recipes.taught(recipe, found))).decode()
     learnt = teaching.dumped(found.tolerance)
-    made = store.recipes.add(account, params.name, text, content, learnt)
+    made = store.recipes.add(account, params.name, text, content, learnt, after=current.version)
     return {
         **state(made),
         "good_shots": found.good_shots,
