@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from PIL import Image as Pillow
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.web.service import service_of
@@ -305,6 +306,25 @@ def test_a_recipe_is_made_used_changed_and_taught(page: Page) -> None:
     page.locator("#recipe summary").click()
     give(page, 0, "plate.png", inspections.reference())
     expect(page.locator("#recipe-name")).to_have_value("")
+    named = json.loads(recipe.read_bytes())
+    region = {"name": "a", "polygon": [[0, 0], [9, 0], [9, 9]]}
+    for number, wrong in enumerate(
+        (
+            {"regions": 5},
+            {"regions": [region] * 101},
+            {"regions": [region | {"polygon": [[n % 90, n % 70] for n in range(1001)]}]},
+            {"regions": [region | {"polygon": [[1e308, 0], [9, 0], [9, 9]]}]},
+            {"limits": {"max_count": "many"}},
+            {"settings": {"preset": 99}},
+            {"reference": named["reference"] | {"data": "?"}},
+            {"reference": named["reference"] | {"sha256": "0" * 64}},  # of another picture
+        )
+    ):
+        content = json.dumps(named | wrong).encode()
+        name = f"{number}.json"
+        file: FilePayload = {"name": name, "mimeType": "application/json", "buffer": content}
+        page.set_input_files("#recipe-file", file)
+        expect(page.locator("#recipe")).to_contain_text(f"{name} is not a recipe of version 1.")
     page.set_input_files("#recipe-file", recipe)
     expect(page.locator(".slot .file")).to_have_text("plate.png")
     expect(page.locator("#limits [name=max_count]")).to_have_value("3")

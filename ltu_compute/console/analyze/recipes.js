@@ -10,6 +10,7 @@ import { blobOfBase64, bytesOf, save } from "./files.js";
 import { kindOf } from "./file-kinds.js";
 import { presetName } from "./form.js";
 import { number, t } from "./i18n.js";
+import { recipeIn } from "./recipe-file.js";
 import { settingOf } from "./reply.js";
 import { sha256 } from "./sha256.js";
 
@@ -306,13 +307,8 @@ export class Recipes {
 
   /** @param {File} file */
   async openFile(file) {
-    let recipe;
-    try {
-      recipe = JSON.parse(await file.text());
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error;
-    }
-    if (recipe?.version !== 1 || !recipe.reference?.sha256) {
+    const recipe = await recipeIn(file);
+    if (!recipe) {
       this.trouble = t("recipe-wrong", { name: file.name });
       return;
     }
