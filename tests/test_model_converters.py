@@ -14,7 +14,14 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from ltu_compute.recognisers.install import copied, darknet, nsfwjs, pickles, tfjs_graph
+from ltu_compute.recognisers.install import (
+    copied,
+    darknet,
+    efficientnet,
+    nsfwjs,
+    pickles,
+    tfjs_graph,
+)
 from ltu_compute.recognisers.install.graph import Graph, folded, same_pads
 from ltu_compute.recognisers.install.tfjs import weights_of
 from tests.support import onnx_models as made
@@ -464,3 +471,53 @@ def test_a_ready_file_is_checked() -> None:
     assert copied.onnx_of(content) is content
     with pytest.raises(ValueError, match="not an ONNX"):
         copied.onnx_of(b"else")
+
+
+def drawn_weights() -> dict[str, Array]:
+    """Return tensors of the shapes that the first eight blocks of EfficientNet-Lite0 have."""
+    draw = np.random.default_rng(8)
+    found: dict[str, Array] = {}
+
+    def layer(conv: str, norm: str, *shape: int) -> None:
+        size = np.sqrt(2 / np.prod(shape[1:]))
+        found[f"{conv}.weight"] = draw.normal(0, size, shape).astype(np.float32)
+        for part, level in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            found[f"{norm}.{part}"] = np.full(shape[0], level, np.float32)
+
+    layer("_conv_stem", "_bn0", 32, 3, 3, 3)
+    blocks = [(32, 16, 3), (16, 24, 3), (24, 24, 3), (24, 40, 5), (40, 40, 5)]
+    blocks += [(40, 80, 3), (80, 80, 3), (80, 80, 3)]
+    for number, (narrow, after, kernel) in enumerate(blocks):
+        name, wide = f"_blocks.{number}", narrow * (6 if number else 1)
+        if number:
+            layer(f"{name}._expand_conv", f"{name}._bn0", wide, narrow, 1, 1)
+        layer(f"{name}._depthwise_conv", f"{name}._bn1", wide, 1, kernel, kernel)
+        layer(f"{name}._project_conv", f"{name}._bn2", after, wide, 1, 1)
+    return found
+
+
+def test_the_first_half_of_a_network_sees_pictures_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cell shows its place whatever the size: what is added to the right changes none far left.
+
+    Pads are those of the declared size. They hold for every size that `MULTIPLE` divides.
+    """
+    monkeypatch.setattr(efficientnet, "tensors", lambda _: drawn_weights())
+    content = efficientnet.maps_of(b"")
+    picture = np.random.default_rng(9).normal(size=(1, 3, 64, 416)).astype(np.float32)
+    narrow, wide = (ran(content, picture[..., :side]) for side in (208, 416))
+    assert narrow["fine"].shape == (1, 240, 8, 26)
+    assert narrow["coarse"].shape == (1, 80, 4, 13)
+    assert wide["fine"].shape == (1, 240, 8, 52)
+    for name in ("fine", "coarse"):
+        assert np.allclose(narrow[name][..., :2], wide[name][..., :2], rtol=1e-3, atol=1e-4)
+        assert np.ptp(narrow[name]) > 0.1
+
+
+def test_a_file_without_a_tensor_of_the_network_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(efficientnet, "tensors", lambda _: {})
+    with pytest.raises(ValueError, match=r"it lacks the tensor '_conv_stem\.weight'"):
+        efficientnet.maps_of(b"")

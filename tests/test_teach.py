@@ -18,6 +18,7 @@ from ltu_compute.image.encoding import png
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.kernels.differences import Tolerance
 from ltu_compute.operations import teaching
+from ltu_compute.recognisers import part_features
 from tests.support import inspections
 
 pytestmark = pytest.mark.waits
@@ -182,3 +183,15 @@ def test_a_tolerance_comes_back_from_its_file() -> None:
     ):
         with pytest.raises(BadParameters, match="tolerance"):
             teaching.loaded(wrong)
+
+
+def test_features_need_their_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --features, a lesson is learnt without it."""
+    monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(tmp_path))
+    part_features.models.cache_clear()
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(lit(number, lamp=False))
+    found = run("teach", *tmp_path.glob("*.png"), "--out", tmp_path / "part.json", "--features")
+    part_features.models.cache_clear()
+    assert found.exit_code == 2
+    assert "run `ltu-compute models install part-features`" in found.output

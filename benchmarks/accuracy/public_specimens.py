@@ -28,11 +28,17 @@ from ltu_compute.image import Image
 from ltu_compute.kernels.differences import OWN_PRESETS, Comparison, ComparisonSettings
 from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference, differences
+from ltu_compute.recognisers import part_features
 
 GOOD_SHOTS = 5
 """Good shots that teach, the reference among them."""
 
-METHODS = ("one reference", "one reference, by shape", "five good shots")
+METHODS = (
+    "one reference",
+    "one reference, by shape",
+    "five good shots",
+    "five good shots, features",
+)
 HALVES = {
     "tuned": "those of even numbers, on which constants were set",
     "unseen": "those of odd numbers, which set no limit",
@@ -102,7 +108,15 @@ def measure(folder: Path, half: str, limit: int, settings: ComparisonSettings) -
     region = folder / "region.json"
     if region.exists():
         settings = replace(settings, include=tuple(json.loads(region.read_text())))
-    taught = teaching.teach(len(others), lambda n: others[n], settings, reference=reference)
+    network = part_features.installed()
+    if network is None:
+        raise SystemExit("run `ltu-compute models install part-features` first")
+    taught, taught_features = (
+        teaching.teach(
+            len(others), lambda n: others[n], settings, reference=reference, network=each
+        )
+        for each in (None, network)
+    )
     for number, reason in taught.left_out:
         print(f"{folder.name}: {others[number].name} left out: {reason}", file=sys.stderr)
     counts = [Counts() for _ in METHODS]
@@ -111,6 +125,7 @@ def measure(folder: Path, half: str, limit: int, settings: ComparisonSettings) -
             (None, settings, False),
             (None, taught.settings, True),
             (taught.tolerance, taught.settings, True),
+            (taught_features.tolerance, taught_features.settings, True),
         )
         for own, (tolerance, how, by_shape) in zip(counts, ways, strict=True):
             started = process_time()
@@ -202,6 +217,7 @@ The recipe of the transistor has a region around body and leads, drawn by hand o
 Where nothing aligns, a good part has one false alarm at least, and a bad one is NG. A mask is
 touched if a difference is within {100 * _NEAR:g} % of the longest side of it. *By shape*: the one
 reference is aligned as specimens are, which `differences` does not do without good shots.
+*Features*: with the model `part-features`.
 
 Sizes and reach of patches were chosen on all pictures of screw and transistor, and limits on those
 of even numbers. Nothing was chosen on other categories.

@@ -121,7 +121,8 @@ def show(file: Path, picture: Path | None) -> None:
     if limits.mm2 is not None:
         lines.append(f"scale      {found.px_per_mm:g} px per mm, {limits.mm2:.4g} mm² in all")
     if found.tolerance is not None:
-        lines.append(f"tolerance  taught by {found.tolerance.good_shots} good shots")
+        needed = ", with the model part-features" * (found.tolerance.method == "specimens-4")
+        lines.append(f"tolerance  taught by {found.tolerance.good_shots} good shots{needed}")
     if picture is not None:
         _draw(found, file, image, picture)
     for region in found.regions:

@@ -11,12 +11,13 @@ from click.core import ParameterSource
 
 from ltu_compute.cli.limits import LIMITS, FiniteRange, limit_options, recipe_limits
 from ltu_compute.cli.resources import Misuse
-from ltu_compute.errors import ServiceError
+from ltu_compute.errors import NotInstalled, ServiceError
 from ltu_compute.settings import Settings, load
 
 if TYPE_CHECKING:
     from ltu_compute.image import Image
     from ltu_compute.jobs.recipe import Recipe
+    from ltu_compute.kernels.differences.features import Network
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -38,6 +39,12 @@ _OF_RECIPES = ("name", "preset", *LIMITS, "px_per_mm", "embed")
 @click.option("--embed", is_flag=True, help="Put the reference into the recipe: one file for all.")
 @click.option(
     "--keep-all", is_flag=True, help="Learn every shot, also one that differs from the others."
+)
+@click.option(
+    "--features/--no-features",
+    default=None,
+    help="Whether to compare features of the model part-features, which every machine that "
+    "inspects needs then, too. Default: if it is installed.",
 )
 @click.option("--map", "picture", type=FILE, help="File for a picture of what may differ (PNG).")
 def teach(names: tuple[str, ...], **given: Any) -> None:
@@ -88,6 +95,7 @@ def _taught_anew(shots: list[str], given: dict[str, Any], settings: Settings) ->
         lambda number: _image(shots[number], settings),
         plan.comparison_settings(),
         keep_all=given["keep_all"],
+        network=_network(given["features"]),
     )
     if found.reference is None:
         raise AssertionError("no reference was chosen")
@@ -126,6 +134,7 @@ def _taught_again(shots: list[str], given: dict[str, Any], settings: Settings) -
         recipe.comparison_settings(),
         reference=reference,
         keep_all=given["keep_all"],
+        network=_network(given["features"]),
     )
     if recipe.reference.path is not None:
         whole = (path.parent / recipe.reference.path).resolve()
@@ -146,8 +155,26 @@ def _written(
         given["picture"].write_bytes(teaching.picture(found.tolerance, reference))
     for number, reason in found.left_out:
         click.echo(f"left out {shots[number]}: {reason}", err=True)
-    click.echo(f"{given['out']}: recipe {recipe.name!r}, taught by {found.good_shots} good shots")
+    with_model = teaching.method_of(found.tolerance) == "specimens-4"
+    ending = ", with the model part-features" if with_model else ""
+    click.echo(
+        f"{given['out']}: recipe {recipe.name!r}, taught by {found.good_shots} good shots{ending}"
+    )
     return 1 if found.left_out else 0
+
+
+def _network(wanted: bool | None) -> "Network | None":
+    from ltu_compute.recognisers import part_features
+
+    if wanted is False:
+        return None
+    found = part_features.installed()
+    if wanted and found is None:
+        raise NotInstalled(
+            f"--features: the model {part_features.NAME} is not installed; run "
+            f"`ltu-compute models install {part_features.NAME}`"
+        )
+    return found
 
 
 def _image(name: str, settings: Settings) -> "Image":

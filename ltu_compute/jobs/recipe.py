@@ -259,7 +259,9 @@ class Tolerance(_Model):
         "specimens-2: the same, but only the first value of the green channel is that number. The "
         "others are the usual distance of neighbourhoods there, in 1/64. specimens-3: the same, "
         "but the number is greater by 16, and the last map is the usual distance of patches there, "
-        "in 1/16 ΔE."
+        "in 1/16 ΔE. specimens-4: the same, but the number is greater by another 32, and the last "
+        "map's green channel is the usual distance of features of a network, in 1/64. Its red "
+        "channel begins with the SHA-256 of the network's file."
     )
 
 

@@ -22,6 +22,7 @@ from ltu_compute.kernels.differences import (
     Specimens,
     Tolerance,
 )
+from ltu_compute.kernels.differences.features import Network
 from ltu_compute.kernels.differences.settings import AUTO, DELTA_E_PER_THRESHOLD, FULL, PRESET_PX
 from ltu_compute.kernels.differences.settled import align_settled
 from ltu_compute.kernels.differences.specimens import (
@@ -37,6 +38,7 @@ from ltu_compute.kernels.resizing import reduced
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.kernels.variation import Seen, drawn, learned, map_size, most_typical
 from ltu_compute.operations.comparison import PreparedReference, differences
+from ltu_compute.recognisers import part_features
 
 LEAST_SHOTS, MOST_SHOTS = 2, 50
 MOST_SECONDS = 60.0  # of processor time for one request to teach
@@ -58,13 +60,15 @@ good shots that were left out. Their median was 0.06 on MVTec's transistor and 0
 there, specimens serve better. It was 5.5 on a drawn plain part under a reflection that wanders."""
 
 _WITH_PATCHES = 16  # more than there are blocks
+_WITH_FEATURES = 32  # besides
+_SHA256_BYTES = 32
 
 Lesson = Tolerance | Specimens
 """Tolerance of each place, or good specimens and their usual differences."""
 
-Method = Literal["variation-1", "specimens-1", "specimens-2", "specimens-3"]
-"""Name of a way to learn: a tolerance; specimens; and how unlike their neighbourhoods, or these and
-their patches, are."""
+Method = Literal["variation-1", "specimens-1", "specimens-2", "specimens-3", "specimens-4"]
+"""Name of a way to learn: a tolerance; specimens; and how unlike their neighbourhoods are; these
+and their patches; or these and their features of a network."""
 
 Load = Callable[[int], Image]
 """Returns a shot by its number; it is asked more than once, so that few are in memory."""
@@ -111,6 +115,7 @@ def teach(
     reference: Image | None = None,
     keep_all: bool = False,
     most_seconds: float = math.inf,
+    network: Network | None = None,
 ) -> Taught:
     """Learn what may differ between good shots.
 
@@ -129,6 +134,8 @@ def teach(
         Learn every shot that is aligned, also one that differs where no other one does.
     most_seconds : float
         Processor time that it may take, s.
+    network : Network, optional
+        Network whose features of specimens are compared, too; shots are then inspected with it.
 
     Raises
     ------
@@ -151,7 +158,7 @@ def teach(
         )
 
     with limited(lambda: thread_time() > until, too_long):
-        return _taught(count, load, settings, reference, keep_all=keep_all)
+        return _taught(count, load, settings, reference, keep_all=keep_all, network=network)
 
 
 def _taught(
@@ -161,6 +168,7 @@ def _taught(
     reference: Image | None,
     *,
     keep_all: bool,
+    network: Network | None,
 ) -> Taught:
     """Learn as `teach` does; `checkpoint` ends it."""
     chosen = None
@@ -191,7 +199,7 @@ def _taught(
     own = [shown for number, shown in sorted(lesson.specimens.items()) if number not in odd]
     specimens = None
     if 2 * lesson.by_shape > len(numbers):
-        specimens = learned_specimens(_compared(reference, settings), own, settings)
+        specimens = learned_specimens(_compared(reference, settings), own, settings, network)
     if specimens is not None:
         kept = {number: note for number, note in lesson.notes.items() if number not in odd}
         if not _differ_in_details(reference, kept, load, settings, alike):
@@ -399,6 +407,8 @@ def dumped(lesson: Lesson) -> bytes:
     of neighbourhoods in green and the usual strengths in red. The first value of green is the
     number of blocks; without distances, all are. Each other block is a picture. With the usual
     distances of patches, that number is greater by `_WITH_PATCHES`, and the last block holds them.
+    With those of features, it is greater by `_WITH_FEATURES`, too. The last block then has the
+    distances of features in green. Its red begins with the SHA-256 of the network's file.
     """
     if isinstance(lesson, Tolerance):
         return png(np.ascontiguousarray(np.vstack(np.dsplit(lesson.map, 4))[..., 0]))
@@ -406,7 +416,13 @@ def dumped(lesson: Lesson) -> bytes:
     blocks = len(lesson.pictures) + 1
     green = distances[0].copy() if distances else np.full_like(scores, blocks)
     last = [cv2.merge([distances[1]] * 3)] if lesson.has_patches else []
+    if lesson.network is not None:
+        digest = np.frombuffer(bytes.fromhex(lesson.network.sha256), np.uint8)
+        red = np.zeros_like(scores)
+        red.ravel()[: len(digest)] = digest
+        last = [cv2.merge([distances[1], distances[2], red])]
     green[0, 0] = blocks + len(last) + (_WITH_PATCHES if last else 0)
+    green[0, 0] += 0 if lesson.network is None else _WITH_FEATURES
     first = np.dstack([scores, green, strengths])
     return png(np.ascontiguousarray(np.vstack([first, *lesson.pictures, *last])))
 
@@ -446,6 +462,8 @@ def method_of(lesson: Lesson) -> Method:
     """Return the name of the way in which a lesson was learnt, as recipes have it."""
     if isinstance(lesson, Tolerance):
         return "variation-1"
+    if lesson.network is not None:
+        return "specimens-4"
     if lesson.has_patches:
         return "specimens-3"
     return "specimens-2" if lesson.has_distances else "specimens-1"
@@ -455,8 +473,12 @@ def _loaded_specimens(image: Image, name: str) -> Specimens:
     """Return the specimens that a picture holds."""
     pixels = image.fit(max(image.size))
     blocks = int(pixels[0, 0, 1])
+    has_features = blocks > _WITH_FEATURES
+    blocks -= _WITH_FEATURES * has_features
     has_patches = blocks > _WITH_PATCHES
     blocks -= _WITH_PATCHES * has_patches
+    if has_features and (not has_patches or image.width * image.height < blocks * _SHA256_BYTES):
+        raise _wrong("not a map: features have patches beside them, and a network", name)
     if not 2 <= blocks - has_patches <= MOST + 1 or image.height % blocks:
         raise _wrong(
             f"{image.width} x {image.height} px are not a map and 1 to {MOST} pictures", name
@@ -464,7 +486,12 @@ def _loaded_specimens(image: Image, name: str) -> Specimens:
     if image.width * image.height // blocks * (blocks - has_patches) > MOST_PIXELS:
         raise _wrong(f"{image.width} x {image.height} px; {MOST_PIXELS} px are allowed", name)
     first, *pictures = np.vsplit(pixels.copy(), blocks)
-    patches = [pictures.pop()[..., 0]] if has_patches else []
+    last = pictures.pop() if has_patches else None
+    patches = [] if last is None else [last[..., 0]]
+    network = None
+    if last is not None and has_features:
+        patches.append(last[..., 1])
+        network = part_features.network(last[..., 2].tobytes()[:_SHA256_BYTES].hex())
     channels = [0, 2]
     if first.shape[1] > 1 and first[0, 1, 1] >= LEAST_DISTANCE_STEPS:
         first[0, 0, 1] = first[0, 1, 1]  # in place of the number of blocks
@@ -474,7 +501,7 @@ def _loaded_specimens(image: Image, name: str) -> Specimens:
     usual = np.dstack([first[..., channels], *patches])
     if not usual[..., 1:].all():
         raise _wrong("not a map: its usual strengths and distances are 1 to 255", name)
-    return Specimens(tuple(np.ascontiguousarray(each) for each in pictures), usual)
+    return Specimens(tuple(np.ascontiguousarray(each) for each in pictures), usual, network)
 
 
 def picture(lesson: Lesson, reference: Image) -> bytes:

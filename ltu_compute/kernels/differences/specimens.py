@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltu_compute.cancellation import checked
-from ltu_compute.kernels.differences import patches
+from ltu_compute.kernels.differences import features, patches
 from ltu_compute.kernels.differences.difference_map import measure
+from ltu_compute.kernels.differences.features import Network
 from ltu_compute.kernels.differences.filtering import REFERENCE_SIZE, Floats, hysteresis
 from ltu_compute.kernels.differences.neighbourhoods import Neighbourhoods, described
 from ltu_compute.kernels.differences.regions import (
@@ -67,11 +68,20 @@ _SPREAD_PX = 8  # px at 400 px: an unlike neighbourhood counts so far around its
 _LEAST_PATCH_STEPS = 8  # half a ΔE: noise alone makes patches so unlike
 _WHOLE_PART = 0.2  # weight of the greatest distance of patches; the rest is that nearby
 _BOTH_UNLIKE = 1.09  # on the mean of both; on MVTec's transistor and screw, even numbers
+_FEATURES_UNLIKE = 1.3  # on the mean with features, which count twice; on the same pictures
+_FEATURE_BYTES = 7 << 20  # of a specimen: 50 x 50 cells of 320 values, and these weighed
 _FAINT = 0.85  # of `UNLIKE`: extent of an unlike neighbourhood
 _UNLIKE_DELTA_E = 4.8  # ΔE of a neighbourhood at `UNLIKE`: the level of the presets
 _SMALL = 64  # px, longest side at which specimens are seen to be unlike
 _SHOWN_DOUBLINGS = 10.0  # doublings of the score of the strongest colour on a drawn lesson
 _COLOUR = (200, 0, 200)  # BGR
+
+_DISTANCES = {
+    2: (STEPS_PER_DISTANCE, LEAST_DISTANCE_STEPS),
+    3: (PATCH_STEPS_PER_DELTA_E, _LEAST_PATCH_STEPS),
+    4: (STEPS_PER_DISTANCE, LEAST_DISTANCE_STEPS),
+}
+"""By channel of a map of usual differences: steps of a distance, and the least value."""
 
 Measured = Callable[[Bgr, Box], Floats]
 """Returns the difference map by another picture instead of the reference, in a rectangle."""
@@ -103,23 +113,28 @@ class Specimens:
     ----------
     pictures : tuple of ndarray of uint8, shapes (H, W, 3)
         The specimens in place and light of the whole reference.
-    usual : ndarray of uint8, shape (H, W, 4)
+    usual : ndarray of uint8, shape (H, W, 4 or 5)
         By place, the score and the strength of which a difference must exceed one: the score in
-        `STEPS_PER_DOUBLING` above `LEAST_SCORE`, the strength in `LEVELS_PER_DELTA_E`. Then how far
-        neighbourhoods are from the most alike one of another specimen, in `STEPS_PER_DISTANCE`, and
-        how far patches are, in `PATCH_STEPS_PER_DELTA_E`. Recipes of ``specimens-1`` have two
-        channels and those of ``specimens-2`` three: neighbourhoods and patches, or patches, are not
-        compared.
+        `STEPS_PER_DOUBLING` above `LEAST_SCORE`, the strength in `LEVELS_PER_DELTA_E`. Then
+        distances from the most alike place of another specimen: of neighbourhoods, in
+        `STEPS_PER_DISTANCE`; of patches, in `PATCH_STEPS_PER_DELTA_E`; of features of a network,
+        in `STEPS_PER_DISTANCE`. Recipes of ``specimens-1`` have two channels, those of
+        ``specimens-2`` three and those of ``specimens-3`` four: they were learnt without what
+        the others hold.
+    network : Network, optional
+        The network that features are of; needed with five channels, and with these alone. Features
+        are then compared in place of patches.
     """
 
     pictures: tuple[Bgr, ...]
     usual: NDArray[np.uint8]
+    network: Network | None = None
 
     def __post_init__(self) -> None:
         height, width = self.usual.shape[:2]
         if not 1 <= len(self.pictures) <= MOST:
             raise ValueError(f"there must be 1 to {MOST} specimens")
-        if self.usual.shape not in [(height, width, count) for count in (2, 3, 4)] or any(
+        if self.usual.shape not in [(height, width, count) for count in (2, 3, 4, 5)] or any(
             each.shape != (height, width, 3) for each in self.pictures
         ):
             raise ValueError("specimens and their map must have one size")
@@ -127,11 +142,14 @@ class Specimens:
             raise ValueError("specimens and their map must be uint8 arrays")
         if (len(self.pictures) + 1) * height * width > MOST_PIXELS:
             raise ValueError(f"specimens have {MOST_PIXELS} px at most")
+        if (self.network is None) == (self.usual.shape[2] == 5):
+            raise ValueError("specimens have a network and its usual distances, or neither")
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it takes, about: neighbourhoods are a third of the pictures."""
-        return self.usual.nbytes + sum(4 * each.nbytes // 3 for each in self.pictures)
+        seen = 0 if self.network is None else _FEATURE_BYTES * len(self.pictures)
+        return seen + self.usual.nbytes + sum(4 * each.nbytes // 3 for each in self.pictures)
 
     @property
     def has_distances(self) -> bool:
@@ -196,27 +214,33 @@ class Specimens:
         Returns
         -------
         ndarray of float32, shape (H, W), or None
-            Multiple of the usual distance: of neighbourhoods, and with patches the geometric mean
-            of both, so scaled that it has the same limit. None: it was not learnt.
+            Multiple of the usual distance: of neighbourhoods, and with features or patches the
+            geometric mean of both, so scaled that it has the same limit. None: it was not learnt.
         """
         if not self.has_distances:
             return None
         own = size_of(self.pictures[0])
-        cells = described(_resized(shot, own))
-        away = self._neighbourhoods.distances(cells, described(_resized(reference, own)))
-        steps = np.maximum(self.usual[..., 2], LEAST_DISTANCE_STEPS)  # a stored map may have less
-        usual = cv2.resize(steps, size_of(shot), interpolation=cv2.INTER_NEAREST)
-        there = cv2.resize(away, size_of(shot), interpolation=cv2.INTER_LINEAR)
-        unlike = np.asarray(there / (usual.astype(np.float32) / STEPS_PER_DISTANCE), np.float32)
+        first, second = _resized(reference, own), _resized(shot, own)
+        frame = size_of(shot)
+        away = self._neighbourhoods.distances(described(second), described(first))
+        unlike = self._multiple(away, 2, frame)
         if not self.has_patches:
             return unlike
-        known = [*self._patches, patches.colours(_resized(reference, own))]
-        far = patches.distances(patches.colours(_resized(shot, own)), known)
-        least = np.maximum(self.usual[..., 3], _LEAST_PATCH_STEPS)
-        usual = cv2.resize(least, size_of(shot), interpolation=cv2.INTER_NEAREST)
-        there = cv2.resize(far, size_of(shot), interpolation=cv2.INTER_LINEAR)
-        other = there / (usual.astype(np.float32) / PATCH_STEPS_PER_DELTA_E)
-        return np.asarray(_BOTH_UNLIKE * np.sqrt(unlike * other), np.float32)
+        if self.network is not None:
+            seen = [features.described(each, self.network)[0] for each in (second, first)]
+            strange = self._multiple(self._features.distances(*seen), 4, frame)
+            return np.asarray(_FEATURES_UNLIKE * np.cbrt(unlike * strange**2), np.float32)
+        known = [*self._patches, patches.colours(first)]
+        far = self._multiple(patches.distances(patches.colours(second), known), 3, frame)
+        return np.asarray(_BOTH_UNLIKE * np.sqrt(unlike * far), np.float32)
+
+    def _multiple(self, away: Floats, channel: int, frame: Size) -> Floats:
+        """Return distances in a frame, as multiples of the usual ones there."""
+        steps, least = _DISTANCES[channel]
+        usual = np.maximum(self.usual[..., channel], least)  # a stored map may have less
+        there = cv2.resize(usual, frame, interpolation=cv2.INTER_NEAREST).astype(np.float32)
+        own = cv2.resize(away, frame, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(own / (there / steps), np.float32)
 
     @cached_property
     def _patches(self) -> list[Floats]:
@@ -225,6 +249,12 @@ class Specimens:
     @cached_property
     def _neighbourhoods(self) -> Neighbourhoods:
         return Neighbourhoods.of(self.pictures)
+
+    @cached_property
+    def _features(self) -> Neighbourhoods:
+        if self.network is None:
+            raise AssertionError("no network was learnt with")
+        return _memory(self.pictures, self.network)
 
     def usual_in(self, frame: Size) -> Usual:
         """Return what differences must exceed, in a frame of another size."""
@@ -237,7 +267,10 @@ class Specimens:
 
 
 def learned_specimens(
-    reference: Bgr, others: Sequence[Specimen], settings: ComparisonSettings
+    reference: Bgr,
+    others: Sequence[Specimen],
+    settings: ComparisonSettings,
+    network: Network | None = None,
 ) -> Specimens | None:
     """Learn the usual difference of good specimens.
 
@@ -249,6 +282,8 @@ def learned_specimens(
         Good specimens in its place and light. Of many, the most unlike ones are kept.
     settings : ComparisonSettings
         How shots are compared.
+    network : Network, optional
+        Network whose features are compared, too.
 
     Returns
     -------
@@ -284,13 +319,18 @@ def learned_specimens(
             strengths[around] = np.maximum(strengths[around], _MARGIN * pieces.peak(label))
     steps = np.ceil(STEPS_PER_DOUBLING * np.log2(scores / LEAST_SCORE) - 1e-3)
     levels = np.ceil(LEVELS_PER_DELTA_E * strengths - 1e-3)
-    distances = _usual_distances(reference, resized, kept)
-    away = np.maximum(np.ceil(STEPS_PER_DISTANCE * distances - 1e-3), LEAST_DISTANCE_STEPS)
-    unlike = _usual_patch_distances(reference, resized, kept)
-    far = np.maximum(np.ceil(PATCH_STEPS_PER_DELTA_E * unlike - 1e-3), _LEAST_PATCH_STEPS)
-    usual = np.asarray(np.clip(np.dstack([steps, levels, away, far]), 0, 255), np.uint8)
+    distances = [
+        _usual_distances(reference, resized, kept),
+        _usual_patch_distances(reference, resized, kept),
+    ]
+    if network is not None:
+        distances.append(_usual_feature_distances(reference, resized, kept, network))
+    channels = [steps, levels]
+    for (per, least), each in zip(_DISTANCES.values(), distances, strict=False):
+        channels.append(np.maximum(np.ceil(per * each - 1e-3), least))
+    usual = np.asarray(np.clip(np.dstack(channels), 0, 255), np.uint8)
     usual[0, 0, 2] = usual[0, 1, 2]  # a file has another number there
-    return Specimens(tuple(resized[each].picture for each in kept), usual)
+    return Specimens(tuple(resized[each].picture for each in kept), usual, network)
 
 
 def drawn_specimens(lesson: Specimens, reference: Bgr) -> Bgr:
@@ -342,15 +382,44 @@ def _usual_distances(reference: Bgr, others: Sequence[Specimen], kept: Sequence[
     It is the mean of the greatest distance nearby and of that of the whole part: five specimens
     show too few distances of each place.
     """
-    frame = size_of(reference)
     known = Neighbourhoods.of([others[number].picture for number in kept])
-    first = described(reference)
+    cells = [described(each) for each in (reference, *(other.picture for other in others))]
+    return _usual_of(known, cells, others, kept, size_of(reference))
+
+
+def _usual_feature_distances(
+    reference: Bgr, others: Sequence[Specimen], kept: Sequence[int], network: Network
+) -> Floats:
+    """Return how far features of good specimens are from the most alike ones of the others."""
+    known = _memory([others[number].picture for number in kept], network)
+    pictures = (reference, *(other.picture for other in others))
+    cells = [features.described(each, network)[0] for each in pictures]
+    return _usual_of(known, cells, others, kept, size_of(reference))
+
+
+def _memory(pictures: Sequence[Bgr], network: Network) -> Neighbourhoods:
+    """Return features of specimens, as neighbourhoods."""
+    seen = [features.described(picture, network) for picture in pictures]
+    groups = tuple((count, 1.0) for count in seen[0][1])
+    values = np.stack([cells for cells, _ in seen])
+    return Neighbourhoods(values, groups, features.REACH_CELLS, side=1)
+
+
+def _usual_of(
+    known: Neighbourhoods,
+    cells: Sequence[Floats],
+    others: Sequence[Specimen],
+    kept: Sequence[int],
+    frame: Size,
+) -> Floats:
+    """Return the usual distance of cells: those of the reference first, then of each specimen."""
+    first, *rest = cells
     seen: list[tuple[Floats, NDArray[np.bool_]]] = [
         (known.distances(first), np.any([each.compared for each in others], axis=0))
     ]
     for number, specimen in checked(enumerate(others)):
         left_out = kept.index(number) if number in kept else None
-        away = known.distances(described(specimen.picture), first, without=left_out)
+        away = known.distances(rest[number], first, without=left_out)
         seen.append((away, specimen.compared))
     return _greatest_nearby(seen, frame, 0.5)
 

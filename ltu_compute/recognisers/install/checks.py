@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.types import Bgr
 from ltu_compute.recognisers.onnx import Model
 from ltu_compute.recognisers.onnx.session import ModelError
+from ltu_compute.recognisers.part_features import maps_of
 from ltu_compute.recognisers.second_reader import decoded
 
 MAX_OFF = 40  # px by which a side of a box may be off
@@ -91,6 +92,19 @@ def face_embedding(model: Model) -> str:
     if not near < SAME_PERSON < far:
         raise _another("one person", f"{near:.2f} from her mirror image, {far:.2f} from a blank")
     return f"{near:.2f} from a mirror image, {far:.2f} from a blank"
+
+
+def part_features(model: Model) -> str:
+    """Check that a disc on a picture of coffee changes its features there, and not elsewhere."""
+    before = cv2.resize(picture("coffee"), (400, 267), interpolation=cv2.INTER_AREA)
+    after = before.copy()
+    cv2.circle(after, (320, 60), 12, (200, 60, 60), -1)
+    one, other = (maps_of(model, np.asarray(each, np.uint8))[0] for each in (before, after))
+    change = np.linalg.norm(one - other, axis=2)
+    there, elsewhere = float(change[4:11, 37:43].mean()), float(change[20:, :25].mean())
+    if one.shape != (33, 50, 240) or not there > 100 * elsewhere:
+        raise _another("a change at the disc", f"{there:.2f} there, {elsewhere:.2f} elsewhere")
+    return f"a disc changes features by {there:.1f} there, {elsewhere:.2f} elsewhere"
 
 
 def unsafe(model: Model) -> str:
