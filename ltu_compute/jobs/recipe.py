@@ -206,6 +206,11 @@ class RecipeSettings(_Model):
     use_hsv: bool | None = None
     min_area_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     edge_tolerance: Annotated[float, Field(ge=0, le=20)] | None = None
+    strictness: Annotated[float, Field(ge=0.1, le=10)] | None = Field(
+        None,
+        description="Factor of how unlike good specimens a shot is; default: 1. The higher, the "
+        "more defects are found, and the more good shots have differences.",
+    )
 
 
 def own_settings(preset: int) -> dict[str, Any]:

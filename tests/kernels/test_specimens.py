@@ -200,6 +200,27 @@ def test_a_pattern_that_is_elsewhere_on_each_specimen_is_familiar_and_another_is
     assert strange.max() > 2 * UNLIKE
 
 
+def test_a_strict_comparison_finds_what_is_less_unlike() -> None:
+    """A place of 0.8 times the limit counts once it is 1.5 times as unlike; pixels are equal."""
+    reference = np.full((96, 96, 3), 120, np.uint8)
+    usual = np.full((96, 96, 4), LEAST_DISTANCE_STEPS, np.uint8)
+    lesson = Specimens((reference.copy(),), usual)
+    seen = np.zeros((96, 96), np.float32)
+    seen[40:60, 40:60] = 0.8 * UNLIKE
+    counts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Specimens, "unlikeness", lambda *_: seen.copy())
+        for strictness in (1.0, 1.5):
+            settings = replace(PRESETS[1], strictness=strictness)
+            size = Size(96, 96)
+            found = compare(
+                reference, reference.copy(), settings, size1=size, size2=size, learnt=lesson
+            )
+            assert found is not None
+            counts.append(len(found.differences))
+    assert counts == [0, 1]
+
+
 @pytest.mark.parametrize("channels", [2, 3, 4, 5])
 def test_a_map_of_zeros_allows_nothing_and_divides_by_nothing(channels: int) -> None:
     """Such a map may be stored from before it was refused; what was learnt has no value so low."""
@@ -254,9 +275,7 @@ def test_a_lesson_names_the_model_that_is_missing(
     black = np.zeros((36, 40, 3), np.uint8)
     lesson = teaching.loaded(teaching.dumped(Specimens((black,), usual, EDGES)))
     assert isinstance(lesson, Specimens)
-    with pytest.raises(
-        NotInstalled, match=r"part-features, SHA-256 5f5f5f5f5f5f…"
-    ):
+    with pytest.raises(NotInstalled, match=r"part-features, SHA-256 5f5f5f5f5f5f…"):
         lesson.unlikeness(black, black + 9)
     part_features.models.cache_clear()
 

@@ -59,6 +59,9 @@ class ComparisonSettings:
     edge_tolerance : float
         Displacement that is not a difference, in px compared; 0 or more. It is increased if the
         alignment's residual shows that the surface is not flat.
+    strictness : float
+        Factor of how unlike good specimens a shot is, 0 or more; see `specimens`. The higher, the
+        more differences. Comparisons without specimens do not use it.
     include : tuple of polygons
         Vertices in px of the original image 1. Only places within one of the polygons are
         compared; if the rest moved differently, only these places are aligned. Empty: all of
@@ -75,6 +78,7 @@ class ComparisonSettings:
     weight: float = 1.0
     min_area_percent: float = 0.0
     edge_tolerance: float = 1.0
+    strictness: float = 1.0
     include: tuple[Polygon, ...] = ()
     exclude: tuple[Polygon, ...] = ()
 
@@ -89,6 +93,7 @@ class ComparisonSettings:
             self.weight,
             self.min_area_percent,
             self.edge_tolerance,
+            self.strictness,
         )
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("settings must be finite and not negative")

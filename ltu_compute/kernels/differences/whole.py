@@ -217,6 +217,7 @@ def _among_specimens(
     nearest = learnt.least(seen.difference_map, _half_level(settings), measured)
     unlikeness = learnt.unlikeness(reference, own)
     if unlikeness is not None:
+        unlikeness *= np.float32(settings.strictness)
         nearest = with_unlike(nearest, unlikeness * seen.compared, 2 * _half_level(settings))
     return seen._replace(difference_map=nearest * seen.compared, unlikeness=unlikeness)
 
