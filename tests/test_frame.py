@@ -201,7 +201,7 @@ def test_ltu_is_as_before(app: Flask) -> None:
 
 
 def test_the_document_keeps_names_apart() -> None:
-    described = document((*DIALECTS, dialect))
+    described = document((DIALECTS[0], dialect))  # of all: test_contract.py
     validate(described)
     schemas = described["components"]["schemas"]
     assert {"LtuDifference", "FictitiousDifference"} <= schemas.keys()

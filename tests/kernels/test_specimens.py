@@ -59,14 +59,14 @@ def shot(seed: int, at: Matrix, *, sheen: int, spot: tuple[int, int] | None = No
 
 
 def test_specimens_teach_by_how_much_they_differ_among_themselves() -> None:
-    poses = [pose(angle, 4, -6) for angle in (37, 75, 141, 262)]
-    shots = [shot(2 + n, at, sheen=(0, 70, 20, 90)[n]) for n, at in enumerate(poses)]
+    poses = [pose(angle, 4, -6) for angle in (37, 141, 262)]
+    shots = [shot(2 + n, at, sheen=(0, 70, 20)[n]) for n, at in enumerate(poses)]
     reference = shot(1, np.eye(3), sheen=40)
-    taught = teaching.teach(4, lambda n: shots[n], PRESETS[1], reference=reference)
+    taught = teaching.teach(3, lambda n: shots[n], PRESETS[1], reference=reference)
     lesson = taught.tolerance
     assert taught.left_out == ()
     assert isinstance(lesson, Specimens)
-    assert len(lesson.pictures) == 4
+    assert len(lesson.pictures) == 3
     scores = lesson.usual_in(Size(320, 320)).scores
     assert scores[SHEEN[::-1]] > 2 * LEAST_SCORE
     assert scores[QUIET[::-1]] == pytest.approx(LEAST_SCORE)
@@ -88,10 +88,10 @@ def test_specimens_teach_by_how_much_they_differ_among_themselves() -> None:
 
 def test_specimens_without_details_of_their_own_teach_a_tolerance() -> None:
     """A tolerance holds what they show, and hides less of a defect."""
-    poses = [pose(angle, 4, -6) for angle in (37, 75, 141, 262)]
+    poses = [pose(angle, 4, -6) for angle in (37, 141)]
     shots = [shot(1, at, sheen=40) for at in poses]
     reference = shot(1, np.eye(3), sheen=40)
-    taught = teaching.teach(4, lambda n: shots[n], PRESETS[1], reference=reference)
+    taught = teaching.teach(2, lambda n: shots[n], PRESETS[1], reference=reference)
     assert isinstance(taught.tolerance, Tolerance)
     prepared = PreparedReference(reference, tolerance=taught.tolerance)
     bad = shot(1, pose(100, 3, 3), sheen=40, spot=QUIET)
