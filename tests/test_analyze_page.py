@@ -289,6 +289,16 @@ def test_policy_and_caching(service: Live, app: Flask) -> None:
         assert gzip.decompress(answer.data) == client.get(path).data
         again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.data) == (304, b"")
+    start = client.get("/").text
+    kept = set(re.findall(r'"/analyze/([0-9a-f]{16})/', start))
+    assert len(kept) == 1, "all files of the page are of one version"
+    assert '"/analyze/main.js"' not in start
+    for version, lasting in ((kept.pop(), True), ("0123456789abcdef", False)):
+        answer = client.get(f"/analyze/{version}/views/general.js")
+        assert answer.data == client.get("/analyze/views/general.js").data
+        control = answer.cache_control
+        assert (bool(control.immutable), bool(control.no_cache)) == (lasting, not lasting)
+        assert client.get(f"/analyze/{version}/nothing.js").status_code == 404
     assert client.get("/analyze/../pages.py").status_code == 404
     assert client.get("/analyze/nothing.js").status_code == 404
     assert client.get("/analyze").location == client.get("/analyze/").location == "/"

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import mimetypes
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -32,6 +33,9 @@ STRICT_POLICY = f"{SOURCES}style-src 'self'; require-trusted-types-for 'script';
 POLICY = f"{SOURCES}style-src 'self' 'unsafe-inline'; {NOWHERE}"
 PICTURE = "/analyze/picture"
 START = "/analyze/start.json"
+KEPT_S = 365 * 86400  # seconds for which a browser keeps a file whose address has its digest
+DIGITS = 16  # of the digest of a page's files in their address
+VERSION = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,25 @@ class Asset:
         compressed = gzip.compress(content, compresslevel=9, mtime=0)
         return cls(content, compressed, mimetype, hashlib.sha256(content).hexdigest()[:32])
 
-    def response(self) -> Response:
-        """Return what answers the request at hand: compressed, or nothing but "not modified"."""
+    def response(self, *, lasting: bool = False) -> Response:
+        """Return what answers the request at hand: compressed, or nothing but "not modified".
+
+        Parameters
+        ----------
+        lasting : bool
+            Whether the address has always this content: a browser need not ask again.
+        """
         zipped = request.accept_encodings.quality("gzip") > 0
         response = Response(self.compressed if zipped else self.content, mimetype=self.mimetype)
         if zipped:
             response.content_encoding = "gzip"
         response.vary.add("Accept-Encoding")
         response.set_etag(self.etag, weak=True)  # one for both encodings
-        response.cache_control.no_cache = True  # may be kept, and is asked about each time
+        if lasting:
+            response.cache_control.max_age = KEPT_S
+            response.cache_control.immutable = True
+        else:
+            response.cache_control.no_cache = True  # may be kept, and is asked about each time
         response.make_conditional(request)
         return response
 
@@ -132,10 +146,15 @@ def _add_analyze(routes: Blueprint, first_account: FirstAccount | None) -> None:
         file.relative_to(ANALYZE).as_posix(): Asset.from_content(file.read_bytes(), _mimetype(file))
         for file in ANALYZE.rglob("*.*")
     }
+    # The page's 70 files are asked for once a version, not once a visit.
+    contents = sorted((name, asset.etag) for name, asset in analyze.items())
+    digest = hashlib.sha256(orjson.dumps(contents)).hexdigest()[:DIGITS]
+    index = analyze["index.html"].content.replace(b'"/analyze/', f'"/analyze/{digest}/'.encode())
+    page = Asset.from_content(index, "text/html")
 
     @routes.get("/")
     def start() -> Response:
-        return _strict(analyze["index.html"].response())
+        return _strict(page.response())
 
     @routes.get("/analyze", strict_slashes=False)
     def by_name() -> WerkzeugResponse:
@@ -143,9 +162,13 @@ def _add_analyze(routes: Blueprint, first_account: FirstAccount | None) -> None:
 
     @routes.get("/analyze/<path:name>")
     def analyze_asset(name: str) -> Response:
+        version, _, versioned = name.partition("/")
+        # A page of another version asks for another digest, such as while replicas are replaced.
+        if VERSION.fullmatch(version):
+            name = versioned
         if name not in analyze:
             raise NotFound(f"nothing is served at {request.path}")
-        return _strict(analyze[name].response())
+        return _strict(analyze[name].response(lasting=version == digest))
 
     begin = {"first_account": first_account and asdict(first_account)}
     about = Asset.from_content(orjson.dumps(begin), "application/json")
