@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from ltu_compute.kernels.alignment.parallax import find_parallax
 from ltu_compute.kernels.differences import FULL, PRESETS, Difference, compare
 from ltu_compute.kernels.differences.displacement import bent_by, matchable
-from ltu_compute.kernels.homography import size_of
+from ltu_compute.kernels.differences.settled import align_settled
+from ltu_compute.kernels.homography import map_points, size_of
+from ltu_compute.kernels.resizing import gray_of
 from ltu_compute.kernels.types import Bgr, Size
 
 SIZE = Size(400, 300)
@@ -117,6 +119,18 @@ def test_a_part_that_moved_in_its_place_is_found(
     for x, y, width, height in boxes:
         assert abs(x + width / 2 - 198) < reach
         assert abs(y + height / 2 - 122) < reach
+
+
+def test_a_large_part_is_not_what_the_panel_is_aligned_by() -> None:
+    """Half of the patches show it, one over the other."""
+    good, bad = ground("plain"), ground("plain")
+    label(good, (230, 120), 130, 0)
+    label(bad, (236, 120), 130, 0)
+    grays = [gray_of(photographed(each, seed)) for seed, each in enumerate((good, bad))]
+    alignment = align_settled(*grays)
+    assert alignment is not None
+    corners = np.array([[20, 20], [380, 20], [380, 280], [20, 280]], np.float64)
+    assert map_points(corners, alignment.matrix) == pytest.approx(corners, abs=0.5)
 
 
 def bent(size: Size, steepness: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

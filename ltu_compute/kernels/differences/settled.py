@@ -27,7 +27,7 @@ _SIZE = 512  # px, longest side of the images in which patches are searched for,
 _REACHES = (14, 4)  # px of `_SIZE`, greatest displacement of a patch: first pass, second pass
 _FINER = 1.5  # times the size of a panel, at which it is aligned in a second attempt
 _LEAST_PATCHES = 8
-_AGREEING = 0.7  # share of the patches that must agree with the homography
+_AGREEING = 0.7  # share of what the patches show that must agree with the homography
 _AGREEING_PX = 1.5  # px of `_SIZE`
 _MIN_AGREEMENT = 0.6  # mean correlation of blocks, see `agreement_of`
 _LEAST_SCALE_PX = 0.3  # px of `_SIZE`: least Rayleigh scale of the deviations of patches
@@ -88,7 +88,9 @@ def _aligned_at(gray1: Gray, gray2: Gray, longest: int) -> Alignment | None:
         centres = grid.middles.reshape(-1, 2)
         places = map_points(centres + vectors.reshape(-1, 2), matrix)
         matrix, agree = _fitted(centres, places, weights.ravel().astype(np.float64), size)
-    if agree[known].mean() < _AGREEING or not is_plausible(matrix, size, size):
+    if _share(agree[known], centres[known], grid.patch) < _AGREEING or not is_plausible(
+        matrix, size, size
+    ):
         return None
     agreement = agreement_of(matrix, small1, small2)
     if not agreement >= _MIN_AGREEMENT:
@@ -111,6 +113,24 @@ def _aligned_at(gray1: Gray, gray2: Gray, longest: int) -> Alignment | None:
         inlier_points1=points.astype(np.float32),
         inlier_points2=map_points(points, rescaled).astype(np.float32),
     )
+
+
+def _share(agree: NDArray[np.bool_], middles: NDArray[np.float64], side: int) -> float:
+    """Return which share of what patches show agrees; what several of them show counts once.
+
+    Parameters
+    ----------
+    agree : ndarray of bool, shape (N,)
+        Which patches agree.
+    middles : ndarray of float64, shape (N, 2)
+        Middles of the patches, in px.
+    side : int
+        Side of a patch, in px.
+    """
+    apart = np.abs(middles[:, None] - middles[None])
+    common = np.clip(1 - apart / side, 0, None).prod(axis=2)  # of a patch's area; 1 with itself
+    own = 1 / common.sum(axis=1)
+    return float(own[agree].sum() / own.sum())
 
 
 def _fitted(
