@@ -72,6 +72,7 @@ def test_shots_get_verdicts_and_a_report(
 
     page.route("**/v1/inspections/*", disturb)
     page.route("**/token", lambda route: route.fulfill(status=400, json={"error": "invalid_grant"}))
+    page.evaluate(IMPATIENT)
     page.click("#shots-start")
     expect(page.locator("dialog")).to_contain_text("The session has ended")
     page.unroute("**/token")
@@ -321,6 +322,7 @@ def test_a_queue_goes_on_whatever_fails(
     good, bad = ((folder / "shots" / f"shot-00{n}.png").read_bytes() for n in (0, 2))
     page.locator("#shots summary").click()
     page.evaluate(GONE)
+    page.evaluate(IMPATIENT)
     named = [(f"{n:02}.png", bad if n == 50 else good) for n in range(51)]
     files: list[FilePayload] = [
         {"name": name, "mimeType": "image/png", "buffer": content} for name, content in named
@@ -341,6 +343,10 @@ def test_a_queue_goes_on_whatever_fails(
     expect(page.locator("#shots .problem")).to_have_count(0)
 
 
+IMPATIENT = """() => {
+  const wait = window.setTimeout;
+  window.setTimeout = (act, ms = 0, ...rest) => wait(act, ms < 900 ? ms : ms / 20, ...rest);
+}"""  # with waits of a second and more, which are those after a request that failed
 GONE = """() => {
   const { slice } = Blob.prototype;
   Blob.prototype.slice = function (...range) {
