@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from ltu_compute.admission.rate_limit import Allowance
 from ltu_compute.auth.keycloak import TOKEN_PATH
 from ltu_compute.web.dialect import Caller, Dialect, Gate, Head, Json
+from ltu_compute.web.rate_headers import RateHeaders
 from ltu_compute.web.wire import Wire
 
-LIMIT = "X-RateLimit-Limit"
-REMAINING = "X-RateLimit-Remaining"
-RESET = "X-RateLimit-Reset"
 SCHEME = "account"  # name of the OpenAPI security scheme
+RATE_HEADERS = RateHeaders(
+    lambda allowance: math.ceil(allowance.ends_at),
+    "Requests that the account may make in a time.",
+    "When the count begins anew, in seconds since 1970.",
+)
 
 
 class TokenDialect(Dialect):
@@ -33,18 +36,8 @@ class TokenDialect(Dialect):
 
     def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
         """Return what the account has left, if its request was counted."""
-        if allowance is None:
-            return {}
-        return {
-            LIMIT: str(allowance.rate.requests),
-            REMAINING: str(allowance.remaining),
-            RESET: str(math.ceil(allowance.ends_at)),
-        }
+        return RATE_HEADERS.of(allowance)
 
     def header_meanings(self) -> Mapping[str, str]:
         """Return what the rate-limit headers mean."""
-        return {
-            LIMIT: "Requests that the account may make in a time.",
-            REMAINING: "How many of them are left.",
-            RESET: "When the count begins anew, in seconds since 1970.",
-        }
+        return RATE_HEADERS.meanings()

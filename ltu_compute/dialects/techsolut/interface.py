@@ -32,12 +32,15 @@ from ltu_compute.settings import Rate
 from ltu_compute.web import unused
 from ltu_compute.web.dialect import Answer, Caller, Dialect, ErrorKind, Exchange, Gate, Head, Json
 from ltu_compute.web.endpoint import Endpoint
+from ltu_compute.web.rate_headers import RateHeaders
 from ltu_compute.web.wire import Wire
 
 SCHEME = "apiKey"
-LIMIT = "X-RateLimit-Limit"
-REMAINING = "X-RateLimit-Remaining"
-RESET = "X-RateLimit-Reset"
+RATE_HEADERS = RateHeaders(
+    lambda allowance: allowance.seconds_left,
+    "Requests per minute, or in the time that the operator has set.",
+    "Seconds until the count begins anew.",
+)
 PICTURE, BYTES = "image/*", "application/octet-stream"
 REQUEST_ID_LENGTH = 14  # letters and digits after req_, as in the document's sample
 _PLAIN_ID = re.compile(rf"[0-9A-Za-z]{{{REQUEST_ID_LENGTH},}}")
@@ -163,21 +166,11 @@ class TechsolutDialect(Dialect):
 
     def reply_headers(self, allowance: Allowance | None) -> Mapping[str, str]:
         """Return what the key has left, or its account, whichever is less."""
-        if allowance is None:
-            return {}
-        return {
-            LIMIT: str(allowance.rate.requests),
-            REMAINING: str(allowance.remaining),
-            RESET: str(allowance.seconds_left),
-        }
+        return RATE_HEADERS.of(allowance)
 
     def header_meanings(self) -> Mapping[str, str]:
         """Return what the rate-limit headers mean."""
-        return {
-            LIMIT: "Requests per minute, or in the time that the operator has set.",
-            REMAINING: "How many of them are left.",
-            RESET: "Seconds until the count begins anew.",
-        }
+        return RATE_HEADERS.meanings()
 
 
 def request_id(service_id: str) -> str:
