@@ -343,16 +343,29 @@ def test_a_queue_goes_on_whatever_fails(
     expect(page.locator("#shots .problem")).to_have_count(0)
 
 
+def test_a_file_that_was_deleted_fails_at_once(page: Page, folder: Path, tmp_path: Path) -> None:
+    """Of such a file Chromium reads a slice as empty, and sending it looks like no connection."""
+    page.locator(".slot input[multiple]").first.set_input_files(folder / "reference.png")
+    page.locator("#shots summary").click()
+    file = tmp_path / "gone.png"
+    file.write_bytes(inspections.good(1))
+    page.set_input_files("#shots-files", file)
+    expect(page.locator("#shots-start")).to_have_text("Inspect 1 shot")
+    file.unlink()
+    page.click("#shots-start")
+    expect(page.locator("#shots-said")).to_have_text("1 of 1 inspected, 1 not OK. Finished.")
+    expect(page.locator(".verdicts .error")).to_contain_text("The file is gone")
+
+
 IMPATIENT = """() => {
   const wait = window.setTimeout;
   window.setTimeout = (act, ms = 0, ...rest) => wait(act, ms < 900 ? ms : ms / 20, ...rest);
 }"""  # with waits of a second and more, which are those after a request that failed
 GONE = """() => {
-  const { slice } = Blob.prototype;
-  Blob.prototype.slice = function (...range) {
-    const found = slice.apply(this, range);
-    if (this.name === "07.png") found.arrayBuffer = () => Promise.reject(new DOMException());
-    return found;
+  const { stream } = Blob.prototype;
+  Blob.prototype.stream = function () {
+    if (this.name !== "07.png") return stream.call(this);
+    return new ReadableStream({ pull: (controller) => controller.error(new TypeError()) });
   };
 }"""
 HOLD = """() => {

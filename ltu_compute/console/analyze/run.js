@@ -166,7 +166,9 @@ export class Run {
     try {
       await this.#insist(async (again) => {
         const known = again ? (await this.#send(`/${job.id}`)).shots : job.parts.length;
-        if (known === job.parts.length) await this.#send(`/${job.id}/shots`, "POST", form);
+        if (known !== job.parts.length) return;
+        if (again && (await this.#readable(present)).length < present.length) throw new Failure("refused", t("shots-unreadable"));
+        await this.#send(`/${job.id}/shots`, "POST", form);
       });
       job.parts.push(...present.map(({ id }) => id));
     } catch (error) {
@@ -190,7 +192,7 @@ export class Run {
    */
   async #readable(group) {
     const found = await Promise.all(
-      group.map(({ file }) => file?.slice(0, 1).arrayBuffer().then(() => true, () => false)),
+      group.map(({ file }) => file && canBeRead(file)),
     );
     group.forEach((part, at) => found[at] || this.#fail(part, t("shots-unreadable")));
     return group.filter((_, at) => found[at]);
@@ -307,5 +309,21 @@ export class Run {
   async #send(path, method = "GET", body) {
     const answer = await this.api.ask(PATH + path, { method, body });
     return answer.json();
+  }
+}
+
+/**
+ * Return whether a file can be read still. Of one that is gone, Chromium reads a slice as empty.
+ * @param {Blob} file
+ */
+async function canBeRead(file) {
+  const reader = file.stream().getReader();
+  try {
+    await reader.read();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    reader.cancel().catch(() => {}); // fails as the reading did
   }
 }
