@@ -151,5 +151,5 @@ def changed(preset: kernel.ComparisonSettings, given: FicSettings) -> kernel.Com
 def wire_settings(settings: kernel.ComparisonSettings) -> dict[str, Any]:
     """Return settings under the names that ``fic_settings`` has for them."""
     named = dataclasses.asdict(settings)
-    del named["include"], named["exclude"]  # of one part, not of a preset
+    del named["include"], named["exclude"], named["strictness"]  # of one part, not of a preset
     return named | {"behaviors": "HSV" if named.pop("use_hsv") else "RGB"}
