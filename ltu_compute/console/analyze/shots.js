@@ -712,7 +712,7 @@ export class Shots {
       await this.#startCamera();
       document.getElementById("shots-which")?.focus();
     });
-    return h("label", { class: "field" }, t("shots-which"), choice);
+    return h("label", { class: "row" }, t("shots-which"), choice);
   }
 
   async #shoot() {
