@@ -12,12 +12,13 @@ from flask import Flask
 
 from ltu_compute.dialects import DIALECTS
 from ltu_compute.dialects.techsolut import dialect, predefined
-from ltu_compute.dialects.techsolut.interface import LIMIT, REMAINING, RESET, request_id
+from ltu_compute.dialects.techsolut.interface import request_id
 from ltu_compute.errors import Busy
 from ltu_compute.openapi import PAGE, document
 from ltu_compute.settings import Rate, Settings
 from ltu_compute.store.data_sets import Kind
 from ltu_compute.web.dialect import find_area
+from ltu_compute.web.rate_headers import LIMIT, REMAINING, RESET
 from ltu_compute.web.service import service_of
 from tests.support.applications import api_key, application
 from tests.support.client import IMAGES, USERNAME, token_of
